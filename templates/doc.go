@@ -1,0 +1,13 @@
+// Package templates turns what a proxy is meant to do into the configuration of its Envoy.
+//
+// It is pure: no context, no I/O, no logging. A [Proxy] is checked as a whole by [Generate], which
+// answers with every mistake at once or with four files that Envoy reads from [ConfigDir]:
+//
+//	bootstrap.json      admin, readiness, the SPIRE agent, and where the other three files are
+//	listeners.json      who may connect: one mTLS listener per inbound port, one plain one per upstream
+//	clusters.json       where requests go: the app on loopback, the upstreams over mTLS
+//	authorization.json  who may send a request on a connection that is already open
+//
+// Everything is built from Envoy's own message types, never from text, so that nothing a user
+// writes can become structure.
+package templates

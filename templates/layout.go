@@ -1,0 +1,46 @@
+package templates
+
+import "strconv"
+
+const (
+	// AdminPort is where Envoy's admin interface listens, on 127.0.0.1 only.
+	AdminPort = 15000
+	// ReadinessPort answers GET /ready on every address: 200 once all data ports accept connections.
+	ReadinessPort = 15021
+	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
+	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
+	ConfigDir = "/etc/envoy"
+
+	// Names of the files in [ConfigDir].
+	BootstrapFile     = "bootstrap.json"
+	ListenersFile     = "listeners.json"
+	ClustersFile      = "clusters.json"
+	AuthorizationFile = "authorization.json"
+)
+
+// DrainSeconds is how long connections of a replaced listener may live on.
+//
+// When a peer list changes, the listener's old filter chain drains. With the strategy "immediate"
+// every response from then on also announces the end of its connection, and a connection without
+// requests is closed by the client's Envoy after [idleTimeout]. So the last request that can start on
+// an old connection starts within idleTimeout of the change, and every request that lasts less
+// than DrainSeconds - idleTimeout finishes. A removed peer gains nothing by that time: the
+// authorization filter refuses its requests from the first millisecond.
+const DrainSeconds = 15
+
+// Args is the command line of Envoy, without the program's name.
+//
+// logLevel is one of Envoy's (trace, debug, info, warning, error, critical, off); concurrency is the
+// number of worker threads, at least 1.
+func Args(logLevel string, concurrency int) []string {
+	return []string{
+		"--config-path", ConfigDir + "/" + BootstrapFile,
+		"--log-level", logLevel,
+		"--concurrency", strconv.Itoa(max(concurrency, 1)),
+		"--disable-hot-restart",
+		"--drain-time-s", strconv.Itoa(DrainSeconds),
+		"--drain-strategy", "immediate",
+		// The default of 10 s would show a refused caller long after the refusal.
+		"--file-flush-interval-msec", "200",
+	}
+}

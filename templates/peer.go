@@ -1,0 +1,140 @@
+package templates
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// everyoneBelow ends the spelling of a peer that stands for all IDs below its path.
+const everyoneBelow = "/*"
+
+// Peer says whose certificate is accepted: one SPIFFE ID, or every SPIFFE ID below a path.
+// Only [ParsePeer] makes one; [Generate] refuses the zero value.
+type Peer struct {
+	id     spiffeid.ID // with below: the path, or the bare trust domain
+	prefix bool
+}
+
+// ParsePeer reads a peer of the trust domain td:
+//
+//	/web                        the ID spiffe://td/web
+//	spiffe://td/web             the same
+//	/ns/prod/*                  every ID below /ns/prod, neither /ns/prod itself nor /ns/prodx
+//	/*                          every ID of the trust domain
+//
+// An error says what was expected, what came, and the nearest spelling that would be accepted.
+func ParsePeer(td spiffeid.TrustDomain, s string) (Peer, error) {
+	p, problem := parsePeer(td, s)
+	if problem == "" {
+		return p, nil
+	}
+	if near, ok := nearestPeer(td, s); ok {
+		return Peer{}, fmt.Errorf("peer %q: %s; did you mean %q?", s, problem, near)
+	}
+	return Peer{}, fmt.Errorf("peer %q: %s", s, problem)
+}
+
+// String is the full spelling, which ParsePeer accepts again.
+func (p Peer) String() string {
+	if p.prefix {
+		return p.id.String() + everyoneBelow
+	}
+	return p.id.String()
+}
+
+// TrustDomain is the trust domain that the peer belongs to.
+func (p Peer) TrustDomain() spiffeid.TrustDomain { return p.id.TrustDomain() }
+
+// IsPrefix says whether the peer stands for everything below a path instead of for one ID.
+func (p Peer) IsPrefix() bool { return p.prefix }
+
+// Matches says whether the peer covers id, by the rule that Envoy applies to the certificate.
+func (p Peer) Matches(id spiffeid.ID) bool {
+	if p.prefix {
+		return !p.isZero() && strings.HasPrefix(id.String(), p.uriPrefix())
+	}
+	return !p.isZero() && id == p.id
+}
+
+// uriPrefix is what the URI of every covered ID begins with. It ends in a slash, so that a sibling
+// whose name merely begins alike is not covered.
+func (p Peer) uriPrefix() string { return p.id.String() + "/" }
+
+func (p Peer) isZero() bool { return p.id.IsZero() }
+
+// parsePeer is ParsePeer with the problem as a phrase; "" means none.
+func parsePeer(td spiffeid.TrustDomain, s string) (Peer, string) {
+	const want = `expected a path such as "/web", a full SPIFFE ID, or either followed by "/*"`
+	if s == "" {
+		return Peer{}, want + ", got nothing"
+	}
+	full := s
+	if strings.HasPrefix(s, "/") {
+		full = td.IDString() + s
+	}
+	rest, ok := strings.CutPrefix(full, "spiffe://")
+	if !ok {
+		return Peer{}, want
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		return Peer{}, fmt.Sprintf("a SPIFFE ID has no query and no fragment, got %q", rest[i:])
+	}
+	name, path, _ := strings.Cut(rest, "/")
+	if i := strings.IndexAny(name, "@:"); i >= 0 {
+		return Peer{}, fmt.Sprintf("a trust domain has no user and no port, got %q", name)
+	}
+	if name != td.Name() {
+		return Peer{}, fmt.Sprintf("expected trust domain %q, got %q", td.Name(), name)
+	}
+	base, below := strings.CutSuffix(full, everyoneBelow)
+	if strings.Contains(base, "*") {
+		return Peer{}, `"*" is allowed only as the whole last segment`
+	}
+	if !below && path == "" {
+		return Peer{}, `names the trust domain, expected a path below it ("/*" stands for all of them)`
+	}
+	id, err := spiffeid.FromString(base)
+	if err != nil {
+		return Peer{}, err.Error()
+	}
+	return Peer{id: id, prefix: below}, ""
+}
+
+// nearestPeer repairs the usual slips in s. What it proposes has been parsed; it never proposes
+// another trust domain than the one that was written.
+func nearestPeer(td spiffeid.TrustDomain, s string) (string, bool) {
+	rest := s
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	name := ""
+	if _, after, ok := strings.Cut(rest, "://"); ok {
+		name, rest, _ = strings.Cut(after, "/")
+	} else if first, after, ok := strings.Cut(rest, "/"); ok && strings.EqualFold(first, td.Name()) {
+		name, rest = first, after
+	}
+	name = name[strings.LastIndex(name, "@")+1:]
+	name, _, _ = strings.Cut(name, ":")
+	if name != "" && !strings.EqualFold(name, td.Name()) {
+		return "", false
+	}
+	var path strings.Builder
+	for segment := range strings.SplitSeq(strings.TrimSpace(rest), "/") {
+		before, _, star := strings.Cut(segment, "*")
+		if before != "" && before != "." && before != ".." {
+			path.WriteString("/" + before)
+		}
+		if star {
+			path.WriteString(everyoneBelow)
+			break
+		}
+	}
+	near := path.String()
+	if name != "" {
+		near = td.IDString() + near
+	}
+	_, problem := parsePeer(td, near)
+	return near, problem == "" && near != s
+}
