@@ -1,0 +1,90 @@
+// Package registrar turns a workload's identity into SPIRE registration entries and sees to it that they exist.
+//
+// What an entry looks like, whether two entries agree, and what has to be done about a difference are pure
+// functions of values ([Cluster.WorkloadEntry], [Entry.Converge], [Cluster.Plan]). [Registrar] is the only type
+// that does I/O, through the interfaces of api.go; the gRPC client behind them is in package spireapi.
+package registrar
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// idPrefix starts the ID of every entry of ours. It must not be the cluster name: spire-controller-manager deletes
+// what it does not know under its own prefix, which by default is just that.
+const idPrefix = "spire-injector"
+
+// maxClusterName keeps entry IDs, which hold the name and a hash, below SPIRE's limit of 255 characters, and the
+// alias' SPIFFE ID below the 255 characters of SPIRE's database column.
+const maxClusterName = 128
+
+// Cluster is the Kubernetes cluster whose workloads are registered. Make it with [NewCluster].
+type Cluster struct {
+	// Name tells clusters of one SPIRE server apart; it is part of every entry ID.
+	Name string
+	// TrustDomain is that of the SPIRE server, and of every identity registered here.
+	TrustDomain spiffeid.TrustDomain
+	// NodeSelectors are those by which the cluster's agents attest; never empty.
+	NodeSelectors []Selector
+}
+
+// NewCluster checks its arguments. Without node selectors the cluster's nodes are those that attest with
+// k8s_psat under the cluster's name.
+func NewCluster(name string, td spiffeid.TrustDomain, nodeSelectors ...Selector) (Cluster, error) {
+	if name == "" || len(name) > maxClusterName || !isEntryID(name) || strings.Trim(name, ".") == "" {
+		return Cluster{}, fmt.Errorf("cluster name %q: expected 1 to %d characters of A-Z a-z 0-9 - _ . (and not only dots), "+
+			"because it is part of SPIFFE IDs and of entry IDs", name, maxClusterName)
+	}
+	if td.IsZero() {
+		return Cluster{}, fmt.Errorf("cluster %q: no trust domain: give the SPIRE server's", name)
+	}
+	if len(nodeSelectors) == 0 {
+		nodeSelectors = []Selector{{Type: "k8s_psat", Value: "cluster:" + name}}
+	}
+	for _, s := range nodeSelectors {
+		if err := s.validate(); err != nil {
+			return Cluster{}, fmt.Errorf("cluster %q: node selector: %w", name, err)
+		}
+	}
+	return Cluster{Name: name, TrustDomain: td, NodeSelectors: sortedSet(nodeSelectors, Selector.compare)}, nil
+}
+
+// ServerID is the SPIFFE ID of the trust domain's SPIRE server, the parent of node entries.
+func (c Cluster) ServerID() spiffeid.ID { return c.id("spire", "server") }
+
+// NodeAlias is the entry that gives all nodes of the cluster one common SPIFFE ID, the parent of every workload
+// entry of ours. It is what `spire-server entry create -node` makes: an entry below the server's own ID whose
+// selectors are matched against those of attested agents.
+func (c Cluster) NodeAlias() Entry {
+	return Entry{
+		ID:        idPrefix + "." + c.Name + ".node",
+		SPIFFEID:  c.aliasID(),
+		ParentID:  c.ServerID(),
+		Selectors: c.NodeSelectors,
+	}.Canonical()
+}
+
+// Owns says whether an entry that SPIRE holds is ours to change: the alias, or an entry whose ID has our prefix
+// and whose parent is the alias. Both conditions, because an ID can be chosen by anybody and because one cluster's
+// name can begin with another's.
+func (c Cluster) Owns(e Entry) bool {
+	alias := c.NodeAlias()
+	if e.ID == alias.ID {
+		return e.SPIFFEID == alias.SPIFFEID
+	}
+	return strings.HasPrefix(e.ID, idPrefix+"."+c.Name+".") && e.ParentID == alias.SPIFFEID
+}
+
+func (c Cluster) aliasID() spiffeid.ID { return c.id(idPrefix, c.Name, "node") }
+
+// id cannot fail on what NewCluster has accepted; the zero ID of a Cluster made by hand is refused when its
+// entries are validated.
+func (c Cluster) id(segments ...string) spiffeid.ID {
+	id, err := spiffeid.FromSegments(c.TrustDomain, segments...)
+	if err != nil {
+		return spiffeid.ID{}
+	}
+	return id
+}

@@ -1,0 +1,84 @@
+package registrar
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// ContainerName is the container that gets the SVID: the sidecar alone, so that the app's containers get none.
+const ContainerName = "envoy"
+
+// IdentityLabel is the pod label whose value is [IdentityHash].
+const IdentityLabel = "spiffe.io/identity"
+
+// Workload is what asks for an identity: all pods of one service account that run under one SPIFFE ID.
+type Workload struct {
+	ID             spiffeid.ID
+	Namespace      string
+	ServiceAccount string
+	// X509SVIDTTL is how long SVIDs live, in whole seconds; zero is the SPIRE server's default.
+	X509SVIDTTL time.Duration
+}
+
+// IdentityHash is the value of the label [IdentityLabel] of a pod with this identity: 128 bits of SHA-256 as 26
+// characters of a-z and 2-7, which every label value may be.
+//
+// The label alone separates the identities of one service account, so it must be infeasible to find an ID of one's
+// own whose hash is somebody else's: with 128 bits that takes 2^128 trials. A collision between two IDs that one
+// party may claim anyway, the 2^64 case, gains that party nothing.
+func IdentityHash(id spiffeid.ID) string { return shortHash(id.String()) }
+
+// WorkloadEntry is the entry that gives the workload its identity on every node of the cluster. Its ID follows
+// from the SPIFFE ID, namespace, service account and container, so that concurrent writers cannot make two.
+func (c Cluster) WorkloadEntry(w Workload) Entry {
+	return Entry{
+		ID:       idPrefix + "." + c.Name + "." + shortHash(w.ID.String(), w.Namespace, w.ServiceAccount, ContainerName),
+		SPIFFEID: w.ID,
+		ParentID: c.aliasID(),
+		Selectors: []Selector{
+			{Type: "k8s", Value: "ns:" + w.Namespace},
+			{Type: "k8s", Value: "sa:" + w.ServiceAccount},
+			{Type: "k8s", Value: "pod-label:" + IdentityLabel + ":" + IdentityHash(w.ID)},
+			{Type: "k8s", Value: "container-name:" + ContainerName},
+		},
+		X509SVIDTTL: w.X509SVIDTTL,
+	}.Canonical()
+}
+
+// Check returns every reason why the workload cannot be registered in this cluster, or nil. Whether its namespace
+// may claim the identity is the caller's decision; what is refused here no claim can grant.
+func (c Cluster) Check(w Workload) error {
+	var errs []error
+	switch path := w.ID.Path(); {
+	case w.ID.IsZero():
+		errs = append(errs, errors.New("no SPIFFE ID"))
+	case !w.ID.MemberOf(c.TrustDomain):
+		errs = append(errs, fmt.Errorf("SPIFFE ID %q: expected one of trust domain %q", w.ID, c.TrustDomain.Name()))
+	case reserved(path, "spire"), reserved(path, idPrefix):
+		errs = append(errs, fmt.Errorf("SPIFFE ID %q: paths below /spire/ and /%s/ are reserved", w.ID, idPrefix))
+	}
+	if w.Namespace == "" {
+		errs = append(errs, errors.New("no namespace: an entry without it would serve all namespaces"))
+	}
+	if w.ServiceAccount == "" {
+		errs = append(errs, errors.New(`no service account: expected its name, "default" for pods that name none`))
+	}
+	errs = append(errs, c.WorkloadEntry(w).validate())
+	return errors.Join(errs...)
+}
+
+func reserved(path, segment string) bool {
+	return path == "/"+segment || strings.HasPrefix(path, "/"+segment+"/")
+}
+
+// shortHash separates the parts by a character that none of them can contain.
+func shortHash(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
+}
