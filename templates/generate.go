@@ -1,9 +1,6 @@
 package templates
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Config is what Envoy reads: one JSON document per file of [ConfigDir], compact, and byte for byte the
 // same for the same [Proxy].
@@ -19,5 +16,19 @@ func Generate(p Proxy) (Config, error) {
 	if err := p.validate(); err != nil {
 		return Config{}, fmt.Errorf("cannot configure Envoy: %w", err)
 	}
-	return Config{}, errors.New("cannot configure Envoy: the messages are not built yet")
+	var out Config
+	var err error
+	if out.Bootstrap, err = encode(p.bootstrap()); err != nil {
+		return Config{}, err
+	}
+	if out.Listeners, err = encodeResources(p.listeners()); err != nil {
+		return Config{}, err
+	}
+	if out.Clusters, err = encodeResources(p.clusters()); err != nil {
+		return Config{}, err
+	}
+	if out.Authorization, err = encodeResources(p.authorization()); err != nil {
+		return Config{}, err
+	}
+	return out, nil
 }

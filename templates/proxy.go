@@ -84,6 +84,7 @@ func (p Proxy) validate() error {
 		take(up.Listen, fmt.Sprintf("upstream %d (listen %d)", i+1, up.Listen))
 	}
 
+	speaks := map[uint16]Protocol{}
 	for i, in := range p.Inbound {
 		where := fmt.Sprintf("inbound %d (listen %d)", i+1, in.Listen)
 		if owner, ok := taken[in.App]; ok {
@@ -95,6 +96,10 @@ func (p Proxy) validate() error {
 		if !in.Protocol.valid() || in.Protocol == TCP {
 			add("%s: expected protocol %s, %s or %s, got %s", where, HTTP, HTTP2, GRPC, in.Protocol)
 		}
+		if earlier, ok := speaks[in.App]; ok && earlier != in.Protocol {
+			add("%s: expected protocol %s for app port %d as in an earlier inbound, got %s", where, earlier, in.App, in.Protocol)
+		}
+		speaks[in.App] = in.Protocol
 		errs = append(errs, peersError(where, in.Peers))
 	}
 	for i, up := range p.Upstreams {

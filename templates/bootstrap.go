@@ -1,0 +1,51 @@
+package templates
+
+import (
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+)
+
+const agentCluster = "spire_agent"
+
+// readOnlyAdmin is the whole path, with its query, of what the admin interface answers. Everything that
+// reads for diagnosis and nothing that changes Envoy: the list is by path, not by method.
+const readOnlyAdmin = `/(certs|clusters|config_dump|listeners|ready|server_info|stats|stats/prometheus)(\?.*)?`
+
+func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
+	return &bootstrapv3.Bootstrap{
+		// The configuration is made before the pod has a name.
+		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String()},
+		Admin: &bootstrapv3.Admin{
+			Address: socketAddress("127.0.0.1", AdminPort),
+			AllowPaths: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+				SafeRegex: &matcherv3.RegexMatcher{Regex: readOnlyAdmin},
+			}}},
+		},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
+			Listeners: []*listenerv3.Listener{readinessListener()},
+			Clusters:  []*clusterv3.Cluster{p.agent(), p.ownPortsCluster()},
+		},
+		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
+			LdsConfig: watchedFile(ListenersFile),
+			CdsConfig: watchedFile(ClustersFile),
+		},
+	}
+}
+
+// agent is the SPIRE agent's Workload API socket, which also serves SDS.
+func (p Proxy) agent() *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                          agentCluster,
+		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:                lasting(time.Second),
+		TypedExtensionProtocolOptions: httpOptions(HTTP2, nil),
+		LoadAssignment: endpoints(agentCluster, &corev3.Address{
+			Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: p.AgentSocket}},
+		}),
+	}
+}

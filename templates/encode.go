@@ -1,0 +1,85 @@
+package templates
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+// encode writes m as compact JSON with sorted keys. protojson puts white space in at random, on
+// purpose, which would make every re-injection look like a change.
+func encode(m proto.Message) (string, error) {
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return "", fmt.Errorf("re-read %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return "", fmt.Errorf("re-encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	return strings.TrimSuffix(out.String(), "\n"), nil
+}
+
+// encodeResources writes a file of dynamic resources.
+func encodeResources[M proto.Message](resources []M) (string, error) {
+	response := &discoveryv3.DiscoveryResponse{}
+	for _, resource := range resources {
+		response.Resources = append(response.Resources, pack(resource))
+	}
+	return encode(response)
+}
+
+// pack wraps m. Only text that is not UTF-8 could fail, and [Proxy.validate] lets none in.
+func pack(m proto.Message) *anypb.Any {
+	packed, err := anypb.New(m)
+	if err != nil {
+		panic(fmt.Sprintf("pack %s: %v", m.ProtoReflect().Descriptor().FullName(), err))
+	}
+	return packed
+}
+
+func lasting(d time.Duration) *durationpb.Duration { return durationpb.New(d) }
+
+func count(n uint32) *wrapperspb.UInt32Value { return wrapperspb.UInt32(n) }
+
+func yes() *wrapperspb.BoolValue { return wrapperspb.Bool(true) }
+
+func no() *wrapperspb.BoolValue { return wrapperspb.Bool(false) }
+
+func socketAddress(host string, port uint16) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address:       host,
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
+	}}}
+}
+
+// watchedFile is a source in [ConfigDir]. Without the watched directory Envoy would see no change:
+// the kubelet never touches the file itself, only the symbolic link above it.
+func watchedFile(name string) *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ResourceApiVersion: corev3.ApiVersion_V3,
+		ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{
+			Path:             ConfigDir + "/" + name,
+			WatchedDirectory: &corev3.WatchedDirectory{Path: ConfigDir},
+		}},
+	}
+}

@@ -1,0 +1,110 @@
+package templates
+
+import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	tlsSocket = "envoy.transport_sockets.tls"
+	// allBundles is the name under which the agent serves its own and the federated bundles, each
+	// bound to its trust domain. A pooled CA list would accept an ID of one domain signed by another.
+	allBundles = "ALL"
+)
+
+func downstreamTLS(id spiffeid.ID, peers []Peer) *corev3.TransportSocket {
+	return tlsTransport(&tlsv3.DownstreamTlsContext{
+		CommonTlsContext:         mutualTLS(id, peers, "h2", "http/1.1"),
+		RequireClientCertificate: yes(),
+		// A resumed session skips the check of the certificate, also of an expired one.
+		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
+		DisableStatefulSessionResumption: true,
+	})
+}
+
+func upstreamTLS(id spiffeid.ID, up Upstream) *corev3.TransportSocket {
+	var alpn []string
+	switch {
+	case up.Protocol.isHTTP2():
+		alpn = []string{"h2"}
+	case up.Protocol == HTTP:
+		alpn = []string{"http/1.1"}
+	}
+	return tlsTransport(&tlsv3.UpstreamTlsContext{
+		CommonTlsContext: mutualTLS(id, up.Peers, alpn...),
+		MaxSessionKeys:   count(0), // no resumption, as above
+	})
+}
+
+func tlsTransport(context proto.Message) *corev3.TransportSocket {
+	return &corev3.TransportSocket{
+		Name:       tlsSocket,
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(context)},
+	}
+}
+
+// mutualTLS is what both sides have in common: own certificate, bundles and the accepted peers.
+func mutualTLS(id spiffeid.ID, peers []Peer, alpn ...string) *tlsv3.CommonTlsContext {
+	accepted := make([]*tlsv3.SubjectAltNameMatcher, len(peers))
+	for i, peer := range peers {
+		accepted[i] = &tlsv3.SubjectAltNameMatcher{
+			SanType: tlsv3.SubjectAltNameMatcher_URI,
+			Matcher: uriMatcher(peer),
+		}
+	}
+	return &tlsv3.CommonTlsContext{
+		// Both bounds: on the client's side the default maximum is TLS 1.2.
+		TlsParams: &tlsv3.TlsParameters{
+			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
+			TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
+			EcdhCurves:                []string{"X25519MLKEM768", "X25519", "P-256"},
+		},
+		AlpnProtocols: alpn,
+		// The ID by name: what "default" means is arbitrary when there are several.
+		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: id.String(), SdsConfig: agentSource()}},
+		ValidationContextType: &tlsv3.CommonTlsContext_CombinedValidationContext{
+			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
+				DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: accepted},
+				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: allBundles, SdsConfig: agentSource()},
+			},
+		},
+	}
+}
+
+// uriMatcher is the rule of [Peer.Matches] in Envoy's words.
+func uriMatcher(peer Peer) *matcherv3.StringMatcher {
+	if peer.prefix {
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: peer.uriPrefix()}}
+	}
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: peer.id.String()}}
+}
+
+// agentSource is the SPIRE agent's SDS. It must be the same everywhere, byte for byte: Envoy shares a
+// stream to the agent only between equal sources.
+func agentSource() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ResourceApiVersion: corev3.ApiVersion_V3,
+		// Wait for the SVID for as long as it takes; the default of 15 s goes live without one.
+		InitialFetchTimeout: lasting(0),
+		ConfigSourceSpecifier: &corev3.ConfigSource_ApiConfigSource{ApiConfigSource: &corev3.ApiConfigSource{
+			ApiType:                   corev3.ApiConfigSource_GRPC, // the agent has no incremental SDS
+			TransportApiVersion:       corev3.ApiVersion_V3,
+			SetNodeOnFirstMessageOnly: true,
+			GrpcServices: []*corev3.GrpcService{{
+				TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
+					ClusterName: agentCluster,
+					// The agent refuses until the registration entry has arrived: ask often, it is local.
+					RetryPolicy: &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
+						BaseInterval: lasting(100 * time.Millisecond),
+						MaxInterval:  lasting(time.Second),
+					}},
+				}},
+			}},
+		}},
+	}
+}
