@@ -51,8 +51,8 @@ func (e Entry) Canonical() Entry {
 	return e
 }
 
-// validate returns every reason for which SPIRE would refuse the entry, or nil.
-func (e Entry) validate() error {
+// Validate returns every reason for which SPIRE would refuse the entry, or nil.
+func (e Entry) Validate() error {
 	var errs []error
 	if e.ID == "" || len(e.ID) > maxEntryID || !isEntryID(e.ID) {
 		errs = append(errs, fmt.Errorf("entry ID %q: expected 1 to %d characters of A-Z a-z 0-9 - _ .", e.ID, maxEntryID))

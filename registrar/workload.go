@@ -69,7 +69,7 @@ func (c Cluster) Check(w Workload) error {
 	if w.ServiceAccount == "" {
 		errs = append(errs, errors.New(`no service account: expected its name, "default" for pods that name none`))
 	}
-	errs = append(errs, c.WorkloadEntry(w).validate())
+	errs = append(errs, c.WorkloadEntry(w).Validate())
 	return errors.Join(errs...)
 }
 

@@ -1,0 +1,120 @@
+// Package spireapi is the gRPC edge to the SPIRE server's Entry API: it converts, calls, and says in one error what
+// went wrong and what to do. What to call, and what to make of the answer, is decided in package registrar.
+package spireapi
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffegrpc/grpccredentials"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// Config says where the SPIRE server is and how to be known to it.
+type Config struct {
+	// ServerAddress is unix:///path of the server's private socket, where every caller is trusted, or host:port of
+	// its TCP endpoint, where the caller needs an SVID with admin rights.
+	ServerAddress string
+	// AgentSocket is unix:///path of the Workload API that issues that SVID; unused with a server's socket.
+	AgentSocket string
+	// TrustDomain is the server's: over TCP it must present spiffe://<trust domain>/spire/server.
+	TrustDomain spiffeid.TrustDomain
+}
+
+// Client calls one SPIRE server. It satisfies [registrar.API] and is safe for concurrent use.
+type Client struct {
+	server   string
+	identity *identity // nil over a Unix socket
+	conn     *grpc.ClientConn
+	entries  entryv1.EntryClient
+}
+
+var _ registrar.API = (*Client)(nil)
+
+// Dial checks the configuration and returns at once: agent and server may come later, go away and come back. While
+// one of them is missing, calls fail fast and say which. Close releases what Dial starts.
+func Dial(cfg Config) (*Client, error) {
+	if cfg.TrustDomain.IsZero() {
+		return nil, errors.New("SPIRE server: no trust domain: give the one that the server serves")
+	}
+	c := &Client{server: cfg.ServerAddress}
+	target, err := c.target(cfg)
+	if err != nil {
+		return nil, err
+	}
+	creds := insecure.NewCredentials()
+	if c.identity != nil {
+		serverID, err := spiffeid.FromSegments(cfg.TrustDomain, "spire", "server")
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		creds = grpccredentials.MTLSClientCredentials(c.identity, c.identity, tlsconfig.AuthorizeID(serverID))
+	}
+	c.conn, err = grpc.NewClient(target, append(reconnectOptions(), grpc.WithTransportCredentials(creds))...)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("SPIRE server address %q: %w", cfg.ServerAddress, err), c.Close())
+	}
+	c.entries = entryv1.NewEntryClient(c.conn)
+	return c, nil
+}
+
+// Close ends the connection and what runs in the background.
+func (c *Client) Close() error {
+	var errs []error
+	if c.conn != nil {
+		errs = append(errs, c.conn.Close())
+	}
+	if c.identity != nil {
+		errs = append(errs, c.identity.close())
+	}
+	return errors.Join(errs...)
+}
+
+// target returns the gRPC target of the server's address, and over TCP starts to follow the own identity.
+func (c *Client) target(cfg Config) (string, error) {
+	if path, ok := strings.CutPrefix(cfg.ServerAddress, "unix://"); ok {
+		if !strings.HasPrefix(path, "/") {
+			return "", fmt.Errorf("SPIRE server address %q: expected an absolute path, as in unix:///run/spire/private/api.sock", cfg.ServerAddress)
+		}
+		return cfg.ServerAddress, nil
+	}
+	if host, port, err := net.SplitHostPort(cfg.ServerAddress); err != nil || host == "" || port == "" || strings.Contains(host, "/") {
+		return "", fmt.Errorf("SPIRE server address %q: expected host:port, as in spire-server.spire:8081, or unix:///path", cfg.ServerAddress)
+	}
+	if !strings.HasPrefix(cfg.AgentSocket, "unix:///") {
+		return "", fmt.Errorf("agent socket %q: a SPIRE server at %s wants to know its callers, so the socket of the local SPIRE agent is needed, "+
+			"as in unix:///run/spire/sockets/agent.sock", cfg.AgentSocket, cfg.ServerAddress)
+	}
+	var err error
+	c.identity, err = followIdentity(cfg.AgentSocket)
+	// passthrough looks the name up with each attempt; gRPC's own resolver would do so at most every 30 s, too late
+	// for a server that comes back with another address.
+	return "passthrough:///" + cfg.ServerAddress, err
+}
+
+// reconnectOptions find a server that was away within about a second, and notice one that is gone.
+func reconnectOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithUserAgent("spire-injector"),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 3 * time.Second,
+		}),
+		// Pings only while a call waits: SPIRE's server ends connections that ping when idle. Setting them also makes
+		// the kernel give up on a connection whose data nobody acknowledges for the timeout.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
+	}
+}

@@ -1,0 +1,99 @@
+package spireapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// call is one use of a method, and knows what its errors have to say.
+type call struct {
+	client *Client
+	method string
+	// caller is the own SPIFFE ID; zero over a Unix socket, where the server asks for none.
+	caller spiffeid.ID
+}
+
+func (c *Client) call(method string) *call { return &call{client: c, method: method} }
+
+// prepare fails if the server could not be talked to for want of an own identity.
+func (c *call) prepare(ctx context.Context) (err error) {
+	if c.client.identity != nil {
+		c.caller, err = c.client.identity.ready(ctx)
+	}
+	return err
+}
+
+// failed explains an error of the call as a whole.
+func (c *call) failed(ctx context.Context, err error) error {
+	st := status.Convert(err)
+	e := &registrar.Error{Kind: kindOf(st.Code()), Err: errors.Join(err, context.Cause(ctx))}
+	switch e.Kind {
+	case registrar.Unavailable:
+		e.Message = fmt.Sprintf("no answer from the SPIRE server at %s to %s: %s: check that the server runs, that the address is right%s, and its load",
+			c.client.server, c.method, st.Message(), c.ifTLS(" and that it serves this trust domain"))
+	case registrar.Denied:
+		e.Message = c.denied(st)
+	default:
+		e.Message = fmt.Sprintf("the SPIRE server at %s fails on %s: %s (%s): look at the server's log", c.client.server, c.method, st.Message(), st.Code())
+	}
+	return e
+}
+
+// refused explains the status of one entry.
+func (c *call) refused(asked registrar.Entry, st *status.Status) error {
+	e := &registrar.Error{Kind: kindOf(st.Code()), Err: st.Err()}
+	if e.Kind == registrar.Denied {
+		e.Message = c.denied(st)
+		return e
+	}
+	remedy := "look at the server's log"
+	if e.Kind == registrar.Invalid {
+		remedy = "correct what it names"
+	}
+	e.Message = fmt.Sprintf("the SPIRE server at %s does not take entry %q (%s): %s (%s): %s", c.client.server, asked.ID, asked.SPIFFEID, st.Message(), st.Code(), remedy)
+	return e
+}
+
+func (c *call) denied(st *status.Status) string {
+	if c.caller.IsZero() {
+		return fmt.Sprintf("the SPIRE server at %s denies %s (%s): its authorization policy (auth_opa_policy_engine) must allow local callers this method",
+			c.client.server, c.method, st.Message())
+	}
+	return fmt.Sprintf("the SPIRE server at %s denies %s to %s (%s): set the admin flag on that ID's registration entry (spire-server entry update … -admin) "+
+		"or list the ID under admin_ids in the server's configuration; an authorization policy, if there is one, must allow it too",
+		c.client.server, c.method, c.caller, st.Message())
+}
+
+// nonsense is about an answer that no SPIRE server gives.
+func (c *call) nonsense(format string, args ...any) error {
+	return &registrar.Error{Kind: registrar.Failed, Message: fmt.Sprintf("the SPIRE server at %s answers %s with %s: check that the address is that of a SPIRE server of version 1.5 or newer",
+		c.client.server, c.method, fmt.Sprintf(format, args...))}
+}
+
+func (c *call) ifTLS(s string) string {
+	if c.client.identity == nil {
+		return ""
+	}
+	return s
+}
+
+// kindOf maps the codes that SPIRE and gRPC use.
+func kindOf(code codes.Code) registrar.Kind {
+	switch code {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Aborted, codes.ResourceExhausted:
+		return registrar.Unavailable
+	case codes.PermissionDenied, codes.Unauthenticated:
+		return registrar.Denied
+	case codes.InvalidArgument:
+		return registrar.Invalid
+	default:
+		return registrar.Failed
+	}
+}
