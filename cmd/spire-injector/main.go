@@ -1,0 +1,84 @@
+// Spire-injector gives labelled pods a SPIFFE identity and mutual TLS.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when a release is linked; otherwise it is what the Go toolchain knows of the source.
+var version = ""
+
+// Exit codes of every command.
+const (
+	exitRefused = 1 // the command ran and its answer is no
+	exitUsage   = 2 // the command was called wrongly
+)
+
+// usageError marks an error of the command line itself.
+type usageError struct{ error }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is the whole command, without the process around it.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "spire-injector:", err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitRefused
+}
+
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "spire-injector",
+		Short: "Give labelled pods a SPIFFE identity and mutual TLS",
+		Long: "Give labelled pods a SPIFFE identity and mutual TLS: register them in SPIRE, inject an Envoy sidecar and generate its configuration.\n\n" +
+			"Exit codes: 0 done, 1 refused or failed, 2 called wrongly.",
+		Example:       "  spire-injector inject -f deployment.yaml --config config.yaml\n  spire-injector serve --config /etc/spire-injector/config.yaml",
+		Version:       buildVersion(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usageError{errors.New("expected a command: " + cmd.CommandPath() + " --help lists them")}
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	root.AddCommand(newServeCommand(), newInjectCommand())
+	return root
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath())}
+	}
+	return nil
+}
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// serveFlags are the addresses and names that depend on how the program is deployed, not on what the platform decides.
+type serveFlags struct {
+	config             string
+	namespace          string
+	service            string
+	secret             string
+	certDir            string
+	webhookConfig      string
+	webhookPort        int
+	metricsAddress     string
+	healthAddress      string
+	workloadAPI        string
+	logLevel           string
+	leaderElectionName string
+}
+
+func newServeCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:     "serve --config FILE",
+		Short:   "Run the admission webhook and the registrar",
+		Long:    "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads and keeps the serving certificate.",
+		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml",
+		Args:    noArguments,
+		RunE:    func(*cobra.Command, []string) error { return serve(ctrl.SetupSignalHandler(), f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "/etc/spire-injector/config.yaml", "platform file")
+	flags.StringVar(&f.namespace, "namespace", "spire-injector", "namespace of the injector's own Service, Secret and Lease")
+	flags.StringVar(&f.service, "service", "spire-injector", "Service by which the API server reaches the webhook; the serving certificate is for it")
+	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert", "Secret that holds the serving certificate; it is filled and rotated when it runs out")
+	flags.StringVar(&f.certDir, "serving-cert-dir", "/run/spire-injector/serving-cert", "where that Secret is mounted")
+	flags.StringVar(&f.webhookConfig, "webhook-configuration", "spire-injector", "MutatingWebhookConfiguration whose CA bundle is kept")
+	flags.IntVar(&f.webhookPort, "webhook-port", 9443, "port of the webhook")
+	flags.StringVar(&f.metricsAddress, "metrics-address", ":8080", "address of Prometheus metrics, 0 for none")
+	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
+	flags.StringVar(&f.workloadAPI, "workload-api", "", "socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's agentSocket)")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.leaderElectionName, "leader-election-lease", "spire-injector", "Lease by which the replicas elect a leader")
+	return cmd
+}
+
+func serve(ctx context.Context, f serveFlags) error {
+	logger, err := newLogger(f.logLevel)
+	if err != nil {
+		return usageError{err}
+	}
+	ctrl.SetLogger(logger)
+	platform, err := readPlatform(f.config)
+	if err != nil {
+		return err
+	}
+	if f.workloadAPI == "" {
+		f.workloadAPI = "unix://" + path.Join(platform.AgentSocket.HostPath, platform.AgentSocket.File)
+	}
+	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: platform.ServerAddress, AgentSocket: f.workloadAPI, TrustDomain: platform.Cluster.TrustDomain})
+	if err != nil {
+		return fmt.Errorf("platform file %s: spire.server.address: %w", f.config, err)
+	}
+	defer spire.Close()
+
+	certificate := &servingCertificate{}
+	mgr, err := newManager(f, certificate)
+	if err != nil {
+		return err
+	}
+	handler := &webhook.Handler{
+		Injector:   webhook.Injector{Platform: platform, Version: buildVersion()},
+		Registrar:  registrar.New(platform.Cluster, spire, registrar.Options{}),
+		Namespaces: webhook.Namespaces{Cached: mgr.GetClient(), Direct: mgr.GetAPIReader()},
+		Decoder:    admission.NewDecoder(mgr.GetScheme()),
+	}
+	mgr.GetWebhookServer().Register("/mutate-pod", &admission.Webhook{Handler: handler})
+	if err := watchServingCertificate(ctx, mgr, types.NamespacedName{Namespace: f.namespace, Name: f.secret}, certificate); err != nil {
+		return err
+	}
+	if err := addRotator(mgr, f); err != nil {
+		return fmt.Errorf("setting up the rotation of the serving certificate: %w", err)
+	}
+	// Namespaces are read at admission: the cache has to be warm before the first pod comes, not by it.
+	if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Namespace{}); err != nil {
+		return fmt.Errorf("watching namespaces: %w", err)
+	}
+	logger.Info("starting", "version", buildVersion(), "cluster", platform.Cluster.Name, "trustDomain", platform.Cluster.TrustDomain.Name(), "spireServer", platform.ServerAddress)
+	return mgr.Start(ctx)
+}
+
+func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("finding the Kubernetes API server: %w; run in a pod, or set KUBECONFIG", err)
+	}
+	drain := 10 * time.Second
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme,
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			// One Secret, not all that the namespace has.
+			&corev1.Secret{}: {Namespaces: map[string]cache.Config{f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.secret)}}},
+		}},
+		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
+			Port:    f.webhookPort,
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.get }},
+		}),
+		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
+		HealthProbeBindAddress:        f.healthAddress,
+		LeaderElection:                true,
+		LeaderElectionID:              f.leaderElectionName,
+		LeaderElectionNamespace:       f.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &drain,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the controller manager: %w", err)
+	}
+	checks := map[string]healthz.Checker{
+		"certificate": certificate.check,
+		"webhook":     mgr.GetWebhookServer().StartedChecker(),
+		"namespaces":  cacheSynced(mgr),
+	}
+	for name, check := range checks {
+		if err := mgr.AddReadyzCheck(name, check); err != nil {
+			return nil, err
+		}
+	}
+	return mgr, mgr.AddHealthzCheck("process", healthz.Ping)
+}
+
+func cacheSynced(mgr ctrl.Manager) healthz.Checker {
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return fmt.Errorf("the cache of namespaces is not filled yet")
+		}
+		return nil
+	}
+}
+
+func newLogger(level string) (logr.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return logr.Logger{}, fmt.Errorf("--log-level: expected debug, info, warn or error, got %q", level)
+	}
+	return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+}

@@ -1,0 +1,124 @@
+package webhook
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// annotation is one row of the table of annotations: everything that is known of a key is known from here.
+type annotation struct {
+	key     string
+	doc     string // meaning, for people
+	example string
+	live    bool // may change on a running pod
+	// parse puts the value into the draft. It is nil for what the webhook writes, which no user may set.
+	parse func(d *draft, value string) []problem
+}
+
+// problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole value.
+type problem struct {
+	path string
+	err  error
+}
+
+func whole(err error) []problem {
+	if err == nil {
+		return nil
+	}
+	return []problem{{err: err}}
+}
+
+// annotations is the only place where an annotation is defined.
+var annotations = []annotation{
+	{key: AnnotationSPIFFEID, example: "/api", parse: (*draft).parseSPIFFEID,
+		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
+	{key: AnnotationAppPort, example: `"8080"`, parse: (*draft).parseAppPort,
+		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
+	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*draft).parseAllowedPeers,
+		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
+	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
+		doc: "a YAML list of {listen, address, peers, protocol}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts only peers"},
+	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*draft).parseX509SVIDTTL,
+		doc: "life of the X.509-SVID, a Go duration"},
+	{key: AnnotationProxyLogLevel, example: "info", parse: (*draft).parseProxyLogLevel,
+		doc: "Envoy's log level: " + strings.Join(logLevels, ", ")},
+	{key: AnnotationStatus, doc: "what was injected, as JSON"},
+	{key: AnnotationBootstrap, doc: "Envoy's bootstrap configuration"},
+	{key: AnnotationListeners, doc: "Envoy's listeners"},
+	{key: AnnotationClusters, doc: "Envoy's clusters"},
+	{key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
+}
+
+// foreignAnnotations under our prefix belong to other tools and are left alone.
+var foreignAnnotations = []string{
+	Prefix + "federatesWith", // SPIRE's former workload registrar
+}
+
+var logLevels = []string{"trace", "debug", "info", "warning", "error", "critical", "off"}
+
+func annotationFor(key string) (annotation, bool) {
+	i := slices.IndexFunc(annotations, func(a annotation) bool { return a.key == key })
+	if i < 0 {
+		return annotation{}, false
+	}
+	return annotations[i], true
+}
+
+// writtenByUsers are the keys that a user may set.
+func writtenByUsers() []string {
+	return annotationKeys(func(a annotation) bool { return a.parse != nil })
+}
+
+// writtenByWebhook are the keys that only the webhook may set.
+func writtenByWebhook() []string {
+	return annotationKeys(func(a annotation) bool { return a.parse == nil })
+}
+
+func annotationKeys(wanted func(annotation) bool) []string {
+	var keys []string
+	for _, a := range annotations {
+		if wanted(a) {
+			keys = append(keys, a.key)
+		}
+	}
+	return keys
+}
+
+// unknownKeys are the keys under our prefix that no one knows, in order.
+func unknownKeys(values map[string]string) []string {
+	var keys []string
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if _, known := annotationFor(key); strings.HasPrefix(key, Prefix) && !known && !slices.Contains(foreignAnnotations, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// portNumber accepts what a listener can bind.
+func portNumber(n int) (uint16, error) {
+	if n < 1 || n > 65535 {
+		return 0, fmt.Errorf("expected a port from 1 to 65535, got %d", n)
+	}
+	return uint16(n), nil
+}
+
+// Bounds of a lifetime: SPIRE backdates by 10 s and renews at half-life, so that less than 10 s is never usable in time.
+const (
+	minTTL = 10 * time.Second
+	maxTTL = 30 * 24 * time.Hour
+)
+
+func parseTTL(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("expected a duration such as 30s or 1h, got %q", s)
+	}
+	if d < minTTL || d > maxTTL || d%time.Second != 0 {
+		return 0, fmt.Errorf("expected whole seconds from %s to %s, got %q", minTTL, maxTTL, s)
+	}
+	return d, nil
+}

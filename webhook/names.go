@@ -1,0 +1,55 @@
+// Package webhook turns what users write on pods and namespaces into pods with a SPIFFE identity and an Envoy sidecar.
+//
+// Data flows one way: a pod and its namespace are decided upon (decide.go), their annotations become an Intent (intent.go),
+// the intent an identity, registration entries and an Envoy configuration, and those a changed pod (sidecar.go) and a JSON
+// patch (patch.go). All of that is pure. The admission handler (handler.go) reads and registers around it.
+package webhook
+
+import "github.com/spire-injector/spire-injector/registrar"
+
+// Prefix is shared by all labels and annotations of the injector. Annotations under it that are not in the table are refused;
+// labels under it that are not ours belong to other tools.
+const Prefix = "spiffe.io/"
+
+// Labels.
+const (
+	LabelInject   = Prefix + "inject"       // on pods and namespaces, written by users
+	LabelIdentity = registrar.IdentityLabel // on pods, written by the webhook: the registration entry selects it
+)
+
+// Values of LabelInject.
+const (
+	InjectEnabled  = "enabled"
+	InjectDisabled = "disabled"
+	InjectRequired = "required" // on namespaces only: a pod cannot opt out
+)
+
+// Annotations that users write.
+const (
+	AnnotationSPIFFEID      = Prefix + "spiffe-id"
+	AnnotationAppPort       = Prefix + "app-port"
+	AnnotationAllowedPeers  = Prefix + "allowed-peers"
+	AnnotationUpstreams     = Prefix + "upstreams"
+	AnnotationX509SVIDTTL   = Prefix + "x509-svid-ttl"
+	AnnotationProxyLogLevel = Prefix + "proxy-log-level"
+)
+
+// Annotations that the webhook writes.
+const (
+	AnnotationStatus        = Prefix + "status"
+	AnnotationBootstrap     = Prefix + "envoy-bootstrap"
+	AnnotationListeners     = Prefix + "envoy-listeners"
+	AnnotationClusters      = Prefix + "envoy-clusters"
+	AnnotationAuthorization = Prefix + "envoy-authorization"
+)
+
+// What injection adds to a pod's spec, by name. A user's container or volume of such a name is refused.
+const (
+	SidecarName      = registrar.ContainerName // by which the entry selects it
+	ConfigVolume     = "spiffe-envoy-config"
+	SocketVolume     = "spiffe-agent-socket"
+	socketMountPath  = "/run/spire/sockets"
+	maxAnnotations   = 256 * 1024 // bytes of all keys and values of one object: the API server's limit
+	defaultAccount   = "default"  // the service account of a pod that names none
+	defaultNamespace = "default"
+)

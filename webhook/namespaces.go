@@ -1,0 +1,38 @@
+package webhook
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Namespaces reads namespaces of a cluster.
+type Namespaces struct {
+	Cached client.Reader
+	Direct client.Reader // the API server itself
+}
+
+// Namespace reads from the cache, and from the API server what the cache does not know yet: a pod often follows its
+// namespace by milliseconds.
+func (n Namespaces) Namespace(ctx context.Context, name string) (Namespace, error) {
+	ns, err := read(ctx, n.Cached, name)
+	if apierrors.IsNotFound(err) {
+		return n.Live(ctx, name)
+	}
+	return ns, err
+}
+
+// Live reads from the API server.
+func (n Namespaces) Live(ctx context.Context, name string) (Namespace, error) {
+	return read(ctx, n.Direct, name)
+}
+
+func read(ctx context.Context, from client.Reader, name string) (Namespace, error) {
+	var ns corev1.Namespace
+	if err := from.Get(ctx, client.ObjectKey{Name: name}, &ns); err != nil {
+		return Namespace{}, err
+	}
+	return Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, nil
+}

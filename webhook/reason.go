@@ -1,0 +1,29 @@
+package webhook
+
+// Reason says why a pod was injected, left alone or refused. It is the one vocabulary of logs, answers and statuses:
+// a value never changes its meaning, so that people can search for it.
+type Reason string
+
+// Reasons to inject.
+const (
+	ReasonPodEnabled        Reason = "PodEnabled"        // the pod's own label says enabled
+	ReasonNamespaceEnabled  Reason = "NamespaceEnabled"  // the namespace's label says enabled, the pod's says nothing
+	ReasonNamespaceRequired Reason = "NamespaceRequired" // the namespace's label says required
+)
+
+// Reasons to leave a pod as it is.
+const (
+	ReasonNotLabelled     Reason = "NotLabelled"     // neither the pod nor its namespace asks for injection
+	ReasonPodDisabled     Reason = "PodDisabled"     // the pod's own label says disabled
+	ReasonAlreadyInjected Reason = "AlreadyInjected" // the pod already is what injection would make of it
+	ReasonUnchanged       Reason = "Unchanged"       // an update that touches nothing of ours
+)
+
+// Reasons to refuse.
+const (
+	ReasonInvalid          Reason = "Invalid"          // something in the pod or its namespace is not understood or not allowed
+	ReasonNeedsNewPod      Reason = "NeedsNewPod"      // a running pod cannot take this change
+	ReasonTampered         Reason = "Tampered"         // what the webhook wrote was changed, or arrived ready-made and wrong
+	ReasonSPIREUnavailable Reason = "SPIREUnavailable" // the identity could not be registered
+	ReasonInternal         Reason = "Internal"         // a defect or a failing dependency of the injector itself
+)

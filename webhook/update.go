@@ -1,0 +1,97 @@
+package webhook
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Update decides on a change of a running pod. Who may call whom can change: the generated listeners, clusters and
+// authorization follow the annotations. What the running containers cannot take is refused with "needs a new pod".
+// A pod that was never injected, and a change that touches nothing of ours, come back as they are.
+func (i Injector) Update(ns Namespace, before, after *corev1.Pod) (Result, error) {
+	if !injected(before) {
+		return Result{Decision: Decision{Reason: ReasonUnchanged}, Pod: after}, refuse(ReasonNeedsNewPod, lateArrivals(before, after))
+	}
+	if err := refuse(ReasonTampered, tampered(before, after)); err != nil {
+		return Result{}, err
+	}
+	changed := changedAnnotations(before, after)
+	if len(changed) == 0 {
+		return Result{Decision: Decision{Reason: ReasonUnchanged}, Pod: after}, nil
+	}
+	var frozen []Mistake
+	for _, key := range changed {
+		// A key that is not in the table is refused for what it is when it is parsed.
+		if row, known := annotationFor(key); known && !row.live {
+			frozen = append(frozen, needsNewPod("annotation "+key))
+		}
+	}
+	if err := refuse(ReasonNeedsNewPod, frozen); err != nil {
+		return Result{}, err
+	}
+	res, err := i.inject(ns, strip(after))
+	if err != nil {
+		return Result{}, err
+	}
+	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
+	was, err := i.inject(ns, strip(before))
+	if err != nil || was.Pod.Annotations[AnnotationBootstrap] != res.Pod.Annotations[AnnotationBootstrap] {
+		return Result{}, refuse(ReasonNeedsNewPod, []Mistake{needsNewPod("annotation " + AnnotationUpstreams)})
+	}
+	out := after.DeepCopy()
+	for _, key := range []string{AnnotationListeners, AnnotationClusters, AnnotationAuthorization} {
+		out.Annotations[key] = res.Pod.Annotations[key]
+	}
+	res.Pod, res.Decision = out, Decision{Inject: true, Reason: ReasonPodEnabled}
+	return res, nil
+}
+
+func needsNewPod(where string) Mistake {
+	return Mistake{where, "a running pod cannot take this change, it needs a new pod", "change the pod template of its workload, or delete the pod"}
+}
+
+// tampered finds changes of what the webhook wrote.
+func tampered(before, after *corev1.Pod) []Mistake {
+	var mistakes []Mistake
+	check := func(where string, same bool) {
+		if !same {
+			mistakes = append(mistakes, Mistake{where, "is written by the webhook alone and cannot be changed", "leave it as it is"})
+		}
+	}
+	check("label "+LabelIdentity, before.Labels[LabelIdentity] == after.Labels[LabelIdentity])
+	for _, key := range writtenByWebhook() {
+		check("annotation "+key, before.Annotations[key] == after.Annotations[key])
+	}
+	if before.Labels[LabelInject] != after.Labels[LabelInject] {
+		mistakes = append(mistakes, needsNewPod("label "+LabelInject))
+	}
+	return mistakes
+}
+
+// lateArrivals finds what would make an identity of a running pod that was admitted without one: the registration entry
+// selects the label.
+func lateArrivals(before, after *corev1.Pod) []Mistake {
+	var mistakes []Mistake
+	if after.Labels[LabelIdentity] != before.Labels[LabelIdentity] {
+		mistakes = append(mistakes, Mistake{"label " + LabelIdentity, "is written by the webhook alone", "leave it as it is"})
+	}
+	if after.Labels[LabelInject] == InjectEnabled && before.Labels[LabelInject] != InjectEnabled {
+		mistakes = append(mistakes, needsNewPod(fmt.Sprintf("label %s=%s", LabelInject, InjectEnabled)))
+	}
+	return mistakes
+}
+
+// changedAnnotations are the keys under our prefix whose values differ, in the order of the table, unknown ones last.
+func changedAnnotations(before, after *corev1.Pod) []string {
+	var changed []string
+	for _, key := range slices.Concat(writtenByUsers(), unknownKeys(after.Annotations)) {
+		b, hadKey := before.Annotations[key]
+		a, hasKey := after.Annotations[key]
+		if hadKey != hasKey || a != b {
+			changed = append(changed, key)
+		}
+	}
+	return changed
+}
