@@ -1,0 +1,90 @@
+package templates
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestMistakesAtOnce expects one line for each mistake, in the order of the fields.
+func TestMistakesAtOnce(t *testing.T) {
+	good := cases(t)["several"]
+	tests := []struct {
+		name  string
+		proxy Proxy
+		want  []string
+	}{
+		{"nothing", Proxy{}, []string{
+			`proxy: expected a SPIFFE ID with a path, got ""`,
+			`proxy: expected an SVID TTL of at least 2s, got 0s`,
+			`proxy: expected the agent socket's absolute path in at most 107 bytes, got ""`,
+			`proxy: expected at least one inbound port or one upstream, got none`,
+		}},
+		{"ports", Proxy{ID: good.ID, SVIDTTL: good.SVIDTTL, AgentSocket: good.AgentSocket,
+			Inbound: []Inbound{
+				{Listen: 8443, App: 8443, Peers: peers(t, "/web")},
+				{Listen: 15000, App: 15000, Peers: peers(t, "/web")},
+				{Listen: 8443, App: 8000, Peers: peers(t, "/web")},
+				{Listen: 8444, App: 0, Peers: peers(t, "/web")},
+			},
+			Upstreams: []Upstream{
+				{Listen: 15021, Address: address(t, "api:1"), Peers: peers(t, "/web")},
+				{Listen: 8000, Address: address(t, "api:1"), Peers: peers(t, "/web")},
+				{Listen: 0, Address: address(t, "api:1"), Peers: peers(t, "/web")},
+			},
+		}, []string{
+			`inbound 2 (listen 15000): port 15000 is already taken by the admin interface`,
+			`inbound 3 (listen 8443): port 8443 is already taken by inbound 1 (listen 8443)`,
+			`upstream 1 (listen 15021): port 15021 is already taken by the readiness endpoint`,
+			`upstream 3 (listen 0): expected a listen port from 1 to 65535, got 0`,
+			`inbound 1 (listen 8443): expected the app's own port, but 8443 belongs to inbound 1 (listen 8443)`,
+			`inbound 2 (listen 15000): expected the app's own port, but 15000 belongs to the admin interface`,
+			`inbound 3 (listen 8443): expected the app's own port, but 8000 belongs to upstream 2 (listen 8000)`,
+			`inbound 4 (listen 8444): expected an app port from 1 to 65535, got 0`,
+		}},
+		{"peers, addresses and protocols", Proxy{ID: good.ID, SVIDTTL: good.SVIDTTL, AgentSocket: good.AgentSocket,
+			Inbound: []Inbound{
+				{Listen: 8443, App: 8080},
+				{Listen: 8444, App: 8081, Peers: []Peer{{}}},
+				{Listen: 8445, App: 8080, Peers: peers(t, "/web"), Protocol: GRPC},
+				{Listen: 8446, App: 8083, Peers: peers(t, "/web"), Protocol: TCP},
+			},
+			Upstreams: []Upstream{
+				{Listen: 8000},
+				{Listen: 8001, Address: address(t, "api:1"), Peers: peers(t, "/web"), Protocol: 7},
+			},
+		}, []string{
+			`inbound 1 (listen 8443): expected at least one peer, got none; "/*" allows the whole trust domain`,
+			`inbound 2 (listen 8444): peer 1 was not made by ParsePeer`,
+			`inbound 3 (listen 8445): expected protocol http for app port 8080 as in an earlier inbound, got grpc`,
+			`inbound 4 (listen 8446): expected protocol http, http2 or grpc, got tcp`,
+			`upstream 1 (listen 8000): expected an address, got none`,
+			`upstream 1 (listen 8000): expected at least one peer, got none; "/*" allows the whole trust domain`,
+			`upstream 2 (listen 8001): expected a known protocol, got protocol(7)`,
+		}},
+		{"socket", Proxy{ID: good.ID, SVIDTTL: good.SVIDTTL, AgentSocket: "/" + strings.Repeat("s", 107), Inbound: good.Inbound}, []string{
+			`proxy: expected the agent socket's absolute path in at most 107 bytes, got "/` + strings.Repeat("s", 107) + `"`,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			config, err := Generate(test.proxy)
+			if config != (Config{}) || err == nil {
+				t.Fatalf("got %v, %v, want an error alone", config, err)
+			}
+			text, ok := strings.CutPrefix(err.Error(), "cannot configure Envoy: ")
+			if !ok {
+				t.Errorf("got %q", err)
+			}
+			if diff := cmp.Diff(test.want, strings.Split(text, "\n")); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			var joined interface{ Unwrap() []error }
+			if !errors.As(err, &joined) || len(joined.Unwrap()) != len(test.want) {
+				t.Errorf("the mistakes cannot be taken apart: %v", err)
+			}
+		})
+	}
+}
