@@ -1,0 +1,48 @@
+package envoy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// startApp answers "ok" after the time in the query's "for", with what Envoy said of the caller in
+// headers of its own. An upgraded connection gets its bytes back. It speaks HTTP/1.1 and HTTP/2 without TLS.
+func startApp(t *testing.T) uint16 {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			echo(w)
+			return
+		}
+		if wait, err := time.ParseDuration(r.URL.Query().Get("for")); err == nil {
+			time.Sleep(wait)
+		}
+		w.Header().Set("Saw-Xfcc", r.Header.Get("X-Forwarded-Client-Cert"))
+		w.Header().Set("Saw-Protocol", r.Proto)
+		w.Header().Set("Server", "app")
+		fmt.Fprint(w, "ok")
+	}), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	return uint16(listener.Addr().(*net.TCPAddr).Port)
+}
+
+func echo(w http.ResponseWriter) {
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", "websocket")
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	connection, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer connection.Close()
+	_, _ = io.Copy(connection, buffered)
+}

@@ -1,0 +1,228 @@
+package envoy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// proxy is a running Envoy whose files are replaced as the kubelet does it.
+type proxy struct {
+	t       *testing.T
+	dir     string
+	version int
+	replace *strings.Replacer
+	ready   string
+	admin   string
+	out     *output
+	command *exec.Cmd
+}
+
+// startProxy starts Envoy with the generated command line and files. Only the directory and the two fixed
+// ports are moved, because several share this machine. Each of spoil may change the files before the start.
+func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *proxy {
+	t.Helper()
+	admin, ready := freePort(t), freePort(t)
+	dir := t.TempDir()
+	x := &proxy{
+		t: t, dir: dir, out: &output{},
+		replace: strings.NewReplacer(
+			templates.ConfigDir, dir,
+			fmt.Sprintf(`"port_value":%d`, templates.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
+			fmt.Sprintf(`"port_value":%d`, templates.ReadinessPort), fmt.Sprintf(`"port_value":%d`, ready),
+		),
+		admin: fmt.Sprintf("http://127.0.0.1:%d", admin),
+		ready: fmt.Sprintf("http://127.0.0.1:%d/ready", ready),
+	}
+	x.apply(p)
+	for _, change := range spoil {
+		change(filepath.Join(dir, "..data"))
+	}
+	args := templates.Args("warning", 1)
+	for i := range args {
+		args[i] = x.replace.Replace(args[i])
+	}
+	x.command = exec.Command(envoyBinary(t), args...)
+	x.command.Stdout, x.command.Stderr = x.out, x.out
+	x.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := x.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		x.command.Process.Kill()
+		x.command.Wait()
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", p.ID, x.out)
+		}
+	})
+	return x
+}
+
+// apply writes the files into a new directory and swaps the symbolic link "..data" to it.
+func (x *proxy) apply(p templates.Proxy) {
+	x.t.Helper()
+	config, err := templates.Generate(p)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.version++
+	next := fmt.Sprintf("..%d", x.version)
+	must(x.t, os.Mkdir(filepath.Join(x.dir, next), 0o755))
+	for name, content := range map[string]string{
+		templates.BootstrapFile: config.Bootstrap, templates.ListenersFile: config.Listeners,
+		templates.ClustersFile: config.Clusters, templates.AuthorizationFile: config.Authorization,
+	} {
+		must(x.t, os.WriteFile(filepath.Join(x.dir, next, name), []byte(x.replace.Replace(content)), 0o644))
+		if x.version == 1 {
+			must(x.t, os.Symlink(filepath.Join("..data", name), filepath.Join(x.dir, name)))
+		}
+	}
+	must(x.t, os.Symlink(next, filepath.Join(x.dir, "..data_tmp")))
+	must(x.t, os.Rename(filepath.Join(x.dir, "..data_tmp"), filepath.Join(x.dir, "..data")))
+}
+
+// waitReady returns how long GET /ready took to say 200.
+func (x *proxy) waitReady() time.Duration {
+	x.t.Helper()
+	return eventually(x.t, 30*time.Second, "readiness of Envoy", func() error {
+		response, err := http.Get(x.ready)
+		if err != nil {
+			return err
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("got %s", response.Status)
+		}
+		return nil
+	})
+}
+
+// waitEvent waits for a line of the access log of this kind whose fields contain the given texts.
+func (x *proxy) waitEvent(kind string, fields map[string]string) {
+	x.t.Helper()
+	eventually(x.t, 3*time.Second, fmt.Sprintf("a line %q with %v", kind, fields), func() error {
+		for line := range strings.Lines(x.out.String()) {
+			event := map[string]any{}
+			if json.Unmarshal([]byte(line), &event) == nil && event["event"] == kind && containsAll(event, fields) {
+				return nil
+			}
+		}
+		return errors.New("no such line")
+	})
+}
+
+func containsAll(event map[string]any, fields map[string]string) bool {
+	for key, want := range fields {
+		if got, ok := event[key]; !ok || !strings.Contains(fmt.Sprint(got), want) {
+			return false
+		}
+	}
+	return true
+}
+
+// output collects what Envoy prints while it runs.
+type output struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
+
+func id(path string) spiffeid.ID { return spiffeid.RequireFromPath(trustDomain, path) }
+
+func peers(t *testing.T, names ...string) []templates.Peer {
+	t.Helper()
+	var out []templates.Peer
+	for _, name := range names {
+		peer, err := templates.ParsePeer(trustDomain, name)
+		must(t, err)
+		out = append(out, peer)
+	}
+	return out
+}
+
+func address(t *testing.T, port uint16) templates.Address {
+	t.Helper()
+	out, err := templates.ParseAddress(fmt.Sprintf("127.0.0.1:%d", port))
+	must(t, err)
+	return out
+}
+
+// ports lie below the range that the kernel takes for outgoing connections, which could otherwise take one
+// between its choice and its use.
+var ports atomic.Uint32
+
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	for range 10000 {
+		port := uint16(10000 + (uint32(os.Getpid())+ports.Add(1))%20000)
+		listener, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", port))
+		if err == nil {
+			must(t, listener.Close())
+			return port
+		}
+	}
+	t.Fatal("found no free port from 10000 to 29999")
+	return 0
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually asks every 10 ms until it gets no error, and returns how long that took.
+func eventually(t *testing.T, limit time.Duration, what string, ask func() error) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for {
+		err := ask()
+		if err == nil {
+			return time.Since(start)
+		}
+		if time.Since(start) > limit {
+			t.Fatalf("%s: not within %s: %v", what, limit, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// get returns status and body.
+func get(client *http.Client, url string) (int, string, error) {
+	response, err := client.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
+}
