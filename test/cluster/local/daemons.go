@@ -1,0 +1,124 @@
+package local
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/cluster/supervisor"
+)
+
+// etcd speaks only inside the cluster's namespace, so it needs no TLS.
+const (
+	etcdClients = "http://127.0.0.1:2379"
+	etcdPeers   = "http://127.0.0.1:2380"
+)
+
+const issuer = "https://kubernetes.default.svc." + clusterDomain
+
+// specFor is all that process 1 has to know.
+func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) supervisor.Spec {
+	ip := filepath.Join(p.System.Bin, "ip")
+	return supervisor.Spec{
+		Tmpfs: []supervisor.Tmpfs{
+			{Path: "/run", Options: "mode=755"},
+			{Path: "/var/lib", Options: "mode=755"},
+			{Path: "/var/log", Options: "mode=755"},
+			{Path: "/tmp", Options: "mode=1777"}, // the controller manager makes volumes in /tmp/hostpath_pv
+		},
+		Keep: []string{cache.Dir},
+		Dirs: []string{"/run/netns", "/run/lock", "/run/containerd", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd",
+			"/var/log/pods", "/var/log/containers"},
+		Masked: map[string]string{ // what the kubelet insists on
+			"vm/overcommit_memory":      "1",
+			"vm/panic_on_oom":           "0",
+			"kernel/panic":              "10",
+			"kernel/panic_on_oops":      "1",
+			"kernel/keys/root_maxkeys":  "1000000",
+			"kernel/keys/root_maxbytes": "25000000",
+		},
+		Sysctls: map[string]string{
+			"net/ipv4/ip_forward":                "1",
+			"net/bridge/bridge-nf-call-iptables": "1",
+		},
+		Commands: [][]string{
+			{ip, "link", "set", "lo", "up"},
+			{ip, "address", "add", netip.PrefixFrom(k.inside, linkBits).String(), "dev", n.inside},
+			{ip, "link", "set", n.inside, "up"},
+			// The bridge is there before the kubelet, whose address it has.
+			{ip, "link", "add", bridge, "type", "bridge"},
+			{ip, "address", "add", netip.PrefixFrom(nodeAddress, podBits).String(), "dev", bridge},
+			{ip, "link", "set", bridge, "up"},
+			// Without some route a process on the node gets "network is unreachable" before kube-proxy's rules apply.
+			{ip, "route", "add", serviceNetwork, "dev", bridge},
+		},
+		Env: append([]string{
+			"PATH=" + p.System.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"HOME=/root",
+		}, p.System.Env...),
+		Daemons:    daemonsFor(l, p),
+		StatusFile: l.daemons(),
+	}
+}
+
+func daemonsFor(l layout, p parts.Programs) []supervisor.Daemon {
+	kubernetes := func(name string) string { return filepath.Join(p.Kubernetes, name) }
+	apiReady := &supervisor.Endpoint{
+		URL:    "https://" + netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), apiPort).String() + "/readyz",
+		CAFile: l.pki("ca.crt"),
+	}
+	daemons := []supervisor.Daemon{
+		{Name: "etcd", Path: p.Etcd, Args: []string{
+			"--data-dir=/var/lib/etcd", "--listen-client-urls=" + etcdClients, "--advertise-client-urls=" + etcdClients,
+			"--listen-peer-urls=" + etcdPeers, "--initial-advertise-peer-urls=" + etcdPeers, "--initial-cluster=default=" + etcdPeers,
+			"--unsafe-no-fsync", "--log-level=warn",
+		}},
+		{Name: "containerd", Path: filepath.Join(p.System.Bin, "containerd"), Args: []string{"--config", l.etc("containerd.toml")}},
+		{Name: "kube-apiserver", Path: kubernetes("kube-apiserver"), Args: []string{
+			"--etcd-servers=" + etcdClients,
+			fmt.Sprintf("--secure-port=%d", apiPort),
+			"--advertise-address=" + nodeAddress.String(),
+			"--service-cluster-ip-range=" + serviceNetwork,
+			"--client-ca-file=" + l.pki("ca.crt"),
+			"--tls-cert-file=" + l.pki("apiserver.crt"), "--tls-private-key-file=" + l.pki("apiserver.key"),
+			"--service-account-issuer=" + issuer,
+			"--service-account-key-file=" + l.pki("service-accounts.pub"),
+			"--service-account-signing-key-file=" + l.pki("service-accounts.key"),
+			"--api-audiences=" + issuer + ",spire-server", // k8s_psat asks for reviews of tokens with SPIRE's audience
+			"--authorization-mode=Node,RBAC",
+			"--enable-admission-plugins=NodeRestriction",
+			"--allow-privileged=true",
+			"--kubelet-client-certificate=" + l.pki("apiserver-kubelet-client.crt"),
+			"--kubelet-client-key=" + l.pki("apiserver-kubelet-client.key"),
+			"--kubelet-certificate-authority=" + l.pki("ca.crt"),
+			"--kubelet-preferred-address-types=InternalIP",
+		}},
+		{Name: "kube-controller-manager", Path: kubernetes("kube-controller-manager"), Args: []string{
+			"--kubeconfig=" + l.pki("controller-manager"),
+			"--service-account-private-key-file=" + l.pki("service-accounts.key"),
+			"--root-ca-file=" + l.pki("ca.crt"),
+			"--cluster-signing-cert-file=" + l.pki("ca.crt"), "--cluster-signing-key-file=" + l.pki("ca.key"),
+			"--use-service-account-credentials", "--leader-elect=false", "--node-monitor-period=1s",
+			"--flex-volume-plugin-dir=" + flexVolumes,
+			"--enable-hostpath-provisioner",
+		}},
+		{Name: "kube-scheduler", Path: kubernetes("kube-scheduler"), Args: []string{
+			"--kubeconfig=" + l.pki("scheduler"), "--leader-elect=false",
+		}},
+		// The kubelet registers its node when it starts, and a failed attempt costs seconds.
+		{Name: "kubelet", Path: kubernetes("kubelet"), After: apiReady, Args: []string{
+			"--config=" + l.etc("kubelet.json"), "--kubeconfig=" + l.pki("kubelet"), "--hostname-override=" + nodeName,
+			"--node-ip=" + nodeAddress.String(), "--cert-dir=/var/lib/kubelet/pki",
+		}},
+		{Name: "kube-proxy", Path: kubernetes("kube-proxy"), After: apiReady, Args: []string{
+			"--kubeconfig=" + l.pki("kube-proxy"), "--hostname-override=" + nodeName, "--proxy-mode=iptables", "--cluster-cidr=" + podNetwork,
+			// These are settings of the whole machine.
+			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0",
+		}},
+	}
+	for n := range daemons {
+		daemons[n].Log = l.log(daemons[n].Name)
+	}
+	return daemons
+}

@@ -1,0 +1,73 @@
+// Cluster starts and stops the real Kubernetes cluster on which the demos and the end-to-end tests run.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	err := newCommand().ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "cluster: %v\nSee `go run ./test/cluster --help`.\n", err)
+		return 2
+	default:
+		fmt.Fprintf(os.Stderr, "cluster: %v\n", err)
+		return 1
+	}
+}
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+func newCommand() *cobra.Command {
+	s := &settings{}
+	root := &cobra.Command{
+		Use:   "cluster",
+		Short: "A real Kubernetes cluster on this machine, from source",
+		Long: `A real Kubernetes cluster of one node on this machine, in namespaces of its own.
+
+The programs are built from pinned sources, or fetched, on first use, which takes up to half an hour on two processors,
+and kept in the user's cache directory. From then on "up" takes seconds. It needs Linux and root.`,
+		Example: `  go run ./test/cluster up
+  export KUBECONFIG=$(go run ./test/cluster kubeconfig)
+  go run ./test/cluster load my-image.tar
+  go run ./test/cluster down`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.DisableDefaultCmd = true
+	s.register(root)
+	for _, c := range []*cobra.Command{s.up(), s.down(), s.status(), s.load(), s.build(), s.kubeconfig()} {
+		args := c.Args
+		c.Args = func(cmd *cobra.Command, given []string) error {
+			if err := args(cmd, given); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+		root.AddCommand(c)
+	}
+	return root
+}

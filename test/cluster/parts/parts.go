@@ -1,0 +1,141 @@
+package parts
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Versions of what is not pinned by a go.sum of test/tools, and of the modules there whose version shows in a file
+// name, a flag or an image name. A test compares the latter with the go.mod files.
+const (
+	KubernetesVersion = "v1.36.3"
+	CoreDNSVersion    = "v1.12.4"
+	EtcdVersion       = "v3.6.8"
+	CNIVersion        = "v1.9.1"
+	SPIREVersion      = "v1.15.3"
+	EnvoyVersion      = "1.40.0"
+)
+
+// Programs are the paths of everything that [Ensure] provides.
+type Programs struct {
+	Kubernetes  string // folder with kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, kubelet, kubectl
+	CoreDNS     string
+	Etcd        string
+	CNI         string // folder with bridge, loopback, host-local, portmap
+	SPIREServer string
+	SPIREAgent  string
+	Envoy       string // needs its loader and libraries, which come from this machine
+	System      System
+}
+
+// Kubectl is the path of kubectl.
+func (p Programs) Kubectl() string { return filepath.Join(p.Kubernetes, "kubectl") }
+
+// part is one folder of the cache: a thing in one version.
+type part struct {
+	what    string // for people: "kube-apiserver, kubelet and kubectl"
+	dir     string
+	produce func(ctx context.Context, stage string) error
+}
+
+// Ensure provides every program, building or fetching those that the cache lacks and saying so on progress. Runs that
+// overlap wait for each other.
+func Ensure(ctx context.Context, cache Cache, progress io.Writer) (Programs, error) {
+	root, err := Root()
+	if err != nil {
+		return Programs{}, err
+	}
+	programs, wanted, err := plan(ctx, cache, root)
+	if err != nil {
+		return Programs{}, err
+	}
+	if len(missing(wanted)) == 0 {
+		return programs, nil
+	}
+	unlock, err := cache.Lock(ctx, "build", progress)
+	if err != nil {
+		return Programs{}, err
+	}
+	defer unlock()
+	if err := cache.sweep(); err != nil {
+		return Programs{}, err
+	}
+	todo := missing(wanted) // again: whoever held the lock may have made them
+	steps := steps{w: progress, total: len(todo), interval: tellEvery}
+	for _, p := range todo {
+		err := steps.run(p.what, func() error {
+			return cache.produce(p.dir, func(stage string) error { return p.produce(ctx, stage) })
+		})
+		if err != nil {
+			return Programs{}, err
+		}
+	}
+	return programs, nil
+}
+
+func missing(wanted []part) []part {
+	var out []part
+	for _, p := range wanted {
+		if !exists(p.dir) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// plan lists the parts and where they are, or will be.
+func plan(ctx context.Context, cache Cache, root string) (Programs, []part, error) {
+	kubernetes, err := openModule(ctx, filepath.Join(root, "test/tools/kubernetes"))
+	if err != nil {
+		return Programs{}, nil, err
+	}
+	spire, err := openModule(ctx, filepath.Join(root, "test/tools/spire"))
+	if err != nil {
+		return Programs{}, nil, err
+	}
+	var wanted []part
+	add := func(p part) string {
+		wanted = append(wanted, p)
+		return p.dir
+	}
+	var programs Programs
+	system, systemPart, err := planSystem(cache)
+	if err != nil {
+		return Programs{}, nil, err
+	}
+	programs.System = system
+	if systemPart != nil {
+		add(*systemPart)
+	}
+	programs.Kubernetes = add(kubernetes.part(cache, "kubernetes", KubernetesVersion, hyperkube))
+	programs.CoreDNS = filepath.Join(add(kubernetes.part(cache, "coredns", CoreDNSVersion, coreDNS)), "coredns")
+	programs.Etcd = filepath.Join(add(kubernetes.part(cache, "etcd", EtcdVersion, etcd)), "etcd")
+	programs.CNI = add(kubernetes.part(cache, "cni", CNIVersion, cni))
+	programs.SPIREServer = filepath.Join(add(spire.part(cache, "spire-server", SPIREVersion, spireProgram("spire-server"))), "spire-server")
+	programs.SPIREAgent = filepath.Join(add(spire.part(cache, "spire-agent", SPIREVersion, spireProgram("spire-agent"))), "spire-agent")
+	programs.Envoy = filepath.Join(add(envoyPart(cache)), "envoy")
+	return programs, wanted, nil
+}
+
+// linkNames makes symbolic links in dir from each name to target, a file in the same folder.
+func linkNames(dir, target string, names ...string) error {
+	for _, name := range names {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("name %s as %s: %w", target, name, err)
+		}
+	}
+	return nil
+}
+
+// Locate returns where the programs are, or will be, and provides nothing.
+func Locate(ctx context.Context, cache Cache) (Programs, error) {
+	root, err := Root()
+	if err != nil {
+		return Programs{}, err
+	}
+	programs, _, err := plan(ctx, cache, root)
+	return programs, err
+}
