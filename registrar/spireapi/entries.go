@@ -41,7 +41,6 @@ func (c *Client) CreateEntries(ctx context.Context, entries []registrar.Entry) (
 }
 
 func (c *call) created(asked registrar.Entry, r *entryv1.BatchCreateEntryResponse_Result) registrar.CreateResult {
-	// An absent status reads as OK: it is the entry beside it that counts.
 	st := resultStatus(r.GetStatus())
 	existed := st.Code() == codes.AlreadyExists
 	switch {
@@ -118,6 +117,10 @@ func (c *call) storedUnder(id string, pb *types.Entry) (registrar.Entry, error) 
 	return e, err
 }
 
+// resultStatus never takes a missing or impossible status for OK.
 func resultStatus(st *types.Status) *status.Status {
-	return status.New(codes.Code(uint32(max(st.GetCode(), 0))), st.GetMessage())
+	if st == nil || st.GetCode() < 0 {
+		return status.Newf(codes.Unknown, "no valid status but %v", st)
+	}
+	return status.New(codes.Code(st.GetCode()), st.GetMessage())
 }

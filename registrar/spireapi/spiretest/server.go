@@ -45,8 +45,14 @@ func NewServer(td spiffeid.TrustDomain) *Server {
 // address to dial.
 func (s *Server) ServeUnix(t testing.TB) (address string, stop func()) {
 	t.Helper()
-	path := filepath.Join(shortTempDir(t), "api.sock")
-	return "unix://" + path, s.serve(t, listen(t, "unix", path))
+	address = "unix://" + filepath.Join(shortTempDir(t), "api.sock")
+	return address, s.ServeUnixAt(t, address)
+}
+
+// ServeUnixAt is ServeUnix at an address that ServeUnix returned, once it has been stopped.
+func (s *Server) ServeUnixAt(t testing.TB, address string) (stop func()) {
+	t.Helper()
+	return s.serve(t, listen(t, "unix", strings.TrimPrefix(address, "unix://")))
 }
 
 // ServeTLS serves on a TCP address as spiffe://<trust domain>/spire/server by the CA's word, until stop or the end of

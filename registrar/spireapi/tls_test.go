@@ -1,0 +1,179 @@
+package spireapi_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
+)
+
+var injectorID = spiffeid.RequireFromPath(exampleOrg, "/spire-injector")
+
+// eventually repeats a call until it succeeds.
+func eventually(t *testing.T, limit time.Duration, call func() error) (took time.Duration) {
+	t.Helper()
+	start := time.Now()
+	for {
+		err := call()
+		if err == nil {
+			return time.Since(start)
+		}
+		if time.Since(start) > limit {
+			t.Fatalf("still failing after %v: %v", limit, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func create(t *testing.T, client *spireapi.Client, path string) error {
+	t.Helper()
+	_, err := client.CreateEntries(within(t, 5*time.Second), []registrar.Entry{entry(path)})
+	return err
+}
+
+func TestMutualTLS(t *testing.T) {
+	ca := spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	agent.Give(ca.SVID(t, injectorID, time.Hour))
+	agent.Serve(t)
+	server := spiretest.NewServer(exampleOrg)
+	address, _ := server.ServeTLS(t, ca, "127.0.0.1:0", injectorID)
+	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+	if err := create(t, client, "/x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(server.Entries()); got != 1 {
+		t.Errorf("%d entries, want 1", got)
+	}
+}
+
+func TestCallerWithoutAdminRights(t *testing.T) {
+	ca := spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	agent.Give(ca.SVID(t, injectorID, time.Hour))
+	agent.Serve(t)
+	address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0")
+	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+	wantKind(t, create(t, client, "/x"), registrar.Denied,
+		"denies BatchCreateEntry to spiffe://example.org/spire-injector", "-admin", "admin_ids", "authorization denied for method")
+}
+
+func TestAgentMayComeLate(t *testing.T) {
+	ca := spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	server := spiretest.NewServer(exampleOrg)
+	address, _ := server.ServeTLS(t, ca, "127.0.0.1:0", injectorID)
+	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+
+	wantKind(t, create(t, client, "/x"), registrar.Unavailable,
+		"no SVID from the SPIRE agent at "+agent.Address(), "no such file or directory", "check that the agent runs on this node")
+
+	agent.Serve(t)
+	took := eventually(t, 4*time.Second, func() error {
+		err := create(t, client, "/x")
+		if err != nil && registrar.KindOf(err) == registrar.Unavailable && contains(err, "has no SVID for the injector") {
+			return nil
+		}
+		return err
+	})
+	t.Logf("agent heard after %v", took.Round(time.Millisecond))
+	wantKind(t, create(t, client, "/x"), registrar.Unavailable, "no identity issued", "create a registration entry with admin rights")
+
+	agent.Give(ca.SVID(t, injectorID, time.Hour))
+	took = eventually(t, 3*time.Second, func() error { return create(t, client, "/x") })
+	t.Logf("SVID received after %v", took.Round(time.Millisecond))
+}
+
+func TestServerMustBeTheTrustDomainsOwn(t *testing.T) {
+	ca, otherCA := spiretest.NewCA(t, exampleOrg), spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	agent.Give(ca.SVID(t, injectorID, time.Hour))
+	agent.Serve(t)
+	server := spiretest.NewServer(exampleOrg)
+	impostor, _ := server.ServeTLSAs(t, ca, spiffeid.RequireFromPath(exampleOrg, "/a-workload"), "127.0.0.1:0", injectorID)
+	wantKind(t, create(t, dial(t, spireapi.Config{ServerAddress: impostor, AgentSocket: agent.Address()}), "/x"), registrar.Unavailable,
+		"unexpected ID", "spiffe://example.org/a-workload", "serves this trust domain")
+	stranger, _ := server.ServeTLS(t, otherCA, "127.0.0.1:0", injectorID)
+	wantKind(t, create(t, dial(t, spireapi.Config{ServerAddress: stranger, AgentSocket: agent.Address()}), "/x"), registrar.Unavailable,
+		"certificate signed by unknown authority")
+	if got := server.Calls("BatchCreateEntry"); got != 0 {
+		t.Errorf("%d calls reached the wrong servers", got)
+	}
+}
+
+func TestRotationIsFollowed(t *testing.T) {
+	ca := spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	newID := spiffeid.RequireFromPath(exampleOrg, "/new")
+	agent.Give(ca.SVID(t, injectorID, time.Hour))
+	agent.Serve(t)
+	server := spiretest.NewServer(exampleOrg)
+	address, stop := server.ServeTLS(t, ca, "127.0.0.1:0", newID)
+	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+	wantKind(t, create(t, client, "/x"), registrar.Denied)
+
+	// The next connection shows the next SVID. SPIRE's server ends each after three minutes; here it restarts.
+	agent.Give(ca.SVID(t, newID, time.Hour))
+	stop()
+	server.ServeTLS(t, ca, address)
+	eventually(t, 3*time.Second, func() error { return create(t, client, "/x") })
+}
+
+func TestExpiredSVID(t *testing.T) {
+	ca := spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	agent.Give(ca.SVID(t, injectorID, -time.Minute))
+	stop := agent.Serve(t)
+	address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0", injectorID)
+	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+	wantKind(t, create(t, client, "/x"), registrar.Unavailable, "own SVID (spiffe://example.org/spire-injector) expired at")
+
+	stop()
+	agent.Give(ca.SVID(t, injectorID, time.Hour))
+	agent.Serve(t)
+	eventually(t, 4*time.Second, func() error { return create(t, client, "/x") })
+}
+
+func TestAgentThatGoesAwayTakesNothingBack(t *testing.T) {
+	ca := spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	agent.Give(ca.SVID(t, injectorID, time.Hour))
+	stop := agent.Serve(t)
+	server := spiretest.NewServer(exampleOrg)
+	address, stopServer := server.ServeTLS(t, ca, "127.0.0.1:0", injectorID)
+	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+	if err := create(t, client, "/x"); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	stopServer()
+	wantKind(t, create(t, client, "/y"), registrar.Unavailable, "no answer from the SPIRE server at "+address)
+	server.ServeTLS(t, ca, address)
+	eventually(t, 3*time.Second, func() error { return create(t, client, "/y") })
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	ca := spiretest.NewCA(t, exampleOrg)
+	agent := spiretest.NewAgent(t, ca)
+	client, err := spireapi.Dial(spireapi.Config{ServerAddress: "127.0.0.1:1", AgentSocket: agent.Address(), TrustDomain: exampleOrg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- client.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * time.Second):
+		t.Fatal("Close hangs while the agent is away")
+	}
+}
+
+func contains(err error, text string) bool { return strings.Contains(err.Error(), text) }
