@@ -18,7 +18,7 @@ func newGetCommand() *cobra.Command {
 		Short: "Send one GET and print the body as it came",
 		Long: `Send one GET and print the body as it came. Redirects are not followed. A status of 400 or above
 is printed on stderr and the exit code is 1, as it is when no answer came.`,
-		Example: `  kubectl exec deploy/api -c api -- sample get http://127.0.0.1:8080/api`,
+		Example: `  kubectl exec deploy/api -c api -- /sample get http://127.0.0.1:8080/api`,
 		Args:    oneArgument("a URL"),
 		RunE: func(command *cobra.Command, arguments []string) error {
 			if err := errors.Join(checkURL(arguments[0]), checkPositive("timeout", timeout)); err != nil {

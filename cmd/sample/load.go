@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,15 +107,16 @@ func generateLoad(ctx context.Context, options loadOptions, progress io.Writer) 
 	defer cancel()
 
 	var (
-		transport = newTransport(options.keepAlive)
-		tally     loadTally
-		sent      atomic.Int64
-		working   sync.WaitGroup
+		tally   loadTally
+		sent    atomic.Int64
+		working sync.WaitGroup
 	)
-	send := func() {
+	slowTransport := newTransport(options.keepAlive)
+	defer slowTransport.CloseIdleConnections()
+	send := func(transport http.RoundTripper) {
 		if number := sent.Add(1); options.slowEvery > 0 && number%int64(options.slowEvery) == 0 {
 			working.Go(func() {
-				tally.add(loadResult{URL: options.slowURL, Slow: true, answer: call(calls, transport, options.slowURL, options.timeout)})
+				tally.add(loadResult{URL: options.slowURL, Slow: true, answer: call(calls, slowTransport, options.slowURL, options.timeout)})
 			})
 			return
 		}
@@ -123,7 +125,11 @@ func generateLoad(ctx context.Context, options loadOptions, progress io.Writer) 
 	for worker := range options.workers {
 		// Spread over the interval, so that the load is even and not a burst per interval.
 		offset := options.interval * time.Duration(worker) / time.Duration(options.workers)
-		working.Go(func() { every(ctx, offset, options.interval, send) })
+		working.Go(func() {
+			transport := newTransport(options.keepAlive)
+			defer transport.CloseIdleConnections()
+			every(ctx, offset, options.interval, func() { send(transport) })
+		})
 	}
 	stopProgress := make(chan struct{})
 	var reporting sync.WaitGroup
@@ -131,7 +137,6 @@ func generateLoad(ctx context.Context, options loadOptions, progress io.Writer) 
 	working.Wait()
 	close(stopProgress)
 	reporting.Wait()
-	transport.CloseIdleConnections()
 	return tally.report()
 }
 

@@ -18,6 +18,8 @@ several kinds, and a webhook that does nothing.
 Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 		Example: `  sample api --listen 127.0.0.1:8080
   sample get http://127.0.0.1:8080/api`,
+		SuggestionsMinimumDistance: 2, // letters
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(command *cobra.Command, arguments []string) error {
