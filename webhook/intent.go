@@ -56,16 +56,18 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	}
 
 	in := Intent{Subject: subject(ns, pod), ID: d.id, X509SVIDTTL: d.ttl, Upstreams: d.upstreams, LogLevel: d.logLevel}
+	identityFrom := "annotation " + AnnotationSPIFFEID
 	if !asked(AnnotationSPIFFEID) {
+		identityFrom = "identity, from the platform's identity.templates"
 		id, err := defaultID(d.trustDomain(), p.Templates, in.Subject)
 		if err != nil {
-			mistakes = append(mistakes, Mistake{Where: "identity", What: err.Error()})
+			mistakes = append(mistakes, Mistake{Where: identityFrom, What: err.Error()})
 		}
 		in.ID = id
 	}
 	if !in.ID.IsZero() {
 		if err := Authorize(d.trustDomain(), p.Claims, in.Subject, in.ID); err != nil {
-			mistakes = append(mistakes, Mistake{Where: "annotation " + AnnotationSPIFFEID, What: err.Error()})
+			mistakes = append(mistakes, Mistake{Where: identityFrom, What: err.Error()})
 		}
 	}
 	if d.appPort != 0 {

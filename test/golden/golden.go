@@ -1,0 +1,107 @@
+// Package golden reads the corpus of injection cases: one file is one case, with everything that goes in and everything
+// that comes out. Each case drives the function, the webhook over HTTP and the offline command.
+package golden
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/tools/txtar"
+)
+
+//go:embed platform.yaml
+var defaultPlatform []byte
+
+// Names of the files inside a case. Those under want/ are the result and are rewritten by -update.
+const (
+	platformFile  = "platform.yaml"  // optional
+	namespaceFile = "namespace.yaml" // a v1 Namespace; optional, then one named demo without labels
+	podFile       = "pod.yaml"
+	wantPrefix    = "want/"
+)
+
+const defaultNamespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n"
+
+// Case is one file of the corpus.
+type Case struct {
+	Name      string
+	Platform  []byte
+	Namespace []byte
+	Pod       []byte
+	Want      map[string]string // what comes out, by the file's name without want/
+
+	path    string
+	archive *txtar.Archive
+}
+
+// Read returns all cases of a folder.
+func Read(folder string) ([]Case, error) {
+	paths, err := filepath.Glob(filepath.Join(folder, "*.txtar"))
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("no *.txtar in %s", folder)
+	}
+	var cases []Case
+	for _, path := range paths {
+		c, err := readCase(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		cases = append(cases, c)
+	}
+	return cases, nil
+}
+
+func readCase(path string) (Case, error) {
+	archive, err := txtar.ParseFile(path)
+	if err != nil {
+		return Case{}, err
+	}
+	c := Case{
+		Name:      strings.TrimSuffix(filepath.Base(path), ".txtar"),
+		Platform:  defaultPlatform,
+		Namespace: []byte(defaultNamespace),
+		Want:      map[string]string{},
+		path:      path,
+		archive:   archive,
+	}
+	for _, f := range archive.Files {
+		name, isWant := strings.CutPrefix(f.Name, wantPrefix)
+		switch {
+		case isWant:
+			c.Want[name] = string(f.Data)
+		case f.Name == platformFile:
+			c.Platform = f.Data
+		case f.Name == namespaceFile:
+			c.Namespace = f.Data
+		case f.Name == podFile:
+			c.Pod = f.Data
+		default:
+			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s or %s…", f.Name, platformFile, namespaceFile, podFile, wantPrefix)
+		}
+	}
+	if c.Pod == nil {
+		return Case{}, fmt.Errorf("expected a file %s", podFile)
+	}
+	return c, nil
+}
+
+// Write replaces what the case wants.
+func (c Case) Write(got map[string]string) error {
+	c.archive.Files = slices.DeleteFunc(c.archive.Files, func(f txtar.File) bool { return strings.HasPrefix(f.Name, wantPrefix) })
+	names := make([]string, 0, len(got))
+	for name := range got {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		c.archive.Files = append(c.archive.Files, txtar.File{Name: wantPrefix + name, Data: []byte(got[name])})
+	}
+	return os.WriteFile(c.path, txtar.Format(c.archive), 0o644)
+}
