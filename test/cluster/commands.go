@@ -63,7 +63,7 @@ If it is up already, only images that changed are loaded.`,
 				return err
 			}
 			o.Cache = cache
-			if o.Programs, err = parts.Ensure(ctx, cache, o.Progress); err != nil {
+			if o.Programs, err = parts.Ensure(ctx, cache, parts.ForCluster, o.Progress); err != nil {
 				return err
 			}
 			if !bare {
@@ -174,7 +174,7 @@ func (s *settings) build() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			programs, err := parts.Ensure(ctx, cache, progress)
+			programs, err := parts.Ensure(ctx, cache, parts.ForCluster, progress)
 			if err != nil {
 				return err
 			}

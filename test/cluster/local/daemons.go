@@ -68,6 +68,7 @@ func daemonsFor(l layout, p parts.Programs) []supervisor.Daemon {
 		URL:    "https://" + netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), apiPort).String() + "/readyz",
 		CAFile: l.pki("ca.crt"),
 	}
+	// The controller manager makes the volumes that pods claim, and pods that are not root write to them.
 	daemons := []supervisor.Daemon{
 		{Name: "etcd", Path: p.Etcd, Args: []string{
 			"--data-dir=/var/lib/etcd", "--listen-client-urls=" + etcdClients, "--advertise-client-urls=" + etcdClients,
@@ -94,7 +95,7 @@ func daemonsFor(l layout, p parts.Programs) []supervisor.Daemon {
 			"--kubelet-certificate-authority=" + l.pki("ca.crt"),
 			"--kubelet-preferred-address-types=InternalIP",
 		}},
-		{Name: "kube-controller-manager", Path: kubernetes("kube-controller-manager"), Args: []string{
+		{Name: "kube-controller-manager", Path: kubernetes("kube-controller-manager"), OpenFiles: true, Args: []string{
 			"--kubeconfig=" + l.pki("controller-manager"),
 			"--service-account-private-key-file=" + l.pki("service-accounts.key"),
 			"--root-ca-file=" + l.pki("ca.crt"),

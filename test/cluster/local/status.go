@@ -54,7 +54,7 @@ func Load(ctx context.Context, o Options, archives []images.Archive) error {
 		return err
 	}
 	if c.programs.Kubernetes == "" {
-		if c.programs, err = parts.Ensure(ctx, c.cache, c.progress); err != nil {
+		if c.programs, err = parts.Ensure(ctx, c.cache, parts.ForCluster, c.progress); err != nil {
 			return err
 		}
 	}

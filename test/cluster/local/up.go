@@ -39,7 +39,7 @@ func Up(ctx context.Context, o Options) (Info, error) {
 		return Info{}, err
 	}
 	if c.programs.Kubernetes == "" {
-		if c.programs, err = parts.Ensure(ctx, c.cache, c.progress); err != nil {
+		if c.programs, err = parts.Ensure(ctx, c.cache, parts.ForCluster, c.progress); err != nil {
 			return Info{}, err
 		}
 	}

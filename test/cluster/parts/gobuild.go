@@ -90,8 +90,9 @@ func spireProgram(name string) recipe {
 	return recipe{
 		what:     "building " + name,
 		packages: []string{"github.com/spiffe/spire/cmd/" + name},
-		flags:    []string{"-tags", "netgo,osusergo", "-ldflags", strip + " -linkmode external -extldflags -static"},
-		cgo:      true,
+		flags: []string{"-tags", "netgo,osusergo", "-ldflags", strip + " -X github.com/spiffe/spire/pkg/common/version.gittag=" + strings.TrimPrefix(SPIREVersion, "v") +
+			" -linkmode external -extldflags -static"},
+		cgo: true,
 	}
 }
 

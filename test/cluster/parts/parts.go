@@ -31,7 +31,7 @@ type Programs struct {
 	System      System
 }
 
-// Kubectl is the path of kubectl.
+// Kubectl is the path of kubectl, in the scope [ForCluster].
 func (p Programs) Kubectl() string { return filepath.Join(p.Kubernetes, "kubectl") }
 
 // part is one folder of the cache: a thing in one version.
@@ -41,14 +41,25 @@ type part struct {
 	produce func(ctx context.Context, stage string) error
 }
 
-// Ensure provides every program, building or fetching those that the cache lacks and saying so on progress. Runs that
-// overlap wait for each other.
-func Ensure(ctx context.Context, cache Cache, progress io.Writer) (Programs, error) {
+// Scope is how much of [Programs] is wanted.
+type Scope int
+
+const (
+	// ForCluster is everything.
+	ForCluster Scope = iota
+	// ForImages leaves out what only a cluster on this machine needs: the Kubernetes programs, etcd, CoreDNS and the
+	// network plugins.
+	ForImages
+)
+
+// Ensure provides the programs of a scope, building or fetching those that the cache lacks and saying so on
+// progress. Runs that overlap wait for each other.
+func Ensure(ctx context.Context, cache Cache, scope Scope, progress io.Writer) (Programs, error) {
 	root, err := Root()
 	if err != nil {
 		return Programs{}, err
 	}
-	programs, wanted, err := plan(ctx, cache, root)
+	programs, wanted, err := plan(ctx, cache, root, scope)
 	if err != nil {
 		return Programs{}, err
 	}
@@ -87,7 +98,7 @@ func missing(wanted []part) []part {
 }
 
 // plan lists the parts and where they are, or will be.
-func plan(ctx context.Context, cache Cache, root string) (Programs, []part, error) {
+func plan(ctx context.Context, cache Cache, root string, scope Scope) (Programs, []part, error) {
 	kubernetes, err := openModule(ctx, filepath.Join(root, "test/tools/kubernetes"))
 	if err != nil {
 		return Programs{}, nil, err
@@ -110,10 +121,12 @@ func plan(ctx context.Context, cache Cache, root string) (Programs, []part, erro
 	if systemPart != nil {
 		add(*systemPart)
 	}
-	programs.Kubernetes = add(kubernetes.part(cache, "kubernetes", KubernetesVersion, hyperkube))
-	programs.CoreDNS = filepath.Join(add(kubernetes.part(cache, "coredns", CoreDNSVersion, coreDNS)), "coredns")
-	programs.Etcd = filepath.Join(add(kubernetes.part(cache, "etcd", EtcdVersion, etcd)), "etcd")
-	programs.CNI = add(kubernetes.part(cache, "cni", CNIVersion, cni))
+	if scope == ForCluster {
+		programs.Kubernetes = add(kubernetes.part(cache, "kubernetes", KubernetesVersion, hyperkube))
+		programs.CoreDNS = filepath.Join(add(kubernetes.part(cache, "coredns", CoreDNSVersion, coreDNS)), "coredns")
+		programs.Etcd = filepath.Join(add(kubernetes.part(cache, "etcd", EtcdVersion, etcd)), "etcd")
+		programs.CNI = add(kubernetes.part(cache, "cni", CNIVersion, cni))
+	}
 	programs.SPIREServer = filepath.Join(add(spire.part(cache, "spire-server", SPIREVersion, spireProgram("spire-server"))), "spire-server")
 	programs.SPIREAgent = filepath.Join(add(spire.part(cache, "spire-agent", SPIREVersion, spireProgram("spire-agent"))), "spire-agent")
 	programs.Envoy = filepath.Join(add(envoyPart(cache)), "envoy")
@@ -136,6 +149,6 @@ func Locate(ctx context.Context, cache Cache) (Programs, error) {
 	if err != nil {
 		return Programs{}, err
 	}
-	programs, _, err := plan(ctx, cache, root)
+	programs, _, err := plan(ctx, cache, root, ForCluster)
 	return programs, err
 }

@@ -38,6 +38,8 @@ type Daemon struct {
 	Path string   `json:"path"`
 	Args []string `json:"args"` // without the program's own name
 	Log  string   `json:"log"`
+	// OpenFiles is whether files and folders that the daemon makes may be open to all users (umask 0).
+	OpenFiles bool `json:"openFiles,omitempty"`
 	// After, if set, holds the daemon back until that address answers 200.
 	After *Endpoint `json:"after,omitempty"`
 }

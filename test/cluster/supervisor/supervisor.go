@@ -57,7 +57,8 @@ func (s *supervisor) begin(n int) {
 	s.start(n)
 }
 
-// start holds the lock, so that a daemon that ends at once is known by the time it is reaped.
+// start holds the lock, so that a daemon that ends at once is known by the time it is reaped, and because spawn may
+// change the umask, which is the whole process's.
 func (s *supervisor) start(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,6 +85,9 @@ func spawn(d Daemon, env []string) (pid int, err error) {
 		return 0, err
 	}
 	defer func() { _ = null.Close() }()
+	if d.OpenFiles {
+		defer syscall.Umask(syscall.Umask(0))
+	}
 	return syscall.ForkExec(d.Path, append([]string{d.Path}, d.Args...), &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   env,
