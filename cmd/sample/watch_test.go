@@ -12,14 +12,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// statuses answers with one status after the other, the last one for ever. It closes the connection
-// before the answers whose status is negative.
+// closing is added to a status after which the server closes the connection.
+const closing = 1000
+
+// statuses answers with one status after the other, the last one for ever. Instead of an answer with
+// a negative status it closes the connection.
 func statuses(sequence ...int) http.Handler {
 	var calls atomic.Int32
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		status := sequence[min(int(calls.Add(1)), len(sequence))-1]
 		if status < 0 {
 			panic(http.ErrAbortHandler)
+		}
+		if status > closing {
+			status -= closing
+			w.Header().Set("Connection", "close")
 		}
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, http.StatusText(status)+"\n")
@@ -54,12 +61,20 @@ func TestWatch(t *testing.T) {
 		},
 		{
 			name:      "the count has to come in a row",
-			sequence:  []int{403, 200, 403, 200, 200, 403},
+			sequence:  []int{403, 200, 403, 200, 403, 200, 200},
 			arguments: []string{"--until-status", "200", "--count", "2"},
-			lines:     []string{"403 new Forbidden", "200 reused OK", "403 reused Forbidden", "200 reused OK"},
+			lines: []string{
+				"403 new Forbidden", "200 reused OK", "403 reused Forbidden", "200 reused OK", "403 reused Forbidden", "200 reused OK",
+			},
 		},
 		{
-			name:      "a closed connection is a line of its own",
+			name:      "a connection closed after an answer is a line of its own",
+			sequence:  []int{200, 200 + closing, 200, 200},
+			arguments: []string{"--until-status", "200", "--count", "4"},
+			lines:     []string{"200 new OK", "200 new OK"},
+		},
+		{
+			name:      "a connection closed instead of an answer",
 			sequence:  []int{200, -1, 200, 200},
 			arguments: []string{"--until-status", "200", "--count", "2"},
 			lines:     []string{"200 new OK", "error reused EOF", "200 new OK"},
