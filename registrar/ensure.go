@@ -100,7 +100,7 @@ func (r *Registrar) Ensure(ctx context.Context, w Workload) (entryID string, err
 
 func gaveUp(ctx context.Context, want Entry) error {
 	return &Error{Kind: Unavailable, Err: context.Cause(ctx), Message: fmt.Sprintf(
-		"SPIRE did not confirm entry %q (%s) in the time allowed (%v): look at the SPIRE server's load and log, or allow more time",
+		"SPIRE did not confirm entry %q (%s) in the time allowed (%v): check that the SPIRE server can be reached, its load and its log, or allow more time",
 		want.ID, want.SPIFFEID, context.Cause(ctx))}
 }
 

@@ -288,7 +288,12 @@ func TestServerThatIsAwayComesBack(t *testing.T) {
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("took %v to fail, want it to fail fast", took)
 	}
-	time.Sleep(3 * time.Second) // long enough for the backoff to be at its maximum
+	for outage := time.Now(); time.Since(outage) < 3*time.Second; time.Sleep(50 * time.Millisecond) {
+		// Calls keep the connection trying, so that its backoff grows.
+		if _, err := client.GetEntry(t.Context(), "x"); registrar.KindOf(err) != registrar.Unavailable {
+			t.Fatalf("during the outage: %v", err)
+		}
+	}
 
 	resume := time.Now()
 	server.ServeUnixAt(t, address)

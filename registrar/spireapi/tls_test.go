@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
@@ -137,6 +139,23 @@ func TestExpiredSVID(t *testing.T) {
 	agent.Give(ca.SVID(t, injectorID, time.Hour))
 	agent.Serve(t)
 	eventually(t, 4*time.Second, func() error { return create(t, client, "/x") })
+}
+
+// go-spiffe's watch ends for good with either of these; an agent that shuts down says Canceled.
+func TestAgentThatEndsTheWatch(t *testing.T) {
+	for _, code := range []codes.Code{codes.Canceled, codes.InvalidArgument} {
+		t.Run(code.String(), func(t *testing.T) {
+			ca := spiretest.NewCA(t, exampleOrg)
+			agent := spiretest.NewAgent(t, ca)
+			agent.Refuse(status.Error(code, "go away"))
+			agent.Serve(t)
+			address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0", injectorID)
+			client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+			wantKind(t, create(t, client, "/x"), registrar.Unavailable, "no SVID from the SPIRE agent", "go away")
+			agent.Give(ca.SVID(t, injectorID, time.Hour))
+			eventually(t, 3*time.Second, func() error { return create(t, client, "/x") })
+		})
+	}
 }
 
 func TestAgentThatGoesAwayTakesNothingBack(t *testing.T) {

@@ -20,13 +20,15 @@ type Agent struct {
 
 	mu      sync.Mutex
 	svid    *x509svid.SVID
+	refusal error // while there is no SVID
 	changed chan struct{}
 }
 
 // NewAgent returns an agent that does not listen yet, and has no SVID for anybody.
 func NewAgent(t testing.TB, ca *CA) *Agent {
 	t.Helper()
-	return &Agent{ca: ca, path: filepath.Join(shortTempDir(t), "agent.sock"), changed: make(chan struct{})}
+	return &Agent{ca: ca, path: filepath.Join(shortTempDir(t), "agent.sock"), changed: make(chan struct{}),
+		refusal: status.Error(codes.PermissionDenied, "no identity issued")}
 }
 
 // Address is that of the socket, present or not.
@@ -40,11 +42,16 @@ func (a *Agent) Serve(t testing.TB) (stop func()) {
 	return serve(t, server, listen(t, "unix", a.path))
 }
 
-// Give sets the SVID and sends it to whoever watches; nil takes it away.
-func (a *Agent) Give(svid *x509svid.SVID) {
+// Give sets the SVID and sends it to whoever watches.
+func (a *Agent) Give(svid *x509svid.SVID) { a.set(svid, nil) }
+
+// Refuse takes the SVID away and ends watches with the error.
+func (a *Agent) Refuse(err error) { a.set(nil, err) }
+
+func (a *Agent) set(svid *x509svid.SVID, refusal error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.svid = svid
+	a.svid, a.refusal = svid, refusal
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
@@ -53,10 +60,10 @@ func (a *Agent) Give(svid *x509svid.SVID) {
 func (a *Agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream grpc.ServerStreamingServer[workload.X509SVIDResponse]) error {
 	for {
 		a.mu.Lock()
-		svid, changed := a.svid, a.changed
+		svid, refusal, changed := a.svid, a.refusal, a.changed
 		a.mu.Unlock()
 		if svid == nil {
-			return status.Error(codes.PermissionDenied, "no identity issued")
+			return refusal
 		}
 		chain, key, err := svid.MarshalRaw()
 		if err != nil {
