@@ -112,8 +112,8 @@ type registrationError struct {
 }
 
 func (e *registrationError) Error() string {
-	return fmt.Sprintf("the identity %s could not be registered in SPIRE, so the pod would wait for its certificate for ever; "+
-		"nothing was changed, create the pod again when this is mended: %v", e.workload.ID, e.err)
+	return fmt.Sprintf("the identity %s could not be registered in SPIRE, so that the pod would wait for its certificate for ever; "+
+		"nothing was changed; create the pod again when this is mended: %v", e.workload.ID, e.err)
 }
 
 func (e *registrationError) Unwrap() error { return e.err }
@@ -125,8 +125,10 @@ func classify(err error) (Reason, int32) {
 	switch {
 	case errors.As(err, &refusal):
 		return refusal.Reason, http.StatusForbidden
-	case errors.As(err, &registration):
+	case errors.As(err, &registration) && registrar.KindOf(err) == registrar.Unavailable:
 		return ReasonSPIREUnavailable, http.StatusServiceUnavailable
+	case errors.As(err, &registration):
+		return ReasonSPIRERefused, http.StatusInternalServerError
 	}
 	return ReasonInternal, http.StatusInternalServerError
 }

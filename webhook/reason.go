@@ -24,6 +24,7 @@ const (
 	ReasonInvalid          Reason = "Invalid"          // something in the pod or its namespace is not understood or not allowed
 	ReasonNeedsNewPod      Reason = "NeedsNewPod"      // a running pod cannot take this change
 	ReasonTampered         Reason = "Tampered"         // what the webhook wrote was changed, or arrived ready-made and wrong
-	ReasonSPIREUnavailable Reason = "SPIREUnavailable" // the identity could not be registered
+	ReasonSPIREUnavailable Reason = "SPIREUnavailable" // SPIRE did not answer in time; later it may
+	ReasonSPIRERefused     Reason = "SPIRERefused"     // SPIRE answered, and does not accept the registration
 	ReasonInternal         Reason = "Internal"         // a defect or a failing dependency of the injector itself
 )

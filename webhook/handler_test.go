@@ -1,0 +1,153 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// spire counts what it is asked to register, and fails with err.
+type spire struct {
+	err   error
+	calls []registrar.Workload
+}
+
+func (s *spire) Ensure(ctx context.Context, w registrar.Workload) (string, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		return "", errors.New("the wait for SPIRE is not bounded")
+	}
+	s.calls = append(s.calls, w)
+	return "entry", s.err
+}
+
+// namespaces has two views of one namespace.
+type namespaces struct {
+	cached, live Namespace
+	err          error
+}
+
+func (n namespaces) Namespace(context.Context, string) (Namespace, error) { return n.cached, n.err }
+func (n namespaces) Live(context.Context, string) (Namespace, error)      { return n.live, n.err }
+
+func ask(t *testing.T, s *spire, n namespaces, change func(*admission.Request)) admission.Response {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, server())}}
+	change(&req)
+	h := &Handler{Injector: Injector{Platform: platform(t)}, Registrar: s, Namespaces: n, Decoder: admission.NewDecoder(scheme)}
+	return h.Handle(context.Background(), req)
+}
+
+func raw(t *testing.T, pod *corev1.Pod) runtime.RawExtension {
+	t.Helper()
+	pod = pod.DeepCopy()
+	pod.APIVersion, pod.Kind = "v1", "Pod"
+	data, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runtime.RawExtension{Raw: data}
+}
+
+func as(req *admission.Request) {}
+
+func TestHandlerRegistersBeforeItAdmits(t *testing.T) {
+	s := &spire{}
+	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, as)
+	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
+		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 1 (%v)", res.Allowed, len(res.Patches), len(s.calls), res.Result)
+	}
+}
+
+func TestHandlerRegistersNothingOnDryRun(t *testing.T) {
+	s := &spire{}
+	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) { yes := true; r.DryRun = &yes })
+	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 0 {
+		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 0", res.Allowed, len(res.Patches), len(s.calls))
+	}
+}
+
+func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
+	tests := []struct {
+		kind   registrar.Kind
+		code   int32
+		reason Reason
+	}{
+		{registrar.Unavailable, http.StatusServiceUnavailable, ReasonSPIREUnavailable},
+		{registrar.Denied, http.StatusInternalServerError, ReasonSPIRERefused},
+		{registrar.Conflict, http.StatusInternalServerError, ReasonSPIRERefused},
+	}
+	for _, test := range tests {
+		s := &spire{err: &registrar.Error{Kind: test.kind, Message: "what to do"}}
+		res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, as)
+		if res.Allowed || len(res.Patches) > 0 || res.Result.Code != test.code {
+			t.Errorf("%s: allowed=%t patches=%d code=%d: expected false, 0, %d", test.kind, res.Allowed, len(res.Patches), res.Result.Code, test.code)
+		}
+		for _, part := range []string{string(test.reason), "spiffe://example.org/api", "nothing was changed", "what to do"} {
+			if !strings.Contains(res.Result.Message, part) {
+				t.Errorf("%s: expected %q in %q", test.kind, part, res.Result.Message)
+			}
+		}
+	}
+}
+
+// The API server sends what its selectors match now; our view of the namespace may be older than its.
+func TestHandlerBelievesTheAPIServerOverItsCache(t *testing.T) {
+	s := &spire{}
+	views := namespaces{
+		cached: Namespace{Name: "demo"},
+		live:   Namespace{Name: "demo", Labels: map[string]string{LabelInject: InjectEnabled}},
+	}
+	res := ask(t, s, views, func(r *admission.Request) {
+		pod := server()
+		delete(pod.Labels, LabelInject)
+		r.Object = raw(t, pod)
+	})
+	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
+		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 1", res.Allowed, len(res.Patches), len(s.calls))
+	}
+}
+
+func TestHandlerRefusesWhatItCannotDecide(t *testing.T) {
+	s := &spire{}
+	gone := apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "demo")
+	res := ask(t, s, namespaces{err: gone}, as)
+	if res.Allowed || res.Result.Code != http.StatusInternalServerError || !strings.Contains(res.Result.Message, "namespace demo") {
+		t.Errorf("expected a refusal with code 500 that names the namespace, got %+v", res.Result)
+	}
+	res = ask(t, s, namespaces{}, func(r *admission.Request) { r.Object.Raw = []byte(`{"kind":"Pod","apiVersion":"v1","spec":7}`) })
+	if res.Allowed || !strings.Contains(res.Result.Message, "decoding the pod") {
+		t.Errorf("expected a refusal that names the decoding, got %+v", res.Result)
+	}
+	if len(s.calls) > 0 {
+		t.Errorf("registered %v", s.calls)
+	}
+}
+
+func TestHandlerUpdatesRunningPods(t *testing.T) {
+	before := running(t, Injector{Platform: platform(t)})
+	after := before.DeepCopy()
+	after.Annotations[AnnotationAllowedPeers] = "/other"
+	s := &spire{}
+	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) {
+		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, before), raw(t, after)
+	})
+	if !res.Allowed || len(res.Patches) != 2 || len(s.calls) != 0 {
+		t.Errorf("allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 0", res.Allowed, res.Patches, len(s.calls))
+	}
+}
