@@ -24,8 +24,10 @@ const (
 // every response from then on also announces the end of its connection, and a connection without
 // requests is closed by the client's Envoy after [idleTimeout]. So the last request that can start on
 // an old connection starts within idleTimeout of the change, and every request that lasts less
-// than DrainSeconds - idleTimeout finishes. A removed peer gains nothing by that time: the
-// authorization filter refuses its requests from the first millisecond.
+// than DrainSeconds - idleTimeout finishes. Longer ones, and streams such as web sockets, are cut
+// DrainSeconds after the change, whoever they belong to: for Envoy a filter chain drains as a whole.
+// A removed peer gains nothing by that time: the authorization filter refuses its requests from the
+// first millisecond.
 const DrainSeconds = 15
 
 // Args is the command line of Envoy, without the program's name.

@@ -25,7 +25,7 @@ func TestCallersBehindEnvoy(t *testing.T) {
 	m := startMesh(t)
 	client := &http.Client{Timeout: 5 * time.Second}
 	expect(t, client, m.valid.http, 200, "ok")
-	expect(t, client, m.valid.http2, 200, "ok")
+	expect(t, client, m.valid.http2+"?token=secret", 200, "ok")
 	expect(t, client, m.invalid.http, 503, refusedByServer)
 	expect(t, client, m.invalid.http2, 503, refusedByServer)
 
@@ -40,6 +40,9 @@ func TestCallersBehindEnvoy(t *testing.T) {
 		"peer": "spiffe://example.org/api", "self": "spiffe://example.org/valid", "status": "200",
 	})
 	m.invalid.proxy.waitEvent("upstream_request", map[string]string{"status": "503", "flags": "UC"})
+	if logs := m.apiProxy.out.String() + m.valid.proxy.out.String(); strings.Contains(logs, "secret") {
+		t.Errorf("a query is in the log:\n%s", logs)
+	}
 }
 
 // TestWhatTheAppSees: the caller's verified ID whatever the caller claims, and the app's own headers.
@@ -173,4 +176,40 @@ func tlsClient(t *testing.T, a *agent, path string) *http.Client {
 	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true,
 	}}}
+}
+
+// TestServerIsCheckedToo: a caller's Envoy finds its upstream by name, speaks HTTP/2 from end to end if that is
+// what the apps speak, and stops talking to a server whose ID is no longer expected, without restart.
+func TestServerIsCheckedToo(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/api", "/web")
+	api := apiProxy(t, agent, "/web")
+	api.Inbound[0].Protocol = templates.GRPC
+	startProxy(t, api).waitReady()
+	byName, err := templates.ParseAddress(fmt.Sprintf("localhost:%d", api.Inbound[0].Listen))
+	must(t, err)
+	web := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []templates.Upstream{
+		{Listen: freePort(t), Address: byName, Peers: peers(t, "/api"), Protocol: templates.GRPC},
+	}}
+	x := startProxy(t, web)
+	x.waitReady()
+
+	url := fmt.Sprintf("http://127.0.0.1:%d/", web.Upstreams[0].Listen)
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Timeout: 5 * time.Second, Transport: transport}
+	response, err := client.Get(url)
+	must(t, err)
+	response.Body.Close()
+	if got := response.Header.Get("Saw-Protocol"); response.Proto != "HTTP/2.0" || got != "HTTP/2.0" {
+		t.Errorf("the caller spoke %s, the app saw %q, want HTTP/2.0 twice", response.Proto, got)
+	}
+
+	web.Upstreams[0].Peers = peers(t, "/other")
+	x.apply(web)
+	eventually(t, time.Second, "the refusal of the server", answers(client, url, 503))
+	x.waitEvent("upstream_request", map[string]string{"status": "503", "flags": "UF", "reason": "SAN_match"})
+	web.Upstreams[0].Peers = peers(t, "/api")
+	x.apply(web)
+	eventually(t, time.Second, "the return of the server", answers(client, url, 200))
 }
