@@ -3,16 +3,20 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
 
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
 // servingCertificate is the webhook's certificate as the Secret has it now. It follows the Secret by a watch, because the
@@ -30,11 +34,6 @@ func (c *servingCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return nil, errNoCertificate
 }
 
-func (c *servingCertificate) check(*http.Request) error {
-	_, err := c.get(nil)
-	return err
-}
-
 // load takes the pair of a Secret; one that is not complete leaves the old pair in force.
 func (c *servingCertificate) load(secret *corev1.Secret) error {
 	cert, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
@@ -44,6 +43,41 @@ func (c *servingCertificate) load(secret *corev1.Secret) error {
 	}
 	c.current.Store(&cert)
 	return nil
+}
+
+// trusted checks that the API server knows the CA of the certificate, and from then on says yes: at the start a pod should
+// not be refused because it came too early, while during a rotation it is no use if all replicas call themselves unready.
+func (c *servingCertificate) trusted(configurations client.Reader, name, host string) healthz.Checker {
+	var once atomic.Bool
+	return func(r *http.Request) error {
+		if once.Load() {
+			return nil
+		}
+		var registered admissionregistrationv1.MutatingWebhookConfiguration
+		if err := configurations.Get(r.Context(), client.ObjectKey{Name: name}, &registered); err != nil {
+			return fmt.Errorf("reading the webhook configuration: %w", err)
+		}
+		for _, w := range registered.Webhooks {
+			if err := c.verifiedBy(w.ClientConfig.CABundle, host); err != nil {
+				return fmt.Errorf("the API server cannot call %s yet: %w", w.Name, err)
+			}
+		}
+		once.Store(true)
+		return nil
+	}
+}
+
+func (c *servingCertificate) verifiedBy(caBundle []byte, host string) error {
+	cert, err := c.get(nil)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(caBundle) {
+		return errors.New("its caBundle is empty; the leading replica fills it within seconds of its election")
+	}
+	_, err = cert.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: host})
+	return err
 }
 
 func watchServingCertificate(ctx context.Context, mgr ctrl.Manager, key types.NamespacedName, certificate *servingCertificate) error {
@@ -73,14 +107,13 @@ func watchServingCertificate(ctx context.Context, mgr ctrl.Manager, key types.Na
 // addRotator lets the leading replica make the serving certificate, renew it in time, and write its CA into the webhook
 // configuration.
 func addRotator(mgr ctrl.Manager, f serveFlags) error {
-	host := f.service + "." + f.namespace + ".svc"
 	return rotator.AddRotator(mgr, &rotator.CertRotator{
 		SecretKey:             types.NamespacedName{Namespace: f.namespace, Name: f.secret},
 		CertDir:               f.certDir,
 		CAName:                "spire-injector-ca",
 		CAOrganization:        "spire-injector",
-		DNSName:               host,
-		ExtraDNSNames:         []string{host + ".cluster.local"},
+		DNSName:               f.host(),
+		ExtraDNSNames:         []string{f.host() + ".cluster.local"},
 		IsReady:               make(chan struct{}),
 		Webhooks:              []rotator.WebhookInfo{{Name: f.webhookConfig, Type: rotator.Mutating}},
 		FieldOwner:            "spire-injector",

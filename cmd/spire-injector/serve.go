@@ -46,6 +46,9 @@ type serveFlags struct {
 	leaderElectionName string
 }
 
+// host is the name by which the API server calls the webhook.
+func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
+
 func newServeCommand() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
@@ -149,7 +152,7 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 		return nil, fmt.Errorf("setting up the controller manager: %w", err)
 	}
 	checks := map[string]healthz.Checker{
-		"certificate": certificate.check,
+		"certificate": certificate.trusted(mgr.GetClient(), f.webhookConfig, f.host()),
 		"webhook":     mgr.GetWebhookServer().StartedChecker(),
 		"namespaces":  cacheSynced(mgr),
 	}

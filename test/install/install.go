@@ -1,0 +1,85 @@
+// Package install puts SPIRE and the injector on a cluster, in the steps that the README gives to people.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spire-injector/spire-injector/test/cluster/environment"
+	"github.com/spire-injector/spire-injector/test/kubectl"
+)
+
+// timeout of each wait for pods: images are there already, only programs have to start.
+const timeout = "180s"
+
+// Platform installs SPIRE and the injector of a kustomization and waits until pods can be injected. It may be called again,
+// and then changes what differs. Every step is told on progress.
+func Platform(ctx context.Context, env environment.Environment, kustomization string, progress io.Writer) error {
+	k := kubectl.For(env)
+	steps := []struct {
+		what string
+		do   func() error
+	}{
+		{"applying " + filepath.ToSlash(kustomization), func() error { return Apply(ctx, env, kustomization) }},
+		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},
+		{"waiting for the SPIRE agents", rollout(ctx, k, "spire", "daemonset/spire-agent")},
+		{"giving the injector an identity of its own", func() error { return injectorEntries(ctx, k) }},
+		{"waiting for the injector", rollout(ctx, k, "spire-injector", "deployment/spire-injector")},
+	}
+	for i, step := range steps {
+		start := time.Now()
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+		fmt.Fprintf(progress, "[%d/%d] %s … %.1f s\n", i+1, len(steps), step.what, time.Since(start).Seconds())
+	}
+	return nil
+}
+
+// Apply applies a kustomization with the environment's images.
+func Apply(ctx context.Context, env environment.Environment, kustomization string) error {
+	k := kubectl.For(env)
+	manifests, err := k.Run(ctx, "kustomize", kustomization)
+	if err != nil {
+		return err
+	}
+	_, err = k.With(ctx, WithImages(env, manifests), "apply", "-f", "-")
+	return err
+}
+
+// WithImages replaces the images' names by where the cluster finds them.
+func WithImages(env environment.Environment, manifests string) string {
+	var pairs []string
+	for name, reference := range env.Images {
+		pairs = append(pairs, name, reference)
+	}
+	return strings.NewReplacer(pairs...).Replace(manifests)
+}
+
+func rollout(ctx context.Context, k kubectl.Kubectl, namespace, workload string) func() error {
+	return func() error {
+		_, err := k.Run(ctx, "--namespace", namespace, "rollout", "status", workload, "--timeout", timeout)
+		return err
+	}
+}
+
+// injectorEntries registers the injector itself, once: everything else it registers with the identity that this gives it.
+func injectorEntries(ctx context.Context, k kubectl.Kubectl) error {
+	out, err := Server(ctx, k, "entry", "create", "-data", "/etc/spire/injector-entries.json")
+	var failed *kubectl.Error
+	if errors.As(err, &failed) && strings.Contains(out+failed.Stderr, "similar entry already exists") {
+		return nil
+	}
+	return err
+}
+
+// Server runs the SPIRE server's command line in its pod.
+func Server(ctx context.Context, k kubectl.Kubectl, args ...string) (string, error) {
+	command := append([]string{"--namespace", "spire", "exec", "spire-server-0", "--", "/opt/spire/bin/spire-server"}, args...)
+	return k.Run(ctx, append(command, "-socketPath", "/run/spire/private/api.sock")...)
+}
