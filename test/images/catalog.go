@@ -127,12 +127,7 @@ func busyboxImage(ctx context.Context, program string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	// It is the dynamic one: the C library cannot look up names in a static program.
-	libraries, err := librariesOf(real, libraryFolders)
-	if err != nil {
-		return Image{}, err
-	}
-	entries := append([]Entry{{Path: "/bin/busybox", Source: real}, {Path: "/root", Dir: true}, temporary()}, libraries...)
+	entries := []Entry{{Path: "/bin/busybox", Source: real}, {Path: "/root", Dir: true}, temporary()}
 	for applet := range strings.FieldsSeq(string(list)) {
 		if applet != "busybox" {
 			entries = append(entries, Entry{Path: "/bin/" + applet, Link: "busybox"})

@@ -20,7 +20,7 @@ const (
 	// KubeconfigVariable names the kubeconfig file of a cluster to use; nothing is started then.
 	KubeconfigVariable = "KUBECONFIG"
 	// LoadCommandVariable is a shell command that brings one image archive, its last argument, to that cluster's
-	// nodes: "kind load image-archive", say.
+	// nodes: "kind load image-archive", say. It runs in the project's top folder.
 	LoadCommandVariable = "IMAGE_LOAD_COMMAND"
 	// RepositoryVariable is a registry and path, such as registry.example.org/team, to push the images to instead.
 	RepositoryVariable = "IMAGE_REPOSITORY"
@@ -124,11 +124,15 @@ func deliver(ctx context.Context, c choice, archives []images.Archive, progress 
 	if c.repository != "" {
 		return images.Push(ctx, c.repository, archives, progress)
 	}
+	root, err := parts.Root()
+	if err != nil {
+		return nil, err
+	}
 	for _, a := range archives {
 		fmt.Fprintf(progress, "loading %s\n", a.Name)
 		// The shell splits the command as the user wrote it; the archive is one argument whatever its path.
 		cmd := exec.CommandContext(ctx, "sh", "-c", c.loadCommand+` "$1"`, "sh", a.Path)
-		cmd.Stdout, cmd.Stderr = progress, progress
+		cmd.Dir, cmd.Stdout, cmd.Stderr = root, progress, progress
 		if err := cmd.Run(); err != nil {
 			return nil, fmt.Errorf("%s=%q failed for %s, the archive of %s: %w", LoadCommandVariable, c.loadCommand, a.Path, a.Name,
 				errors.Join(err, context.Cause(ctx)))

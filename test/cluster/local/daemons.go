@@ -25,11 +25,14 @@ func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) sup
 			{Path: "/run", Options: "mode=755"},
 			{Path: "/var/lib", Options: "mode=755"},
 			{Path: "/var/log", Options: "mode=755"},
-			{Path: "/tmp", Options: "mode=1777"}, // the controller manager makes volumes in /tmp/hostpath_pv
+			{Path: "/tmp", Options: "mode=1777"},
 		},
 		Keep: []string{cache.Dir},
 		Dirs: []string{"/run/netns", "/run/lock", "/run/containerd", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd",
 			"/var/log/pods", "/var/log/containers"},
+		// Here the controller manager makes the volumes that pods claim, for root only; on other clusters any pod can
+		// write to its volume.
+		OpenDirs: []string{"/tmp/hostpath_pv"},
 		Masked: map[string]string{ // what the kubelet insists on
 			"vm/overcommit_memory":      "1",
 			"vm/panic_on_oom":           "0",
@@ -68,7 +71,6 @@ func daemonsFor(l layout, p parts.Programs) []supervisor.Daemon {
 		URL:    "https://" + netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), apiPort).String() + "/readyz",
 		CAFile: l.pki("ca.crt"),
 	}
-	// The controller manager makes the volumes that pods claim, and pods that are not root write to them.
 	daemons := []supervisor.Daemon{
 		{Name: "etcd", Path: p.Etcd, Args: []string{
 			"--data-dir=/var/lib/etcd", "--listen-client-urls=" + etcdClients, "--advertise-client-urls=" + etcdClients,
@@ -95,7 +97,7 @@ func daemonsFor(l layout, p parts.Programs) []supervisor.Daemon {
 			"--kubelet-certificate-authority=" + l.pki("ca.crt"),
 			"--kubelet-preferred-address-types=InternalIP",
 		}},
-		{Name: "kube-controller-manager", Path: kubernetes("kube-controller-manager"), OpenFiles: true, Args: []string{
+		{Name: "kube-controller-manager", Path: kubernetes("kube-controller-manager"), Args: []string{
 			"--kubeconfig=" + l.pki("controller-manager"),
 			"--service-account-private-key-file=" + l.pki("service-accounts.key"),
 			"--root-ca-file=" + l.pki("ca.crt"),

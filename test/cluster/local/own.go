@@ -15,3 +15,9 @@ func NameOf(cache parts.Cache, kubeconfig string) (name string, ok bool) {
 	name = filepath.Base(filepath.Dir(path))
 	return name, path == layoutOf(cache, name).kubeconfig() && validName.MatchString(name)
 }
+
+// Link returns the name of the network interface on this machine that leads to a cluster.
+func Link(cluster string) (string, error) {
+	n, err := namesOf(cluster)
+	return n.outside, err
+}

@@ -34,7 +34,13 @@ func (c cluster) waitReady(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return poll(ctx, c.kubeletAnswers)
+}
+
+// kubeletAnswers asks the kubelet itself: its node stays Ready for a while after it has ended.
+func (c cluster) kubeletAnswers(ctx context.Context) error {
+	_, err := c.kubectl(ctx, nil, "get", "--raw", "/api/v1/nodes/"+nodeName+"/proxy/healthz")
+	return err
 }
 
 // hopeless is how often a daemon may end while the cluster starts before it is given up.

@@ -22,7 +22,7 @@ type System struct {
 }
 
 var (
-	systemPackages = []string{"containerd", "runc", "iptables", "iproute2", "busybox"}
+	systemPackages = []string{"containerd", "runc", "iptables", "iproute2", "busybox-static"}
 	systemPrograms = []string{"containerd", "containerd-shim-runc-v2", "ctr", "runc", "ip", "iptables", "iptables-save",
 		"iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "busybox"}
 )

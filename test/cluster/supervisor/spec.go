@@ -11,6 +11,8 @@ type Spec struct {
 	Keep []string `json:"keep"`
 	// Dirs are made after the mounts.
 	Dirs []string `json:"dirs"`
+	// OpenDirs are folders, made like Dirs, whose new folders are opened to all users as soon as they appear.
+	OpenDirs []string `json:"openDirs"`
 	// Masked are kernel settings of the whole machine that daemons would write: they find files with the wanted value
 	// there and leave the machine alone. The key is a path below /proc/sys.
 	Masked map[string]string `json:"masked"`
@@ -38,8 +40,6 @@ type Daemon struct {
 	Path string   `json:"path"`
 	Args []string `json:"args"` // without the program's own name
 	Log  string   `json:"log"`
-	// OpenFiles is whether files and folders that the daemon makes may be open to all users (umask 0).
-	OpenFiles bool `json:"openFiles,omitempty"`
 	// After, if set, holds the daemon back until that address answers 200.
 	After *Endpoint `json:"after,omitempty"`
 }

@@ -29,6 +29,11 @@ func Run(in io.Reader) error {
 	if err := arrange(spec); err != nil {
 		return err
 	}
+	for _, dir := range spec.OpenDirs {
+		if err := openNewFolders(dir); err != nil {
+			return err
+		}
+	}
 	s := &supervisor{spec: spec, status: make(Status, len(spec.Daemons)), running: map[int]int{}, since: make([]time.Time, len(spec.Daemons))}
 	for n, d := range spec.Daemons {
 		s.status[n].Name = d.Name
@@ -57,8 +62,7 @@ func (s *supervisor) begin(n int) {
 	s.start(n)
 }
 
-// start holds the lock, so that a daemon that ends at once is known by the time it is reaped, and because spawn may
-// change the umask, which is the whole process's.
+// start holds the lock, so that a daemon that ends at once is known by the time it is reaped.
 func (s *supervisor) start(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,9 +89,6 @@ func spawn(d Daemon, env []string) (pid int, err error) {
 		return 0, err
 	}
 	defer func() { _ = null.Close() }()
-	if d.OpenFiles {
-		defer syscall.Umask(syscall.Umask(0))
-	}
 	return syscall.ForkExec(d.Path, append([]string{d.Path}, d.Args...), &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   env,
