@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,6 +46,9 @@ func Push(ctx context.Context, prefix string, archives []Archive, progress io.Wr
 func PushedName(prefix, short string) (string, error) {
 	reference := strings.TrimSuffix(prefix, "/") + "/" + short
 	tag, err := name.NewTag(reference, name.StrictValidation)
+	if err == nil && strings.Contains(prefix, "://") {
+		err = errors.New("a reference has no scheme")
+	}
 	if err != nil {
 		return "", fmt.Errorf("IMAGE_REPOSITORY %q: expected a registry and a path, such as registry.example.org/team: %w", prefix, err)
 	}
