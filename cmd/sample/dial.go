@@ -92,6 +92,10 @@ func dial(ctx context.Context, address, path string, overTLS bool) (description 
 	}
 	request.Close = true
 	if err := request.Write(connection); err != nil {
+		// A server that refuses may be gone before the request is out; its reason is then waiting to be read.
+		if _, reason := connection.Read(make([]byte, 1)); reason != nil && !errors.Is(reason, io.EOF) {
+			return "", fmt.Errorf("sending the request: %w", reason)
+		}
 		return "", fmt.Errorf("sending the request: %w", err)
 	}
 	response, err := http.ReadResponse(bufio.NewReader(connection), request)

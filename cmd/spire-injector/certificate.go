@@ -45,14 +45,9 @@ func (c *servingCertificate) load(secret *corev1.Secret) error {
 	return nil
 }
 
-// trusted checks that the API server knows the CA of the certificate, and from then on says yes: at the start a pod should
-// not be refused because it came too early, while during a rotation it is no use if all replicas call themselves unready.
+// trusted checks that the API server knows the CA of the certificate.
 func (c *servingCertificate) trusted(configurations client.Reader, name, host string) healthz.Checker {
-	var once atomic.Bool
 	return func(r *http.Request) error {
-		if once.Load() {
-			return nil
-		}
 		var registered admissionregistrationv1.MutatingWebhookConfiguration
 		if err := configurations.Get(r.Context(), client.ObjectKey{Name: name}, &registered); err != nil {
 			return fmt.Errorf("reading the webhook configuration: %w", err)
@@ -62,7 +57,6 @@ func (c *servingCertificate) trusted(configurations client.Reader, name, host st
 				return fmt.Errorf("the API server cannot call %s yet: %w", w.Name, err)
 			}
 		}
-		once.Store(true)
 		return nil
 	}
 }

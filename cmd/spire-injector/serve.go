@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path"
 	"time"
@@ -20,7 +19,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -109,6 +107,9 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err := watchServingCertificate(ctx, mgr, types.NamespacedName{Namespace: f.namespace, Name: f.secret}, certificate); err != nil {
 		return err
 	}
+	if err := addChecks(mgr, f, certificate, spire); err != nil {
+		return err
+	}
 	if err := addRotator(mgr, f); err != nil {
 		return fmt.Errorf("setting up the rotation of the serving certificate: %w", err)
 	}
@@ -151,28 +152,7 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controller manager: %w", err)
 	}
-	checks := map[string]healthz.Checker{
-		"certificate": certificate.trusted(mgr.GetClient(), f.webhookConfig, f.host()),
-		"webhook":     mgr.GetWebhookServer().StartedChecker(),
-		"namespaces":  cacheSynced(mgr),
-	}
-	for name, check := range checks {
-		if err := mgr.AddReadyzCheck(name, check); err != nil {
-			return nil, err
-		}
-	}
-	return mgr, mgr.AddHealthzCheck("process", healthz.Ping)
-}
-
-func cacheSynced(mgr ctrl.Manager) healthz.Checker {
-	return func(r *http.Request) error {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return fmt.Errorf("the cache of namespaces is not filled yet")
-		}
-		return nil
-	}
+	return mgr, nil
 }
 
 func newLogger(level string) (logr.Logger, error) {

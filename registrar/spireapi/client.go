@@ -3,6 +3,7 @@
 package spireapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -67,6 +68,16 @@ func Dial(cfg Config) (*Client, error) {
 	}
 	c.entries = entryv1.NewEntryClient(c.conn)
 	return c, nil
+}
+
+// Ready says why calls cannot succeed yet for want of an own identity, or nil; it does not ask the server. It waits only
+// until the SPIRE agent has been tried once.
+func (c *Client) Ready(ctx context.Context) error {
+	if c.identity == nil {
+		return nil
+	}
+	_, err := c.identity.ready(ctx)
+	return err
 }
 
 // Close ends the connection and what runs in the background.

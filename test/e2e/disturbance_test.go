@@ -1,0 +1,182 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/spire-injector/spire-injector/test/install"
+)
+
+// The tests of this file disturb what all tests share, so none of them is parallel.
+
+// One of two replicas is killed while 200 pods are created.
+func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
+	const pods, identities = 200, 20
+	ns := namespace(t)
+	var replicas corev1.PodList
+	must(t, shared.k.Get(t.Context(), &replicas, "pods", "--namespace", "spire-injector"))
+	if len(replicas.Items) != 2 {
+		t.Fatalf("expected two replicas, got %d", len(replicas.Items))
+	}
+	t.Cleanup(func() { rolloutAfter(t, "spire-injector", "deployment/spire-injector") })
+	config, err := clientcmd.BuildConfigFromFlags("", shared.env.Kubeconfig)
+	must(t, err)
+	config.QPS = -1
+	client, err := kubernetes.NewForConfig(config)
+	must(t, err)
+
+	var created, retried atomic.Int32
+	var creators sync.WaitGroup
+	next := make(chan int)
+	for range 20 {
+		creators.Go(func() {
+			for i := range next {
+				w := api(ns, id(ns, "valid"))
+				w.name = fmt.Sprintf("pod-%d", i)
+				w.annotations["spiffe.io/spiffe-id"] = id(ns, fmt.Sprintf("api-%d", i%identities))
+				if err := create(t.Context(), client, neverScheduled(w.pod(ns)), &retried); err != nil {
+					t.Error(err)
+				}
+				created.Add(1)
+			}
+		})
+	}
+	for i := range pods {
+		if i == pods/4 {
+			_, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "delete", "pod", replicas.Items[0].Name, "--grace-period=0", "--force", "--wait=false")
+			must(t, err)
+			t.Logf("replica killed after %d of %d pods", created.Load(), pods)
+		}
+		next <- i
+	}
+	close(next)
+	creators.Wait()
+	t.Logf("%d pods created, %d creations had to be tried again", created.Load(), retried.Load())
+
+	list, err := client.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	if len(list.Items) != pods {
+		t.Errorf("expected %d pods, got %d", pods, len(list.Items))
+	}
+	for _, pod := range list.Items {
+		if len(pod.Spec.InitContainers) != 1 || pod.Spec.InitContainers[0].Name != "envoy" || pod.Annotations["spiffe.io/status"] == "" || pod.Labels["spiffe.io/identity"] == "" {
+			t.Errorf("pod %s is not injected", pod.Name)
+		}
+	}
+	for i := range identities {
+		if got := entries(t, id(ns, fmt.Sprintf("api-%d", i))); len(got) != 1 {
+			t.Errorf("expected one entry of identity %d, got %+v", i, got)
+		}
+	}
+}
+
+// create tries again what a controller would try again: answers that are about the server and not about the pod.
+func create(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, retried *atomic.Int32) error {
+	for deadline := time.Now().Add(patience); ; {
+		_, err := client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+		if err == nil || !(apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err)) || time.Now().After(deadline) {
+			return err
+		}
+		retried.Add(1)
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// rolloutAfter waits in a clean-up, where the test's own context has ended.
+func rolloutAfter(t *testing.T, namespace, workload string) {
+	t.Helper()
+	if _, err := shared.k.Run(context.Background(), "--namespace", namespace, "rollout", "status", workload, "--timeout", patience.String()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without SPIRE a new identity is refused, with what to do, and nothing is left behind; pods that run go on.
+func TestSPIREServerAway(t *testing.T) {
+	ns := namespace(t)
+	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
+	scale := func(replicas int) {
+		_, err := shared.k.Run(context.Background(), "--namespace", "spire", "scale", "statefulset/spire-server", fmt.Sprintf("--replicas=%d", replicas))
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() {
+		scale(1)
+		rolloutAfter(t, "spire", "statefulset/spire-server")
+	})
+	scale(0)
+	_, err := shared.k.Run(t.Context(), "--namespace", "spire", "wait", "--for=delete", "pod/spire-server-0", "--timeout", patience.String())
+	must(t, err)
+
+	w := api(ns, id(ns, "valid"))
+	w.name = "late"
+	w.annotations["spiffe.io/spiffe-id"] = id(ns, "late")
+	start := time.Now()
+	message := refused(t, neverScheduled(w.pod(ns)))
+	t.Logf("refused after %.1f s: %s", time.Since(start).Seconds(), message)
+	for _, part := range []string{"SPIREUnavailable", id(ns, "late"), "nothing was changed", "spire-server.spire:8081"} {
+		if !strings.Contains(message, part) {
+			t.Errorf("expected %q in %s", part, message)
+		}
+	}
+	if out, err := in(t, ns, "deployment/valid", "app", "/sample", "get", url); err != nil {
+		t.Errorf("running pods are not served any more: %s (%v)", out, err)
+	}
+
+	scale(1)
+	rollout(t, "spire", "statefulset/spire-server")
+	took := eventually(t, "creation after SPIRE is back", func() error {
+		_, err := shared.k.With(t.Context(), manifest(t, neverScheduled(w.pod(ns))), "apply", "-f", "-")
+		return err
+	})
+	t.Logf("created %.1f s after the server was ready again", took.Seconds())
+	if got := entries(t, id(ns, "late")); len(got) != 1 {
+		t.Errorf("expected one entry, got %+v", got)
+	}
+}
+
+// The injector also registers over the server's Unix socket.
+func TestRegistrationOverUnixSocket(t *testing.T) {
+	ns := namespace(t)
+	t.Cleanup(func() {
+		if err := install.Platform(context.Background(), shared.env, manifests("demo/api/platform"), progress{t}); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, overlay := range []string{"spire/overlays/unix-socket", "injector/overlays/unix-socket"} {
+		must(t, install.Apply(t.Context(), shared.env, manifests(overlay)))
+	}
+	rollout(t, "spire", "statefulset/spire-server")
+	rollout(t, "spire-injector", "deployment/spire-injector")
+	logs, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "logs", "deployment/spire-injector")
+	must(t, err)
+	if !strings.Contains(logs, `"spireServer":"unix:///`) {
+		t.Errorf("the injector does not use a Unix socket:\n%s", logs)
+	}
+	eventually(t, "creation", func() error {
+		_, err := shared.k.With(t.Context(), manifest(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns))), "apply", "-f", "-")
+		return err
+	})
+	if got := entries(t, id(ns, "api")); len(got) != 1 {
+		t.Errorf("expected one entry, got %+v", got)
+	}
+}
+
+// progress writes to a test's log.
+type progress struct{ t *testing.T }
+
+func (p progress) Write(b []byte) (int, error) {
+	p.t.Log(strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
+}

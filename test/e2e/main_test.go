@@ -1,0 +1,56 @@
+// Package e2e tests the injector on a real cluster: real API server and kubelet, real SPIRE, real Envoy. Without KUBECONFIG
+// it starts a cluster on this machine. Tests run side by side, each in a namespace of its own; those that disturb SPIRE or
+// the injector itself do not call t.Parallel and so run before the others.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spire-injector/spire-injector/test/cluster/environment"
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/install"
+	"github.com/spire-injector/spire-injector/test/kubectl"
+)
+
+// shared is what all tests use. TestMain fills it once, before any test.
+var shared struct {
+	env  environment.Environment
+	k    kubectl.Kubectl
+	root string // the project's top folder
+}
+
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	start := time.Now()
+	if err := setUp(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "setting up the cluster:", err)
+		os.Exit(1)
+	}
+	fmt.Fprintf(os.Stderr, "cluster and platform are ready after %.0f s\n", time.Since(start).Seconds())
+	os.Exit(m.Run())
+}
+
+func setUp(ctx context.Context) error {
+	root, err := parts.Root()
+	if err != nil {
+		return err
+	}
+	env, err := environment.Prepare(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	shared.env, shared.k, shared.root = env, kubectl.For(env), root
+	return install.Platform(ctx, env, manifests("demo/api/platform"), os.Stderr)
+}
+
+// manifests is the path of a folder below manifests.
+func manifests(folder string) string {
+	return filepath.Join(shared.root, "manifests", filepath.FromSlash(folder))
+}

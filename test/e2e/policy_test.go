@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Who may call is changed on a running pod, both ways, while a peer that stays on the list keeps calling.
+func TestPeersOfRunningPod(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"), client(ns, "other"))
+	before := podOf(t, ns, "api")
+	allow := func(peers ...string) time.Time {
+		_, err := shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", before.Name, "--overwrite", "spiffe.io/allowed-peers="+strings.Join(peers, ","))
+		must(t, err)
+		return time.Now()
+	}
+	valid, other := id(ns, "valid"), id(ns, "other")
+
+	var traffic sync.WaitGroup
+	var report loadReport
+	traffic.Go(func() {
+		report = load(t, ns, "deployment/valid", "--duration", "60s", "--workers", "4", "--interval", "20ms", "--slow-every", "100", "--slow-url", url+"?delay=3s")
+	})
+	time.Sleep(5 * time.Second)
+	for round := range 3 {
+		annotated := allow(valid, other)
+		_, err := in(t, ns, "deployment/other", "app", "/sample", "watch", url, "--interval", "10ms", "--timeout", patience.String(), "--until-status", "200")
+		must(t, err)
+		t.Logf("round %d: a new peer was served %.2f s after its annotation, kubectl exec included", round, time.Since(annotated).Seconds())
+
+		// This connection is open while the peer is taken off the list.
+		var watch sync.WaitGroup
+		var out string
+		var watchErr error
+		watch.Go(func() {
+			out, watchErr = in(t, ns, "deployment/other", "app", "/sample", "watch", url, "--interval", "10ms", "--timeout", patience.String(), "--until-status", "503")
+		})
+		time.Sleep(2 * time.Second)
+		removed := allow(valid)
+		watch.Wait()
+		must(t, watchErr)
+		t.Logf("round %d: a removed peer was refused within %.2f s\n%s", round, time.Since(removed).Seconds(), out)
+		// First the open connection is refused with its next request, then there is no new one.
+		if ok, denied, refused := strings.Index(out, " 200 "), strings.Index(out, "RBAC: access denied"), strings.Index(out, " 503 "); ok < 0 || denied < ok || refused < denied {
+			t.Errorf("expected 200, then 403 RBAC: access denied, then 503, got:\n%s", out)
+		}
+	}
+	traffic.Wait()
+	report.wantNoFailure(t)
+	if report.Slow == 0 {
+		t.Error("there was no slow request in the traffic")
+	}
+
+	after := podOf(t, ns, "api")
+	if after.UID != before.UID || after.Status.InitContainerStatuses[0].RestartCount != 0 || after.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Errorf("expected the same pod without a restart, got %+v", after.Status)
+	}
+}
+
+// What a running pod cannot take is refused and changes nothing.
+func TestFrozenAnnotationsOfRunningPod(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
+	tests := []struct{ name, change, want string }{
+		{"identity", "spiffe.io/spiffe-id=" + id(ns, "other"), "needs a new pod"},
+		{"port", "spiffe.io/app-port=9090", "needs a new pod"},
+		{"generated", "spiffe.io/envoy-listeners={}", "written by the webhook alone"},
+		{"misspelt", "spiffe.io/alowed-peers=/x", `did you mean "spiffe.io/allowed-peers"?`},
+		{"bad peer", "spiffe.io/allowed-peers=web", `did you mean "/web"?`},
+	}
+	before := podOf(t, ns, "api")
+	for _, test := range tests {
+		_, err := shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", "api", "--overwrite", test.change)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: expected %q, got %v", test.name, test.want, err)
+		}
+	}
+	_, err := shared.k.Run(t.Context(), "--namespace", ns, "label", "pod", "api", "--overwrite", "spiffe.io/identity=stolen")
+	if err == nil || !strings.Contains(err.Error(), "written by the webhook alone") {
+		t.Errorf("identity label: expected a refusal, got %v", err)
+	}
+	if after := podOf(t, ns, "api"); after.ResourceVersion != before.ResourceVersion {
+		t.Error("a refused change changed the pod")
+	}
+	_, err = shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", "api", "example.org/note=x")
+	must(t, err) // what is not ours is free to change
+}
