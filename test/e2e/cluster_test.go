@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/test/kubectl"
@@ -23,9 +24,8 @@ const patience = 2 * time.Minute
 // namespace makes a namespace for one test and removes it afterwards. When the test fails, what happened in it is logged.
 func namespace(t *testing.T) string {
 	t.Helper()
-	name := "e2e-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	_, err := shared.k.Run(t.Context(), "delete", "namespace", name, "--ignore-not-found", "--timeout=60s")
-	must(t, err)
+	// A new name for each run: entries of an earlier one may still be there.
+	name := fmt.Sprintf("e2e-%s-%s", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), rand.String(5))
 	apply(t, &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name}})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

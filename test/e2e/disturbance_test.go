@@ -24,11 +24,7 @@ import (
 func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	const pods, identities = 200, 20
 	ns := namespace(t)
-	var replicas corev1.PodList
-	must(t, shared.k.Get(t.Context(), &replicas, "pods", "--namespace", "spire-injector"))
-	if len(replicas.Items) != 2 {
-		t.Fatalf("expected two replicas, got %d", len(replicas.Items))
-	}
+	victim := replicas(t)[0]
 	t.Cleanup(func() { rolloutAfter(t, "spire-injector", "deployment/spire-injector") })
 	config, err := clientcmd.BuildConfigFromFlags("", shared.env.Kubeconfig)
 	must(t, err)
@@ -54,7 +50,7 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	}
 	for i := range pods {
 		if i == pods/4 {
-			_, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "delete", "pod", replicas.Items[0].Name, "--grace-period=0", "--force", "--wait=false")
+			_, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "delete", "pod", victim, "--grace-period=0", "--force", "--wait=false")
 			must(t, err)
 			t.Logf("replica killed after %d of %d pods", created.Load(), pods)
 		}
@@ -79,6 +75,27 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 			t.Errorf("expected one entry of identity %d, got %+v", i, got)
 		}
 	}
+}
+
+// replicas are the names of the injector's two pods.
+func replicas(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	eventually(t, "two replicas", func() error {
+		var pods corev1.PodList
+		if err := shared.k.Get(t.Context(), &pods, "pods", "--namespace", "spire-injector"); err != nil {
+			return err
+		}
+		names = nil
+		for _, pod := range pods.Items {
+			names = append(names, pod.Name)
+		}
+		if len(names) != 2 {
+			return fmt.Errorf("there are %v", names)
+		}
+		return nil
+	})
+	return names
 }
 
 // create tries again what a controller would try again: answers that are about the server and not about the pod.
@@ -154,11 +171,15 @@ func TestRegistrationOverUnixSocket(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	before := replicas(t)
 	for _, overlay := range []string{"spire/overlays/unix-socket", "injector/overlays/unix-socket"} {
 		must(t, install.Apply(t.Context(), shared.env, manifests(overlay)))
 	}
 	rollout(t, "spire", "statefulset/spire-server")
 	rollout(t, "spire-injector", "deployment/spire-injector")
+	// The old replicas answer until they are gone.
+	_, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "wait", "--for=delete", "pod", "--timeout", patience.String(), before[0], before[1])
+	must(t, err)
 	logs, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "logs", "deployment/spire-injector")
 	must(t, err)
 	if !strings.Contains(logs, `"spireServer":"unix:///`) {
