@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// settings are the flags; all measures share them.
+type settings struct {
+	output string
+	pods   int
+	atOnce int
+	rounds int
+	times  int
+	idle   time.Duration
+}
+
+func newCommand() *cobra.Command {
+	var s settings
+	root := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure what the injector costs",
+		Long: `Measure what the injector costs, on the cluster of this machine, which is started if need be, or on the one that
+KUBECONFIG names. Without a command, everything is measured one after the other.
+
+Figures go to standard output, progress to standard error. A figure is worth as much as the machine is quiet. Times that
+are taken on a node and here are compared: the clocks of a foreign cluster have to agree with this machine's.`,
+		Example: `  go run ./test/bench
+  go run ./test/bench creations --pods 200 --rounds 1
+  go run ./test/bench -o json >figures.json`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              noArguments,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return s.check() },
+		RunE:              func(c *cobra.Command, _ []string) error { return measureAndPrint(c, s, measures()) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.DisableDefaultCmd = true
+	flags := root.PersistentFlags()
+	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
+	flags.IntVar(&s.pods, "pods", 1000, "creations: pods per round and webhook")
+	flags.IntVar(&s.atOnce, "at-once", 50, "creations: requests at a time")
+	flags.IntVar(&s.rounds, "rounds", 3, "creations: rounds, each with every webhook in turn")
+	flags.IntVar(&s.times, "times", 10, "first-ok, policy: how often")
+	flags.DurationVar(&s.idle, "idle", 30*time.Second, "memory: how long the sidecars are left alone before")
+	for _, m := range measures() {
+		root.AddCommand(&cobra.Command{
+			Use:     m.name,
+			Short:   m.short,
+			Example: "  go run ./test/bench " + m.name,
+			Args:    noArguments,
+			RunE:    func(c *cobra.Command, _ []string) error { return measureAndPrint(c, s, []measure{m}) },
+		})
+	}
+	return root
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+	}
+	return nil
+}
+
+func (s settings) check() error {
+	var errs []error
+	if s.output != "text" && s.output != "json" {
+		errs = append(errs, fmt.Errorf("--output: expected text or json, got %q", s.output))
+	}
+	for _, f := range []struct {
+		flag  string
+		value int
+	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}} {
+		if f.value < 1 {
+			errs = append(errs, fmt.Errorf("--%s: expected 1 or more, got %d", f.flag, f.value))
+		}
+	}
+	if s.idle < 0 {
+		errs = append(errs, fmt.Errorf("--idle: expected no negative time, got %s", s.idle))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// measureAndPrint prints what was measured also when a measure failed, because the others took minutes.
+func measureAndPrint(c *cobra.Command, s settings, chosen []measure) error {
+	progress := c.ErrOrStderr()
+	r, measuring := takeAll(c.Context(), s, chosen, progress)
+	return errors.Join(measuring, r.print(c.OutOrStdout(), s.output))
+}
+
+func (r report) print(w io.Writer, format string) error {
+	if format == "json" {
+		return r.printJSON(w)
+	}
+	return r.printText(w)
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// creationFigures compare the webhooks. Rounds are told apart because a machine is not equally quiet all the time: each
+// ratio is of neighbours.
+type creationFigures struct {
+	Pods             int               `json:"pods"`
+	AtOnce           int               `json:"atOnce"`
+	Rounds           []map[string]load `json:"rounds"` // by the variant's name
+	OursToNoop       []float64         `json:"oursToNoop"`
+	MedianOursToNoop float64           `json:"medianOursToNoop"`
+}
+
+// warmUp is how many pods each variant creates first, uncounted: connections get opened, and the identity, which is one
+// for all pods, gets its entry.
+const warmUp = 50
+
+func measureCreations(ctx context.Context, s settings, c *cluster, r *report) error {
+	figures := creationFigures{Pods: s.pods, AtOnce: s.atOnce}
+	defer func() {
+		if len(figures.Rounds) > 0 {
+			figures.MedianOursToNoop = median(figures.OursToNoop)
+			r.Creations = &figures
+		}
+	}()
+	return c.in(ctx, "creations", nil, func(namespace string) (err error) {
+		noop, ours := variants()[1], variants()[2]
+		authorities, err := c.startNoop(ctx, namespace)
+		if err != nil {
+			return fmt.Errorf("starting the webhook that does nothing: %w", err)
+		}
+		unregister, err := c.registerNoop(ctx, namespace, "/mutate-pod", authorities, noop)
+		if err != nil {
+			return fmt.Errorf("registering the webhook that does nothing: %w", err)
+		}
+		defer func() { err = errors.Join(err, unregister()) }()
+
+		if err := c.awaitCalls(ctx, namespace, noop); err != nil {
+			return err
+		}
+		for _, v := range variants() {
+			if _, err := c.create(ctx, namespace, v, min(warmUp, s.pods), s.atOnce); err != nil {
+				return err
+			}
+		}
+		entries, err := c.entriesOf(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.removeEntries(context.WithoutCancel(ctx), entries)) }()
+		if err := c.removePending(ctx, namespace); err != nil {
+			return err
+		}
+		for i := range s.rounds {
+			round := map[string]load{}
+			for _, v := range variants() {
+				l, err := c.createCounted(ctx, namespace, v, s)
+				if err != nil {
+					return fmt.Errorf("round %d, webhook %s: %w", i+1, v.name, err)
+				}
+				c.tell("round %d, webhook %s: %.1f pods/s", i+1, v.name, l.PerSecond)
+				round[v.name] = l
+			}
+			figures.Rounds = append(figures.Rounds, round)
+			figures.OursToNoop = append(figures.OursToNoop, ratio(round[ours.name].PerSecond, round[noop.name].PerSecond))
+		}
+		return nil
+	})
+}
+
+// create creates pods and measures that alone.
+func (c *cluster) create(ctx context.Context, namespace string, v variant, n, atOnce int) (load, error) {
+	body, err := request(pendingPod(namespace, v))
+	if err != nil {
+		return load{}, err
+	}
+	// The answer is read but not decoded: what a bigger pod costs this program is not what is asked.
+	return drive(ctx, n, atOnce, func(ctx context.Context) error {
+		return c.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").
+			SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Error()
+	})
+}
+
+// createCounted creates the pods of one round, makes sure that the webhook in question saw them, and removes them.
+func (c *cluster) createCounted(ctx context.Context, namespace string, v variant, s settings) (load, error) {
+	before, err := c.webhookCalls(ctx, v.webhook)
+	if err != nil {
+		return load{}, err
+	}
+	l, err := c.create(ctx, namespace, v, s.pods, s.atOnce)
+	if err != nil {
+		return load{}, err
+	}
+	after, err := c.webhookCalls(ctx, v.webhook)
+	if err != nil {
+		return load{}, err
+	}
+	calls, mean := after.since(before)
+	if v.webhook != "" && calls == 0 {
+		return load{}, fmt.Errorf("the API server did not call %s once, so that nothing was measured: look at the MutatingWebhookConfigurations", v.webhook)
+	}
+	l.InWebhook = seconds(mean)
+	if err := c.checkInjected(ctx, namespace, v, s.pods-l.Errors); err != nil {
+		return load{}, err
+	}
+	return l, c.removePending(ctx, namespace)
+}
+
+// checkInjected makes sure that what was measured is what was meant: all pods are injected by ours, and none by another.
+func (c *cluster) checkInjected(ctx context.Context, namespace string, v variant, created int) error {
+	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: webhook.LabelIdentity})
+	if err != nil {
+		return err
+	}
+	want := 0
+	if v.label == webhook.LabelInject {
+		want = created
+	}
+	if got := len(pods.Items); got != want {
+		return fmt.Errorf("of %d pods expected %d to be injected, got %d", created, want, got)
+	}
+	return nil
+}
+
+// awaitCalls creates pods, without keeping them, until the API server calls a webhook that was just registered.
+func (c *cluster) awaitCalls(ctx context.Context, namespace string, v variant) error {
+	before, err := c.webhookCalls(ctx, v.webhook)
+	if err != nil {
+		return err
+	}
+	err = wait.PollUntilContextTimeout(ctx, poll, startTimeout, true, func(ctx context.Context) (bool, error) {
+		_, err := c.client.CoreV1().Pods(namespace).Create(ctx, pendingPod(namespace, v), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err != nil {
+			c.tell("not called yet: %v", err)
+			return false, nil
+		}
+		now, err := c.webhookCalls(ctx, v.webhook)
+		return now.count > before.count, err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the API server to call %s: %w", v.webhook, err)
+	}
+	return nil
+}
+
+// removePending removes all pending pods at once and returns when they are gone.
+func (c *cluster) removePending(ctx context.Context, namespace string) error {
+	pending := metav1.ListOptions{LabelSelector: "app=api"}
+	if err := c.client.CoreV1().Pods(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, pending); err != nil {
+		return err
+	}
+	pending.Limit = 1
+	return wait.PollUntilContextTimeout(ctx, poll, tidyTimeout, true, func(ctx context.Context) (bool, error) {
+		pods, err := c.client.CoreV1().Pods(namespace).List(ctx, pending)
+		return err == nil && len(pods.Items) == 0, err
+	})
+}

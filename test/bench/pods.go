@@ -1,0 +1,60 @@
+package main
+
+import (
+	"encoding/json"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// noopLabel is what the webhook that does nothing listens to.
+const noopLabel = "bench.spire-injector.example/webhook"
+
+// variant is one of the webhooks that are compared.
+type variant struct {
+	name    string
+	webhook string // the name under which the API server counts it; empty without one
+	label   string // with its value, the only thing in which the pods differ
+	value   string
+}
+
+func variants() []variant {
+	return []variant{
+		{name: "none", label: noopLabel, value: "none"},
+		{name: "noop", webhook: noopName + ".bench.spire-injector.example", label: noopLabel, value: "noop"},
+		{name: "ours", webhook: "pod.injector.spiffe.io", label: webhook.LabelInject, value: webhook.InjectEnabled},
+	}
+}
+
+// pendingPod is a pod that no node can run, as a controller would create it. Without its webhook the annotations are only
+// text, so that all variants send the same bytes but for one label.
+func pendingPod(namespace string, v variant) *corev1.Pod {
+	return &corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: "api-",
+			Namespace:    namespace,
+			Labels:       map[string]string{"app": "api", v.label: v.value},
+			Annotations: map[string]string{
+				webhook.AnnotationSPIFFEID:     "/ns/" + namespace + "/sa/default",
+				webhook.AnnotationAppPort:      "8080",
+				webhook.AnnotationAllowedPeers: "/valid-api-client",
+				webhook.AnnotationX509SVIDTTL:  "30s",
+			},
+		},
+		Spec: corev1.PodSpec{
+			NodeSelector: map[string]string{"bench.spire-injector.example/node": "none"},
+			Containers: []corev1.Container{{
+				Name:            "api",
+				Image:           sampleImage,
+				ImagePullPolicy: corev1.PullIfNotPresent,
+				Args:            []string{"api", "--listen", "127.0.0.1:8080"},
+			}},
+		},
+	}
+}
+
+// request is the body that creates the pod.
+func request(pod *corev1.Pod) ([]byte, error) { return json.Marshal(pod) }

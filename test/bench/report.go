@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// report is everything that was measured; what was not is nil.
+type report struct {
+	Machine   machine          `json:"machine"`
+	Cluster   softwareVersions `json:"cluster"`
+	Size      []sizeFigures    `json:"size,omitempty"`
+	Creations *creationFigures `json:"creations,omitempty"`
+	FirstOK   *firstOKFigures  `json:"firstOK,omitempty"`
+	Policy    *policyFigures   `json:"policy,omitempty"`
+	Memory    []memoryFigures  `json:"memory,omitempty"`
+}
+
+func (r report) printJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+func (r report) printText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	r.printPlace(t)
+	if r.Size != nil {
+		printSize(t, r.Size)
+	}
+	if r.Creations != nil {
+		printCreations(t, *r.Creations)
+	}
+	if r.FirstOK != nil {
+		printFirstOK(t, *r.FirstOK)
+	}
+	if r.Policy != nil {
+		printPolicy(t, *r.Policy)
+	}
+	if r.Memory != nil {
+		printMemory(t, r.Memory)
+	}
+	return t.Flush()
+}
+
+func (r report) printPlace(t io.Writer) {
+	if r.Machine.Cores == 0 {
+		return // not even that far
+	}
+	row(t, "CPU", fmt.Sprintf("%d × %s", r.Machine.Cores, r.Machine.CPU))
+	row(t, "memory", fmt.Sprintf("%.1f GiB", float64(r.Machine.MemoryBytes)/(1<<30)))
+	row(t, "kernel", r.Machine.Kernel)
+	row(t, "load before", fmt.Sprintf("%.2f", r.Machine.Load))
+	row(t, "Go", r.Machine.Go)
+	row(t, "Kubernetes", fmt.Sprintf("%s, %d nodes", r.Cluster.Kubernetes, r.Cluster.Nodes))
+	row(t, "Envoy", r.Cluster.Envoy)
+}
+
+func printSize(t io.Writer, figures []sizeFigures) {
+	title(t, "Bytes of generated configuration")
+	row(t, "pod", "bootstrap", "listeners", "clusters", "authorization", "status", "all", "JSON patch")
+	for _, f := range figures {
+		row(t, f.Pod, f.Bootstrap, f.Listeners, f.Clusters, f.Authorization, f.Status, f.Annotations, f.Patch)
+	}
+}
+
+func printCreations(t io.Writer, f creationFigures) {
+	title(t, fmt.Sprintf("Creation of %d pods, %d at once", f.Pods, f.AtOnce))
+	row(t, "round", "webhook", "pods/s", "p50 ms", "p99 ms", "errors", "in webhook ms")
+	for i, round := range f.Rounds {
+		for _, v := range variants() {
+			l := round[v.name]
+			row(t, i+1, v.name, fmt.Sprintf("%.1f", l.PerSecond), milliseconds(l.P50), milliseconds(l.P99), l.Errors, milliseconds(l.InWebhook))
+		}
+	}
+	var each []string
+	for _, r := range f.OursToNoop {
+		each = append(each, fmt.Sprintf("%.1f %%", 100*r))
+	}
+	line(t, fmt.Sprintf("ours / one that does nothing: %.1f %% (median of %s)", 100*f.MedianOursToNoop, strings.Join(each, ", ")))
+	for _, round := range f.Rounds {
+		for _, v := range variants() {
+			if e := round[v.name].FirstError; e != "" {
+				line(t, v.name+": "+e)
+			}
+		}
+	}
+}
+
+func printFirstOK(t io.Writer, f firstOKFigures) {
+	title(t, fmt.Sprintf("From kubectl apply of an API and its client to the first ok, %d times", len(f.Total.All)))
+	row(t, "until", "median s", "max s")
+	for _, p := range f.Parts {
+		row(t, p.Until, fmt.Sprintf("+%.2f", inSeconds(p.Took.Median)), fmt.Sprintf("+%.2f", inSeconds(p.Took.Max)))
+	}
+	row(t, "all", fmt.Sprintf("%.2f", inSeconds(f.Total.Median)), fmt.Sprintf("%.2f", inSeconds(f.Total.Max)))
+}
+
+func printPolicy(t io.Writer, f policyFigures) {
+	title(t, fmt.Sprintf("From kubectl annotate returning until it is in force, %d times", len(f.Allowed.All)))
+	row(t, "", "median s", "max s")
+	row(t, "a new peer gets ok", fmt.Sprintf("%.3f", inSeconds(f.Allowed.Median)), fmt.Sprintf("%.3f", inSeconds(f.Allowed.Max)))
+	row(t, "a removed peer is refused", fmt.Sprintf("%.3f", inSeconds(f.Refused.Median)), fmt.Sprintf("%.3f", inSeconds(f.Refused.Max)))
+}
+
+func printMemory(t io.Writer, figures []memoryFigures) {
+	title(t, "Memory of idle sidecars, MiB")
+	row(t, "pod", "resident", "of it anonymous", "Envoy's own count")
+	for _, f := range figures {
+		resident, anonymous := "-", "-"
+		if f.Process != nil {
+			resident, anonymous = mebibytes(f.Process.Resident), mebibytes(f.Process.Anonymous)
+		}
+		row(t, f.Pod, resident, anonymous, mebibytes(f.Allocated))
+		if f.Unreadable != "" {
+			line(t, f.Pod+": "+f.Unreadable)
+		}
+	}
+}
+
+func title(w io.Writer, text string) { fmt.Fprintf(w, "\n%s\n", text) }
+
+// line is text of its own width.
+func line(w io.Writer, text string) { fmt.Fprintf(w, "%s\n", text) }
+
+func row(w io.Writer, cells ...any) {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		texts[i] = fmt.Sprint(c)
+	}
+	fmt.Fprintln(w, strings.Join(texts, "\t"))
+}
+
+func inSeconds(s seconds) float64 { return time.Duration(s).Seconds() }
+
+func milliseconds(s seconds) string { return fmt.Sprintf("%.1f", 1000*inSeconds(s)) }
+
+func mebibytes(n int) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// sizeFigures are the bytes of the values of a pod's generated annotations, and of the JSON patch that brings them.
+type sizeFigures struct {
+	Pod           string `json:"pod"`
+	Bootstrap     int    `json:"bootstrap"`
+	Listeners     int    `json:"listeners"`
+	Clusters      int    `json:"clusters"`
+	Authorization int    `json:"authorization"`
+	Status        int    `json:"status"`
+	Annotations   int    `json:"annotations"` // all of the above, without keys
+	Patch         int    `json:"patch"`
+}
+
+// upstreamCounts are those of the made-up clients beside the demo's pods.
+func upstreamCounts() []int { return []int{1, 10, 100} }
+
+// measureSize asks the functions of the webhook, not the webhook: the figures depend on the sources alone.
+func measureSize(_ context.Context, _ settings, c *cluster, r *report) error {
+	injector, err := demoInjector(c.root)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"api", "valid-api-client"} {
+		pod, err := demoPod(c.root, name)
+		if err != nil {
+			return err
+		}
+		figures, err := sizeOf(injector, name, pod)
+		if err != nil {
+			return err
+		}
+		r.Size = append(r.Size, figures)
+	}
+	for _, n := range upstreamCounts() {
+		pod, err := clientOfMany(n)
+		if err != nil {
+			return err
+		}
+		figures, err := sizeOf(injector, fmt.Sprintf("%d upstreams", n), pod)
+		if err != nil {
+			return err
+		}
+		r.Size = append(r.Size, figures)
+	}
+	return nil
+}
+
+func demoInjector(root string) (webhook.Injector, error) {
+	file := filepath.Join(root, filepath.FromSlash(platformFolder), "config.yaml")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return webhook.Injector{}, err
+	}
+	platform, err := webhook.ParsePlatform(data)
+	if err != nil {
+		return webhook.Injector{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return webhook.Injector{Platform: platform, Version: "dev"}, nil
+}
+
+// demoPod is the pod of a Deployment of the demo, which is the first document of the file of its name.
+func demoPod(root, name string) (*corev1.Pod, error) {
+	file, err := os.Open(filepath.Join(root, "manifests", "demo", "api", "workloads", name+".yaml"))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var deployment appsv1.Deployment
+	if err := yaml.NewYAMLOrJSONDecoder(file, 4096).Decode(&deployment); err != nil {
+		return nil, fmt.Errorf("decoding %s: %w", file.Name(), err)
+	}
+	return &corev1.Pod{ObjectMeta: deployment.Spec.Template.ObjectMeta, Spec: deployment.Spec.Template.Spec}, nil
+}
+
+// clientOfMany is a pod that calls n services, each with an identity of its own.
+func clientOfMany(n int) (*corev1.Pod, error) {
+	type upstream struct {
+		Listen  int      `json:"listen"`
+		Address string   `json:"address"`
+		Peers   []string `json:"peers"`
+	}
+	var upstreams []upstream
+	for i := range n {
+		upstreams = append(upstreams, upstream{
+			Listen:  20000 + i,
+			Address: fmt.Sprintf("service-%d.demo.svc:8443", i),
+			Peers:   []string{fmt.Sprintf("/ns/demo/sa/service-%d", i)},
+		})
+	}
+	list, err := sigsyaml.Marshal(upstreams)
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Labels:      map[string]string{webhook.LabelInject: webhook.InjectEnabled},
+			Annotations: map[string]string{webhook.AnnotationUpstreams: string(list)},
+		},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "client", Image: sampleImage}}},
+	}, nil
+}
+
+func sizeOf(injector webhook.Injector, name string, pod *corev1.Pod) (sizeFigures, error) {
+	result, err := injector.Inject(webhook.Namespace{Name: "demo"}, pod)
+	if err != nil {
+		return sizeFigures{}, fmt.Errorf("injecting %s: %w", name, err)
+	}
+	operations, err := webhook.Patch(pod, result.Pod)
+	if err != nil {
+		return sizeFigures{}, fmt.Errorf("injecting %s: %w", name, err)
+	}
+	patch, err := json.Marshal(operations)
+	if err != nil {
+		return sizeFigures{}, err
+	}
+	f := sizeFigures{
+		Pod:           name,
+		Bootstrap:     len(result.Pod.Annotations[webhook.AnnotationBootstrap]),
+		Listeners:     len(result.Pod.Annotations[webhook.AnnotationListeners]),
+		Clusters:      len(result.Pod.Annotations[webhook.AnnotationClusters]),
+		Authorization: len(result.Pod.Annotations[webhook.AnnotationAuthorization]),
+		Status:        len(result.Pod.Annotations[webhook.AnnotationStatus]),
+		Patch:         len(patch),
+	}
+	f.Annotations = f.Bootstrap + f.Listeners + f.Clusters + f.Authorization + f.Status
+	return f, nil
+}
