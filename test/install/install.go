@@ -48,6 +48,9 @@ func Apply(ctx context.Context, env environment.Environment, kustomization strin
 	if err != nil {
 		return err
 	}
+	if manifests, err = withContents(env, manifests); err != nil {
+		return fmt.Errorf("%s: %w", kustomization, err)
+	}
 	_, err = k.With(ctx, WithImages(env, manifests), "apply", "-f", "-")
 	return err
 }

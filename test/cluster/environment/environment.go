@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 
 	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
@@ -33,6 +35,8 @@ type Environment struct {
 	// Images is by which reference the cluster finds each image, by the name that manifests use. The two differ only
 	// for images that were pushed.
 	Images map[string]string
+	// Contents is what each image holds, as a hash: programs under development change under one name.
+	Contents map[string]string
 }
 
 // Prepare provides the cluster and the images. What takes time it tells on progress.
@@ -95,7 +99,7 @@ func prepareLocal(ctx context.Context, cache parts.Cache, name string, progress 
 	if err != nil {
 		return Environment{}, err
 	}
-	return Environment{Kubeconfig: info.Kubeconfig, Kubectl: info.Kubectl, Images: sameNames(archives)}, nil
+	return Environment{Kubeconfig: info.Kubeconfig, Kubectl: info.Kubectl, Images: sameNames(archives), Contents: contents(archives)}, nil
 }
 
 func prepareForeign(ctx context.Context, cache parts.Cache, c choice, progress io.Writer) (Environment, error) {
@@ -116,7 +120,7 @@ func prepareForeign(ctx context.Context, cache parts.Cache, c choice, progress i
 		return Environment{}, err
 	}
 	references, err := deliver(ctx, c, archives, progress)
-	return Environment{Kubeconfig: c.kubeconfig, Kubectl: kubectl, Images: references}, err
+	return Environment{Kubeconfig: c.kubeconfig, Kubectl: kubectl, Images: references, Contents: contents(archives)}, err
 }
 
 // deliver brings the archives where a foreign cluster finds them.
@@ -145,6 +149,14 @@ func sameNames(archives []images.Archive) map[string]string {
 	out := make(map[string]string, len(archives))
 	for _, a := range archives {
 		out[a.Name] = a.Name
+	}
+	return out
+}
+
+func contents(archives []images.Archive) map[string]string {
+	out := make(map[string]string, len(archives))
+	for _, a := range archives {
+		out[a.Name] = strings.TrimSuffix(filepath.Base(a.Path), filepath.Ext(a.Path))
 	}
 	return out
 }
