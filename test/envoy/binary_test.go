@@ -1,25 +1,35 @@
 package envoy
 
 import (
+	"context"
+	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
-// envoyBinary is the program that ENVOY names, or else the one that the test cluster runs, from its cache.
-func envoyBinary(t *testing.T) string {
-	t.Helper()
+// envoyPath is the program under test, fetched when the cache lacks it.
+var envoyPath string
+
+func TestMain(m *testing.M) {
+	var err error
+	if envoyPath, err = findEnvoy(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// findEnvoy returns the program that ENVOY names, or else the one that the test cluster runs.
+func findEnvoy(ctx context.Context) (string, error) {
 	if path := os.Getenv("ENVOY"); path != "" {
-		return path
+		return path, nil
 	}
 	cache, err := parts.UserCache()
-	must(t, err)
-	path := filepath.Join(cache.Dir, "parts", "envoy-"+parts.EnvoyVersion+"-"+runtime.GOARCH, "envoy")
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("these tests need Envoy %s: let `make cluster-up` fetch it, or name the program in ENVOY: %v", parts.EnvoyVersion, err)
+	if err != nil {
+		return "", err
 	}
-	return path
+	programs, err := parts.Ensure(ctx, cache, parts.ForEnvoy, os.Stderr)
+	return programs.Envoy, err
 }

@@ -59,7 +59,7 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 	for i := range args {
 		args[i] = x.replace.Replace(args[i])
 	}
-	x.command = exec.Command(envoyBinary(t), args...)
+	x.command = exec.Command(envoyPath, args...)
 	x.command.Stdout, x.command.Stderr = x.out, x.out
 	x.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := x.command.Start(); err != nil {

@@ -68,7 +68,7 @@ func validate(t *testing.T, bootstrap map[string]any) {
 	must(t, err)
 	path := filepath.Join(t.TempDir(), "bootstrap.json")
 	must(t, os.WriteFile(path, raw, 0o644))
-	out, err := exec.Command(envoyBinary(t), "--mode", "validate", "--config-path", path, "--log-level", "error").CombinedOutput()
+	out, err := exec.Command(envoyPath, "--mode", "validate", "--config-path", path, "--log-level", "error").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

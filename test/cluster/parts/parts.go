@@ -50,6 +50,8 @@ const (
 	// ForImages leaves out what only a cluster on this machine needs: the Kubernetes programs, etcd, CoreDNS and the
 	// network plugins.
 	ForImages
+	// ForEnvoy is Envoy alone: all that tests of its configuration need.
+	ForEnvoy
 )
 
 // Ensure provides the programs of a scope, building or fetching those that the cache lacks and saying so on
@@ -99,6 +101,10 @@ func missing(wanted []part) []part {
 
 // plan lists the parts and where they are, or will be.
 func plan(ctx context.Context, cache Cache, root string, scope Scope) (Programs, []part, error) {
+	envoy := envoyPart(cache)
+	if scope == ForEnvoy {
+		return Programs{Envoy: filepath.Join(envoy.dir, "envoy")}, []part{envoy}, nil
+	}
 	kubernetes, err := openModule(ctx, filepath.Join(root, "test/tools/kubernetes"))
 	if err != nil {
 		return Programs{}, nil, err
@@ -129,7 +135,7 @@ func plan(ctx context.Context, cache Cache, root string, scope Scope) (Programs,
 	}
 	programs.SPIREServer = filepath.Join(add(spire.part(cache, "spire-server", SPIREVersion, spireProgram("spire-server"))), "spire-server")
 	programs.SPIREAgent = filepath.Join(add(spire.part(cache, "spire-agent", SPIREVersion, spireProgram("spire-agent"))), "spire-agent")
-	programs.Envoy = filepath.Join(add(envoyPart(cache)), "envoy")
+	programs.Envoy = filepath.Join(add(envoy), "envoy")
 	return programs, wanted, nil
 }
 
