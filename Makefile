@@ -1,0 +1,69 @@
+# `make help` lists what there is.
+
+# One compilation serves tests, images and commands; none of them needs cgo.
+export CGO_ENABLED := 0
+
+# Tools that are built from test/tools live in the user's cache, keyed by what pins them.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spire-injector
+LINT  := $(CACHE)/lint-$(shell cksum < test/tools/lint/go.sum | cut -d' ' -f1)
+
+# Everything but what needs a cluster: those packages are tested by `make e2e`.
+UNIT = $$(go list ./... | grep -v -e /test/e2e -e /test/cluster/lifecycle)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Bring everything up and tell the story of three pods and mutual TLS
+	@go run ./test/demo
+
+.PHONY: demo-down
+demo-down: ## Remove what the demo put on the cluster
+	@go run ./test/demo --down
+
+.PHONY: test
+test: lint unit e2e ## Run every test
+
+.PHONY: unit
+unit: ## Run the tests that need no cluster (real Envoy included)
+	go test $(UNIT)
+
+.PHONY: e2e
+e2e: ## Run the end-to-end tests on a real cluster
+	go test -count=1 -timeout 20m ./test/cluster/lifecycle
+	go test -count=1 -timeout 30m -v ./test/e2e
+
+.PHONY: bench
+bench: ## Measure and print figures, with the machine they were taken on
+	@go run ./test/bench
+
+.PHONY: cluster-up
+cluster-up: ## Start a real cluster on this machine and print its kubeconfig
+	@go run ./test/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## End that cluster; nothing stays but the cache
+	@go run ./test/cluster down
+
+.PHONY: build
+build: ## Build the command into bin/
+	go build -trimpath -o bin/ ./cmd/spire-injector
+
+.PHONY: lint
+lint: $(LINT)/golangci-lint ## Check style, faults and who imports whom
+	go vet ./...
+	$(LINT)/golangci-lint run ./...
+
+.PHONY: vuln
+vuln: $(LINT)/govulncheck ## Look for known vulnerabilities (asks the Go vulnerability database; GOVULNDB names another)
+	$(LINT)/govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
+
+.PHONY: golden
+golden: ## Rewrite the golden files from what the code does now
+	go test ./test/golden ./templates -update
+
+$(LINT)/golangci-lint $(LINT)/govulncheck:
+	@echo "building $(notdir $@), once; it takes some minutes" >&2
+	@mkdir -p $(LINT)
+	@go -C test/tools/lint build -o $@ $(if $(findstring govulncheck,$@),golang.org/x/vuln/cmd/govulncheck,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
