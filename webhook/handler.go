@@ -42,7 +42,7 @@ type Handler struct {
 func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	start := time.Now()
 	res, ops, err := h.handle(ctx, req)
-	logger := log.FromContext(ctx).WithValues("operation", req.Operation, "namespace", req.Namespace, "pod", req.Name, "dryRun", dryRun(req))
+	logger := log.FromContext(ctx).WithValues("operation", req.Operation, "dryRun", dryRun(req))
 	if err != nil {
 		reason, code := classify(err)
 		logger.Info("refused", "reason", reason, "error", err.Error(), "duration", time.Since(start))

@@ -17,6 +17,9 @@ const sidecarUser = 15001
 
 const readinessPath = "/ready"
 
+// tokenMountPath is where the API server mounts a pod's service account token.
+const tokenMountPath = "/var/run/secrets/kubernetes.io/serviceaccount"
+
 // Status is the JSON of the status annotation: what was injected, for people and for the registrar.
 type Status struct {
 	Version  string   `json:"version"`  // of the injector
@@ -95,6 +98,9 @@ func sidecar(p Platform, in Intent) corev1.Container {
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: ConfigVolume, MountPath: templates.ConfigDir, ReadOnly: true},
 			{Name: SocketVolume, MountPath: socketMountPath, ReadOnly: true},
+			// Where something is mounted already, the API server does not mount the service account's token: Envoy has no
+			// use for it, and a pod that changed once more after the webhook would be sent to it a second time.
+			{Name: ConfigVolume, MountPath: tokenMountPath, ReadOnly: true},
 		},
 	}
 	for _, l := range in.Inbound {
