@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
+)
+
+func tellCalls(ctx context.Context, d demo) (any, error) {
+	d.story.Say("The valid client's app calls its own Envoy, in plain HTTP:")
+	valid, err := d.scene.Allowed(ctx, scene.Valid)
+	d.show(valid)
+	if err != nil {
+		return nil, err
+	}
+	d.story.Say("The invalid client does exactly the same:")
+	refused, err := d.scene.Refused(ctx, scene.Invalid)
+	d.show(refused.Call)
+	if err != nil {
+		return refused, err
+	}
+	d.story.Say("Its app is told that the connection was ended, not why: the why is the server's to know. The API's Envoy has a line " +
+		"for this very call. Laid out:")
+	d.refusal(refused.Log, refused.Line)
+	d.story.Checked("%s was refused, %s after its call began: its certificate is good, its ID is not on the list",
+		refused.Line.Peer, refused.Line.Time.Sub(refused.Call.Start).Round(time.Millisecond))
+	return refused, nil
+}
+
+// refusal shows a line of the API's Envoy.
+func (d demo) refusal(c scene.Command, line scene.LogLine) {
+	d.story.Typed(c.String())
+	d.story.Fields(fields(
+		"time", line.Time.Format("15:04:05.000"),
+		"event", line.Event,
+		"peer", line.Peer,
+		"self", line.Self,
+		"remote", line.Remote,
+		"reason", line.Reason,
+	)...)
+}

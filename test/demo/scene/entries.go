@@ -1,0 +1,53 @@
+package scene
+
+import (
+	"context"
+	"strings"
+)
+
+// Entry is a registration entry as SPIRE's command line prints it.
+type Entry struct {
+	ID        string   `json:"id"`
+	SPIFFEID  string   `json:"spiffeID"`
+	Selectors []string `json:"selectors"`
+	TTL       string   `json:"x509SVIDTTL"` // seconds, or "default"
+}
+
+// EntriesCommand shows every entry that SPIRE has.
+func EntriesCommand() Command { return entryCommand() }
+
+func entryCommand(filter ...string) Command {
+	args := []string{"-n", "spire", "exec", "spire-server-0", "-c", "spire-server", "--", "/opt/spire/bin/spire-server", "entry", "show"}
+	return Command{Args: append(append(args, "-socketPath", "/run/spire/private/api.sock"), filter...)}
+}
+
+func (s Scene) entries(ctx context.Context, filter ...string) ([]Entry, error) {
+	r, err := s.run(ctx, entryCommand(filter...))
+	return parseEntries(r.Stdout), err
+}
+
+// parseEntries reads "name : value" lines; "Entry ID" begins an entry.
+func parseEntries(text string) []Entry {
+	var out []Entry
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(line, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if ok && name == "Entry ID" {
+			out = append(out, Entry{ID: value})
+			continue
+		}
+		if len(out) == 0 {
+			continue
+		}
+		e := &out[len(out)-1]
+		switch name {
+		case "SPIFFE ID":
+			e.SPIFFEID = value
+		case "Selector":
+			e.Selectors = append(e.Selectors, value)
+		case "X509-SVID TTL":
+			e.TTL = value
+		}
+	}
+	return out
+}

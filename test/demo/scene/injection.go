@@ -1,0 +1,136 @@
+package scene
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// Injected is what the webhook made of the API's pod.
+type Injected struct {
+	StatusRan Ran            `json:"-"`
+	Status    webhook.Status `json:"status"`
+
+	ContainersRan Ran `json:"-"`
+	// Bytes of the generated Envoy configuration, in the pod's annotations.
+	Bytes int `json:"configurationBytes"`
+
+	EntryRan Ran   `json:"-"`
+	Entry    Entry `json:"entry"`
+}
+
+// Injected looks at the pod and at its registration entry.
+func (s Scene) Injected(ctx context.Context) (Injected, error) {
+	var in Injected
+	pod, err := s.apiPod(ctx)
+	if err != nil {
+		return in, err
+	}
+	if in.StatusRan, err = s.run(ctx, podField(`{.items[0].metadata.annotations.spiffe\.io/status}`)); err != nil {
+		return in, err
+	}
+	if err := json.Unmarshal([]byte(in.StatusRan.Stdout), &in.Status); err != nil {
+		return in, &Mismatch{What: "annotation " + webhook.AnnotationStatus, Expected: "JSON", Got: in.StatusRan.Stdout}
+	}
+	if in.ContainersRan, err = s.run(ctx, inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=INIT-CONTAINERS:.spec.initContainers[*].name,"+
+		"RESTART-POLICY:.spec.initContainers[*].restartPolicy,CONTAINERS:.spec.containers[*].name,VOLUMES:.spec.volumes[*].name")); err != nil {
+		return in, err
+	}
+	for _, key := range []string{webhook.AnnotationBootstrap, webhook.AnnotationListeners, webhook.AnnotationClusters, webhook.AnnotationAuthorization} {
+		in.Bytes += len(pod.Annotations[key])
+	}
+	if err := checkPod(pod, in.Status); err != nil {
+		return in, err
+	}
+	if in.EntryRan, err = s.run(ctx, entryCommand("-entryID", in.Status.EntryID)); err != nil {
+		return in, err
+	}
+	entries := parseEntries(in.EntryRan.Stdout)
+	if len(entries) != 1 {
+		return in, &Mismatch{What: "SPIRE's entries " + in.Status.EntryID, Expected: "one", Got: in.EntryRan.Stdout}
+	}
+	in.Entry = entries[0]
+	return in, checkEntry(in.Entry, pod.Labels[webhook.LabelIdentity])
+}
+
+// checkPod holds the pod against what the story says of it.
+func checkPod(pod corev1.Pod, status webhook.Status) error {
+	var errs []error
+	claim := func(what string, ok bool, expected, got string) {
+		if !ok {
+			errs = append(errs, &Mismatch{What: "pod " + pod.Name + ": " + what, Expected: expected, Got: got})
+		}
+	}
+	claim("identity", status.SPIFFEID == ID(API), ID(API), status.SPIFFEID)
+	first := corev1.Container{}
+	if len(pod.Spec.InitContainers) > 0 {
+		first = pod.Spec.InitContainers[0]
+	}
+	claim("first init container", first.Name == sidecar, sidecar, first.Name)
+	native := first.RestartPolicy != nil && *first.RestartPolicy == corev1.ContainerRestartPolicyAlways
+	claim("its restartPolicy", native, "Always, which makes it a native sidecar", fmt.Sprint(first.RestartPolicy))
+	claim("its startupProbe", first.StartupProbe != nil, "one, for which the app waits", "none")
+	envoy, app := started(pod.Status.InitContainerStatuses), started(pod.Status.ContainerStatuses)
+	claim("start of the app", !envoy.IsZero() && !app.Before(envoy), "not before Envoy's, "+envoy.Format(time.TimeOnly), app.Format(time.TimeOnly))
+	var volumes []string
+	for _, v := range pod.Spec.Volumes {
+		volumes = append(volumes, v.Name)
+	}
+	for _, v := range status.Volumes {
+		claim("volumes", slices.Contains(volumes, v), v+" among them", strings.Join(volumes, ", "))
+	}
+	return errors.Join(errs...)
+}
+
+// started is when the first of some containers started, or the zero time.
+func started(statuses []corev1.ContainerStatus) time.Time {
+	if len(statuses) == 0 || statuses[0].State.Running == nil {
+		return time.Time{}
+	}
+	return statuses[0].State.Running.StartedAt.Time
+}
+
+// checkEntry holds the registration entry against what the story says of it. hash is the value of the pod's identity label.
+func checkEntry(e Entry, hash string) error {
+	want := Entry{
+		ID: e.ID, SPIFFEID: ID(API), TTL: "30",
+		Selectors: []string{
+			"k8s:container-name:" + sidecar, "k8s:ns:" + Namespace,
+			"k8s:pod-label:" + webhook.LabelIdentity + ":" + hash, "k8s:sa:default",
+		},
+	}
+	got := e
+	got.Selectors = slices.Sorted(slices.Values(e.Selectors))
+	if want.SPIFFEID != got.SPIFFEID || want.TTL != got.TTL || !slices.Equal(want.Selectors, got.Selectors) {
+		return &Mismatch{What: "registration entry " + e.ID, Expected: fmt.Sprintf("%+v", want), Got: fmt.Sprintf("%+v", got)}
+	}
+	return nil
+}
+
+// apiPod is the one pod of the API.
+func (s Scene) apiPod(ctx context.Context) (corev1.Pod, error) {
+	var list corev1.PodList
+	if err := s.k.Get(ctx, &list, "-n", Namespace, "pods", "-l", "app="+API); err != nil {
+		return corev1.Pod{}, err
+	}
+	if len(list.Items) != 1 {
+		var names []string
+		for _, p := range list.Items {
+			names = append(names, p.Name)
+		}
+		return corev1.Pod{}, &Mismatch{What: "pods of " + API, Expected: "one", Got: strings.Join(names, ", ")}
+	}
+	return list.Items[0], nil
+}
+
+func podField(jsonpath string) Command {
+	return inDemo("get", "pod", "-l", "app="+API, "-o", "jsonpath="+jsonpath)
+}

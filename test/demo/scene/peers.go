@@ -1,0 +1,192 @@
+package scene
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// AllowCommand changes who may call the running API.
+func AllowCommand(peers ...string) Command {
+	return inDemo("annotate", "pod", "-l", "app="+API, "--overwrite", webhook.AnnotationAllowedPeers+"=/"+strings.Join(peers, ",/"))
+}
+
+// pod is by which to see that a pod is the same and was not restarted.
+type pod struct {
+	uid      types.UID
+	restarts int32 // of all its containers
+}
+
+func podOf(p corev1.Pod) pod {
+	out := pod{uid: p.UID}
+	for _, statuses := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
+		for _, c := range statuses {
+			out.restarts += c.RestartCount
+		}
+	}
+	return out
+}
+
+// IdentityCommand shows the API's pod's UID and how often its containers were restarted.
+func IdentityCommand() Command {
+	return inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=POD:.metadata.name,UID:.metadata.uid,"+
+		"ENVOY-RESTARTS:.status.initContainerStatuses[0].restartCount,APP-RESTARTS:.status.containerStatuses[0].restartCount")
+}
+
+// Admitted is a peer that was put on the list of the running API.
+type Admitted struct {
+	Before, After Ran `json:"-"`
+	Annotate      Ran `json:"-"`
+	Call          Ran `json:"-"`
+	// UID and Restarts of the API's pod, the same before and after.
+	UID      types.UID `json:"podUID"`
+	Restarts int32     `json:"restarts"`
+	// Seconds from the start of kubectl annotate to the client's first 200, and how many of them kubectl itself took.
+	Seconds        float64 `json:"secondsToFirst200"`
+	KubectlSeconds float64 `json:"kubectlSeconds"`
+}
+
+// Admit puts the invalid client on the list, and sees it answered by the same pod, not restarted.
+func (s Scene) Admit(ctx context.Context) (Admitted, error) {
+	var a Admitted
+	before, err := s.apiPod(ctx)
+	if err != nil {
+		return a, err
+	}
+	if a.Before, err = s.run(ctx, IdentityCommand()); err != nil {
+		return a, err
+	}
+	w, err := s.watch(ctx, Invalid, "200")
+	if err != nil {
+		return a, err
+	}
+	defer w.stop()
+	refused, err := w.nextIs(ctx, Sighting{}, "503", refusedBody)
+	if err != nil {
+		return a, err
+	}
+	if a.Annotate, err = s.run(ctx, AllowCommand(Valid, Invalid)); err != nil {
+		return a, err
+	}
+	answered, err := w.nextIs(ctx, refused, "200", "ok")
+	if err != nil {
+		return a, err
+	}
+	a.Seconds, a.KubectlSeconds = a.Annotate.until(answered.Arrived), a.Annotate.until(a.Annotate.End)
+	if a.Call, err = s.Allowed(ctx, Invalid); err != nil {
+		return a, err
+	}
+	if a.After, err = s.run(ctx, IdentityCommand()); err != nil {
+		return a, err
+	}
+	after, err := s.apiPod(ctx)
+	if err != nil {
+		return a, err
+	}
+	a.UID, a.Restarts = after.UID, podOf(after).restarts
+	return a, same(podOf(before), podOf(after))
+}
+
+// Removed is a peer that was taken off the list of the running API while it had a connection open.
+type Removed struct {
+	Watch    Command `json:"-"`
+	Log      Command `json:"-"`
+	Annotate Ran     `json:"-"`
+	// Forbidden is the answer on the open connection, and Refused what came when that was gone.
+	Forbidden Sighting `json:"onOpenConnection"`
+	Refused   Sighting `json:"onNewConnection"`
+	// Remote is the address of the connection that was answered with 200 and then with 403.
+	Remote string `json:"openConnection"`
+	// Seconds from the start of kubectl annotate to its end, to Forbidden, and to Refused.
+	KubectlSeconds   float64 `json:"kubectlSeconds"`
+	ForbiddenSeconds float64 `json:"secondsToForbidden"`
+	RefusedSeconds   float64 `json:"secondsToRefusedHandshake"`
+	Line             LogLine `json:"serverLog"`
+	// ValidCalls is how many calls the valid client's app has made since its first ok. Every one got ok.
+	ValidCalls int `json:"validClientCalls"`
+
+	before pod
+	w      *watch
+}
+
+// Remove takes the invalid client off the list while it calls, and returns with its first refused answer. Close the result.
+func (s Scene) Remove(ctx context.Context) (*Removed, error) {
+	r := &Removed{Watch: WatchCommand(Invalid, "503")}
+	p, err := s.apiPod(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.before = podOf(p)
+	if r.w, err = s.watch(ctx, Invalid, "503"); err != nil {
+		return r, err
+	}
+	answered, err := r.w.nextIs(ctx, Sighting{}, "200", "ok")
+	if err != nil {
+		return r, err
+	}
+	if r.Annotate, err = s.run(ctx, AllowCommand(Valid)); err != nil {
+		return r, err
+	}
+	r.KubectlSeconds = r.Annotate.until(r.Annotate.End)
+	if r.Forbidden, err = r.w.nextIs(ctx, answered, "403", "RBAC: access denied"); err != nil {
+		return r, err
+	}
+	r.ForbiddenSeconds = r.Annotate.until(r.Forbidden.Arrived)
+	r.Remote, err = s.openConnection(ctx, ID(Invalid), r.Annotate.Start)
+	return r, err
+}
+
+// Close ends what Remove began.
+func (r *Removed) Close() {
+	if r.w != nil {
+		r.w.stop()
+	}
+}
+
+// HandshakeRefused waits until the removed peer's connection is gone, and sees its next one refused, and the valid client lose
+// nothing.
+func (s Scene) HandshakeRefused(ctx context.Context, r *Removed) error {
+	var err error
+	if r.Refused, err = r.w.nextIs(ctx, r.Forbidden, "503", refusedBody); err != nil {
+		return err
+	}
+	r.RefusedSeconds = r.Annotate.until(r.Refused.Arrived)
+	if r.Log, r.Line, err = s.refusal(ctx, ID(Invalid), r.Refused.Arrived.Add(-watchEvery), r.Refused.Arrived); err != nil {
+		return err
+	}
+	log, err := s.run(ctx, clientLog(Valid))
+	if err != nil {
+		return err
+	}
+	count, failed := sinceFirstOK(parseCalls(log.Stdout))
+	if count == 0 || len(failed) > 0 {
+		got := fmt.Sprintf("%d calls", count)
+		if len(failed) > 0 {
+			got = fmt.Sprintf("%d of %d calls failed, first: %s", len(failed), count, failed[0].Line)
+		}
+		return &Mismatch{What: "log of " + Valid + " since its first ok", Expected: "ok for every call", Got: got, Look: log.Command.String()}
+	}
+	r.ValidCalls = count
+	after, err := s.apiPod(ctx)
+	if err != nil {
+		return err
+	}
+	return same(r.before, podOf(after))
+}
+
+// until is how long after the start of a command something was.
+func (r Ran) until(t time.Time) float64 { return seconds(t.Sub(r.Start)) }
+
+func same(before, after pod) error {
+	if before == after {
+		return nil
+	}
+	show := func(p pod) string { return fmt.Sprintf("pod %s, restarted %d times", p.uid, p.restarts) }
+	return &Mismatch{What: "the API's pod after the change of its list", Expected: show(before), Got: show(after), Look: IdentityCommand().String()}
+}
