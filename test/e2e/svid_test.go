@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,20 @@ func TestAppContainerGetsNoSVID(t *testing.T) {
 	out, err := in(t, ns, "pod/api", "app", "/sample", "svid", "--socket", "unix:///own/agent.sock")
 	if err == nil || !strings.Contains(err.Error(), "no identity issued") {
 		t.Errorf(`expected the agent to answer "no identity issued", got %q (%v)`, out, err)
+	}
+}
+
+// What Envoy has no use for it must not have: who breaks into it should not find the app's rights on the API server.
+func TestSidecarGetsNoToken(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
+	pod := podOf(t, ns, "api")
+	token := func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return strings.HasPrefix(m.Name, "kube-api-access-") })
+	}
+	if token(pod.Spec.InitContainers[0]) || !token(pod.Spec.Containers[0]) {
+		t.Errorf("expected the token in the app's container alone, got the mounts %+v and %+v", pod.Spec.InitContainers[0].VolumeMounts, pod.Spec.Containers[0].VolumeMounts)
 	}
 }
 
