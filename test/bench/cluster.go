@@ -32,7 +32,6 @@ type cluster struct {
 	env      environment.Environment
 	kubectl  kubectl.Kubectl
 	client   *kubernetes.Clientset
-	root     string // of the project's sources
 	progress io.Writer
 }
 
@@ -58,7 +57,7 @@ func openCluster(ctx context.Context, progress io.Writer) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{env: env, kubectl: kubectl.For(env), client: client, root: root, progress: progress}, nil
+	return &cluster{env: env, kubectl: kubectl.For(env), client: client, progress: progress}, nil
 }
 
 // softwareVersions are those of the cluster.
@@ -68,8 +67,8 @@ type softwareVersions struct {
 	Nodes      int    `json:"nodes,omitempty"`
 }
 
-func (c *cluster) versions(ctx context.Context) softwareVersions {
-	v := softwareVersions{Envoy: envoyImage}
+func (c *cluster) versions(ctx context.Context) *softwareVersions {
+	v := &softwareVersions{Envoy: envoyImage}
 	if server, err := c.client.Discovery().ServerVersion(); err == nil {
 		v.Kubernetes = server.GitVersion
 	}

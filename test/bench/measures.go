@@ -5,32 +5,46 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
 // measure is one thing that can be measured; it puts its figures into the report.
 type measure struct {
 	name, short string
+	needs       need
 	take        func(ctx context.Context, s settings, c *cluster, r *report) error
 }
 
+// need is what a measure cannot do without.
+type need bool
+
+const (
+	sources    need = false
+	theCluster need = true
+)
+
 func measures() []measure {
 	return []measure{
-		{"size", "Bytes of generated configuration", measureSize},
-		{"creations", "Pods created per second without a webhook, with one that does nothing, and with ours", measureCreations},
-		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", measureFirstOK},
-		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", measurePolicy},
-		{"memory", "Memory of idle sidecars", measureMemory},
+		{"size", "Bytes of generated configuration", sources, measureSize},
+		{"creations", "Pods created per second without a webhook, with one that does nothing, and with ours", theCluster, measureCreations},
+		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
+		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", theCluster, measurePolicy},
+		{"memory", "Memory of idle sidecars", theCluster, measureMemory},
 	}
 }
 
 // takeAll goes on after a measure that failed; the error has all failures.
 func takeAll(ctx context.Context, s settings, chosen []measure, progress io.Writer) (report, error) {
-	c, err := openCluster(ctx, progress)
-	if err != nil {
-		return report{}, err
+	r := report{Machine: thisMachine()}
+	var c *cluster
+	if slices.ContainsFunc(chosen, func(m measure) bool { return m.needs == theCluster }) {
+		var err error
+		if c, err = openCluster(ctx, progress); err != nil {
+			return r, err
+		}
+		r.Cluster = c.versions(ctx)
 	}
-	r := report{Machine: thisMachine(), Cluster: c.versions(ctx)}
 	var errs []error
 	for _, m := range chosen {
 		start := time.Now()

@@ -11,13 +11,13 @@ import (
 
 // report is everything that was measured; what was not is nil.
 type report struct {
-	Machine   machine          `json:"machine"`
-	Cluster   softwareVersions `json:"cluster"`
-	Size      []sizeFigures    `json:"size,omitempty"`
-	Creations *creationFigures `json:"creations,omitempty"`
-	FirstOK   *firstOKFigures  `json:"firstOK,omitempty"`
-	Policy    *policyFigures   `json:"policy,omitempty"`
-	Memory    []memoryFigures  `json:"memory,omitempty"`
+	Machine   machine           `json:"machine"`
+	Cluster   *softwareVersions `json:"cluster,omitempty"` // nil if none was needed
+	Size      []sizeFigures     `json:"size,omitempty"`
+	Creations *creationFigures  `json:"creations,omitempty"`
+	FirstOK   *firstOKFigures   `json:"firstOK,omitempty"`
+	Policy    *policyFigures    `json:"policy,omitempty"`
+	Memory    []memoryFigures   `json:"memory,omitempty"`
 }
 
 func (r report) printJSON(w io.Writer) error {
@@ -48,14 +48,14 @@ func (r report) printText(w io.Writer) error {
 }
 
 func (r report) printPlace(t io.Writer) {
-	if r.Machine.Cores == 0 {
-		return // not even that far
-	}
 	row(t, "CPU", fmt.Sprintf("%d × %s", r.Machine.Cores, r.Machine.CPU))
 	row(t, "memory", fmt.Sprintf("%.1f GiB", float64(r.Machine.MemoryBytes)/(1<<30)))
 	row(t, "kernel", r.Machine.Kernel)
 	row(t, "load before", fmt.Sprintf("%.2f", r.Machine.Load))
 	row(t, "Go", r.Machine.Go)
+	if r.Cluster == nil {
+		return
+	}
 	row(t, "Kubernetes", fmt.Sprintf("%s, %d nodes", r.Cluster.Kubernetes, r.Cluster.Nodes))
 	row(t, "Envoy", r.Cluster.Envoy)
 }
@@ -64,7 +64,16 @@ func printSize(t io.Writer, figures []sizeFigures) {
 	title(t, "Bytes of generated configuration")
 	row(t, "pod", "bootstrap", "listeners", "clusters", "authorization", "status", "all", "JSON patch")
 	for _, f := range figures {
+		if f.Refused != "" {
+			row(t, f.Pod, "refused", "", "", "", "", "", "")
+			continue
+		}
 		row(t, f.Pod, f.Bootstrap, f.Listeners, f.Clusters, f.Authorization, f.Status, f.Annotations, f.Patch)
+	}
+	for _, f := range figures {
+		if f.Refused != "" {
+			line(t, f.Pod+": "+f.Refused)
+		}
 	}
 }
 

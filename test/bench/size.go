@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -26,19 +28,25 @@ type sizeFigures struct {
 	Status        int    `json:"status"`
 	Annotations   int    `json:"annotations"` // all of the above, without keys
 	Patch         int    `json:"patch"`
+	// Refused is why there is no such pod: what is generated for it does not fit into annotations.
+	Refused string `json:"refused,omitempty"`
 }
 
 // upstreamCounts are those of the made-up clients beside the demo's pods.
 func upstreamCounts() []int { return []int{1, 10, 100} }
 
 // measureSize asks the functions of the webhook, not the webhook: the figures depend on the sources alone.
-func measureSize(_ context.Context, _ settings, c *cluster, r *report) error {
-	injector, err := demoInjector(c.root)
+func measureSize(_ context.Context, _ settings, _ *cluster, r *report) error {
+	root, err := parts.Root()
+	if err != nil {
+		return err
+	}
+	injector, err := demoInjector(root)
 	if err != nil {
 		return err
 	}
 	for _, name := range []string{"api", "valid-api-client"} {
-		pod, err := demoPod(c.root, name)
+		pod, err := demoPod(root, name)
 		if err != nil {
 			return err
 		}
@@ -119,6 +127,10 @@ func clientOfMany(n int) (*corev1.Pod, error) {
 
 func sizeOf(injector webhook.Injector, name string, pod *corev1.Pod) (sizeFigures, error) {
 	result, err := injector.Inject(webhook.Namespace{Name: "demo"}, pod)
+	var refusal *webhook.Refusal
+	if errors.As(err, &refusal) {
+		return sizeFigures{Pod: name, Refused: refusal.Error()}, nil
+	}
 	if err != nil {
 		return sizeFigures{}, fmt.Errorf("injecting %s: %w", name, err)
 	}
