@@ -75,6 +75,9 @@ func TestStopEndsAWatchThatGoesOn(t *testing.T) {
 	go func() { w.stop(); close(stopped) }()
 	select {
 	case <-stopped:
+		if _, open := <-w.sightings; open {
+			t.Error("its reader still runs")
+		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("it still runs")
 	}
@@ -106,7 +109,7 @@ func TestCallsAreJudgedByWhatCame(t *testing.T) {
 		_, err := sceneWith(t, script).Allowed(t.Context(), Valid)
 		wantMismatch(t, err, "call of "+Valid)
 	}
-	for _, script := range []string{`echo ok`, `echo 'no healthy upstream'; exit 1`} {
+	for _, script := range []string{`echo ok`, `echo 'no healthy upstream'; exit 1`, `echo '` + refusedBody + `'`} {
 		_, err := sceneWith(t, script).Refused(t.Context(), Invalid)
 		wantMismatch(t, err, "call of "+Invalid)
 	}
