@@ -71,6 +71,9 @@ func TestStopEndsAWatchThatGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for len(w.sightings) < cap(w.sightings) { // nobody takes them
+		time.Sleep(time.Millisecond)
+	}
 	stopped := make(chan struct{})
 	go func() { w.stop(); close(stopped) }()
 	select {
