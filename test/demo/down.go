@@ -17,7 +17,7 @@ import (
 
 // down removes the demo and the platform from the cluster that the demo would use. It starts none for that.
 func down(ctx context.Context, out, progress io.Writer) error {
-	env, own, err := standing(ctx)
+	env, name, err := standing(ctx)
 	var notUp local.NotUpError
 	if errors.As(err, &notUp) {
 		_, err := fmt.Fprintf(out, "The cluster %q is not up: there is nothing to remove.\n", notUp.Name)
@@ -53,29 +53,34 @@ func down(ctx context.Context, out, progress io.Writer) error {
 		}
 	}
 	last := "What stays is the directory /run/spire/sockets on the nodes."
-	if own {
+	switch name {
+	case "":
+	case local.DefaultName:
 		last = "The cluster still runs. To end it: make cluster-down"
+	default:
+		last = "The cluster still runs. To end it: go run ./test/cluster down --name " + name
 	}
 	_, err = fmt.Fprintln(out, last)
 	return err
 }
 
-// standing is the cluster that the demo would use, which has to be up, and whether it is one of this machine's.
-func standing(ctx context.Context) (env environment.Environment, own bool, err error) {
+// standing is the cluster that the demo would use, which has to be up, and its name if it is one of this machine's.
+func standing(ctx context.Context) (env environment.Environment, name string, err error) {
 	cache, err := parts.UserCache()
 	if err != nil {
-		return env, false, err
+		return env, "", err
 	}
-	name, kubeconfig := local.DefaultName, os.Getenv(environment.KubeconfigVariable)
-	if kubeconfig != "" {
+	name = local.DefaultName
+	if kubeconfig := os.Getenv(environment.KubeconfigVariable); kubeconfig != "" {
+		own := false
 		if name, own = local.NameOf(cache, kubeconfig); !own {
 			kubectl, err := exec.LookPath("kubectl")
-			return environment.Environment{Kubeconfig: kubeconfig, Kubectl: kubectl}, false, err
+			return environment.Environment{Kubeconfig: kubeconfig, Kubectl: kubectl}, "", err
 		}
 	}
 	state, err := local.Inspect(ctx, local.Options{Name: name, Cache: cache})
 	if err == nil && !(state.Running && state.Ready) {
 		err = local.NotUpError{Name: name}
 	}
-	return environment.Environment{Kubeconfig: state.Kubeconfig, Kubectl: state.Kubectl}, true, err
+	return environment.Environment{Kubeconfig: state.Kubeconfig, Kubectl: state.Kubectl}, name, err
 }
