@@ -5,8 +5,9 @@ import "strconv"
 const (
 	// AdminPort is where Envoy's admin interface listens, on 127.0.0.1 only.
 	AdminPort = 15000
-	// ReadinessPort answers GET /ready on every address: 200 once all data ports accept connections.
+	// ReadinessPort answers GET [ReadinessPath] on every address: 200 once all data ports accept connections.
 	ReadinessPort = 15021
+	ReadinessPath = "/ready"
 	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
 	ConfigDir = "/etc/envoy"

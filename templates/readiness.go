@@ -44,7 +44,7 @@ func readinessListener() *listenerv3.Listener {
 				HttpFilters: []*hcmv3.HttpFilter{
 					httpFilter("envoy.filters.http.health_check", &healthcheckv3.HealthCheck{
 						PassThroughMode:              no(),
-						Headers:                      []*routev3.HeaderMatcher{is(":method", "GET"), is(":path", "/ready")},
+						Headers:                      []*routev3.HeaderMatcher{is(":method", "GET"), is(":path", ReadinessPath)},
 						ClusterMinHealthyPercentages: map[string]*typev3.Percent{ownPorts: {Value: 100}},
 					}),
 					router(),

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
+	kubejson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/registrar"
@@ -40,7 +42,12 @@ type platformFile struct {
 		Templates []string `json:"templates"`
 		Claims    []Claim  `json:"claims"`
 	} `json:"identity"`
-	Sidecar  Sidecar `json:"sidecar"`
+	Sidecar struct {
+		Image       string          `json:"image"`
+		Resources   json.RawMessage `json:"resources"`
+		LogLevel    string          `json:"logLevel"`
+		Concurrency int             `json:"concurrency"`
+	} `json:"sidecar"`
 	Defaults struct {
 		InboundPort  int      `json:"inboundPort"`
 		AllowedPeers []string `json:"allowedPeers"`
@@ -70,10 +77,10 @@ type AgentSocket struct {
 
 // Sidecar is how the Envoy container is made.
 type Sidecar struct {
-	Image       string                      `json:"image"`
-	Resources   corev1.ResourceRequirements `json:"resources"`
-	LogLevel    string                      `json:"logLevel"`
-	Concurrency int                         `json:"concurrency"` // Envoy's worker threads
+	Image       string
+	Resources   corev1.ResourceRequirements
+	LogLevel    string
+	Concurrency int // Envoy's worker threads
 }
 
 const (
@@ -85,17 +92,23 @@ const (
 
 // ParsePlatform decodes a platform file strictly. The error lists everything that is wrong with it.
 func ParsePlatform(data []byte) (Platform, error) {
+	object, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return Platform{}, fmt.Errorf("expected YAML: %w", err)
+	}
 	var f platformFile
-	if err := yaml.UnmarshalStrict(data, &f); err != nil {
+	errs, err := kubejson.UnmarshalStrict(object, &f)
+	if err != nil {
 		return Platform{}, fmt.Errorf("decoding the platform file: %w", err)
 	}
 	if f.APIVersion != PlatformAPIVersion || f.Kind != PlatformKind {
-		return Platform{}, fmt.Errorf("expected apiVersion %s and kind %s, got %q and %q", PlatformAPIVersion, PlatformKind, f.APIVersion, f.Kind)
+		return Platform{}, errors.Join(append(errs,
+			fmt.Errorf("expected apiVersion %s and kind %s, got %q and %q", PlatformAPIVersion, PlatformKind, f.APIVersion, f.Kind))...)
 	}
-	var errs []error
 	fail := func(field, format string, args ...any) { errs = append(errs, fmt.Errorf(field+": "+format, args...)) }
 
-	p := Platform{ServerAddress: f.SPIRE.Server.Address, AgentSocket: f.SPIRE.AgentSocket, Sidecar: f.Sidecar}
+	p := Platform{ServerAddress: f.SPIRE.Server.Address, AgentSocket: f.SPIRE.AgentSocket}
+	p.Sidecar = Sidecar{Image: f.Sidecar.Image, LogLevel: f.Sidecar.LogLevel, Concurrency: f.Sidecar.Concurrency}
 	td, err := spiffeid.TrustDomainFromString(f.TrustDomain)
 	if err != nil {
 		fail("trustDomain", "expected a trust domain such as example.org, got %q: %w", f.TrustDomain, err)
@@ -132,6 +145,12 @@ func ParsePlatform(data []byte) (Platform, error) {
 	p.Claims = f.Identity.Claims
 	if p.Sidecar.Image == "" {
 		fail("sidecar.image", "expected Envoy's image, got nothing")
+	}
+	if len(f.Sidecar.Resources) > 0 { // on its own, because the error of a bad quantity does not say where it is
+		unknown, err := kubejson.UnmarshalStrict(f.Sidecar.Resources, &p.Sidecar.Resources)
+		if err := errors.Join(append(unknown, err)...); err != nil {
+			fail("sidecar.resources", "%w", err)
+		}
 	}
 	if p.Sidecar.LogLevel == "" {
 		p.Sidecar.LogLevel = "warning"

@@ -15,8 +15,6 @@ import (
 // sidecarUser is Envoy's user and group: of no special meaning, and none that images commonly run as.
 const sidecarUser = 15001
 
-const readinessPath = "/ready"
-
 // tokenMountPath is where the API server mounts a pod's service account token.
 const tokenMountPath = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -74,7 +72,7 @@ var configFiles = []struct{ file, annotation string }{
 
 func sidecar(p Platform, in Intent) corev1.Container {
 	always := corev1.ContainerRestartPolicyAlways
-	ready := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: readinessPath, Port: intstr.FromInt32(templates.ReadinessPort)}}
+	ready := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: templates.ReadinessPath, Port: intstr.FromInt32(templates.ReadinessPort)}}
 	c := corev1.Container{
 		Name:          SidecarName,
 		Image:         p.Sidecar.Image,
