@@ -19,7 +19,7 @@ func tellFurther(ctx context.Context, d demo) (any, error) {
 		"kill %1")
 	d.story.Checked("/certs shows %s, from %s to %s", certificate.ID,
 		certificate.From.Local().Format(time.TimeOnly), certificate.Expires.Local().Format(time.TimeOnly))
-	d.story.Say("(SPIRE dates a certificate 10 s back. Envoy gets the next one when half of its life is over, and no call is lost by that.)")
+	d.story.Say("(SPIRE dates a certificate 10 s back. Envoy gets the next one when half of its life is over.)")
 	d.story.Say("What the clients' apps and the API's Envoy see, and what SPIRE has registered:")
 	d.story.Typed(scene.FollowCommand(scene.Valid).String(), scene.FollowCommand(scene.Invalid).String(),
 		scene.EnvoyLogCommand("-f").String(), scene.EntriesCommand().String())

@@ -62,7 +62,7 @@ func (s Scene) Admit(ctx context.Context) (Admitted, error) {
 	if a.Before, err = s.run(ctx, IdentityCommand()); err != nil {
 		return a, err
 	}
-	w, err := s.watch(ctx, Invalid, "200")
+	w, err := s.watch(ctx, WatchCommand(Invalid, "200"))
 	if err != nil {
 		return a, err
 	}
@@ -123,7 +123,7 @@ func (s Scene) Remove(ctx context.Context) (*Removed, error) {
 		return r, err
 	}
 	r.before = podOf(p)
-	if r.w, err = s.watch(ctx, Invalid, "503"); err != nil {
+	if r.w, err = s.watch(ctx, WatchCommand(Invalid, "503")); err != nil {
 		return r, err
 	}
 	answered, err := r.w.nextIs(ctx, Sighting{}, "200", "ok")

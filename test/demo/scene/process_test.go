@@ -29,7 +29,7 @@ echo 'a line of another shape'
 echo '{"status":"200","body":"ok","connection":"new"}'
 echo '{"status":"403","body":"RBAC: access denied"}'
 echo 'what it says at its end' >&2`)
-	w, err := s.watch(t.Context(), Invalid, "503")
+	w, err := s.watch(t.Context(), WatchCommand(Invalid, "503"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ echo 'what it says at its end' >&2`)
 func TestAWatchRefusesWhatIsNotExpected(t *testing.T) {
 	s := sceneWith(t, `echo '{"status":"200","body":"not ok at all"}'`)
 	for _, c := range []struct{ status, body string }{{"403", ""}, {"200", "ok"}} {
-		w, err := s.watch(t.Context(), Invalid, "403")
+		w, err := s.watch(t.Context(), WatchCommand(Invalid, "403"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestAWatchRefusesWhatIsNotExpected(t *testing.T) {
 
 func TestStopEndsAWatchThatGoesOn(t *testing.T) {
 	s := sceneWith(t, `while :; do echo '{"status":"200","body":"ok"}'; done`)
-	w, err := s.watch(t.Context(), Invalid, "503")
+	w, err := s.watch(t.Context(), WatchCommand(Invalid, "503"))
 	if err != nil {
 		t.Fatal(err)
 	}

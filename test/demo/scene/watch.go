@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,9 +42,8 @@ func WatchCommand(client, until string) Command {
 }
 
 // watch begins a WatchCommand.
-func (s Scene) watch(ctx context.Context, client, until string) (*watch, error) {
-	c := WatchCommand(client, until)
-	c.Args = append(c.Args, "-o", "json")
+func (s Scene) watch(ctx context.Context, c Command) (*watch, error) {
+	c.Args = slices.Concat(c.Args, []string{"-o", "json"})
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watch{command: c, sightings: make(chan Sighting, 64), cmd: s.k.Command(ctx, c.Args...), cancel: cancel}
 	w.cmd.Stderr = &w.stderr
