@@ -109,7 +109,7 @@ func (c *cluster) createCounted(ctx context.Context, namespace string, v variant
 	if v.webhook != "" && calls == 0 {
 		return load{}, fmt.Errorf("the API server did not call %s once, so that nothing was measured: look at the MutatingWebhookConfigurations", v.webhook)
 	}
-	l.InWebhook = seconds(mean)
+	l.Calls, l.InWebhook = calls, seconds(mean)
 	if err := c.checkInjected(ctx, namespace, v, s.pods-l.Errors); err != nil {
 		return load{}, err
 	}

@@ -36,7 +36,7 @@ func measureFirstOK(ctx context.Context, s settings, c *cluster, r *report) erro
 		for i, name := range stepNames() {
 			f.Parts = append(f.Parts, part{Until: name, Took: spreadOf(took[i])})
 		}
-		f.Parts = append(f.Parts, part{Until: "first ok", Took: spreadOf(took[steps])})
+		f.Parts = append(f.Parts, part{Until: "first ok (service, DNS, handshake, call)", Took: spreadOf(took[steps])})
 		r.FirstOK = &f
 	}()
 	for i := range s.times {

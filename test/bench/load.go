@@ -15,6 +15,7 @@ type load struct {
 	P99        seconds `json:"p99"`
 	Errors     int     `json:"errors"`
 	FirstError string  `json:"firstError,omitempty"`
+	Calls      uint64  `json:"calls,omitempty"`     // of the webhook; more than pods if the API server asks again about its own patch
 	InWebhook  seconds `json:"inWebhook,omitempty"` // mean of one call as the API server sees it
 }
 

@@ -79,11 +79,11 @@ func printSize(t io.Writer, figures []sizeFigures) {
 
 func printCreations(t io.Writer, f creationFigures) {
 	title(t, fmt.Sprintf("Creation of %d pods, %d at once", f.Pods, f.AtOnce))
-	row(t, "round", "webhook", "pods/s", "p50 ms", "p99 ms", "errors", "in webhook ms")
+	row(t, "round", "webhook", "pods/s", "p50 ms", "p99 ms", "errors", "calls", "ms per call")
 	for i, round := range f.Rounds {
 		for _, v := range variants() {
 			l := round[v.name]
-			row(t, i+1, v.name, fmt.Sprintf("%.1f", l.PerSecond), milliseconds(l.P50), milliseconds(l.P99), l.Errors, milliseconds(l.InWebhook))
+			row(t, i+1, v.name, fmt.Sprintf("%.1f", l.PerSecond), milliseconds(l.P50), milliseconds(l.P99), l.Errors, l.Calls, milliseconds(l.InWebhook))
 		}
 	}
 	var each []string
