@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -115,8 +117,8 @@ func ParsePlatform(data []byte) (Platform, error) {
 	} else if p.Cluster, err = cluster(f.ClusterName, td, f.SPIRE.NodeSelectors); err != nil {
 		fail("clusterName and spire.nodeSelectors", "%w", err)
 	}
-	if p.ServerAddress == "" {
-		fail("spire.server.address", "expected unix:///path or host:port of the SPIRE server, got nothing")
+	if !isServerAddress(p.ServerAddress) {
+		fail("spire.server.address", "expected unix:///path or host:port of the SPIRE server, got %q", p.ServerAddress)
 	}
 	if !path.IsAbs(p.AgentSocket.HostPath) {
 		fail("spire.agentSocket.hostPath", "expected the absolute path of the directory that holds the agent's socket, got %q", p.AgentSocket.HostPath)
@@ -187,6 +189,18 @@ func ParsePlatform(data []byte) (Platform, error) {
 		return Platform{}, err
 	}
 	return p, nil
+}
+
+func isServerAddress(s string) bool {
+	if socket, ok := strings.CutPrefix(s, "unix://"); ok {
+		return path.IsAbs(socket)
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 func cluster(name string, td spiffeid.TrustDomain, nodeSelectors []string) (registrar.Cluster, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -50,13 +51,21 @@ func newCommand() *cobra.Command {
 		Short: "Give labelled pods a SPIFFE identity and mutual TLS",
 		Long: "Give labelled pods a SPIFFE identity and mutual TLS: register them in SPIRE, inject an Envoy sidecar and generate its configuration.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 called wrongly.",
-		Example:       "  spire-injector inject -f deployment.yaml --config config.yaml\n  spire-injector serve --config /etc/spire-injector/config.yaml",
-		Version:       buildVersion(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("expected a command: " + cmd.CommandPath() + " --help lists them")}
+		Example:                    "  spire-injector inject -f deployment.yaml --config config.yaml\n  spire-injector serve --config /etc/spire-injector/config.yaml",
+		Version:                    buildVersion(),
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		Args:                       cobra.ArbitraryArgs,
+		SuggestionsMinimumDistance: 2,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("expected a command: " + cmd.CommandPath() + " --help lists them")}
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf(", did you mean %s?", strings.Join(near, " or "))
+			}
+			return usageError{fmt.Errorf("unknown command %q%s; %s --help lists them", args[0], hint, cmd.CommandPath())}
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -15,7 +15,7 @@ func readPlatform(file string) (webhook.Platform, error) {
 	}
 	p, err := webhook.ParsePlatform(data)
 	if err != nil {
-		return webhook.Platform{}, fmt.Errorf("platform file %s: %w", file, err)
+		return webhook.Platform{}, fmt.Errorf("platform file %s:\n%w", file, err)
 	}
 	return p, nil
 }

@@ -1,70 +1,83 @@
 package offline
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
 
-// document is one YAML document of the input.
+// document is one YAML document of the input. The input is, byte for byte, the markers and texts of its documents.
 type document struct {
-	number int    // from 1, for messages
-	text   []byte // as it was written
-	json   []byte // the same as JSON; nil when it holds nothing
-	header header
-}
-
-// header is what all Kubernetes objects have.
-type header struct {
-	metav1.TypeMeta `json:",inline"`
-	Metadata        struct {
-		Name         string            `json:"name"`
-		GenerateName string            `json:"generateName"`
-		Namespace    string            `json:"namespace"`
-		Labels       map[string]string `json:"labels"`
-		Annotations  map[string]string `json:"annotations"`
-	} `json:"metadata"`
-}
-
-func (d document) String() string {
-	name := d.header.Metadata.Name
-	if name == "" {
-		name = d.header.Metadata.GenerateName
-	}
-	return fmt.Sprintf("document %d (%s %s)", d.number, d.header.Kind, name)
+	number int    // from 1, for messages; documents that hold nothing are not counted
+	marker []byte // the line that parts it from the one before, empty at the start of the input
+	text   []byte // as it was written, up to the next marker
+	json   []byte // the same as JSON; nil when it holds nothing but comments
+	err    error  // that it cannot be read
 }
 
 // split reads the documents of a YAML stream.
-func split(input []byte) ([]document, error) {
-	var docs []document
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(input)))
-	for number := 1; ; number++ {
-		text, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return docs, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("document %d: %w", number, err)
-		}
-		d := document{number: number, text: text}
-		if d.json, err = yaml.YAMLToJSONStrict(text); err != nil {
-			return nil, fmt.Errorf("document %d: expected a Kubernetes object in YAML or JSON: %w", number, err)
-		}
-		if string(d.json) == "null" {
-			d.json = nil
-			docs = append(docs, d)
+func split(input []byte) []document {
+	docs := cut(input)
+	number := 0
+	for i := range docs {
+		d := &docs[i]
+		object, err := toJSON(d.text)
+		if err == nil && object == nil {
 			continue
 		}
-		if err := json.Unmarshal(d.json, &d.header); err != nil {
-			return nil, fmt.Errorf("document %d: expected a Kubernetes object: %w", number, err)
+		number++
+		d.number, d.json = number, object
+		if err != nil {
+			d.err = fmt.Errorf("document %d: expected a Kubernetes object in YAML or JSON: %w", number, err)
 		}
-		docs = append(docs, d)
 	}
+	return docs
+}
+
+// cut finds the markers: a line that begins with --- or ... and holds nothing else but a comment. When text follows ---,
+// the marker is these three bytes and the text belongs to the document.
+func cut(input []byte) []document {
+	docs := []document{{}}
+	for line := range bytes.Lines(input) {
+		d := &docs[len(docs)-1]
+		marker, text := line[:0], line
+		for _, m := range []string{"---", "..."} {
+			rest, ok := bytes.CutPrefix(line, []byte(m))
+			trimmed := bytes.TrimSpace(rest)
+			switch {
+			case !ok || len(rest) > 0 && !strings.ContainsRune(" \t\r\n", rune(rest[0])):
+			case len(trimmed) == 0 || trimmed[0] == '#':
+				marker, text = line, nil
+			case m == "---":
+				marker, text = line[:len(m)], rest
+			}
+		}
+		if len(marker) == 0 {
+			d.text = append(d.text, text...)
+			continue
+		}
+		docs = append(docs, document{marker: marker, text: bytes.Clone(text)})
+	}
+	return docs
+}
+
+// toJSON returns nil for a text that holds nothing.
+func toJSON(text []byte) ([]byte, error) {
+	// A YAML parser would stop silently at the end of the first of two JSON objects, and the second would not be injected.
+	if trimmed := bytes.TrimSpace(text); bytes.HasPrefix(trimmed, []byte("{")) {
+		stream := json.NewDecoder(bytes.NewReader(trimmed))
+		var first json.RawMessage
+		if stream.Decode(&first) == nil && stream.More() {
+			return nil, errors.New("more follows after the end of a JSON object; put --- on a line between two objects")
+		}
+	}
+	object, err := yaml.YAMLToJSONStrict(text)
+	if err != nil || string(object) == "null" {
+		return nil, err
+	}
+	return object, nil
 }

@@ -22,127 +22,156 @@ type Output struct {
 	Workloads []registrar.Workload // the identities that they need
 }
 
-// templatePaths says where the kinds that have pods keep their metadata and spec, as a JSON pointer.
-var templatePaths = map[string]string{
-	"v1/Pod":                   "",
-	"v1/PodTemplate":           "/template",
-	"v1/ReplicationController": "/spec/template",
-	"apps/v1/DaemonSet":        "/spec/template",
-	"apps/v1/Deployment":       "/spec/template",
-	"apps/v1/ReplicaSet":       "/spec/template",
-	"apps/v1/StatefulSet":      "/spec/template",
-	"batch/v1/Job":             "/spec/template",
-	"batch/v1/CronJob":         "/spec/jobTemplate/spec/template",
-}
-
-// Inject injects every pod and pod template of a YAML stream. Documents without a namespace are taken to be in
-// defaultNamespace. The error names every mistake of every document, and then there is no output.
+// Inject injects every pod and pod template of a YAML stream, also inside lists. Documents without a namespace are taken
+// to be in defaultNamespace. A document in which nothing is injected comes back byte for byte. The error names every
+// mistake of every document, and then there is no output.
 func Inject(injector webhook.Injector, defaultNamespace string, input []byte) (Output, error) {
-	docs, err := split(input)
-	if err != nil {
-		return Output{}, err
-	}
-	namespaces := map[string]webhook.Namespace{}
-	for _, d := range docs {
-		if d.header.APIVersion == "v1" && d.header.Kind == "Namespace" {
-			m := d.header.Metadata
-			namespaces[m.Name] = webhook.Namespace{Name: m.Name, Labels: m.Labels, Annotations: m.Annotations}
+	docs := split(input)
+	inDocument := make([][]object, len(docs))
+	for i := range docs {
+		if docs[i].err == nil {
+			inDocument[i], docs[i].err = objects(docs[i])
 		}
 	}
+	namespaces := namespacesIn(inDocument)
 	var out Output
-	var texts [][]byte
 	var errs []error
-	for _, d := range docs {
-		pointer, hasPod := templatePaths[d.header.APIVersion+"/"+d.header.Kind]
-		if !hasPod {
-			texts = append(texts, d.text)
-			continue
+	for i, d := range docs {
+		errs = append(errs, d.err)
+		var ops []webhook.Operation
+		for _, o := range inDocument[i] {
+			pointer, hasPod := podPointers[o.kind()]
+			if !hasPod {
+				continue
+			}
+			res, err := injectObject(injector, namespaceOf(o, namespaces, defaultNamespace), o, pointer)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s:%s", o, mistakes(err)))
+				continue
+			}
+			ops = append(ops, res.ops...)
+			if res.workload != nil {
+				out.Workloads = append(out.Workloads, *res.workload)
+			}
 		}
-		name := d.header.Metadata.Namespace
-		if name == "" {
-			name = defaultNamespace
-		}
-		ns, ok := namespaces[name]
-		if !ok {
-			ns = webhook.Namespace{Name: name}
-		}
-		text, workload, err := injectDocument(injector, ns, d, pointer)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s:%s", d, mistakes(err)))
-			continue
-		}
-		texts = append(texts, text)
-		if workload != nil {
-			out.Workloads = append(out.Workloads, *workload)
-		}
+		text, err := d.patched(ops)
+		errs = append(errs, err)
+		out.Manifests = append(append(out.Manifests, d.marker...), text...)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return Output{}, err
 	}
-	out.Manifests = bytes.Join(texts, []byte("---\n"))
 	return out, nil
 }
 
-// injectDocument returns the document with its pod injected, and the workload if there is one. A pod that is left alone
-// leaves its document as it was written.
-func injectDocument(injector webhook.Injector, ns webhook.Namespace, d document, pointer string) ([]byte, *registrar.Workload, error) {
-	raw, err := at(d.json, pointer)
+func namespacesIn(inDocument [][]object) map[string]webhook.Namespace {
+	namespaces := map[string]webhook.Namespace{}
+	for _, objects := range inDocument {
+		for _, o := range objects {
+			if m := o.header.Metadata; o.kind() == namespaceKind {
+				namespaces[m.Name] = webhook.Namespace{Name: m.Name, Labels: m.Labels, Annotations: m.Annotations}
+			}
+		}
+	}
+	return namespaces
+}
+
+func namespaceOf(o object, known map[string]webhook.Namespace, defaultNamespace string) webhook.Namespace {
+	name := o.header.Metadata.Namespace
+	if name == "" {
+		name = defaultNamespace
+	}
+	if ns, ok := known[name]; ok {
+		return ns
+	}
+	return webhook.Namespace{Name: name}
+}
+
+// injection is what is to be done for one object.
+type injection struct {
+	ops      []webhook.Operation // on its document; none when it stays as it is
+	workload *registrar.Workload // nil when it is not injected
+}
+
+func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, pointer string) (injection, error) {
+	raw, err := at(o.json, pointer)
 	if err != nil {
-		return nil, nil, err
+		return injection{}, err
+	}
+	if err := unquoted(raw); err != nil {
+		return injection{}, err
 	}
 	var pod corev1.Pod
 	if err := json.Unmarshal(raw, &pod); err != nil {
-		return nil, nil, fmt.Errorf("decoding the pod: %w", err)
+		return injection{}, fmt.Errorf("expected a pod at %q: %w", pointer, err)
 	}
 	res, err := injector.Inject(ns, &pod)
 	if err != nil {
-		return nil, nil, err
+		return injection{}, err
 	}
 	if !res.Inject {
-		return d.text, nil, nil
+		return injection{}, nil
 	}
 	ops, err := webhook.Patch(&pod, res.Pod)
 	if err != nil || len(ops) == 0 {
-		return d.text, &res.Workload, err
+		return injection{workload: &res.Workload}, err
 	}
-	var missing struct {
-		Metadata json.RawMessage `json:"metadata"`
+	var parts struct{ Metadata, Spec map[string]json.RawMessage }
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		return injection{}, err
 	}
-	if err := json.Unmarshal(raw, &missing); err != nil {
-		return nil, nil, err
+	if parts.Spec == nil {
+		return injection{}, fmt.Errorf("expected a pod's spec at %s/spec, got nothing", pointer)
 	}
-	if missing.Metadata == nil { // a template may have none, and then nothing can be added inside it
+	if parts.Metadata == nil { // a template may have none, and then nothing can be added inside it
 		ops = append([]webhook.Operation{{Operation: "add", Path: "/metadata", Value: map[string]any{}}}, ops...)
 	}
 	for i := range ops {
-		ops[i].Path = pointer + ops[i].Path
+		ops[i].Path = o.pointer + pointer + ops[i].Path
+	}
+	return injection{ops: ops, workload: &res.Workload}, nil
+}
+
+// patched is the document's text after the operations.
+func (d document) patched(ops []webhook.Operation) ([]byte, error) {
+	if len(ops) == 0 {
+		return d.text, nil
 	}
 	data, err := json.Marshal(ops)
 	if err != nil {
-		return nil, nil, err
+		return nil, fmt.Errorf("document %d: encoding the patch: %w", d.number, err)
 	}
 	patch, err := jsonpatch.DecodePatch(data)
 	if err != nil {
-		return nil, nil, err
+		return nil, fmt.Errorf("document %d: decoding the patch: %w", d.number, err)
 	}
-	patched, err := patch.Apply(d.json)
+	object, err := patch.Apply(d.json)
 	if err != nil {
-		return nil, nil, fmt.Errorf("applying the patch: %w", err)
+		return nil, fmt.Errorf("document %d: applying the patch: %w", d.number, err)
 	}
-	text, err := yaml.JSONToYAML(patched)
-	return text, &res.Workload, err
+	text, err := yaml.JSONToYAML(object)
+	if err != nil {
+		return nil, fmt.Errorf("document %d: encoding the injected object: %w", d.number, err)
+	}
+	if len(d.marker) > 0 && !bytes.HasSuffix(d.marker, []byte("\n")) {
+		text = append([]byte("\n"), text...)
+	}
+	return text, nil
 }
 
 // at returns the object at a JSON pointer.
-func at(object []byte, pointer string) (json.RawMessage, error) {
+func at(object json.RawMessage, pointer string) (json.RawMessage, error) {
 	for _, key := range strings.Split(pointer, "/")[1:] {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(object, &fields); err != nil {
-			return nil, fmt.Errorf("expected an object at %s: %w", pointer, err)
+			return nil, err
 		}
 		object = fields[key]
-		if object == nil {
+		if object == nil || string(object) == "null" {
 			return nil, fmt.Errorf("expected a pod template at %s, got nothing", pointer)
+		}
+		if object[0] != '{' {
+			return nil, fmt.Errorf("expected a pod template at %s, got %.40s", pointer, object)
 		}
 	}
 	return object, nil
