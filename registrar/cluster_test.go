@@ -40,10 +40,10 @@ func TestNewCluster(t *testing.T) {
 			selectors: []registrar.Selector{{Type: "x", Value: "2"}, {Type: "x", Value: "1"}, {Type: "x", Value: "2"}},
 			want:      []registrar.Selector{{Type: "x", Value: "1"}, {Type: "x", Value: "2"}},
 		},
-		"no name":            {td: exampleOrg, wantErr: `cluster name "": expected 1 to 128 characters of A-Z a-z 0-9 - _ .`},
+		"no name":            {td: exampleOrg, wantErr: `cluster name "": expected 1 to 128 of the characters A-Z a-z 0-9 . _ -`},
 		"slash":              {cluster: "a/b", td: exampleOrg, wantErr: `cluster name "a/b": expected`},
 		"only dots":          {cluster: "..", td: exampleOrg, wantErr: `cluster name "..": expected`},
-		"too long":           {cluster: strings.Repeat("a", 129), td: exampleOrg, wantErr: "expected 1 to 128 characters"},
+		"too long":           {cluster: strings.Repeat("a", 129), td: exampleOrg, wantErr: "expected 1 to 128 of the characters"},
 		"no trust domain":    {cluster: "demo", wantErr: "no trust domain"},
 		"bad node selectors": {cluster: "demo", td: exampleOrg, selectors: []registrar.Selector{{Type: "x"}}, wantErr: `selector "x:": expected type:value`},
 	} {

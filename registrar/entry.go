@@ -55,7 +55,7 @@ func (e Entry) Canonical() Entry {
 func (e Entry) Validate() error {
 	var errs []error
 	if e.ID == "" || len(e.ID) > maxEntryID || !isEntryID(e.ID) {
-		errs = append(errs, fmt.Errorf("entry ID %q: expected 1 to %d characters of A-Z a-z 0-9 - _ .", e.ID, maxEntryID))
+		errs = append(errs, fmt.Errorf("entry ID %q: expected 1 to %d of the characters A-Z a-z 0-9 . _ -", e.ID, maxEntryID))
 	}
 	if e.ParentID.IsZero() || e.ParentID.Path() == "" {
 		errs = append(errs, fmt.Errorf("parent ID %q: expected a SPIFFE ID with a path", e.ParentID))
@@ -81,11 +81,6 @@ func validateTTL(of string, ttl time.Duration) error {
 		return fmt.Errorf("%s TTL %v: expected whole seconds, at least 1s, or 0 for the SPIRE server's default", of, ttl)
 	}
 	return nil
-}
-
-// similar is SPIRE's own notion of a duplicate, for which it keeps one entry only.
-func (e Entry) similar(o Entry) bool {
-	return e.SPIFFEID == o.SPIFFEID && e.ParentID == o.ParentID && slices.Equal(e.Selectors, o.Selectors)
 }
 
 // Selector is one condition of an entry, as in `k8s:ns:default`, where the type is k8s and the value ns:default.

@@ -11,8 +11,10 @@ const (
 	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
 	ConfigDir = "/etc/envoy"
+)
 
-	// Names of the files in [ConfigDir].
+// Names of the files in [ConfigDir].
+const (
 	BootstrapFile     = "bootstrap.json"
 	ListenersFile     = "listeners.json"
 	ClustersFile      = "clusters.json"

@@ -8,6 +8,7 @@ import (
 // Protocol is what the app speaks on a listener. The zero value is HTTP.
 type Protocol int
 
+// The protocols.
 const (
 	HTTP  Protocol = iota // HTTP/1.1
 	HTTP2                 // HTTP/2, without TLS between app and Envoy

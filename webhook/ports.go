@@ -20,8 +20,9 @@ func portMistakes(in Intent, pod *corev1.Pod) []Mistake {
 			continue
 		}
 		for _, p := range c.Ports {
-			if (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) && p.ContainerPort > 0 && p.ContainerPort < 1<<16 {
-				takenBy[uint16(p.ContainerPort)] = "container " + c.Name
+			port, err := portNumber(int(p.ContainerPort))
+			if err == nil && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) {
+				takenBy[port] = "container " + c.Name
 			}
 		}
 	}

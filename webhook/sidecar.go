@@ -15,8 +15,8 @@ import (
 // sidecarUser is Envoy's user and group: of no special meaning, and none that images commonly run as.
 const sidecarUser = 15001
 
-// tokenMountPath is where the API server mounts a pod's service account token.
-const tokenMountPath = "/var/run/secrets/kubernetes.io/serviceaccount"
+// serviceAccountDir is where the API server mounts a pod's service account token.
+const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // Status is the JSON of the status annotation: what was injected, for people and for the registrar.
 type Status struct {
@@ -98,7 +98,7 @@ func sidecar(p Platform, in Intent) corev1.Container {
 			{Name: SocketVolume, MountPath: socketMountPath, ReadOnly: true},
 			// Where something is mounted already, the API server does not mount the service account's token: Envoy has no
 			// use for it, and a pod that changed once more after the webhook would be sent to it a second time.
-			{Name: ConfigVolume, MountPath: tokenMountPath, ReadOnly: true},
+			{Name: ConfigVolume, MountPath: serviceAccountDir, ReadOnly: true},
 		},
 	}
 	for _, l := range in.Inbound {

@@ -90,7 +90,11 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return fmt.Errorf("platform file %s: spire.server.address: %w", f.config, err)
 	}
-	defer spire.Close()
+	defer func() {
+		if err := spire.Close(); err != nil {
+			logger.Error(err, "closing the connection to SPIRE")
+		}
+	}()
 
 	certificate := &servingCertificate{}
 	mgr, err := newManager(f, certificate)

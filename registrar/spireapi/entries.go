@@ -119,8 +119,9 @@ func (c *call) storedUnder(id string, pb *types.Entry) (registrar.Entry, error) 
 
 // resultStatus never takes a missing or impossible status for OK.
 func resultStatus(st *types.Status) *status.Status {
-	if st == nil || st.GetCode() < 0 {
+	code := st.GetCode()
+	if st == nil || code < 0 {
 		return status.Newf(codes.Unknown, "no valid status but %v", st)
 	}
-	return status.New(codes.Code(st.GetCode()), st.GetMessage())
+	return status.New(codes.Code(code), st.GetMessage())
 }

@@ -11,7 +11,7 @@ import (
 
 func listen(t testing.TB, network, address string) net.Listener {
 	t.Helper()
-	lis, err := net.Listen(network, address)
+	lis, err := (&net.ListenConfig{}).Listen(t.Context(), network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
