@@ -18,6 +18,11 @@ const startLimit = 2 * time.Minute
 
 // Clear removes what an earlier run left, so that pods start anew; cleared is whether there was anything.
 func (s Scene) Clear(ctx context.Context) (cleared bool, err error) {
+	// First the pods: a namespace that still has some is looked at again only after half of their grace period.
+	pods := inDemo("delete", "deployments", "--all", "--cascade=foreground", "--timeout=120s")
+	if _, err := s.run(ctx, pods); err != nil {
+		return false, err
+	}
 	c := Command{Args: []string{"delete", "namespace", Namespace, "--ignore-not-found", "--timeout=120s"}}
 	r, err := s.run(ctx, c)
 	return strings.Contains(r.Stdout, "deleted"), err
