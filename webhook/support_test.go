@@ -58,3 +58,14 @@ func wantRefusal(t *testing.T, err error, reason Reason, part string) {
 		t.Errorf("expected %s with %q, got %s", reason, part, r.Error())
 	}
 }
+
+// wantErrorWith checks for a part of an error; "" wants none.
+func wantErrorWith(t *testing.T, err error, part string) {
+	t.Helper()
+	switch {
+	case part == "" && err != nil:
+		t.Errorf("expected no error, got %q", err)
+	case part != "" && (err == nil || !strings.Contains(err.Error(), part)):
+		t.Errorf("expected an error with %q, got %v", part, err)
+	}
+}

@@ -1,0 +1,151 @@
+package webhook
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+func TestParsePlatformDefaults(t *testing.T) {
+	want := Platform{
+		ServerAddress: "spire-server.spire:8081",
+		AgentSocket:   AgentSocket{HostPath: "/run/spire/sockets", File: "agent.sock"},
+		Templates:     []IDTemplate{{"/ns/{namespace}/sa/{serviceAccount}"}},
+		Claims:        []Claim{{Namespaces: []string{"demo"}, ServiceAccounts: []string{"*"}, Paths: []string{"/api"}}},
+		Sidecar:       Sidecar{Image: "envoy", LogLevel: "warning", Concurrency: 1},
+		InboundPort:   8443,
+		X509SVIDTTL:   time.Hour,
+	}
+	comparePlatforms(t, want, platform(t))
+}
+
+func TestParsePlatformInFull(t *testing.T) {
+	got, err := ParsePlatform([]byte(`
+apiVersion: injector.spiffe.io/v1alpha1
+kind: InjectorConfig
+trustDomain: example.org
+clusterName: demo-cluster
+spire:
+  server: {address: "unix:///run/spire/private/api.sock"}
+  agentSocket: {hostPath: /run/sockets, file: a.sock}
+  nodeSelectors: ["k8s_psat:agent_ns:spire"]
+  onUnavailable: deny
+identity: {templates: ["/{label:app}", "/fixed"]}
+sidecar:
+  image: envoy
+  logLevel: debug
+  concurrency: 2
+  resources: {limits: {memory: 64Mi}}
+defaults: {inboundPort: 9443, allowedPeers: [/web], x509SVIDTTL: 30s}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := templates.ParsePeer(exampleOrg, "/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	comparePlatforms(t, Platform{
+		ServerAddress: "unix:///run/spire/private/api.sock",
+		AgentSocket:   AgentSocket{HostPath: "/run/sockets", File: "a.sock"},
+		Templates:     []IDTemplate{{"/{label:app}"}, {"/fixed"}},
+		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2,
+			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}},
+		InboundPort:  9443,
+		AllowedPeers: []templates.Peer{peer},
+		X509SVIDTTL:  30 * time.Second,
+	}, got)
+	if selectors := got.Cluster.NodeAlias().Selectors; len(selectors) != 1 || selectors[0].String() != "k8s_psat:agent_ns:spire" {
+		t.Errorf("expected the node selector of the file, got %v", selectors)
+	}
+}
+
+// comparePlatforms leaves out the cluster, which is compared by what it makes.
+func comparePlatforms(t *testing.T, want, got Platform) {
+	t.Helper()
+	if got.Cluster.Name != "demo-cluster" || got.Cluster.TrustDomain != exampleOrg {
+		t.Errorf("expected demo-cluster of example.org, got %s of %s", got.Cluster.Name, got.Cluster.TrustDomain)
+	}
+	equal := cmp.Options{
+		cmpopts.IgnoreFields(Platform{}, "Cluster"), cmp.AllowUnexported(IDTemplate{}),
+		cmp.Comparer(func(a, b templates.Peer) bool { return a == b }),
+	}
+	if diff := cmp.Diff(want, got, equal); diff != "" {
+		t.Errorf("platform (-want +got):\n%s", diff)
+	}
+}
+
+// Each field is broken alone, by a change of the valid file.
+func TestParsePlatformRefuses(t *testing.T) {
+	tests := []struct {
+		name, old, new string
+		want           string // the whole error; one that ends in … only begins so
+	}{
+		{"another version", "v1alpha1", "v2", `expected apiVersion injector.spiffe.io/v1alpha1 and kind InjectorConfig, got "injector.spiffe.io/v2" and "InjectorConfig"`},
+		{"another kind", "kind: InjectorConfig", "kind: ConfigMap", `expected apiVersion injector.spiffe.io/v1alpha1 and kind InjectorConfig, got "injector.spiffe.io/v1alpha1" and "ConfigMap"`},
+		{"no trust domain", "trustDomain: example.org", "", `trustDomain: expected a trust domain such as example.org, got "": trust domain is missing`},
+		{"a path in the trust domain", "trustDomain: example.org", "trustDomain: spiffe://example.org/x y", `trustDomain: expected a trust domain such as example.org, got "spiffe://example.org/x y": …`},
+		{"no cluster name", "clusterName: demo-cluster", "", `clusterName and spire.nodeSelectors: cluster name "": expected 1 to 128 …`},
+		{"bad cluster name", "demo-cluster", "demo/cluster", `clusterName and spire.nodeSelectors: cluster name "demo/cluster": expected 1 to 128 …`},
+		{"bad node selector", "spire:\n", "spire:\n  nodeSelectors: [k8s_psat]\n", `clusterName and spire.nodeSelectors: selector "k8s_psat:": expected type:value, …`},
+		{"no server", `{address: "spire-server.spire:8081"}`, "{}", `spire.server.address: expected unix:///path or host:port of the SPIRE server, got ""`},
+		{"server without port", "spire-server.spire:8081", "spire-server.spire", `spire.server.address: expected unix:///path or host:port of the SPIRE server, got "spire-server.spire"`},
+		{"server by URL", "spire-server.spire:8081", "https://spire-server.spire:8081", `spire.server.address: expected unix:///path or host:port of the SPIRE server, got "https://spire-server.spire:8081"`},
+		{"server on no port", "spire-server.spire:8081", "spire-server.spire:0", `spire.server.address: expected unix:///path or host:port of the SPIRE server, got "spire-server.spire:0"`},
+		{"server by relative socket", "spire-server.spire:8081", "unix://api.sock", `spire.server.address: expected unix:///path or host:port of the SPIRE server, got "unix://api.sock"`},
+		{"relative socket directory", "hostPath: /run", "hostPath: run", `spire.agentSocket.hostPath: expected the absolute path of the directory that holds the agent's socket, got "run/spire/sockets"`},
+		{"no socket file", ", file: agent.sock", "", `spire.agentSocket.file: expected the socket's file name inside hostPath, such as agent.sock, got ""`},
+		{"a path as socket file", "file: agent.sock", "file: ../agent.sock", `spire.agentSocket.file: expected the socket's file name inside hostPath, such as agent.sock, got "../agent.sock"`},
+		{"onUnavailable", "spire:\n", "spire:\n  onUnavailable: dent\n", `spire.onUnavailable: expected "deny", got "dent"`},
+		{"bad template", "identity:\n", "identity:\n  templates: [/ok, x]\n", `identity.templates[1]: template "x": expected a path such as /ns/{namespace}/sa/{serviceAccount}`},
+		{"bad claim", "paths: [/api]", "paths: [api]", `identity.claims[0]: path "api": expected a path such as /api or /team/*`},
+		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"bad log level", "image: envoy", "image: envoy, logLevel: warn", `sidecar.logLevel: expected one of trace, debug, info, warning, error, critical, off, got "warn"`},
+		{"no threads", "image: envoy", "image: envoy, concurrency: -1", "sidecar.concurrency: expected 1 to 64 worker threads, got -1"},
+		{"too many threads", "image: envoy", "image: envoy, concurrency: 65", "sidecar.concurrency: expected 1 to 64 worker threads, got 65"},
+		{"bad quantity", "image: envoy", "image: envoy, resources: {limits: {memory: 1Gx}}", "sidecar.resources: quantities must match the regular expression …"},
+		{"unknown field of resources", "image: envoy", "image: envoy, resources: {limit: {}}", `sidecar.resources: unknown field "limit"`},
+		{"bad inbound port", "sidecar:", "defaults: {inboundPort: 65536}\nsidecar:", "defaults.inboundPort: expected a port from 1 to 65535, got 65536"},
+		{"bad peer", "sidecar:", "defaults: {allowedPeers: [/ok, web]}\nsidecar:", `defaults.allowedPeers[1]: peer "web": …`},
+		{"no duration", "sidecar:", "defaults: {x509SVIDTTL: soon}\nsidecar:", `defaults.x509SVIDTTL: expected a duration such as 30s or 1h, got "soon"`},
+		{"too short", "sidecar:", "defaults: {x509SVIDTTL: 9s}\nsidecar:", `defaults.x509SVIDTTL: expected whole seconds from 10s to 720h0m0s, got "9s"`},
+		{"too long", "sidecar:", "defaults: {x509SVIDTTL: 721h}\nsidecar:", `defaults.x509SVIDTTL: expected whole seconds from 10s to 720h0m0s, got "721h"`},
+		{"half a second", "sidecar:", "defaults: {x509SVIDTTL: 10500ms}\nsidecar:", `defaults.x509SVIDTTL: expected whole seconds from 10s to 720h0m0s, got "10500ms"`},
+
+		{"unknown field", "sidecar:", "locked: []\nsidecar:", `unknown field "locked"`},
+		{"unknown field further down", "server: {", "server: {port: 1, ", `unknown field "spire.server.port"`},
+		{"unknown field in a list", "paths: [/api]", "paths: [/api], path: /x", `unknown field "identity.claims[0].path"`},
+		{"a field in other letters", "image: envoy", "image: envoy, loglevel: debug", `unknown field "sidecar.loglevel"`},
+		{"a field twice", "clusterName:", "trustDomain: a.org\nclusterName:", "expected YAML: yaml: unmarshal errors:\n  line 5: key \"trustDomain\" already set in map"},
+		{"a field of another type", "clusterName: demo-cluster", "clusterName: [a]", "decoding the platform file: json: cannot unmarshal array into Go struct field …"},
+		{"two mistakes", "hostPath: /run/spire/sockets, file: agent.sock", "hostPth: /run", "unknown field \"spire.agentSocket.hostPth\"\n" +
+			"spire.agentSocket.hostPath: expected the absolute path of the directory that holds the agent's socket, got \"\"\n" +
+			"spire.agentSocket.file: expected the socket's file name inside hostPath, such as agent.sock, got \"\""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			text := strings.Replace(platformText, test.old, test.new, 1)
+			if text == platformText {
+				t.Fatalf("the file has no %q", test.old)
+			}
+			p, err := ParsePlatform([]byte(text))
+			if err == nil {
+				t.Fatal("expected an error, got none")
+			}
+			if beginning, ok := strings.CutSuffix(test.want, "…"); ok && strings.HasPrefix(err.Error(), beginning) {
+				return
+			}
+			wantError(t, err, test.want)
+			if diff := cmp.Diff(Platform{}, p, cmp.Comparer(func(a, b Platform) bool { return a.ServerAddress == b.ServerAddress })); diff != "" {
+				t.Errorf("expected nothing beside the error, got %s", diff)
+			}
+		})
+	}
+}
