@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -17,26 +16,19 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
-// encode writes m as compact JSON with sorted keys. protojson puts white space in at random, on
-// purpose, which would make every re-injection look like a change.
+// encode writes m as compact JSON, fields in their order of declaration. protojson puts white space in at random, on purpose,
+// which would make every re-injection look like a change.
 func encode(m proto.Message) (string, error) {
+	name := m.ProtoReflect().Descriptor().FullName()
 	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
-		return "", fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+		return "", fmt.Errorf("encode %s: %w", name, err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return "", fmt.Errorf("re-read %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	var out bytes.Buffer
+	if err := json.Compact(&out, raw); err != nil {
+		return "", fmt.Errorf("compact %s: %w", name, err)
 	}
-	var out strings.Builder
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return "", fmt.Errorf("re-encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
-	}
-	return strings.TrimSuffix(out.String(), "\n"), nil
+	return out.String(), nil
 }
 
 // encodeResources writes a file of dynamic resources.

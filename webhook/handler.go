@@ -88,10 +88,6 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (Result, []
 	if err != nil {
 		return Result{}, nil, err
 	}
-	ops, err := Patch(&pod, res.Pod)
-	if err != nil {
-		return Result{}, nil, err
-	}
 	// The effect comes last, when nothing of ours can refuse the pod any more.
 	if res.Inject && req.Operation == admissionv1.Create && !dryRun(req) {
 		ctx, cancel := context.WithTimeout(ctx, registerTimeout)
@@ -100,7 +96,7 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (Result, []
 			return Result{}, nil, &registrationError{res.Workload, err}
 		}
 	}
-	return res, ops, nil
+	return res, Patch(&pod, res.Pod), nil
 }
 
 func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }

@@ -16,6 +16,8 @@ import (
 type Injector struct {
 	Platform Platform
 	Version  string // of this program, written into the status
+	// Generate makes Envoy's configuration: [templates.Generate], which is the default, or one that remembers.
+	Generate func(templates.Proxy) (templates.Config, error)
 }
 
 // Result is what became of a pod.
@@ -58,7 +60,11 @@ func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 	if err := refuse(ReasonInvalid, mistakes); err != nil {
 		return Result{}, err
 	}
-	cfg, err := templates.Generate(templates.Proxy{
+	generate := i.Generate
+	if generate == nil {
+		generate = templates.Generate
+	}
+	cfg, err := generate(templates.Proxy{
 		ID: in.ID, SVIDTTL: in.X509SVIDTTL, AgentSocket: agentSocketInSidecar(i.Platform), Inbound: in.Inbound, Upstreams: in.Upstreams,
 	})
 	if err != nil {

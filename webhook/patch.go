@@ -1,41 +1,54 @@
 package webhook
 
 import (
-	"encoding/json"
-	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
-	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Patch is the JSON patch from a pod to what became of it. Both are typed, so that fields which are newer than our API
-// version are in neither and the patch leaves them alone.
-//
-// A list is compared by position. The sidecar at the front would shift all init containers, and a newer field of the
-// first would stay behind on the sidecar: so its insertion is an operation of its own, and the rest is compared after it.
-func Patch(before, after *corev1.Pod) ([]Operation, error) {
-	var ops []Operation
-	if n := len(after.Spec.InitContainers); n == len(before.Spec.InitContainers)+1 && after.Spec.InitContainers[0].Name == SidecarName {
+// Patch is the JSON patch from a pod to what injection made of it: labels and annotations that it set, the sidecar that it put
+// in front, the volumes that it put behind. It is made of these additions, because comparing the whole pods would cost more
+// than all the rest of an admission, and because a comparison of lists goes by position: with the sidecar in front, a field of
+// the user's first init container that is newer than our API version would stay behind on the sidecar.
+func Patch(before, after *corev1.Pod) []Operation {
+	ops := setKeys(nil, "/metadata/labels", before.Labels, after.Labels)
+	ops = setKeys(ops, "/metadata/annotations", before.Annotations, after.Annotations)
+	if len(after.Spec.InitContainers) > len(before.Spec.InitContainers) {
 		sidecar := after.Spec.InitContainers[0]
-		if n == 1 {
-			ops = append(ops, jsonpatch.NewOperation("add", "/spec/initContainers", asJSON([]corev1.Container{sidecar})))
+		if len(before.Spec.InitContainers) == 0 {
+			ops = append(ops, Operation{Operation: "add", Path: "/spec/initContainers", Value: []corev1.Container{sidecar}}) // there may be no list to add to
 		} else {
-			ops = append(ops, jsonpatch.NewOperation("add", "/spec/initContainers/0", asJSON(sidecar)))
+			ops = append(ops, Operation{Operation: "add", Path: "/spec/initContainers/0", Value: sidecar})
 		}
-		before = before.DeepCopy()
-		before.Spec.InitContainers = append([]corev1.Container{sidecar}, before.Spec.InitContainers...)
 	}
-	a, err := json.Marshal(before)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the pod as it came: %w", err)
+	added := after.Spec.Volumes[len(before.Spec.Volumes):]
+	if len(before.Spec.Volumes) == 0 && len(added) > 0 {
+		return append(ops, Operation{Operation: "add", Path: "/spec/volumes", Value: added})
 	}
-	b, err := json.Marshal(after)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the injected pod: %w", err)
+	for _, volume := range added {
+		ops = append(ops, Operation{Operation: "add", Path: "/spec/volumes/-", Value: volume})
 	}
-	rest, err := jsonpatch.CreatePatch(a, b)
-	if err != nil {
-		return nil, fmt.Errorf("comparing the pod with the injected one: %w", err)
-	}
-	return append(ops, rest...), nil
+	return ops
 }
+
+// setKeys appends what sets the keys of a map that are new or have another value. Adding a key that exists replaces it
+// (RFC 6902, section 4.1).
+func setKeys(ops []Operation, path string, before, after map[string]string) []Operation {
+	if len(before) == 0 {
+		if len(after) == 0 {
+			return ops
+		}
+		return append(ops, Operation{Operation: "add", Path: path, Value: after}) // there may be no map to add to
+	}
+	for _, key := range slices.Sorted(maps.Keys(after)) {
+		if was, had := before[key]; !had || was != after[key] {
+			ops = append(ops, Operation{Operation: "add", Path: path + "/" + pointerToken.Replace(key), Value: after[key]})
+		}
+	}
+	return ops
+}
+
+// pointerToken escapes a key in a JSON pointer (RFC 6901, section 3).
+var pointerToken = strings.NewReplacer("~", "~0", "/", "~1")

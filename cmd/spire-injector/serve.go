@@ -25,6 +25,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -43,6 +44,9 @@ type serveFlags struct {
 	logLevel           string
 	leaderElectionName string
 }
+
+// rememberedConfigs bounds the memory of generated configurations: some 15 KB each, at most 250 KB.
+const rememberedConfigs = 256
 
 // host is the name by which the API server calls the webhook.
 func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
@@ -102,7 +106,9 @@ func serve(ctx context.Context, f serveFlags) error {
 		return err
 	}
 	handler := &webhook.Handler{
-		Injector:   webhook.Injector{Platform: platform, Version: buildVersion()},
+		Injector: webhook.Injector{
+			Platform: platform, Version: buildVersion(), Generate: templates.NewMemory(rememberedConfigs).Generate,
+		},
 		Registrar:  registrar.New(platform.Cluster, spire, registrar.Options{}),
 		Namespaces: webhook.Namespaces{Cached: mgr.GetClient(), Direct: mgr.GetAPIReader()},
 		Decoder:    admission.NewDecoder(mgr.GetScheme()),

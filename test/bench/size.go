@@ -134,11 +134,7 @@ func sizeOf(injector webhook.Injector, name string, pod *corev1.Pod) (sizeFigure
 	if err != nil {
 		return sizeFigures{}, fmt.Errorf("injecting %s: %w", name, err)
 	}
-	operations, err := webhook.Patch(pod, result.Pod)
-	if err != nil {
-		return sizeFigures{}, fmt.Errorf("injecting %s: %w", name, err)
-	}
-	patch, err := json.Marshal(operations)
+	patch, err := json.Marshal(webhook.Patch(pod, result.Pod))
 	if err != nil {
 		return sizeFigures{}, err
 	}

@@ -112,9 +112,9 @@ func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, poi
 	if !res.Inject {
 		return injection{}, nil
 	}
-	ops, err := webhook.Patch(&pod, res.Pod)
-	if err != nil || len(ops) == 0 {
-		return injection{workload: &res.Workload}, err
+	ops := webhook.Patch(&pod, res.Pod)
+	if len(ops) == 0 {
+		return injection{workload: &res.Workload}, nil
 	}
 	var parts struct{ Metadata, Spec map[string]json.RawMessage }
 	if err := json.Unmarshal(raw, &parts); err != nil {
