@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/spire-injector/spire-injector/test/install"
+	"github.com/spire-injector/spire-injector/webhook"
 )
 
 // The tests of this file disturb what all tests share, so none of them is parallel.
@@ -25,7 +27,7 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	const pods, identities = 200, 20
 	ns := namespace(t)
 	victim := replicas(t)[0]
-	t.Cleanup(func() { rolloutAfter(t, "spire-injector", "deployment/spire-injector") })
+	t.Cleanup(func() { injectorIsBack(t) })
 	config, err := clientcmd.BuildConfigFromFlags("", shared.env.Kubeconfig)
 	must(t, err)
 	config.QPS = -1
@@ -33,6 +35,7 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	must(t, err)
 
 	var created, retried atomic.Int32
+	var firstError atomic.Pointer[error]
 	var creators sync.WaitGroup
 	next := make(chan int)
 	for range 20 {
@@ -42,7 +45,8 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 				w.name = fmt.Sprintf("pod-%d", i)
 				w.annotations["spiffe.io/spiffe-id"] = id(ns, fmt.Sprintf("api-%d", i%identities))
 				if err := create(t.Context(), client, neverScheduled(w.pod(ns)), &retried); err != nil {
-					t.Error(err)
+					firstError.CompareAndSwap(nil, &err)
+					continue
 				}
 				created.Add(1)
 			}
@@ -58,6 +62,9 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	}
 	close(next)
 	creators.Wait()
+	if err := firstError.Load(); err != nil {
+		t.Errorf("%d of %d pods were not created, the first because: %v", pods-created.Load(), pods, *err)
+	}
 	t.Logf("%d pods created, %d creations had to be tried again", created.Load(), retried.Load())
 
 	list, err := client.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{})
@@ -71,9 +78,47 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 		}
 	}
 	for i := range identities {
-		if got := entries(t, id(ns, fmt.Sprintf("api-%d", i))); len(got) != 1 {
-			t.Errorf("expected one entry of identity %d, got %+v", i, got)
+		want := statusOf(t, list.Items, id(ns, fmt.Sprintf("api-%d", i))).EntryID
+		if got := entries(t, id(ns, fmt.Sprintf("api-%d", i))); len(got) != 1 || got[0].ID != want {
+			t.Errorf("expected the one entry %s of identity %d, got %+v", want, i, got)
 		}
+	}
+}
+
+// statusOf is what the pods of an identity say of themselves.
+func statusOf(t *testing.T, pods []corev1.Pod, path string) webhook.Status {
+	t.Helper()
+	for _, pod := range pods {
+		var status webhook.Status
+		must(t, json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status))
+		if status.SPIFFEID == "spiffe://example.org"+path {
+			return status
+		}
+	}
+	t.Fatalf("no pod has the identity %s", path)
+	return webhook.Status{}
+}
+
+// Without the injector a pod that asked for mTLS does not start without it, and nobody else notices.
+func TestInjectorAway(t *testing.T) {
+	ns := namespace(t)
+	scale := func(replicas int) {
+		_, err := shared.k.Run(context.Background(), "--namespace", "spire-injector", "scale", "deployment/spire-injector", fmt.Sprintf("--replicas=%d", replicas))
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	before := replicas(t)
+	t.Cleanup(func() {
+		scale(2)
+		injectorIsBack(t)
+	})
+	scale(0)
+	awaitGone(t, before)
+	apply(t, neverScheduled(workload{name: "plain", args: []string{"api"}}.pod(ns)))
+	message := refused(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
+	if !strings.Contains(message, "pod.injector.spiffe.io") {
+		t.Errorf("expected the webhook's name in %s", message)
 	}
 }
 
@@ -114,6 +159,15 @@ func create(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, r
 func rolloutAfter(t *testing.T, namespace, workload string) {
 	t.Helper()
 	if _, err := shared.k.Run(context.Background(), "--namespace", namespace, "rollout", "status", workload, "--timeout", patience.String()); err != nil {
+		t.Error(err)
+	}
+}
+
+// injectorIsBack waits in a clean-up until pods can be injected again.
+func injectorIsBack(t *testing.T) {
+	t.Helper()
+	rolloutAfter(t, "spire-injector", "deployment/spire-injector")
+	if err := install.AwaitWebhook(context.Background(), shared.k); err != nil {
 		t.Error(err)
 	}
 }

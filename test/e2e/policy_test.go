@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // Who may call is changed on a running pod, both ways, while a peer that stays on the list keeps calling.
@@ -67,8 +69,8 @@ func TestFrozenAnnotationsOfRunningPod(t *testing.T) {
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
 	tests := []struct{ name, change, want string }{
-		{"identity", "spiffe.io/spiffe-id=" + id(ns, "other"), "needs a new pod"},
-		{"port", "spiffe.io/app-port=9090", "needs a new pod"},
+		{"identity", "spiffe.io/spiffe-id=" + id(ns, "other"), "annotation spiffe.io/spiffe-id: a running pod cannot take this change, it needs a new pod"},
+		{"port", "spiffe.io/app-port=9090", "annotation spiffe.io/app-port: a running pod cannot take this change, it needs a new pod"},
 		{"generated", "spiffe.io/envoy-listeners={}", "written by the webhook alone"},
 		{"misspelt", "spiffe.io/alowed-peers=/x", `did you mean "spiffe.io/allowed-peers"?`},
 		{"bad peer", "spiffe.io/allowed-peers=web", `did you mean "/web"?`},
@@ -84,8 +86,9 @@ func TestFrozenAnnotationsOfRunningPod(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "written by the webhook alone") {
 		t.Errorf("identity label: expected a refusal, got %v", err)
 	}
-	if after := podOf(t, ns, "api"); after.ResourceVersion != before.ResourceVersion {
-		t.Error("a refused change changed the pod")
+	after := podOf(t, ns, "api")
+	if diff := cmp.Diff([]map[string]string{before.Labels, before.Annotations}, []map[string]string{after.Labels, after.Annotations}); diff != "" {
+		t.Errorf("a refused change changed the pod:\n%s", diff)
 	}
 	_, err = shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", "api", "example.org/note=x")
 	must(t, err) // what is not ours is free to change

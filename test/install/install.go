@@ -30,6 +30,7 @@ func Platform(ctx context.Context, env environment.Environment, kustomization st
 		{"waiting for the SPIRE agents", rollout(ctx, k, "spire", "daemonset/spire-agent")},
 		{"giving the injector an identity of its own", func() error { return injectorEntries(ctx, k) }},
 		{"waiting for the injector", rollout(ctx, k, "spire-injector", "deployment/spire-injector")},
+		{"trying the webhook", func() error { return AwaitWebhook(ctx, k) }},
 	}
 	for i, step := range steps {
 		start := time.Now()
