@@ -7,6 +7,7 @@ const (
 	AdminPort = 15000
 	// ReadinessPort answers GET [ReadinessPath] on every address: 200 once all data ports accept connections.
 	ReadinessPort = 15021
+	// ReadinessPath is the path of that answer.
 	ReadinessPath = "/ready"
 	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.

@@ -3,6 +3,7 @@ package envoy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -173,7 +174,7 @@ func TestTCPUpstream(t *testing.T) {
 		t.Errorf("read %d bytes from a server that is no peer", n)
 	}
 	x.waitEvent("upstream_connection", map[string]string{"reason": "SAN_match", "flags": "UF"})
-	if _, err := open.Read(echo); err != io.EOF {
+	if _, err := open.Read(echo); !errors.Is(err, io.EOF) {
 		t.Errorf("the open stream: %v, want it closed", err)
 	}
 	t.Logf("the open stream ended after %s", time.Since(changed))

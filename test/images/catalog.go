@@ -10,8 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
 // Names of the images, as manifests use them.

@@ -76,10 +76,7 @@ func (c cluster) endStrays() error {
 
 // removeLink removes the machine's end of the link. It goes by itself with the network namespace, but a moment later.
 func (c cluster) removeLink() error {
-	for deadline := time.Now().Add(killLimit); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := net.InterfaceByName(c.outside); err != nil {
-			return nil
-		}
+	for deadline := time.Now().Add(killLimit); linkExists(c.outside); time.Sleep(5 * time.Millisecond) {
 		err := deleteLink(c.outside)
 		if err == nil || errors.Is(err, unix.ENODEV) {
 			continue
@@ -88,6 +85,12 @@ func (c cluster) removeLink() error {
 			return fmt.Errorf("remove the network interface %s: %w", c.outside, err)
 		}
 	}
+	return nil
+}
+
+func linkExists(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
 }
 
 // removeFiles removes the cluster's folder, unless something is mounted in it: that would be a fault of ours, and

@@ -12,9 +12,10 @@ import (
 	"strconv"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
-	"golang.org/x/sync/errgroup"
 )
 
 // loader brings archives into a running cluster's containerd, through its socket as seen from outside.

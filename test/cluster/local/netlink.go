@@ -26,8 +26,8 @@ func deleteLink(name string) error {
 	binary.NativeEndian.PutUint32(request[0:], size)
 	binary.NativeEndian.PutUint16(request[4:], unix.RTM_DELLINK)
 	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	binary.NativeEndian.PutUint32(request[8:], 1) // sequence number
-	binary.NativeEndian.PutUint32(request[unix.SizeofNlMsghdr+4:], uint32(i.Index))
+	binary.NativeEndian.PutUint32(request[8:], 1)                                   // sequence number
+	binary.NativeEndian.PutUint32(request[unix.SizeofNlMsghdr+4:], uint32(i.Index)) //nolint:gosec // an int32 in the kernel, above zero
 	if err := unix.Sendto(s, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
@@ -39,7 +39,11 @@ func deleteLink(name string) error {
 	if n < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
 		return fmt.Errorf("unexpected answer of %d bytes from rtnetlink", n)
 	}
-	if code := int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])); code != 0 {
+	var code int32 // zero or a negative errno
+	if _, err := binary.Decode(answer[unix.SizeofNlMsghdr:n], binary.NativeEndian, &code); err != nil {
+		return err
+	}
+	if code != 0 {
 		return unix.Errno(-code)
 	}
 	return nil

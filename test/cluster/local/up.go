@@ -15,9 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
-	"golang.org/x/sync/errgroup"
 )
 
 //go:embed addons.yaml
@@ -178,7 +179,7 @@ func (c cluster) launchInit(ctx context.Context, program string, k link, spec []
 		return process{}, err
 	}
 	defer func() { _ = logFile.Close() }()
-	cmd := exec.Command(program)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) // lives on when this run has ended
 	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Setsid: true}

