@@ -21,6 +21,7 @@ func newInjectCommand() *cobra.Command {
 		Short: "Inject manifests offline, exactly as the webhook would",
 		Long: "Inject manifests offline, exactly as the webhook would, and print them. Pods and the pod templates of workloads are injected,\n" +
 			"Namespaces in the input give their defaults, every other document passes through as it is.\n\n" +
+			"Annotations of a pod, or of its Namespace:\n\n" + webhook.Reference() + "\n" +
 			"Exit codes: 0 printed, 1 refused (nothing is printed, every mistake is on stderr), 2 called wrongly.",
 		Example: "  spire-injector inject -f deployment.yaml --config config.yaml | kubectl apply -f -\n" +
 			"  spire-injector inject -f deployment.yaml --config config.yaml --entries",
@@ -51,7 +52,7 @@ func newInjectCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&file, "filename", "f", "", "manifests to inject, - for standard input")
 	cmd.Flags().StringVar(&config, "config", "config.yaml", "platform file")
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "namespace of documents that name none")
-	cmd.Flags().BoolVar(&entries, "entries", false, "print the registration entries instead, as `spire-server entry create -data` takes them")
+	cmd.Flags().BoolVar(&entries, "entries", false, "print the registration entries instead, as spire-server entry create -data takes them")
 	return cmd
 }
 
