@@ -24,7 +24,7 @@ func missing(injected, arrived *corev1.Pod) []Mistake {
 			changed("annotation " + key)
 		}
 	}
-	if !contains(asJSON(arrived.Spec.InitContainers), asJSON(injected.Spec.InitContainers[:1])) {
+	if !slices.ContainsFunc(arrived.Spec.InitContainers, func(c corev1.Container) bool { return isSidecar(c, injected.Spec.InitContainers[0]) }) {
 		changed("container " + SidecarName)
 	}
 	for _, v := range injected.Spec.Volumes {
@@ -33,6 +33,12 @@ func missing(injected, arrived *corev1.Pod) []Mistake {
 		}
 	}
 	return mistakes
+}
+
+// isSidecar says whether a container is the sidecar, but for additions. What it runs has no additions: one more argument would
+// be another Envoy.
+func isSidecar(c, sidecar corev1.Container) bool {
+	return slices.Equal(c.Command, sidecar.Command) && slices.Equal(c.Args, sidecar.Args) && contains(asJSON(c), asJSON(sidecar))
 }
 
 // contains says whether every value of part is in whole: the fields of an object by name, the items of a list in any place.

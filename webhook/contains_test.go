@@ -111,3 +111,22 @@ func TestContains(t *testing.T) {
 		}
 	}
 }
+
+// An Envoy with one more argument is another Envoy.
+func TestSidecarRunsNothingElse(t *testing.T) {
+	injector := Injector{Platform: platform(t), Version: "test"}
+	for name, change := range map[string]func(*corev1.Container){
+		"one more argument": func(c *corev1.Container) { c.Args = append(c.Args, "--config-yaml", "{}") },
+		"a command":         func(c *corev1.Container) { c.Command = []string{"/bin/sh"} },
+		"another order":     func(c *corev1.Container) { slices.Reverse(c.Args) },
+	} {
+		pod := running(t, injector)
+		change(&pod.Spec.InitContainers[0])
+		_, err := injector.Inject(Namespace{Name: "demo"}, pod)
+		if err == nil {
+			t.Errorf("%s: expected a refusal, got none", name)
+			continue
+		}
+		wantRefusal(t, err, ReasonTampered, "container envoy")
+	}
+}

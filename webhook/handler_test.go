@@ -55,13 +55,18 @@ func ask(t *testing.T, s *spire, n namespaces, change func(*admission.Request)) 
 
 func raw(t *testing.T, pod *corev1.Pod) runtime.RawExtension {
 	t.Helper()
-	pod = pod.DeepCopy()
-	pod.APIVersion, pod.Kind = "v1", "Pod"
-	data, err := json.Marshal(pod)
+	data, err := runtimeJSON(pod)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return runtime.RawExtension{Raw: data}
+}
+
+// runtimeJSON is a pod as the API server sends it.
+func runtimeJSON(pod *corev1.Pod) ([]byte, error) {
+	pod = pod.DeepCopy()
+	pod.APIVersion, pod.Kind = "v1", "Pod"
+	return json.Marshal(pod)
 }
 
 func as(req *admission.Request) {}

@@ -55,6 +55,9 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 		return onPod || onNamespace
 	}
 
+	// What seems to be missing may be there under a wrong name, which is told already.
+	misspelt := len(unknownKeys(pod.Annotations))+len(unknownKeys(inherited)) > 0
+
 	in := Intent{Subject: subject(ns, pod), ID: d.id, X509SVIDTTL: d.ttl, Upstreams: d.upstreams, LogLevel: d.logLevel}
 	identityFrom := "annotation " + AnnotationSPIFFEID
 	if !asked(AnnotationSPIFFEID) {
@@ -72,16 +75,16 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	}
 	if d.appPort != 0 {
 		in.Inbound = []templates.Inbound{{Listen: p.InboundPort, App: d.appPort, Peers: d.peers}}
-		if len(d.peers) == 0 && !asked(AnnotationAllowedPeers) {
+		if len(d.peers) == 0 && !asked(AnnotationAllowedPeers) && !misspelt {
 			mistakes = append(mistakes, Mistake{"annotation " + AnnotationAllowedPeers,
 				"expected at least one peer that may call " + AnnotationAppPort + ", got none", `an example: "/web, /ns/prod/*"`})
 		}
 	}
-	if _, onPod := pod.Annotations[AnnotationAllowedPeers]; onPod && !asked(AnnotationAppPort) {
+	if _, onPod := pod.Annotations[AnnotationAllowedPeers]; onPod && !asked(AnnotationAppPort) && !misspelt {
 		mistakes = append(mistakes, Mistake{"annotation " + AnnotationAllowedPeers,
 			"has no effect without an inbound listener", "add " + AnnotationAppPort + " with the port on which the app listens, or remove it"})
 	}
-	if !asked(AnnotationAppPort) && !asked(AnnotationUpstreams) {
+	if !asked(AnnotationAppPort) && !asked(AnnotationUpstreams) && !misspelt {
 		mistakes = append(mistakes, Mistake{"annotations",
 			fmt.Sprintf("expected %s, %s or both, got neither: the sidecar would have nothing to do", AnnotationAppPort, AnnotationUpstreams), ""})
 	}

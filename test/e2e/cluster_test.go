@@ -118,19 +118,19 @@ func rollout(t *testing.T, namespace string, workloads ...string) {
 	}
 }
 
-// in runs a command in a container of a workload's pod.
-func in(t *testing.T, namespace, workload, container string, command ...string) (string, error) {
+// in runs a command in the app's container of a workload's pod.
+func in(t *testing.T, namespace, workload string, command ...string) (string, error) {
 	t.Helper()
-	return shared.k.Run(t.Context(), append([]string{"--namespace", namespace, "exec", workload, "--container", container, "--"}, command...)...)
+	return shared.k.Run(t.Context(), append([]string{"--namespace", namespace, "exec", workload, "--container", "app", "--"}, command...)...)
 }
 
-// podOf returns the only pod of an app.
-func podOf(t *testing.T, namespace, app string) corev1.Pod {
+// apiPod returns the only pod of the app api.
+func apiPod(t *testing.T, namespace string) corev1.Pod {
 	t.Helper()
 	var pods corev1.PodList
-	must(t, shared.k.Get(t.Context(), &pods, "pods", "--namespace", namespace, "--selector", "app="+app))
+	must(t, shared.k.Get(t.Context(), &pods, "pods", "--namespace", namespace, "--selector", "app=api"))
 	if len(pods.Items) != 1 {
-		t.Fatalf("expected one pod of app %s, got %d", app, len(pods.Items))
+		t.Fatalf("expected one pod of app api, got %d", len(pods.Items))
 	}
 	return pods.Items[0]
 }

@@ -201,7 +201,7 @@ func TestSPIREServerAway(t *testing.T) {
 			t.Errorf("expected %q in %s", part, message)
 		}
 	}
-	if out, err := in(t, ns, "deployment/valid", "app", "/sample", "get", url); err != nil {
+	if out, err := in(t, ns, "deployment/valid", "/sample", "get", url); err != nil {
 		t.Errorf("running pods are not served any more: %s (%v)", out, err)
 	}
 

@@ -17,13 +17,13 @@ func TestMutualTLS(t *testing.T) {
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"), client(ns, "invalid"), outsider)
 
 	t.Run("the valid client gets ok", func(t *testing.T) {
-		out, err := in(t, ns, "deployment/valid", "app", "/sample", "get", url)
+		out, err := in(t, ns, "deployment/valid", "/sample", "get", url)
 		if err != nil || strings.TrimSpace(out) != "ok" {
 			t.Errorf("expected ok, got %q (%v)", out, err)
 		}
 	})
 	t.Run("the invalid client is refused, and the server's log says who and why", func(t *testing.T) {
-		out, err := in(t, ns, "deployment/invalid", "app", "/sample", "get", url)
+		out, err := in(t, ns, "deployment/invalid", "/sample", "get", url)
 		if err == nil || !strings.HasPrefix(out, "upstream connect error") {
 			t.Errorf("expected an upstream connect error, got %q (%v)", out, err)
 		}
@@ -33,7 +33,7 @@ func TestMutualTLS(t *testing.T) {
 		})
 	})
 	t.Run("a caller without a certificate is refused", func(t *testing.T) {
-		out, err := in(t, ns, "deployment/outsider", "app", "/sample", "dial", "api."+ns+".svc:8443", "--tls")
+		out, err := in(t, ns, "deployment/outsider", "/sample", "dial", "api."+ns+".svc:8443", "--tls")
 		if err == nil || !strings.Contains(out, "certificate required") {
 			t.Errorf(`expected "certificate required", got %q (%v)`, out, err)
 		}
@@ -42,7 +42,7 @@ func TestMutualTLS(t *testing.T) {
 		})
 	})
 	t.Run("a plain-text caller is refused", func(t *testing.T) {
-		out, err := in(t, ns, "deployment/outsider", "app", "/sample", "dial", "api."+ns+".svc:8443", "--plain")
+		out, err := in(t, ns, "deployment/outsider", "/sample", "dial", "api."+ns+".svc:8443", "--plain")
 		if err == nil || !strings.Contains(out, "refused") {
 			t.Errorf("expected a refusal, got %q (%v)", out, err)
 		}
@@ -51,8 +51,8 @@ func TestMutualTLS(t *testing.T) {
 		})
 	})
 	t.Run("the app is reached through its sidecar alone", func(t *testing.T) {
-		pod := podOf(t, ns, "api")
-		out, err := in(t, ns, "deployment/outsider", "app", "/sample", "dial", pod.Status.PodIP+":8080", "--plain")
+		pod := apiPod(t, ns)
+		out, err := in(t, ns, "deployment/outsider", "/sample", "dial", pod.Status.PodIP+":8080", "--plain")
 		var failed *kubectl.Error
 		if !errors.As(err, &failed) || !strings.Contains(out, "connection refused") {
 			t.Errorf("expected a refused connection, got %q (%v)", out, err)

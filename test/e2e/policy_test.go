@@ -14,7 +14,7 @@ func TestPeersOfRunningPod(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"), client(ns, "other"))
-	before := podOf(t, ns, "api")
+	before := apiPod(t, ns)
 	allow := func(peers ...string) time.Time {
 		_, err := shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", before.Name, "--overwrite", "spiffe.io/allowed-peers="+strings.Join(peers, ","))
 		must(t, err)
@@ -30,7 +30,7 @@ func TestPeersOfRunningPod(t *testing.T) {
 	time.Sleep(5 * time.Second)
 	for round := range 3 {
 		annotated := allow(valid, other)
-		_, err := in(t, ns, "deployment/other", "app", "/sample", "watch", url, "--interval", "10ms", "--timeout", patience.String(), "--until-status", "200")
+		_, err := in(t, ns, "deployment/other", "/sample", "watch", url, "--interval", "10ms", "--timeout", patience.String(), "--until-status", "200")
 		must(t, err)
 		t.Logf("round %d: a new peer was served %.2f s after its annotation, kubectl exec included", round, time.Since(annotated).Seconds())
 
@@ -39,7 +39,7 @@ func TestPeersOfRunningPod(t *testing.T) {
 		var out string
 		var watchErr error
 		watch.Go(func() {
-			out, watchErr = in(t, ns, "deployment/other", "app", "/sample", "watch", url, "--interval", "10ms", "--timeout", patience.String(), "--until-status", "503")
+			out, watchErr = in(t, ns, "deployment/other", "/sample", "watch", url, "--interval", "10ms", "--timeout", patience.String(), "--until-status", "503")
 		})
 		time.Sleep(2 * time.Second)
 		removed := allow(valid)
@@ -57,7 +57,7 @@ func TestPeersOfRunningPod(t *testing.T) {
 		t.Error("there was no slow request in the traffic")
 	}
 
-	after := podOf(t, ns, "api")
+	after := apiPod(t, ns)
 	if after.UID != before.UID || after.Status.InitContainerStatuses[0].RestartCount != 0 || after.Status.ContainerStatuses[0].RestartCount != 0 {
 		t.Errorf("expected the same pod without a restart, got %+v", after.Status)
 	}
@@ -75,7 +75,7 @@ func TestFrozenAnnotationsOfRunningPod(t *testing.T) {
 		{"misspelt", "spiffe.io/alowed-peers=/x", `did you mean "spiffe.io/allowed-peers"?`},
 		{"bad peer", "spiffe.io/allowed-peers=web", `did you mean "/web"?`},
 	}
-	before := podOf(t, ns, "api")
+	before := apiPod(t, ns)
 	for _, test := range tests {
 		_, err := shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", "api", "--overwrite", test.change)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -86,7 +86,7 @@ func TestFrozenAnnotationsOfRunningPod(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "written by the webhook alone") {
 		t.Errorf("identity label: expected a refusal, got %v", err)
 	}
-	after := podOf(t, ns, "api")
+	after := apiPod(t, ns)
 	if diff := cmp.Diff([]map[string]string{before.Labels, before.Annotations}, []map[string]string{after.Labels, after.Annotations}); diff != "" {
 		t.Errorf("a refused change changed the pod:\n%s", diff)
 	}

@@ -24,7 +24,7 @@ type loadReport struct {
 // load sends constant traffic from a workload's app container and returns the report.
 func load(t *testing.T, namespace, workload string, flags ...string) loadReport {
 	t.Helper()
-	out, err := in(t, namespace, workload, "app", append([]string{"/sample", "load", url, "-o", "json"}, flags...)...)
+	out, err := in(t, namespace, workload, append([]string{"/sample", "load", url, "-o", "json"}, flags...)...)
 	var report loadReport
 	if decodeErr := json.Unmarshal([]byte(out), &report); decodeErr != nil {
 		t.Fatalf("the load did not report: %v (%v)", decodeErr, err)

@@ -59,7 +59,7 @@ func TestAppWaitsForLateEntry(t *testing.T) {
 	must(t, err)
 
 	time.Sleep(12 * time.Second) // longer than SPIRE's default intervals together
-	pod := podOf(t, ns, "api")
+	pod := apiPod(t, ns)
 	if state := pod.Status.ContainerStatuses[0].State; state.Waiting == nil {
 		t.Errorf("expected the app to wait for its identity, it is %+v", state)
 	}

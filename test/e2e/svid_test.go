@@ -22,7 +22,7 @@ func TestAppContainerGetsNoSVID(t *testing.T) {
 	_, err := shared.k.Run(t.Context(), "--namespace", ns, "wait", "--for=condition=Ready", "pod/api", "--timeout", patience.String())
 	must(t, err) // so its Envoy has the SVID
 
-	out, err := in(t, ns, "pod/api", "app", "/sample", "svid", "--socket", "unix:///own/agent.sock")
+	out, err := in(t, ns, "pod/api", "/sample", "svid", "--socket", "unix:///own/agent.sock")
 	if err == nil || !strings.Contains(err.Error(), "no identity issued") {
 		t.Errorf(`expected the agent to answer "no identity issued", got %q (%v)`, out, err)
 	}
@@ -33,7 +33,7 @@ func TestSidecarGetsNoToken(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
-	pod := podOf(t, ns, "api")
+	pod := apiPod(t, ns)
 	token := func(c corev1.Container) bool {
 		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return strings.HasPrefix(m.Name, "kube-api-access-") })
 	}

@@ -1,0 +1,43 @@
+package webhook
+
+import (
+	"context"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// BenchmarkAdmission is one decision with its patch, from the request's bytes to the answer's operations.
+func BenchmarkAdmission(b *testing.B) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		b.Fatal(err)
+	}
+	p, err := ParsePlatform([]byte(platformText))
+	if err != nil {
+		b.Fatal(err)
+	}
+	data, err := runtimeJSON(server())
+	if err != nil {
+		b.Fatal(err)
+	}
+	handler := &Handler{
+		Injector:   Injector{Platform: p, Generate: templates.NewMemory(1).Generate},
+		Registrar:  &spire{},
+		Namespaces: namespaces{cached: Namespace{Name: "demo"}},
+		Decoder:    admission.NewDecoder(scheme),
+	}
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: runtime.RawExtension{Raw: data}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		res := handler.Handle(context.Background(), req)
+		if err := res.Complete(req); err != nil || !res.Allowed {
+			b.Fatalf("allowed=%t, %v", res.Allowed, err)
+		}
+	}
+}
