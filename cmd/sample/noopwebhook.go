@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
 // noopWebhookPath is the path of spire-injector's own webhook, so that a configuration of one
@@ -26,20 +25,27 @@ type noopWebhookOptions struct {
 	name      string
 	hosts     []string
 	caOut     string
+	patch     string
 }
 
 func newNoopWebhookCommand() *cobra.Command {
 	var options noopWebhookOptions
 	command := &cobra.Command{
 		Use:   "noop-webhook",
-		Short: "Serve an admission webhook that allows everything and changes nothing",
+		Short: "Serve an admission webhook that decides nothing",
 		Long: `Serve an admission webhook at /mutate-pod that allows everything and changes nothing: the floor to
 compare a real webhook with, made of the same library.
+
+With --patch its answer to every request is one and the same JSON patch: the floor to compare a webhook
+with that changes what it sees, because most of what such a webhook costs is the API server's own work
+of applying the patch and keeping what it adds. Register it only for the creation of objects that the
+patch fits.
 
 At the start it makes a CA and, for the Service --name in --namespace, a serving certificate. The CA,
 which belongs into the webhook configuration's caBundle, goes to --ca-out, or else to stdout.`,
 		Example: `  sample noop-webhook --listen :9443 --namespace bench --name noop
-  sample noop-webhook --namespace bench --name noop --host 127.0.0.1 --ca-out /tmp/ca.pem`,
+  sample noop-webhook --namespace bench --name noop --host 127.0.0.1 --ca-out /tmp/ca.pem
+  sample noop-webhook --namespace bench --name constant --patch /etc/bench/patch.json`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return serveNoopWebhook(command.Context(), options, command.OutOrStdout(), command.ErrOrStderr())
@@ -51,6 +57,7 @@ which belongs into the webhook configuration's caBundle, goes to --ca-out, or el
 	flags.StringVar(&options.name, "name", "", "name of the webhook's Service (required)")
 	flags.StringArrayVar(&options.hosts, "host", nil, "a further DNS name or IP address for the certificate; may be repeated")
 	flags.StringVar(&options.caOut, "ca-out", "", "file to write the CA certificate to (default: stdout)")
+	flags.StringVar(&options.patch, "patch", "", "file with a JSON patch (RFC 6902) to answer every request with (default: no patch)")
 	return command
 }
 
@@ -61,6 +68,10 @@ func serveNoopWebhook(ctx context.Context, options noopWebhookOptions, stdout, l
 	host, port, err := splitListen(options.listen)
 	if err != nil {
 		return err
+	}
+	patch, err := readPatch(options.patch)
+	if err != nil {
+		return fmt.Errorf("--patch: %w", err)
 	}
 	service := options.name + "." + options.namespace + ".svc"
 	authority, certificate, err := newServingCertificate(append([]string{service, service + ".cluster.local"}, options.hosts...))
@@ -78,11 +89,9 @@ func serveNoopWebhook(ctx context.Context, options noopWebhookOptions, stdout, l
 			config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil }
 		}},
 	})
-	server.Register(noopWebhookPath, &webhook.Admission{Handler: admission.HandlerFunc(allow)})
+	server.Register(noopWebhookPath, &webhook.Admission{Handler: alwaysAnswer(patch)})
 	return server.Start(ctx)
 }
-
-func allow(context.Context, admission.Request) admission.Response { return admission.Allowed("") }
 
 func splitListen(listen string) (host string, port int, err error) {
 	host, service, err := net.SplitHostPort(listen)

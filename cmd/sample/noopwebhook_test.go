@@ -32,14 +32,40 @@ func freePort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// TestNoopWebhook speaks to it as the API server does: it verifies the Service's name with the CA.
 func TestNoopWebhook(t *testing.T) {
 	t.Parallel()
+	want := admissionv1.AdmissionResponse{UID: "42", Allowed: true, Result: &metav1.Status{Code: 200}}
+	if diff := cmp.Diff(&want, askNoopWebhook(t)); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
+	}
+}
+
+func TestNoopWebhookWithPatch(t *testing.T) {
+	t.Parallel()
+	const patch = `[{"op": "add", "path": "/metadata/annotations", "value": {"a": "<b>"}}]`
+	file := filepath.Join(t.TempDir(), "patch.json")
+	if err := os.WriteFile(file, []byte(patch), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := admissionv1.AdmissionResponse{
+		UID: "42", Allowed: true, Result: &metav1.Status{Code: 200},
+		Patch: []byte(patch), PatchType: new(admissionv1.PatchTypeJSONPatch),
+	}
+	if diff := cmp.Diff(&want, askNoopWebhook(t, "--patch", file)); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
+	}
+}
+
+// askNoopWebhook runs it with further flags and speaks to it as the API server does: it verifies the Service's name with the
+// CA.
+func askNoopWebhook(t *testing.T, flags ...string) *admissionv1.AdmissionResponse {
+	t.Helper()
 	address, authorityFile := freePort(t), filepath.Join(t.TempDir(), "ca.pem")
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan result, 1)
 	go func() {
-		done <- runCommand(ctx, "noop-webhook", "--listen", address, "--namespace", "bench", "--name", "noop", "--ca-out", authorityFile)
+		arguments := []string{"noop-webhook", "--listen", address, "--namespace", "bench", "--name", "noop", "--ca-out", authorityFile}
+		done <- runCommand(ctx, append(arguments, flags...)...)
 	}()
 	waitForPort(t, address)
 	authority, err := os.ReadFile(authorityFile)
@@ -77,15 +103,12 @@ func TestNoopWebhook(t *testing.T) {
 	if err := json.Unmarshal(body, &got); err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
-	want := &admissionv1.AdmissionResponse{UID: "42", Allowed: true, Result: &metav1.Status{Code: 200}}
-	if diff := cmp.Diff(want, got.Response); diff != "" {
-		t.Errorf("response (-want +got):\n%s", diff)
-	}
 	client.CloseIdleConnections()
 	stop()
 	if ended := <-done; ended.code != exitOK || ended.stdout != "" {
 		t.Errorf("expected exit code 0 and nothing on stdout, got %+v", ended)
 	}
+	return got.Response
 }
 
 func waitForPort(t *testing.T, address string) {

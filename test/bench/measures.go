@@ -27,7 +27,7 @@ const (
 func measures() []measure {
 	return []measure{
 		{"size", "Bytes of generated configuration", sources, measureSize},
-		{"creations", "Pods created per second without a webhook, with one that does nothing, and with ours", theCluster, measureCreations},
+		{"creations", "Pods created per second without a webhook, with one that does nothing, with a constant patch, and with ours", theCluster, measureCreations},
 		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
 		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", theCluster, measurePolicy},
 		{"memory", "Memory of idle sidecars", theCluster, measureMemory},

@@ -6,44 +6,42 @@ import (
 	"encoding/pem"
 	"fmt"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/spire-injector/spire-injector/webhook"
 )
 
-const (
-	noopName     = "noop"
-	noopReplicas = 2 // as many as the injector has
-)
+const noopReplicas = 2 // as many as the injector has
 
-// startNoop starts a webhook that does nothing, with the replicas and resources of the injector's manifest, and returns
-// the CAs of its replicas: each makes its own.
-func (c *cluster) startNoop(ctx context.Context, namespace string) ([]byte, error) {
-	labels := map[string]string{"app": noopName}
+// startNoop starts a webhook that decides nothing, with the replicas and resources of the injector's manifest, and returns
+// the CAs of its replicas: each makes its own. Its answer is always the given patch, if there is one.
+func (c *cluster) startNoop(ctx context.Context, namespace, name string, patch []webhook.Operation) ([]byte, error) {
+	labels := map[string]string{"app": name}
 	ephemeral := metav1.CreateOptions{}
 	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: noopName},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec:       corev1.ServiceSpec{Selector: labels, Ports: []corev1.ServicePort{{Port: 443, TargetPort: intstr.FromInt32(9443)}}},
 	}
 	if _, err := c.client.CoreV1().Services(namespace).Create(ctx, service, ephemeral); err != nil {
 		return nil, err
 	}
 	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: noopName},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: new(int32(noopReplicas)),
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{
-					Name:            noopName,
+					Name:            name,
 					Image:           c.env.Images[sampleImage],
 					ImagePullPolicy: corev1.PullIfNotPresent,
-					Args:            []string{"noop-webhook", "--listen", ":9443", "--namespace", namespace, "--name", noopName},
+					Args:            []string{"noop-webhook", "--listen", ":9443", "--namespace", namespace, "--name", name},
 					ReadinessProbe: &corev1.Probe{
 						ProbeHandler:  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(9443)}},
 						PeriodSeconds: 1,
@@ -56,13 +54,18 @@ func (c *cluster) startNoop(ctx context.Context, namespace string) ([]byte, erro
 			},
 		},
 	}
+	if patch != nil {
+		if err := c.mountPatch(ctx, namespace, name, patch, &deployment.Spec.Template.Spec); err != nil {
+			return nil, fmt.Errorf("shipping its patch: %w", err)
+		}
+	}
 	if _, err := c.client.AppsV1().Deployments(namespace).Create(ctx, deployment, ephemeral); err != nil {
 		return nil, err
 	}
-	if err := c.waitRollout(ctx, namespace, noopName); err != nil {
+	if err := c.waitRollout(ctx, namespace, name); err != nil {
 		return nil, err
 	}
-	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + noopName})
+	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + name})
 	if err != nil {
 		return nil, err
 	}
@@ -94,43 +97,6 @@ func certificates(text []byte) []byte {
 		}
 		text = rest
 	}
-}
-
-// registerNoop makes the API server call it for the pods of one namespace that carry its label, on the same terms as the
-// injector. The returned function undoes that.
-func (c *cluster) registerNoop(ctx context.Context, namespace, path string, authorities []byte, v variant) (func() error, error) {
-	configurations := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	made, err := configurations.Create(ctx, &admissionv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: namespace + "-"},
-		Webhooks: []admissionv1.MutatingWebhook{{
-			Name:                    v.webhook,
-			AdmissionReviewVersions: []string{"v1"},
-			ClientConfig: admissionv1.WebhookClientConfig{
-				Service:  &admissionv1.ServiceReference{Namespace: namespace, Name: noopName, Path: &path},
-				CABundle: authorities,
-			},
-			Rules: []admissionv1.RuleWithOperations{{
-				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
-				Rule: admissionv1.Rule{
-					APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}, Scope: new(admissionv1.NamespacedScope),
-				},
-			}},
-			NamespaceSelector:  &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": namespace}},
-			ObjectSelector:     &metav1.LabelSelector{MatchLabels: map[string]string{v.label: v.value}},
-			FailurePolicy:      new(admissionv1.Fail),
-			SideEffects:        new(admissionv1.SideEffectClassNone),
-			ReinvocationPolicy: new(admissionv1.IfNeededReinvocationPolicy),
-			TimeoutSeconds:     new(int32(10)),
-		}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return func() error {
-		tidying, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
-		defer cancel()
-		return configurations.Delete(tidying, made.Name, metav1.DeleteOptions{})
-	}, nil
 }
 
 func (c *cluster) waitRollout(ctx context.Context, namespace, deployment string) error {

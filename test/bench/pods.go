@@ -9,25 +9,6 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
-// noopLabel is what the webhook that does nothing listens to.
-const noopLabel = "bench.spire-injector.example/webhook"
-
-// variant is one of the webhooks that are compared.
-type variant struct {
-	name    string
-	webhook string // the name under which the API server counts it; empty without one
-	label   string // with its value, the only thing in which the pods differ
-	value   string
-}
-
-func variants() []variant {
-	return []variant{
-		{name: "none", label: noopLabel, value: "none"},
-		{name: "noop", webhook: noopName + ".bench.spire-injector.example", label: noopLabel, value: "noop"},
-		{name: "ours", webhook: "pod.injector.spiffe.io", label: webhook.LabelInject, value: webhook.InjectEnabled},
-	}
-}
-
 // pendingPod is a pod that no node can run, as a controller would create it. Without its webhook the annotations are only
 // text, so that all variants send the same bytes but for one label.
 func pendingPod(namespace string, v variant) *corev1.Pod {

@@ -86,11 +86,8 @@ func printCreations(t io.Writer, f creationFigures) {
 			row(t, i+1, v.name, fmt.Sprintf("%.1f", l.PerSecond), milliseconds(l.P50), milliseconds(l.P99), l.Errors, l.Calls, milliseconds(l.InWebhook))
 		}
 	}
-	var each []string
-	for _, r := range f.OursToNoop {
-		each = append(each, fmt.Sprintf("%.1f %%", 100*r))
-	}
-	line(t, fmt.Sprintf("ours / one that does nothing: %.1f %% (median of %s)", 100*f.MedianOursToNoop, strings.Join(each, ", ")))
+	line(t, "ours / one that does nothing: "+f.OursToNoop.String())
+	line(t, "ours / one that answers with a constant patch of the same content: "+f.OursToConstant.String())
 	for _, round := range f.Rounds {
 		for _, v := range variants() {
 			if e := round[v.name].FirstError; e != "" {

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRatiosAreOfNeighbours(t *testing.T) {
+	rounds := []map[string]load{
+		{"noop": {PerSecond: 400}, "constant": {PerSecond: 200}, "ours": {PerSecond: 190}},
+		{"noop": {PerSecond: 100}, "constant": {PerSecond: 50}, "ours": {PerSecond: 40}},
+		{"noop": {PerSecond: 200}, "constant": {PerSecond: 100}, "ours": {PerSecond: 90}},
+	}
+	got := ratiosOf(rounds, ours(), patchingConstantly())
+	if diff := cmp.Diff(ratios{Median: 0.9, All: []float64{0.95, 0.8, 0.9}}, got); diff != "" {
+		t.Errorf("ratios (-want +got):\n%s", diff)
+	}
+	if text, want := got.String(), "90.0 % (median of 95.0 %, 80.0 %, 90.0 %)"; text != want {
+		t.Errorf("got %q, want %q", text, want)
+	}
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// One pod must not be seen by two webhooks, and none of the bench's by the injector.
+func TestVariantsAreToldApart(t *testing.T) {
+	type label struct{ key, value string }
+	labels, names, webhooks := map[label]bool{}, map[string]bool{}, map[string]bool{}
+	for _, v := range variants() {
+		labels[label{v.label, v.value}], names[v.name], webhooks[v.webhook] = true, true, true
+		if v != ours() {
+			decision, err := webhook.Decide(webhook.Namespace{Name: "bench"}, pendingPod("bench", v))
+			if err != nil || decision.Inject {
+				t.Errorf("%s: expected the injector to leave its pods alone, got %+v and error %v", v.name, decision, err)
+			}
+		}
+	}
+	if n := len(variants()); len(labels) != n || len(names) != n || len(webhooks) != n {
+		t.Errorf("of %d variants expected as many labels, names and webhooks, got %d, %d and %d", n, len(labels), len(names), len(webhooks))
+	}
+}
