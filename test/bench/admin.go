@@ -40,7 +40,7 @@ func (c *cluster) admin(ctx context.Context, namespace, pod, path string) ([]byt
 	if match == nil {
 		cancel()
 		_ = cmd.Wait()
-		return nil, fmt.Errorf("kubectl port-forward to %s/%s: expected the port that it forwards, got %q (%v): %s", namespace, pod, first, err, problems.String())
+		return nil, fmt.Errorf("kubectl port-forward to %s/%s: expected the port that it forwards, got %q (%w): %s", namespace, pod, first, err, problems.String())
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+match[1]+path, nil)
 	if err != nil {
@@ -50,7 +50,7 @@ func (c *cluster) admin(ctx context.Context, namespace, pod, path string) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("asking the Envoy of %s/%s: %w", namespace, pod, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, fmt.Errorf("asking the Envoy of %s/%s: %w", namespace, pod, err)

@@ -53,5 +53,5 @@ func (w webhookCalls) since(earlier webhookCalls) (count uint64, mean time.Durat
 		return 0, 0
 	}
 	count = w.count - earlier.count
-	return count, (w.took - earlier.took) / time.Duration(count)
+	return count, (w.took - earlier.took) / time.Duration(count) //nolint:gosec // a number of calls
 }

@@ -34,7 +34,7 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 			r.Creations = &figures
 		}
 	}()
-	return c.in(ctx, "creations", nil, func(namespace string) (err error) {
+	return c.in(ctx, "creations", func(namespace string) (err error) {
 		patch, err := c.patchOfOurs(ctx, namespace)
 		if err != nil {
 			return fmt.Errorf("making the constant patch: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,7 +42,7 @@ func measureFirstOK(ctx context.Context, s settings, c *cluster, r *report) erro
 	}()
 	for i := range s.times {
 		// A namespace of its own: the identities are new, and nothing of the last time runs beside.
-		err := c.in(ctx, "first-ok", nil, func(namespace string) error {
+		err := c.in(ctx, "first-ok", func(namespace string) error {
 			start, timelines, end, err := c.firstOK(ctx, namespace)
 			if err != nil {
 				return err
@@ -90,7 +91,7 @@ func (c *cluster) firstOK(ctx context.Context, namespace string) (start time.Tim
 		case event, open := <-watching.ResultChan():
 			pod, isPod := event.Object.(*corev1.Pod)
 			if !open || !isPod {
-				return start, nil, end, fmt.Errorf("watching the pods of %s ended before they ran: %v", namespace, context.Cause(ctx))
+				return start, nil, end, fmt.Errorf("watching the pods of %s ended before they ran: %w", namespace, errors.Join(errors.New("the watch was closed"), context.Cause(ctx)))
 			}
 			now := time.Now()
 			if seen[pod.Name] == nil {

@@ -19,7 +19,7 @@ type memoryFigures struct {
 }
 
 func measureMemory(ctx context.Context, s settings, c *cluster, r *report) error {
-	return c.in(ctx, "memory", nil, func(namespace string) error {
+	return c.in(ctx, "memory", func(namespace string) error {
 		// The client calls once, when it starts, and then not for an hour.
 		manifest, err := workloads{namespace: namespace, image: c.env.Images[sampleImage], every: "1h"}.manifest()
 		if err != nil {

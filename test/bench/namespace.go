@@ -25,9 +25,9 @@ const (
 var listAll = metav1.ListOptions{}
 
 // in runs use in a fresh namespace, and removes it and the registration entries of its pods whatever happens.
-func (c *cluster) in(ctx context.Context, name string, labels map[string]string, use func(namespace string) error) (err error) {
+func (c *cluster) in(ctx context.Context, name string, use func(namespace string) error) (err error) {
 	namespace, err := c.client.CoreV1().Namespaces().Create(ctx,
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-" + name + "-", Labels: labels}}, metav1.CreateOptions{})
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-" + name + "-"}}, metav1.CreateOptions{})
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (c *cluster) follow(ctx context.Context, namespace, pod, container string, 
 	if err != nil {
 		return fmt.Errorf("reading the log of %s in %s/%s: %w", container, namespace, pod, err)
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }()
 	scanner := bufio.NewScanner(stream)
 	for scanner.Scan() {
 		l, err := parseLogLine(scanner.Text())

@@ -28,7 +28,7 @@ func measurePolicy(ctx context.Context, s settings, c *cluster, r *report) error
 			r.Policy = &policyFigures{Allowed: spreadOf(allowed), Refused: spreadOf(refused)}
 		}
 	}()
-	return c.in(ctx, "policy", nil, func(namespace string) error {
+	return c.in(ctx, "policy", func(namespace string) error {
 		w := workloads{
 			namespace: namespace, image: c.env.Images[sampleImage], every: policyCallEvery.String(),
 			allowed: "/ns/" + namespace + "/somebody-else",

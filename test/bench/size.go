@@ -89,7 +89,7 @@ func demoPod(root, name string) (*corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	var deployment appsv1.Deployment
 	if err := yaml.NewYAMLOrJSONDecoder(file, 4096).Decode(&deployment); err != nil {
 		return nil, fmt.Errorf("decoding %s: %w", file.Name(), err)
