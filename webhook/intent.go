@@ -54,10 +54,6 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 		_, onNamespace := inherited[key]
 		return onPod || onNamespace
 	}
-
-	// What seems to be missing may be there under a wrong name, which is told already.
-	misspelt := len(unknownKeys(pod.Annotations))+len(unknownKeys(inherited)) > 0
-
 	in := Intent{Subject: subject(ns, pod), ID: d.id, X509SVIDTTL: d.ttl, Upstreams: d.upstreams, LogLevel: d.logLevel}
 	identityFrom := "annotation " + AnnotationSPIFFEID
 	if !asked(AnnotationSPIFFEID) {
@@ -75,21 +71,33 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	}
 	if d.appPort != 0 {
 		in.Inbound = []templates.Inbound{{Listen: p.InboundPort, App: d.appPort, Peers: d.peers}}
-		if len(d.peers) == 0 && !asked(AnnotationAllowedPeers) && !misspelt {
-			mistakes = append(mistakes, Mistake{"annotation " + AnnotationAllowedPeers,
-				"expected at least one peer that may call " + AnnotationAppPort + ", got none", `an example: "/web, /ns/prod/*"`})
-		}
 	}
-	if _, onPod := pod.Annotations[AnnotationAllowedPeers]; onPod && !asked(AnnotationAppPort) && !misspelt {
-		mistakes = append(mistakes, Mistake{"annotation " + AnnotationAllowedPeers,
-			"has no effect without an inbound listener", "add " + AnnotationAppPort + " with the port on which the app listens, or remove it"})
-	}
-	if !asked(AnnotationAppPort) && !asked(AnnotationUpstreams) && !misspelt {
-		mistakes = append(mistakes, Mistake{"annotations",
-			fmt.Sprintf("expected %s, %s or both, got neither: the sidecar would have nothing to do", AnnotationAppPort, AnnotationUpstreams), ""})
+	// What seems to be missing may be there under a wrong name, which is told already.
+	if len(unknownKeys(pod.Annotations))+len(unknownKeys(inherited)) == 0 {
+		mistakes = append(mistakes, d.omissions(asked, pod)...)
 	}
 	mistakes = append(mistakes, portMistakes(in, pod)...)
 	return in, mistakes
+}
+
+// omissions are annotations that have no sense without another one. Asked says whether an annotation was written at all,
+// with whatever value.
+func (d *draft) omissions(asked func(key string) bool, pod *corev1.Pod) []Mistake {
+	var mistakes []Mistake
+	if asked(AnnotationAppPort) && len(d.peers) == 0 && !asked(AnnotationAllowedPeers) {
+		mistakes = append(mistakes, Mistake{"annotation " + AnnotationAllowedPeers,
+			"expected at least one peer that may call " + AnnotationAppPort + ", got none", `an example: "/web, /ns/prod/*"`})
+	}
+	// A namespace's default peers are of use to those of its pods that have a port.
+	if _, onPod := pod.Annotations[AnnotationAllowedPeers]; onPod && !asked(AnnotationAppPort) {
+		mistakes = append(mistakes, Mistake{"annotation " + AnnotationAllowedPeers,
+			"has no effect without an inbound listener", "add " + AnnotationAppPort + " with the port on which the app listens, or remove it"})
+	}
+	if !asked(AnnotationAppPort) && !asked(AnnotationUpstreams) {
+		mistakes = append(mistakes, Mistake{"annotations",
+			fmt.Sprintf("expected %s, %s or both, got neither: the sidecar would have nothing to do", AnnotationAppPort, AnnotationUpstreams), ""})
+	}
+	return mistakes
 }
 
 // subject is who a pod is to the API server.
