@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -64,7 +65,7 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 		}
 		for i := range s.rounds {
 			round := map[string]load{}
-			for _, v := range variants() {
+			for _, v := range inTurn(variants(), i) {
 				l, err := c.createCounted(ctx, namespace, v, s)
 				if err != nil {
 					return fmt.Errorf("round %d, webhook %s: %w", i+1, v.name, err)
@@ -143,4 +144,10 @@ func (c *cluster) removePending(ctx context.Context, namespace string) error {
 		pods, err := c.client.CoreV1().Pods(namespace).List(ctx, pending)
 		return err == nil && len(pods.Items) == 0, err
 	})
+}
+
+// inTurn begins each round with another item, so that none always follows the same one.
+func inTurn[T any](items []T, round int) []T {
+	first := round % len(items)
+	return slices.Concat(items[first:], items[:first])
 }
