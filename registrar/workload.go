@@ -55,12 +55,12 @@ func (c Cluster) WorkloadEntry(w Workload) Entry {
 // may claim the identity is the caller's decision; what is refused here no claim can grant.
 func (c Cluster) Check(w Workload) error {
 	var errs []error
-	switch path := w.ID.Path(); {
+	switch _, isReserved := Reserved(w.ID); {
 	case w.ID.IsZero():
 		errs = append(errs, errors.New("no SPIFFE ID"))
 	case !w.ID.MemberOf(c.TrustDomain):
 		errs = append(errs, fmt.Errorf("SPIFFE ID %q: expected one of trust domain %q", w.ID, c.TrustDomain.Name()))
-	case reserved(path, "spire"), reserved(path, idPrefix):
+	case isReserved:
 		errs = append(errs, fmt.Errorf("SPIFFE ID %q: paths below /spire/ and /%s/ are reserved", w.ID, idPrefix))
 	}
 	if w.Namespace == "" {
@@ -73,8 +73,15 @@ func (c Cluster) Check(w Workload) error {
 	return errors.Join(errs...)
 }
 
-func reserved(path, segment string) bool {
-	return path == "/"+segment || strings.HasPrefix(path, "/"+segment+"/")
+// Reserved says whether no workload may hold an ID, whatever it may claim: SPIRE's own identities, and the injector's
+// aliases, below which all its other entries hang. Root is the path at or below which they are.
+func Reserved(id spiffeid.ID) (root string, reserved bool) {
+	for _, root := range []string{"/spire", "/" + idPrefix} {
+		if id.Path() == root || strings.HasPrefix(id.Path(), root+"/") {
+			return root, true
+		}
+	}
+	return "", false
 }
 
 // shortHash separates the parts by a character that none of them can contain.

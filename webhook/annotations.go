@@ -67,6 +67,11 @@ func annotationFor(key string) (annotation, bool) {
 	return annotations[i], true
 }
 
+// isOurs says whether a key is under our prefix and of no other tool.
+func isOurs(key string) bool {
+	return strings.HasPrefix(key, Prefix) && !slices.Contains(foreignAnnotations, key)
+}
+
 // writtenByUsers are the keys that a user may set.
 func writtenByUsers() []string {
 	return annotationKeys(func(a annotation) bool { return a.parse != nil })
@@ -91,7 +96,7 @@ func annotationKeys(wanted func(annotation) bool) []string {
 func unknownKeys(values map[string]string) []string {
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if _, known := annotationFor(key); strings.HasPrefix(key, Prefix) && !known && !slices.Contains(foreignAnnotations, key) {
+		if _, known := annotationFor(key); isOurs(key) && !known {
 			keys = append(keys, key)
 		}
 	}

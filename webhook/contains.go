@@ -3,7 +3,6 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,8 +45,8 @@ func contains(whole, part any) bool {
 	switch p := part.(type) {
 	case map[string]any:
 		w, ok := whole.(map[string]any)
-		for key := range maps.Keys(p) {
-			ok = ok && contains(w[key], p[key])
+		for key, value := range p {
+			ok = ok && contains(w[key], value)
 		}
 		return ok
 	case []any:

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/registrar"
 )
 
 // Subject is the workload that asks for an identity. Namespace and ServiceAccount are facts that the API server vouches
@@ -50,20 +52,14 @@ func listed(items []string, s string) bool {
 	return slices.Contains(items, "*") || slices.Contains(items, s)
 }
 
-// reservedPaths are never given to a workload, whatever a claim says: SPIRE's own identities, and the injector's alias
-// entries, under which all its other entries hang.
-var reservedPaths = []string{"/spire", "/spire-injector"}
-
 // Authorize says whether a subject may hold an identity. Identity is authority: what a tenant writes must never mint
 // another tenant's identity, so that everything outside /ns/<own namespace>/ takes a claim by the platform.
 func Authorize(td spiffeid.TrustDomain, claims []Claim, s Subject, id spiffeid.ID) error {
 	if !id.MemberOf(td) {
 		return fmt.Errorf("expected an identity of trust domain %s, got %s", td, id)
 	}
-	for _, r := range reservedPaths {
-		if id.Path() == r || strings.HasPrefix(id.Path(), r+"/") {
-			return fmt.Errorf("%s is reserved: no workload may hold an identity under %s/", id, r)
-		}
+	if root, reserved := registrar.Reserved(id); reserved {
+		return fmt.Errorf("%s is reserved: no workload may hold an identity under %s/", id, root)
 	}
 	own := "/ns/" + s.Namespace + "/"
 	if strings.HasPrefix(id.Path(), own) || slices.ContainsFunc(claims, func(c Claim) bool { return c.covers(s, id.Path()) }) {

@@ -113,7 +113,7 @@ func subject(ns Namespace, pod *corev1.Pod) Subject {
 func (d *draft) readAnnotations(of string, values map[string]string) []Mistake {
 	var mistakes []Mistake
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if !strings.HasPrefix(key, Prefix) || slices.Contains(foreignAnnotations, key) {
+		if !isOurs(key) {
 			continue
 		}
 		where := "annotation " + key
