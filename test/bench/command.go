@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // settings are the flags; all measures share them.
@@ -38,7 +40,7 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 		PersistentPreRunE: func(*cobra.Command, []string) error { return s.check() },
 		RunE:              func(c *cobra.Command, _ []string) error { return measureAndPrint(c, s, measures()) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.UsageError{Err: err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	flags := root.PersistentFlags()
 	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
@@ -61,7 +63,7 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+		return command.UsageError{Err: fmt.Errorf("unexpected argument %q", args[0])}
 	}
 	return nil
 }
@@ -83,7 +85,7 @@ func (s settings) check() error {
 		errs = append(errs, fmt.Errorf("--idle: expected no negative time, got %s", s.idle))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	return nil
 }

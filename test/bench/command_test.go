@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 func TestWrongUsage(t *testing.T) {
@@ -20,7 +22,7 @@ func TestWrongUsage(t *testing.T) {
 		c.SetOut(io.Discard)
 		c.SetErr(io.Discard)
 		err := c.ExecuteContext(t.Context())
-		var usage usageError
+		var usage command.UsageError
 		if !errors.As(err, &usage) || err.Error() != want {
 			t.Errorf("%s: got error %v, want %q", line, err, want)
 		}

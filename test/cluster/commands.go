@@ -10,6 +10,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
@@ -27,7 +28,7 @@ func (s *settings) outputFlag(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVarP(&s.output, "output", "o", "text", "text or json")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		if s.output != "text" && s.output != "json" {
-			return usageError{fmt.Errorf("--output %q: expected text or json", s.output)}
+			return command.UsageError{Err: fmt.Errorf("--output %q: expected text or json", s.output)}
 		}
 		return nil
 	}

@@ -2,39 +2,16 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 func main() {
-	os.Exit(run())
+	os.Exit(command.Run("cluster", newCommand()))
 }
-
-func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := newCommand().ExecuteContext(ctx)
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "cluster: %v\nSee `go run ./test/cluster --help`.\n", err)
-		return 2
-	default:
-		fmt.Fprintf(os.Stderr, "cluster: %v\n", err)
-		return 1
-	}
-}
-
-// usageError is a wrong command line.
-type usageError struct{ error }
 
 func newCommand() *cobra.Command {
 	s := &settings{}
@@ -56,14 +33,14 @@ and kept in the user's cache directory. From then on "up" takes seconds. It need
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.UsageError{Err: err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	s.register(root)
 	for _, c := range []*cobra.Command{s.up(), s.down(), s.status(), s.load(), s.build(), s.kubeconfig()} {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
-				return usageError{err}
+				return command.UsageError{Err: err}
 			}
 			return nil
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/demo/story"
 )
 
@@ -38,27 +39,32 @@ IMAGE_LOAD_COMMAND or IMAGE_REPOSITORY says how images get there. It may be run 
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unexpected argument %q: everything is a flag here", args[0])}
+				return command.UsageError{Err: fmt.Errorf("unexpected argument %q: everything is a flag here", args[0])}
 			}
 			return nil
 		},
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: expected text or json", output)}
+				return command.UsageError{Err: fmt.Errorf("--output %q: expected text or json", output)}
 			}
 			if pause < 0 {
-				return usageError{fmt.Errorf("--pause %s: expected 0s or more", pause)}
+				return command.UsageError{Err: fmt.Errorf("--pause %s: expected 0s or more", pause)}
 			}
 			if !cmd.Flags().Changed("pause") && terminal && output == "text" {
 				pause = readingTime
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			out, progress := cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if remove && output == "json" {
-				return usageError{errors.New("--down has no summary: leave out -o json")}
+				return command.UsageError{Err: errors.New("--down has no summary: leave out -o json")}
 			}
+			defer func() {
+				if err != nil {
+					fmt.Fprintln(progress) // apart from the story
+				}
+			}()
 			if remove {
 				return down(cmd.Context(), out, progress)
 			}
@@ -75,7 +81,7 @@ IMAGE_LOAD_COMMAND or IMAGE_REPOSITORY says how images get there. It may be run 
 	flags.StringVarP(&output, "output", "o", "text", "text: the story; json: a summary of its steps at the end")
 	flags.BoolVar(&remove, "down", false, "remove the demo and the platform from the cluster instead")
 	flags.DurationVar(&pause, "pause", 0, "rest after each step (2s on a terminal, else none)")
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.UsageError{Err: err} })
 	c.CompletionOptions.DisableDefaultCmd = true
 	return c
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 func TestWrongUsage(t *testing.T) {
@@ -26,10 +28,10 @@ func TestWrongUsage(t *testing.T) {
 		{[]string{"--down", "-o", "json"}, "--down has no summary"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
-			command := newCommand()
-			command.SetArgs(c.args)
-			err := command.ExecuteContext(over)
-			var usage usageError
+			demo := newCommand()
+			demo.SetArgs(c.args)
+			err := demo.ExecuteContext(over)
+			var usage command.UsageError
 			if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want a usage error with %q", err, c.want)
 			}

@@ -3,34 +3,11 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 func main() {
-	os.Exit(run())
+	os.Exit(command.Run("demo", newCommand()))
 }
-
-func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := newCommand().ExecuteContext(ctx)
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "demo: %v\nSee `go run ./test/demo --help`.\n", err)
-		return 2
-	default:
-		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
-		return 1
-	}
-}
-
-// usageError is a wrong command line.
-type usageError struct{ error }
