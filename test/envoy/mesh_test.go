@@ -74,11 +74,11 @@ func expect(t *testing.T, client *http.Client, url string, status int, body stri
 }
 
 // answers says what is missing until url answers with status.
-func answers(client *http.Client, url string, status int) func() error {
+func answers(client *http.Client, url string, statuses ...int) func() error {
 	return func() error {
 		got, body, err := get(client, url)
-		if err == nil && got != status {
-			err = fmt.Errorf("got %d %q, want %d", got, body, status)
+		if err == nil && !slices.Contains(statuses, got) {
+			err = fmt.Errorf("got %d %q, want %d", got, body, statuses)
 		}
 		return err
 	}
