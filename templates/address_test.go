@@ -76,3 +76,15 @@ func TestParseProtocol(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+func TestParseTLSMode(t *testing.T) {
+	for text, want := range map[string]TLSMode{"": Mutual, "mutual": Mutual, "permissive": Permissive, "none": None} {
+		if got, err := ParseTLSMode(text); err != nil || got != want {
+			t.Errorf("ParseTLSMode(%q) = %s, %v", text, got, err)
+		}
+	}
+	_, err := ParseTLSMode("Mutual")
+	if want := `tls "Mutual": expected one of mutual, permissive, none`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -46,7 +46,7 @@ func peers(t *testing.T, texts ...string) []Peer {
 	t.Helper()
 	out := make([]Peer, len(texts))
 	for i, text := range texts {
-		peer, err := ParsePeer(exampleOrg, text)
+		peer, err := ParsePeer(exampleOrg, nil, text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,6 +58,15 @@ func peers(t *testing.T, texts ...string) []Peer {
 func address(t *testing.T, text string) Address {
 	t.Helper()
 	out, err := ParseAddress(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func match(t *testing.T, text string) Match {
+	t.Helper()
+	out, err := ParseMatch(text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,12 @@ const (
 	ReadinessPort = 15021
 	// ReadinessPath is the path of that answer.
 	ReadinessPath = "/ready"
+	// AppReadinessPath, on the same port, also waits for the app's ports behind the inbound ones.
+	AppReadinessPath = "/ready/app"
+	// ProbePort is where the kubelet asks what it would ask of the app by HTTP or TCP.
+	ProbePort = 15022
+	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.
+	FirstGRPCProbePort = 15030
 	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
 	ConfigDir = "/etc/envoy"

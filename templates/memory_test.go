@@ -13,7 +13,7 @@ import (
 func TestMemoryIsGenerate(t *testing.T) {
 	td := spiffeid.RequireTrustDomainFromString("example.org")
 	peer := func(s string) Peer {
-		p, err := ParsePeer(td, s)
+		p, err := ParsePeer(td, nil, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestMemoryIsGenerate(t *testing.T) {
 
 func BenchmarkGenerate(b *testing.B) {
 	td := spiffeid.RequireTrustDomainFromString("example.org")
-	peer, err := ParsePeer(td, "/web")
+	peer, err := ParsePeer(td, nil, "/web")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package templates
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -17,20 +19,23 @@ type Peer struct {
 	prefix bool
 }
 
-// ParsePeer reads a peer of the trust domain td:
+// ParsePeer reads a peer of the trust domain td, or of one of those that td federates with:
 //
 //	/web                        the ID spiffe://td/web
 //	spiffe://td/web             the same
 //	/ns/prod/*                  every ID below /ns/prod, neither /ns/prod itself nor /ns/prodx
 //	/*                          every ID of the trust domain
+//	spiffe://federated/web      an ID of a federated domain, always written in full
+//	spiffe://federated/*        every ID of it
 //
 // An error says what was expected, what came, and the nearest spelling that would be accepted.
-func ParsePeer(td spiffeid.TrustDomain, s string) (Peer, error) {
-	p, problem := parsePeer(td, s)
+func ParsePeer(td spiffeid.TrustDomain, federated []spiffeid.TrustDomain, s string) (Peer, error) {
+	domains := append([]spiffeid.TrustDomain{td}, federated...)
+	p, problem := parsePeer(domains, s)
 	if problem == "" {
 		return p, nil
 	}
-	if near, ok := nearestPeer(td, s); ok {
+	if near, ok := nearestPeer(domains, s); ok {
 		return Peer{}, fmt.Errorf("peer %q: %s; did you mean %q?", s, problem, near)
 	}
 	return Peer{}, fmt.Errorf("peer %q: %s", s, problem)
@@ -64,15 +69,15 @@ func (p Peer) uriPrefix() string { return p.id.String() + "/" }
 
 func (p Peer) isZero() bool { return p.id.IsZero() }
 
-// parsePeer is ParsePeer with the problem as a phrase; "" means none.
-func parsePeer(td spiffeid.TrustDomain, s string) (Peer, string) {
+// parsePeer is ParsePeer with the problem as a phrase; "" means none. The first domain is our own.
+func parsePeer(domains []spiffeid.TrustDomain, s string) (Peer, string) {
 	const want = `expected a path such as "/web", a full SPIFFE ID, or either followed by "/*"`
 	if s == "" {
 		return Peer{}, want + ", got nothing"
 	}
 	full := s
 	if strings.HasPrefix(s, "/") {
-		full = td.IDString() + s
+		full = domains[0].IDString() + s
 	}
 	rest, ok := strings.CutPrefix(full, "spiffe://")
 	if !ok {
@@ -85,8 +90,8 @@ func parsePeer(td spiffeid.TrustDomain, s string) (Peer, string) {
 	if i := strings.IndexAny(name, "@:"); i >= 0 {
 		return Peer{}, fmt.Sprintf("a trust domain has no user and no port, got %q", name)
 	}
-	if name != td.Name() {
-		return Peer{}, fmt.Sprintf("expected trust domain %q, got %q", td.Name(), name)
+	if _, ok := domainNamed(domains, func(known string) bool { return known == name }); !ok {
+		return Peer{}, fmt.Sprintf("expected trust domain %s, got %q", oneOf(domains), name)
 	}
 	base, below := strings.CutSuffix(full, everyoneBelow)
 	if strings.Contains(base, "*") {
@@ -104,21 +109,25 @@ func parsePeer(td spiffeid.TrustDomain, s string) (Peer, string) {
 
 // nearestPeer repairs the usual slips in s. What it proposes has been parsed; it never proposes
 // another trust domain than the one that was written.
-func nearestPeer(td spiffeid.TrustDomain, s string) (string, bool) {
+func nearestPeer(domains []spiffeid.TrustDomain, s string) (string, bool) {
 	rest := s
 	if i := strings.IndexAny(rest, "?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	name := ""
+	domain, named := spiffeid.TrustDomain{}, false
 	if _, after, ok := strings.Cut(rest, "://"); ok {
+		var name string
 		name, rest, _ = strings.Cut(after, "/")
-	} else if first, after, ok := strings.Cut(rest, "/"); ok && strings.EqualFold(first, td.Name()) {
-		name, rest = first, after
-	}
-	name = name[strings.LastIndex(name, "@")+1:]
-	name, _, _ = strings.Cut(name, ":")
-	if name != "" && !strings.EqualFold(name, td.Name()) {
-		return "", false
+		name = name[strings.LastIndex(name, "@")+1:]
+		name, _, _ = strings.Cut(name, ":")
+		domain, named = domainNamed(domains, func(known string) bool { return strings.EqualFold(known, name) })
+		if !named && name != "" {
+			return "", false
+		}
+	} else if first, after, ok := strings.Cut(rest, "/"); ok {
+		if domain, named = domainNamed(domains, func(known string) bool { return strings.EqualFold(known, first) }); named {
+			rest = after
+		}
 	}
 	var path strings.Builder
 	for segment := range strings.SplitSeq(strings.TrimSpace(rest), "/") {
@@ -132,9 +141,26 @@ func nearestPeer(td spiffeid.TrustDomain, s string) (string, bool) {
 		}
 	}
 	near := path.String()
-	if name != "" {
-		near = td.IDString() + near
+	if named {
+		near = domain.IDString() + near
 	}
-	_, problem := parsePeer(td, near)
+	_, problem := parsePeer(domains, near)
 	return near, problem == "" && near != s
+}
+
+func domainNamed(domains []spiffeid.TrustDomain, is func(name string) bool) (spiffeid.TrustDomain, bool) {
+	i := slices.IndexFunc(domains, func(td spiffeid.TrustDomain) bool { return is(td.Name()) })
+	if i < 0 {
+		return spiffeid.TrustDomain{}, false
+	}
+	return domains[i], true
+}
+
+// oneOf lists the domains for a message.
+func oneOf(domains []spiffeid.TrustDomain) string {
+	quoted := make([]string, len(domains))
+	for i, td := range domains {
+		quoted[i] = strconv.Quote(td.Name())
+	}
+	return strings.Join(quoted, " or ")
 }

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -20,7 +21,7 @@ func TestParsePeer(t *testing.T) {
 		{"/a.b-c_D/1", "spiffe://example.org/a.b-c_D/1"},
 	}
 	for _, test := range tests {
-		peer, err := ParsePeer(exampleOrg, test.in)
+		peer, err := ParsePeer(exampleOrg, nil, test.in)
 		if err != nil {
 			t.Errorf("ParsePeer(%q): %v", test.in, err)
 			continue
@@ -28,7 +29,7 @@ func TestParsePeer(t *testing.T) {
 		if got := peer.String(); got != test.want {
 			t.Errorf("ParsePeer(%q) = %q, want %q", test.in, got, test.want)
 		}
-		if again, err := ParsePeer(exampleOrg, peer.String()); err != nil || again != peer {
+		if again, err := ParsePeer(exampleOrg, nil, peer.String()); err != nil || again != peer {
 			t.Errorf("ParsePeer(%q) = %v, %v, want the peer it came from", peer.String(), again, err)
 		}
 		if peer.TrustDomain() != exampleOrg {
@@ -74,11 +75,39 @@ func TestParsePeerRefuses(t *testing.T) {
 		{"spiffe:///web", `peer "spiffe:///web": expected trust domain "example.org", got ""; did you mean "/web"?`},
 	}
 	for _, test := range tests {
-		peer, err := ParsePeer(exampleOrg, test.in)
+		peer, err := ParsePeer(exampleOrg, nil, test.in)
 		if err == nil {
 			t.Errorf("ParsePeer(%q) = %s, want an error", test.in, peer)
 		} else if got := err.Error(); got != test.want {
 			t.Errorf("ParsePeer(%q)\n got %s\nwant %s", test.in, got, test.want)
+		}
+	}
+}
+
+var auxiliaryOrg = spiffeid.RequireTrustDomainFromString("auxiliary.org")
+
+func TestParseFederatedPeer(t *testing.T) {
+	for _, text := range []string{"spiffe://auxiliary.org/web", "spiffe://auxiliary.org/*", "spiffe://auxiliary.org/ns/prod/*"} {
+		peer, err := ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliaryOrg}, text)
+		if err != nil || peer.String() != text || peer.TrustDomain() != auxiliaryOrg {
+			t.Errorf("ParsePeer(%q) = %s of %s, %v", text, peer, peer.TrustDomain(), err)
+		}
+	}
+	if peer, err := ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliaryOrg}, "/web"); err != nil || peer.TrustDomain() != exampleOrg {
+		t.Errorf("a path is of trust domain %s, %v", peer.TrustDomain(), err)
+	}
+	tests := []struct{ in, want string }{
+		{"spiffe://other.org/web", `peer "spiffe://other.org/web": expected trust domain "example.org" or "auxiliary.org", got "other.org"`},
+		{"auxiliary.org/web", `peer "auxiliary.org/web": expected a path such as "/web", a full SPIFFE ID, or either followed by "/*"; ` +
+			`did you mean "spiffe://auxiliary.org/web"?`},
+		{"spiffe://Auxiliary.org/web/", `peer "spiffe://Auxiliary.org/web/": expected trust domain "example.org" or "auxiliary.org", ` +
+			`got "Auxiliary.org"; did you mean "spiffe://auxiliary.org/web"?`},
+		{"spiffe://auxiliary.org", `peer "spiffe://auxiliary.org": names the trust domain, expected a path below it ("/*" stands for all of them)`},
+	}
+	for _, test := range tests {
+		_, err := ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliaryOrg}, test.in)
+		if err == nil || err.Error() != test.want {
+			t.Errorf("ParsePeer(%q)\n got %v\nwant %s", test.in, err, test.want)
 		}
 	}
 }
@@ -115,21 +144,22 @@ func TestPeerMatches(t *testing.T) {
 // FuzzParsePeer holds that what is accepted is stable and in the trust domain, and that what is
 // proposed is accepted.
 func FuzzParsePeer(f *testing.F) {
-	for _, seed := range []string{"/web", "/ns/prod/*", "/*", "*", "spiffe://example.org/x", "a//b*/", "spiffe://é/*", "/\x00"} {
+	for _, seed := range []string{"/web", "/ns/prod/*", "/*", "*", "spiffe://example.org/x", "a//b*/", "spiffe://auxiliary.org/*", "spiffe://é/*", "/\x00"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if near, ok := nearestPeer(exampleOrg, s); ok {
-			if _, err := ParsePeer(exampleOrg, near); err != nil {
+		domains := []spiffeid.TrustDomain{exampleOrg, auxiliaryOrg}
+		if near, ok := nearestPeer(domains, s); ok {
+			if _, err := ParsePeer(exampleOrg, domains[1:], near); err != nil {
 				t.Fatalf("%q is proposed for %q: %v", near, s, err)
 			}
 		}
-		peer, err := ParsePeer(exampleOrg, s)
+		peer, err := ParsePeer(exampleOrg, domains[1:], s)
 		if err != nil {
 			return
 		}
-		again, err := ParsePeer(exampleOrg, peer.String())
-		if err != nil || again != peer || peer.TrustDomain() != exampleOrg {
+		again, err := ParsePeer(exampleOrg, domains[1:], peer.String())
+		if err != nil || again != peer || !slices.Contains(domains, peer.TrustDomain()) {
 			t.Fatalf("%q became %s, and that %s (%v)", s, peer, again, err)
 		}
 	})

@@ -171,7 +171,7 @@ func (d *draft) peerList(path string, items []string) ([]templates.Peer, []probl
 	var peers []templates.Peer
 	var problems []problem
 	for _, s := range items {
-		peer, err := templates.ParsePeer(d.trustDomain(), s)
+		peer, err := templates.ParsePeer(d.trustDomain(), nil, s)
 		if err != nil {
 			problems = append(problems, problem{path, err})
 			continue

@@ -173,7 +173,7 @@ func ParsePlatform(data []byte) (Platform, error) {
 		}
 	}
 	for i, s := range f.Defaults.AllowedPeers {
-		peer, err := templates.ParsePeer(td, s)
+		peer, err := templates.ParsePeer(td, nil, s)
 		if err != nil {
 			fail(fmt.Sprintf("defaults.allowedPeers[%d]", i), "%w", err)
 		}

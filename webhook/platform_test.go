@@ -48,7 +48,7 @@ defaults: {inboundPort: 9443, allowedPeers: [/web], x509SVIDTTL: 30s}
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := templates.ParsePeer(exampleOrg, "/web")
+	peer, err := templates.ParsePeer(exampleOrg, nil, "/web")
 	if err != nil {
 		t.Fatal(err)
 	}

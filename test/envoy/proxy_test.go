@@ -161,7 +161,7 @@ func peers(t *testing.T, names ...string) []templates.Peer {
 	t.Helper()
 	var out []templates.Peer
 	for _, name := range names {
-		peer, err := templates.ParsePeer(trustDomain, name)
+		peer, err := templates.ParsePeer(trustDomain, nil, name)
 		must(t, err)
 		out = append(out, peer)
 	}

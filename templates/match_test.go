@@ -1,0 +1,97 @@
+package templates
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestParseMatch(t *testing.T) {
+	tests := []struct{ in, host, path string }{
+		{"/", "", "/"},
+		{"/api", "", "/api"},
+		{"/api/v1.2/~a:b@c", "", "/api/v1.2/~a:b@c"},
+		{"api.example.org/", "api.example.org", "/"},
+		{"api.example.org/API", "api.example.org", "/API"},
+		{"*.example.org/v1", "*.example.org", "/v1"},
+		{"10.0.0.7.nip.example/", "10.0.0.7.nip.example", "/"},
+	}
+	for _, test := range tests {
+		got, err := ParseMatch(test.in)
+		if err != nil {
+			t.Errorf("ParseMatch(%q): %v", test.in, err)
+			continue
+		}
+		if got.Host() != test.host || got.PathPrefix() != test.path || got.String() != test.in {
+			t.Errorf("ParseMatch(%q) = %s (host %q, path %q)", test.in, got, got.Host(), got.PathPrefix())
+		}
+	}
+}
+
+func TestParseMatchRefuses(t *testing.T) {
+	const want = `: expected a path prefix such as "/api", or a host and a path prefix such as "api.example.org/"`
+	const host = `: expected a DNS name in lower case, or one after "*.", got `
+	const empty = `: expected a path without empty segments and without a final slash; did you mean `
+	tests := []struct{ in, want string }{
+		{"", want + `; did you mean "/"?`},
+		{"api.example.org", want + `; did you mean "api.example.org/"?`},
+		{"https://api.example.org/x", want + `, without a scheme; did you mean "api.example.org/x"?`},
+		{"api.example.org:8443/", `: expected the host without a port, because each port matches: "api.example.org"; did you mean "api.example.org/"?`},
+		{"API.example.org/", host + `"API.example.org"; did you mean "api.example.org/"?`},
+		{"api.example.org./", host + `"api.example.org."; did you mean "api.example.org/"?`},
+		{"*/x", host + `"*"`},
+		{"a.*.org/", host + `"a.*.org"`},
+		{"*.*.org/", host + `"*.*.org"`},
+		{"a_b/", host + `"a_b"`},
+		{"10.0.0.7/", host + `"10.0.0.7"`},
+		{"/api/", empty + `"/api"?`},
+		{"//api", empty + `"/api"?`},
+		{"/api/../x", `: expected a path without dot segments; did you mean "/api/x"?`},
+		{"/api?x=1", `: expected a path without query and fragment, got "?x=1"; did you mean "/api"?`},
+		{"/api/*", `: expected a path of letters, digits, slashes and -._~!$&'()+,;=:@; did you mean "/api"?`},
+		{"/a%2fb", `: expected a path of letters, digits, slashes and -._~!$&'()+,;=:@`},
+		{"/a b", `: expected a path of letters, digits, slashes and -._~!$&'()+,;=:@`},
+	}
+	for _, test := range tests {
+		got, err := ParseMatch(test.in)
+		want := `match "` + test.in + `"` + test.want
+		if err == nil {
+			t.Errorf("ParseMatch(%q) = %s, want an error", test.in, got)
+		} else if err.Error() != want {
+			t.Errorf("ParseMatch(%q)\n got %s\nwant %s", test.in, err, want)
+		}
+	}
+}
+
+func TestMostSpecificMatchIsFirst(t *testing.T) {
+	var got []Match
+	for _, text := range []string{"/", "/a", "/b/c", "/b", "/abc"} {
+		got = append(got, match(t, text))
+	}
+	slices.SortFunc(got, compareMatches)
+	var texts []string
+	for _, m := range got {
+		texts = append(texts, m.String())
+	}
+	if want := []string{"/abc", "/b/c", "/a", "/b", "/"}; !slices.Equal(texts, want) {
+		t.Errorf("got %q, want %q", texts, want)
+	}
+}
+
+// FuzzParseMatch holds that what is accepted is stable, and that what is proposed is accepted.
+func FuzzParseMatch(f *testing.F) {
+	for _, seed := range []string{"/", "/api", "api.example.org/v1/", "*.Example.org./a//b/*", "https://x:1/?", "/\x00", "é/", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if near, ok := nearestMatch(s); ok {
+			if _, err := ParseMatch(near); err != nil {
+				t.Fatalf("%q is proposed for %q: %v", near, s, err)
+			}
+		}
+		if m, err := ParseMatch(s); err == nil {
+			if again, err := ParseMatch(m.String()); err != nil || again != m || m.String() != s {
+				t.Fatalf("%q became %s, and that %s (%v)", s, m, again, err)
+			}
+		}
+	})
+}

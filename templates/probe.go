@@ -1,0 +1,43 @@
+package templates
+
+import "fmt"
+
+// Probe is a question of the kubelet that Envoy passes on to the app, because the app may listen on 127.0.0.1 only. Its
+// port answers what the probes ask and nothing else, and writes no access log.
+type Probe struct {
+	// Listen is the port that the kubelet asks, [ProbePort] for all but gRPC. A gRPC probe has a port of its own,
+	// because the kubelet cannot say there whom it means.
+	Listen uint16
+	// Path is the exact path that the kubelet asks for, unique on its port; none for gRPC.
+	Path string
+	Kind ProbeKind
+	// App is the app's port on 127.0.0.1.
+	App uint16
+	// Target is the app's path with its query, for HTTP and HTTPS.
+	Target string
+}
+
+// ProbeKind is how the app is asked. The zero value is HTTP.
+type ProbeKind int
+
+// The kinds.
+const (
+	ProbeHTTP  ProbeKind = iota // GET, with the kubelet's headers; a redirection counts as success and is not followed
+	ProbeHTTPS                  // the same over TLS, whose certificate is not verified, as the kubelet does it
+	ProbeTCP                    // 200 when the app accepts connections, else 503
+	ProbeGRPC                   // grpc.health.v1.Health/Check
+)
+
+var probeKindNames = [...]string{ProbeHTTP: "HTTP", ProbeHTTPS: "HTTPS", ProbeTCP: "TCP", ProbeGRPC: "gRPC"}
+
+func (k ProbeKind) String() string {
+	if !k.valid() {
+		return fmt.Sprintf("probe(%d)", int(k))
+	}
+	return probeKindNames[k]
+}
+
+func (k ProbeKind) valid() bool { return k >= 0 && int(k) < len(probeKindNames) }
+
+// hasTarget says whether the app is asked for a path.
+func (k ProbeKind) hasTarget() bool { return k == ProbeHTTP || k == ProbeHTTPS }
