@@ -6,12 +6,19 @@ import (
 	"encoding/json"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// newTestAPI is the API's handler, by the name of "here".
+func newTestAPI() http.Handler { return newAPIHandler("here", newHealth("")) }
 
 func TestAPIAnswers(t *testing.T) {
 	t.Parallel()
@@ -33,7 +40,7 @@ func TestAPIAnswers(t *testing.T) {
 			t.Parallel()
 			recorder := httptest.NewRecorder()
 			began := time.Now()
-			newAPIHandler().ServeHTTP(recorder, httptest.NewRequest(test.method, test.target, nil))
+			newTestAPI().ServeHTTP(recorder, httptest.NewRequest(test.method, test.target, nil))
 			if recorder.Code != test.status || recorder.Body.String() != test.body {
 				t.Errorf("got %d %q, want %d %q", recorder.Code, recorder.Body.String(), test.status, test.body)
 			}
@@ -44,22 +51,50 @@ func TestAPIAnswers(t *testing.T) {
 	}
 }
 
-// logLine is a line of the API's log as the end-to-end tests read it.
-type logLine struct {
-	Time    time.Time `json:"time"`
-	Message string    `json:"msg"`
-	Address string    `json:"address"`
+func TestEchoTellsWhatArrived(t *testing.T) {
+	t.Parallel()
+	request := httptest.NewRequest("GET", "/echo/a?b=c", nil)
+	request.Header.Set("X-Forged", "yes")
+	recorder := httptest.NewRecorder()
+	newTestAPI().ServeHTTP(recorder, request)
+	var got arrived
+	if err := json.Unmarshal(recorder.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := arrived{Pod: "here", Method: "GET", URI: "/echo/a?b=c", Protocol: "HTTP/1.1", Host: "example.com", Headers: http.Header{"X-Forged": {"yes"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if pod := recorder.Header().Get("X-Pod"); pod != "here" {
+		t.Errorf("expected X-Pod: here, got %q", pod)
+	}
 }
 
-// startAPI runs `sample api` and returns its first two log lines, and a function that stops it the
-// way SIGTERM does and returns the exit code.
-func startAPI(t *testing.T) (starting, listening logLine, stop func() int) {
+// logLine is a line of the API's log as the end-to-end tests read it.
+type logLine struct {
+	Time     time.Time `json:"time"`
+	Message  string    `json:"msg"`
+	Protocol string    `json:"protocol"`
+	Address  string    `json:"address"`
+}
+
+// runningAPI is `sample api` with its ports chosen by the system.
+type runningAPI struct {
+	starting  logLine
+	listening map[string]logLine // by protocol
+	// stop does what SIGTERM does and returns the exit code.
+	stop func() int
+}
+
+// startAPI runs `sample api` with all four protocols.
+func startAPI(t *testing.T, flags ...string) runningAPI {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"api", "--listen", "127.0.0.1:0"}, writer, io.Discard)
+		const free = "127.0.0.1:0"
+		done <- run(ctx, append([]string{"api", "--name", "here", "--listen", free, "--https", free, "--grpc", free, "--tcp", free}, flags...), writer, io.Discard)
 		_ = writer.Close()
 	}()
 	lines := bufio.NewScanner(reader)
@@ -72,34 +107,82 @@ func startAPI(t *testing.T) (starting, listening logLine, stop func() int) {
 		}
 		return line
 	}
-	starting, listening = read(), read()
+	api := runningAPI{starting: read(), listening: map[string]logLine{}, stop: sync.OnceValue(func() int { cancel(); return <-done })}
+	for range 4 {
+		line := read()
+		api.listening[line.Protocol] = line
+	}
 	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	return starting, listening, func() int { cancel(); return <-done }
+	t.Cleanup(func() { api.stop() })
+	return api
 }
+
+func (a runningAPI) at(protocol string) string { return a.listening[protocol].Address }
 
 func TestAPILogsItsStartFirst(t *testing.T) {
 	t.Parallel()
 	before := time.Now().Truncate(time.Millisecond)
-	starting, listening, stop := startAPI(t)
-	if starting.Message != "starting" || starting.Time.Before(before) || starting.Time.After(listening.Time) {
-		t.Errorf("expected the start between %s and %s first, got %+v", before, listening.Time, starting)
+	api := startAPI(t, "--start-delay", "200ms")
+	listening := api.listening["http"].Time
+	if api.starting.Message != "starting" || api.starting.Time.Before(before) || listening.Sub(api.starting.Time) < 200*time.Millisecond {
+		t.Errorf("expected the start after %s, and the ports 200ms later, got %+v", before, api)
 	}
-	if code := stop(); code != exitOK {
+	if code := api.stop(); code != exitOK {
 		t.Errorf("expected exit code 0 after SIGTERM, got %d", code)
 	}
 }
 
-func TestAPIFinishesOpenRequestsWhenStopped(t *testing.T) {
+// TestAPIStops: a request that is under way is finished or breaks, as asked.
+func TestAPIStops(t *testing.T) {
 	t.Parallel()
-	_, listening, stop := startAPI(t)
-	url := "http://" + listening.Address + "/api?delay=300ms"
-	answered := make(chan answer, 1)
-	go func() { answered <- call(t.Context(), newTransport(true), url, 5*time.Second) }()
-	time.Sleep(100 * time.Millisecond) // the request is under way
-	if code := stop(); code != exitOK {
-		t.Errorf("expected exit code 0, got %d", code)
+	for _, test := range []struct {
+		mode   string
+		failed bool
+	}{{"gracefully", false}, {"at-once", true}} {
+		t.Run(test.mode, func(t *testing.T) {
+			t.Parallel()
+			api := startAPI(t, "--stop", test.mode)
+			answers := make(chan answer, 2)
+			for _, c := range []caller{
+				newHTTPCaller("http://"+api.at("http")+"/api?delay=500ms", true),
+				newGRPCCaller(api.at("grpc"), true, true),
+			} {
+				go func() { answers <- c.call(t.Context(), 5*time.Second) }()
+			}
+			time.Sleep(200 * time.Millisecond) // both are under way
+			if code := api.stop(); code != exitOK {
+				t.Errorf("expected exit code 0, got %d", code)
+			}
+			for range 2 {
+				if got := <-answers; got.failed() != test.failed {
+					t.Errorf("expected the open request's failure to be %t, got %+v", test.failed, got)
+				}
+			}
+		})
 	}
-	if got := <-answered; got.failed() {
-		t.Errorf("expected the open request to be answered, got %+v", got)
+}
+
+// TestTCPGoodbye: who is told goodbye loses nothing, neither during an exchange nor between two.
+func TestTCPGoodbye(t *testing.T) {
+	t.Parallel()
+	api := startAPI(t)
+	c := newTCPCaller(api.at("tcp"), true)
+	defer c.close()
+	if first := c.call(t.Context(), time.Second); first.failed() || first.Pod != "here" || first.Reused {
+		t.Fatalf("expected an answer on a new connection, got %+v", first)
+	}
+	stopped := make(chan int, 1)
+	go func() { stopped <- api.stop() }()
+	for !c.kept.over() {
+		time.Sleep(time.Millisecond)
+	}
+	if line, err := c.kept.exchange(t.Context(), greeting); err != nil || line != "here hello" {
+		t.Errorf("expected an answer after the goodbye, got %q (%v)", line, err)
+	}
+	if after := c.call(t.Context(), time.Second); !after.failed() || after.Reused {
+		t.Errorf("expected a new connection, which nobody takes, got %+v", after)
+	}
+	if code := <-stopped; code != exitOK {
+		t.Errorf("expected exit code 0, got %d", code)
 	}
 }

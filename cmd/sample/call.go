@@ -25,8 +25,12 @@ type answer struct {
 	Started time.Time
 	// Latency lasts until the body's last byte.
 	Latency time.Duration
+	// Protocol is what was spoken if not HTTP, the only one whose answers have a Status.
+	Protocol string
 	// Status is 0 when no answer came.
 	Status int
+	// Pod names the server, if an answer came that says so.
+	Pod string
 	// Body is at most bodyExcerpt bytes of the answer's body.
 	Body string
 	// Reused tells whether the request went out on a connection that had already served another.
@@ -35,9 +39,9 @@ type answer struct {
 	Err error
 }
 
-// failed: anything but a complete 2xx answer.
+// failed: anything but a complete answer, over HTTP one with 2xx.
 func (a answer) failed() bool {
-	return a.Err != nil || a.Status < 200 || a.Status > 299
+	return a.Err != nil || a.Protocol == "" && (a.Status < 200 || a.Status > 299)
 }
 
 // summary is the answer's first line, or the error.
@@ -49,10 +53,14 @@ func (a answer) summary() string {
 	return strings.TrimRight(line, "\r")
 }
 
-// statusText is the status code, or "error" when no complete answer came.
+// statusText is the status code, or "answered" where a protocol has none, or "error" when no complete
+// answer came.
 func (a answer) statusText() string {
-	if a.Err != nil {
+	switch {
+	case a.Err != nil:
 		return "error"
+	case a.Protocol != "":
+		return "answered"
 	}
 	return fmt.Sprint(a.Status)
 }
@@ -92,7 +100,7 @@ func call(ctx context.Context, transport http.RoundTripper, target string, timeo
 	}
 	response, err := transport.RoundTrip(request)
 	if err == nil {
-		result.Status = response.StatusCode
+		result.Status, result.Pod = response.StatusCode, response.Header.Get(podHeader)
 		result.Body, err = readExcerpt(response.Body)
 	}
 	result.Latency = time.Since(result.Started)

@@ -106,7 +106,7 @@ func TestCall(t *testing.T) {
 
 func TestCallWithoutKeepAliveOpensAConnectionPerCall(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewUnstartedServer(newAPIHandler())
+	server := httptest.NewUnstartedServer(newTestAPI())
 	var opened atomic.Int32
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {

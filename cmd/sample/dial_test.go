@@ -9,11 +9,11 @@ import (
 
 func TestDial(t *testing.T) {
 	t.Parallel()
-	plain := httptest.NewServer(newAPIHandler())
+	plain := httptest.NewServer(newTestAPI())
 	t.Cleanup(plain.Close)
-	mutual := newMutualTLSServer(newAPIHandler())
+	mutual := newMutualTLSServer(newTestAPI())
 	t.Cleanup(mutual.Close)
-	serverOnly := httptest.NewUnstartedServer(newAPIHandler())
+	serverOnly := httptest.NewUnstartedServer(newTestAPI())
 	serverOnly.Config.ErrorLog = discardLog() // it complains of a caller that distrusts its certificate
 	serverOnly.StartTLS()
 	t.Cleanup(serverOnly.Close)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,39 +12,51 @@ import (
 )
 
 type loadOptions struct {
-	url       string
+	targets   []target
 	duration  time.Duration
 	workers   int
 	interval  time.Duration
 	timeout   time.Duration
 	slowEvery int
 	slowURL   string
-	keepAlive bool
 	progress  time.Duration
 }
 
 func newLoadCommand() *cobra.Command {
 	var (
 		options loadOptions
+		fresh   []string
 		format  outputFormat
 	)
 	command := &cobra.Command{
-		Use:   "load URL",
+		Use:   "load [URL...]",
 		Short: "Send constant traffic and report every failure",
-		Long: `Send constant traffic and report every failure. Each request is sent exactly once and counted
-exactly once: nothing is repeated, neither here nor in the HTTP library. A request fails unless its
-whole answer came, with a status of 2xx.
+		Long: `Send constant traffic and report every failure. A URL says what one request is:
+
+  http://HOST:PORT/PATH    a GET over HTTP/1.1
+  grpc://HOST:PORT         a call of sample.v1.Echo/Say, see 'sample api'
+  grpc://HOST:PORT/count   a stream of sample.v1.Echo/Count
+  tcp://HOST:PORT          a line and its answer
+
+Each request is sent exactly once and counted exactly once: nothing is repeated, neither here nor in
+the libraries. A request fails unless its whole answer came, over HTTP with a status of 2xx. Each
+worker keeps its connection; to --fresh URLs each request has a new one. A TCP connection that the
+server closed, or asked to be closed, between two requests is opened anew; that is no failure.
 
 After --duration, or on SIGTERM, no new request starts; those under way are still waited for and
 counted. The report goes to stdout, progress to stderr. The exit code is 1 when a request failed.
 
-With --slow-every N every Nth request goes to --slow-url instead. Such requests do not hold up the
-others, and their latencies are reported apart.`,
+With --slow-every N every Nth request goes to --slow-url instead, over HTTP. Such requests do not hold
+up the others, and their latencies are reported apart.`,
 		Example: `  sample load http://127.0.0.1:8000/api --duration 60s --workers 4 --interval 20ms -o json
-  sample load http://127.0.0.1:8000/api --slow-every 50 --slow-url 'http://127.0.0.1:8000/api?delay=3s'`,
-		Args: oneArgument("a URL"),
+  sample load http://127.0.0.1:8000/api --slow-every 50 --slow-url 'http://127.0.0.1:8000/api?delay=3s'
+  sample load grpc://127.0.0.1:8001 tcp://127.0.0.1:8002 --fresh tcp://127.0.0.1:8002`,
 		RunE: func(command *cobra.Command, arguments []string) error {
-			options.url = arguments[0]
+			targets, err := parseTargets(arguments, fresh)
+			if err != nil {
+				return err
+			}
+			options.targets = targets
 			if err := options.check(); err != nil {
 				return err
 			}
@@ -60,22 +71,19 @@ others, and their latencies are reported apart.`,
 		},
 	}
 	flags := command.Flags()
+	flags.StringArrayVar(&fresh, "fresh", nil, "a URL each of whose requests has a new connection; may be repeated")
 	flags.DurationVar(&options.duration, "duration", time.Minute, "how long new requests are started")
-	flags.IntVar(&options.workers, "workers", 4, "how many callers there are, each with a connection of its own")
+	flags.IntVar(&options.workers, "workers", 4, "how many callers each URL has, each with a connection of its own")
 	flags.DurationVar(&options.interval, "interval", 20*time.Millisecond, "time between two requests of one worker")
 	flags.DurationVar(&options.timeout, "timeout", 10*time.Second, "how long to wait for one answer")
 	flags.IntVar(&options.slowEvery, "slow-every", 0, "send every Nth request to --slow-url; 0 sends none")
 	flags.StringVar(&options.slowURL, "slow-url", "", "a URL that takes long to answer")
-	flags.BoolVar(&options.keepAlive, "keep-alive", true, "keep connections; otherwise each request has a new one")
 	flags.DurationVar(&options.progress, "progress", 5*time.Second, "time between two lines on stderr")
 	addOutputFlag(command, &format)
 	return command
 }
 
 func (o loadOptions) check() error {
-	if err := checkURL(o.url); err != nil {
-		return err
-	}
 	if o.workers < 1 {
 		return usagef("--workers: expected 1 or more, got %d", o.workers)
 	}
@@ -111,24 +119,26 @@ func generateLoad(ctx context.Context, options loadOptions, progress io.Writer) 
 		sent    atomic.Int64
 		working sync.WaitGroup
 	)
-	slowTransport := newTransport(options.keepAlive)
-	defer slowTransport.CloseIdleConnections()
-	send := func(transport http.RoundTripper) {
+	slow := newHTTPCaller(options.slowURL, true)
+	defer slow.close()
+	send := func(name string, c caller) {
 		if number := sent.Add(1); options.slowEvery > 0 && number%int64(options.slowEvery) == 0 {
 			working.Go(func() {
-				tally.add(loadResult{URL: options.slowURL, Slow: true, answer: call(calls, slowTransport, options.slowURL, options.timeout)})
+				tally.add(loadResult{URL: options.slowURL, Slow: true, answer: slow.call(calls, options.timeout)})
 			})
 			return
 		}
-		tally.add(loadResult{URL: options.url, answer: call(calls, transport, options.url, options.timeout)})
+		tally.add(loadResult{URL: name, answer: c.call(calls, options.timeout)})
 	}
-	for worker := range options.workers {
+	callers := len(options.targets) * options.workers
+	for n := range callers {
 		// Spread over the interval, so that the load is even and not a burst per interval.
-		offset := options.interval * time.Duration(worker) / time.Duration(options.workers)
+		offset := options.interval * time.Duration(n) / time.Duration(callers)
+		target := options.targets[n%len(options.targets)]
 		working.Go(func() {
-			transport := newTransport(options.keepAlive)
-			defer transport.CloseIdleConnections()
-			every(ctx, offset, options.interval, func() { send(transport) })
+			c := target.newCaller()
+			defer c.close()
+			every(ctx, offset, options.interval, func() { send(target.name(), c) })
 		})
 	}
 	stopProgress := make(chan struct{})

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,7 +76,7 @@ func TestLoadSeesDroppedConnections(t *testing.T) {
 	if got.code != exitFailed {
 		t.Errorf("expected exit code 1, got %d", got.code)
 	}
-	fresh, got := runLoad(t, t.Context(), newDroppingServer(t), "--duration", "300ms", "--interval", "5ms", "--workers", "1", "--keep-alive=false")
+	fresh, got := runLoad(t, t.Context(), "--fresh", newDroppingServer(t), "--duration", "300ms", "--interval", "5ms", "--workers", "1")
 	if fresh.Failed != 0 || fresh.Connections != fresh.Total || got.code != exitOK {
 		t.Errorf("expected a new connection per request and no failure, got %+v", fresh)
 	}
@@ -101,7 +104,7 @@ func TestNewLoadReport(t *testing.T) {
 		return loadResult{URL: "http://u", answer: answer{
 			Started: start.Add(time.Duration(second) * time.Second),
 			Latency: time.Duration(latency) * time.Millisecond,
-			Status:  status, Err: err, Reused: true,
+			Status:  status, Err: err, Reused: true, Pod: fmt.Sprint("pod-", second%2),
 		}}
 	}
 	broken := errors.New("EOF")
@@ -114,6 +117,8 @@ func TestNewLoadReport(t *testing.T) {
 		Total:    6,
 		Failed:   3,
 		ByStatus: map[string]int{"200": 2, "204": 1, "503": 1, "error": 2},
+		ByPod:    map[string]int{"pod-0": 3, "pod-1": 3},
+		ByURL:    map[string]*urlCounts{"http://u": {Total: 6, Failed: 3, ByPod: map[string]int{"pod-0": 3, "pod-1": 3}}},
 		Latency:  latencies{P50: 3, P99: 4000, Max: 4000},
 		FirstFailures: []loadFailure{
 			{Time: start, URL: "http://u", Status: 503, LatencyMS: 1},
@@ -125,7 +130,53 @@ func TestNewLoadReport(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(loadReport{ByStatus: map[string]int{}, FirstFailures: []loadFailure{}}, newLoadReport(nil)); diff != "" {
+	if diff := cmp.Diff(loadReport{ByStatus: map[string]int{}, ByPod: map[string]int{}, ByURL: map[string]*urlCounts{}, FirstFailures: []loadFailure{}}, newLoadReport(nil)); diff != "" {
 		t.Errorf("empty report (-want +got):\n%s", diff)
+	}
+}
+
+// TestLoadSpeaksEveryProtocol: all at once, kept and fresh, and each request answered by the one server.
+func TestLoadSpeaksEveryProtocol(t *testing.T) {
+	t.Parallel()
+	api := startAPI(t)
+	http, grpc, stream, tcp := "http://"+api.at("http")+"/api", "grpc://"+api.at("grpc"), "grpc://"+api.at("grpc")+"/count", "tcp://"+api.at("tcp")
+	report, got := runLoad(t, t.Context(), http, grpc, stream, tcp, "--fresh", tcp, "--fresh", grpc, "--duration", "1s", "--workers", "2")
+	if got.code != exitOK || report.Failed != 0 || report.ByPod["here"] != report.Total {
+		t.Errorf("expected no failure, all answered by here, got %+v", report)
+	}
+	for url, fresh := range map[string]bool{http: false, grpc: false, stream: false, tcp: false, tcp + " (fresh)": true, grpc + " (fresh)": true} {
+		counts := report.ByURL[url]
+		if counts == nil || counts.Total < 4 || counts.ByPod["here"] != counts.Total {
+			t.Errorf("%s: expected some requests, all answered by here, got %+v", url, counts)
+			continue
+		}
+		connections := 2 // one for each worker
+		if fresh {
+			connections = counts.Total
+		}
+		if counts.Connections != connections {
+			t.Errorf("%s: expected %d connections for %d requests, got %d", url, connections, counts.Total, counts.Connections)
+		}
+	}
+}
+
+// TestLoadSeesWhatBreaks: a server that ends at once breaks streams, and nobody listens afterwards.
+func TestLoadSeesWhatBreaks(t *testing.T) {
+	t.Parallel()
+	api := startAPI(t, "--stop", "at-once")
+	go func() {
+		time.Sleep(300 * time.Millisecond)
+		api.stop()
+	}()
+	for url, want := range map[string]string{
+		"grpc://" + api.at("grpc") + "/count": "after [1-4] of 5 messages: .*Unavailable",
+		"grpc://" + api.at("grpc"):            "Unavailable",
+		"tcp://" + api.at("tcp"):              "connection refused",
+	} {
+		report, got := runLoad(t, t.Context(), url, "--duration", "1s", "--workers", "1", "--interval", "50ms")
+		if got.code != exitFailed || report.Failed == 0 || report.ByStatus["error"] != report.Failed ||
+			!slices.ContainsFunc(report.FirstFailures, func(f loadFailure) bool { return regexp.MustCompile(want).MatchString(f.Error) }) {
+			t.Errorf("%s: expected failures such as %q, got %+v", url, want, report)
+		}
 	}
 }

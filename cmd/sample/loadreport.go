@@ -60,8 +60,13 @@ type loadReport struct {
 	Slow   int `json:"slow"`
 	// Connections counts the requests that went out on a new connection.
 	Connections int `json:"connections"`
-	// ByStatus has the key "error" for requests without a complete answer.
+	// ByStatus has the key "answered" for complete answers of protocols without a status, and "error"
+	// for requests without a complete answer.
 	ByStatus map[string]int `json:"byStatus"`
+	// ByPod counts the answers by the name of the server, where an answer has one.
+	ByPod map[string]int `json:"byPod,omitempty"`
+	// ByURL has the same numbers for each URL.
+	ByURL map[string]*urlCounts `json:"byURL"`
 	// Latency is of the requests that were not slow by intention, SlowLatency of those.
 	Latency     latencies  `json:"latency"`
 	SlowLatency *latencies `json:"slowLatency,omitempty"`
@@ -70,6 +75,14 @@ type loadReport struct {
 	// LongestFailureRun is the longest series of failures without a success between them, in the
 	// order in which the requests were sent; absent when nothing failed.
 	LongestFailureRun *failureRun `json:"longestFailureRun,omitempty"`
+}
+
+// urlCounts are of one URL's requests.
+type urlCounts struct {
+	Total       int            `json:"total"`
+	Failed      int            `json:"failed"`
+	Connections int            `json:"connections"`
+	ByPod       map[string]int `json:"byPod,omitempty"`
 }
 
 // latencies are milliseconds, by nearest rank.
@@ -101,14 +114,27 @@ func newLoadReport(results []loadResult) loadReport {
 	report := loadReport{
 		Total:             len(results),
 		ByStatus:          map[string]int{},
+		ByPod:             map[string]int{},
+		ByURL:             map[string]*urlCounts{},
 		FirstFailures:     []loadFailure{},
 		LongestFailureRun: longestFailureRun(results),
 	}
 	var ordinary, slow []time.Duration
 	for _, result := range results {
 		report.ByStatus[result.statusText()]++
+		url := report.ByURL[result.URL]
+		if url == nil {
+			url = &urlCounts{ByPod: map[string]int{}}
+			report.ByURL[result.URL] = url
+		}
+		url.Total++
+		if result.Pod != "" {
+			report.ByPod[result.Pod]++
+			url.ByPod[result.Pod]++
+		}
 		if !result.Reused {
 			report.Connections++
+			url.Connections++
 		}
 		if result.Slow {
 			slow = append(slow, result.Latency)
@@ -120,6 +146,7 @@ func newLoadReport(results []loadResult) loadReport {
 		}
 		if result.failed() {
 			report.Failed++
+			url.Failed++
 			if len(report.FirstFailures) < maxFailures {
 				report.FirstFailures = append(report.FirstFailures, result.failure())
 			}
@@ -196,6 +223,13 @@ func (r loadReport) writeText(out io.Writer) {
 		r.Total, r.To.Sub(r.From).Round(time.Millisecond), r.Failed, r.Slow, r.Connections)
 	for _, status := range slices.Sorted(maps.Keys(r.ByStatus)) {
 		printf(out, "  %s: %d\n", status, r.ByStatus[status])
+	}
+	for _, url := range slices.Sorted(maps.Keys(r.ByURL)) {
+		counts := r.ByURL[url]
+		printf(out, "%s: %d requests, %d failed, %d connections\n", url, counts.Total, counts.Failed, counts.Connections)
+	}
+	for _, pod := range slices.Sorted(maps.Keys(r.ByPod)) {
+		printf(out, "%d answers of %s\n", r.ByPod[pod], pod)
 	}
 	printf(out, "latency: p50 %.3fms, p99 %.3fms, max %.3fms\n", r.Latency.P50, r.Latency.P99, r.Latency.Max)
 	if r.SlowLatency != nil {

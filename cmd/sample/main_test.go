@@ -25,9 +25,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			plain := httptest.NewServer(newAPIHandler())
+			plain := httptest.NewServer(newTestAPI())
 			env.Defer(plain.Close)
-			secure := newMutualTLSServer(newAPIHandler())
+			secure := newMutualTLSServer(newTestAPI())
 			env.Defer(secure.Close)
 			gone := httptest.NewServer(nil)
 			gone.Close()

@@ -12,8 +12,8 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sample COMMAND",
 		Short: "Small workloads for the demos and tests of spire-injector",
-		Long: `sample is what runs inside the pods of the demos and tests: an HTTP API, callers of
-several kinds, and a webhook that does nothing.
+		Long: `sample is what runs inside the pods of the demos and tests: an API over HTTP, gRPC and TCP,
+callers of several kinds, and a webhook that does nothing.
 
 Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 		Example: `  sample api --listen 127.0.0.1:8080
@@ -38,6 +38,7 @@ Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.AddCommand(
 		newAPICommand(),
+		newHealthCommand(),
 		newClientCommand(),
 		newGetCommand(),
 		newLoadCommand(),
