@@ -50,3 +50,20 @@ func TestClientStopsWithSuccess(t *testing.T) {
 		t.Errorf("took %s to stop", took)
 	}
 }
+
+func TestClientLingers(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var after atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if ctx.Err() != nil {
+			after.Add(1)
+		}
+		cancel()
+	}))
+	defer server.Close()
+	got := runCommand(ctx, "client", "--url", server.URL, "--every", "10ms", "--linger", "200ms")
+	if got.code != exitOK || after.Load() < 2 {
+		t.Errorf("expected calls after the end was asked for, got %d of them, %+v", after.Load(), got)
+	}
+}
