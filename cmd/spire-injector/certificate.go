@@ -2,115 +2,138 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
+	"encoding/hex"
 	"fmt"
 	"net/http"
-	"sync/atomic"
+	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/servingcert"
 )
 
-// servingCertificate is the webhook's certificate as the Secret has it now. It follows the Secret by a watch, because the
-// files of a mounted Secret follow by up to two minutes: too late for a first start, and for a rotation.
-type servingCertificate struct {
-	current atomic.Pointer[tls.Certificate]
+// Who keeps the serving certificate, and its CA in the webhook configurations.
+const (
+	rotationSelf     = "self"     // the leading replica
+	rotationExternal = "external" // somebody else, such as cert-manager
+)
+
+func (f serveFlags) checkRotation() error {
+	if f.rotation == rotationSelf || f.rotation == rotationExternal {
+		return nil
+	}
+	return fmt.Errorf("--serving-cert-rotation: expected %s or %s, got %q", rotationSelf, rotationExternal, f.rotation)
 }
 
-var errNoCertificate = errors.New("there is no serving certificate yet: the leading replica makes it within seconds of its election")
+// servingCertificate follows the Secret and the webhook configurations by watches: the files of a mounted Secret follow by
+// up to two minutes, which is too late for a first start, and for a rotation.
+type servingCertificate struct {
+	servingcert.Certificate
+}
+
+func newServingCertificate(f serveFlags, logger logr.Logger) *servingCertificate {
+	return &servingCertificate{servingcert.Certificate{Host: f.host(), OnShow: func(leaf *x509.Certificate) {
+		sum := sha256.Sum256(leaf.Raw)
+		logger.Info("showing the serving certificate", "sha256", hex.EncodeToString(sum[:]), "issuer", leaf.Issuer.String(), "notAfter", leaf.NotAfter)
+	}}}
+}
 
 func (c *servingCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if cert := c.current.Load(); cert != nil {
-		return cert, nil
-	}
-	return nil, errNoCertificate
+	return c.Show(time.Now())
 }
 
-// load takes the pair of a Secret; one that is not complete leaves the old pair in force.
-func (c *servingCertificate) load(secret *corev1.Secret) error {
-	cert, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return fmt.Errorf("secret %s/%s: expected a certificate and its key under %s and %s: %w",
-			secret.Namespace, secret.Name, corev1.TLSCertKey, corev1.TLSPrivateKeyKey, err)
+// trusted checks that the API server can verify the certificate.
+func (c *servingCertificate) trusted() healthz.Checker {
+	return func(*http.Request) error { return c.Trusted(time.Now()) }
+}
+
+// watched narrows the watches to the one Secret and the registrations of one name: there is no right to see others.
+func watched(f serveFlags) map[client.Object]cache.ByObject {
+	name := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
+	out := map[client.Object]cache.ByObject{
+		&corev1.Secret{}: {Namespaces: map[string]cache.Config{f.namespace: {FieldSelector: name(f.secret)}}},
 	}
-	c.current.Store(&cert)
+	for _, kind := range servingcert.Kinds() {
+		out[kind] = cache.ByObject{Field: name(f.webhookConfig)}
+	}
+	return out
+}
+
+func watchServingCertificate(ctx context.Context, mgr ctrl.Manager, f serveFlags, certificate *servingCertificate) error {
+	logger := mgr.GetLogger().WithName("serving-certificate")
+	offer := func(object any) {
+		secret, ok := object.(*corev1.Secret)
+		if !ok || secret.Name != f.secret || len(secret.Data) == 0 {
+			return
+		}
+		if err := certificate.Offer(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], time.Now()); err != nil {
+			logger.Error(err, "keeping the old serving certificate: expected a certificate and its key in the Secret",
+				"secret", client.ObjectKeyFromObject(secret), "keys", []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey})
+		}
+	}
+	if err := follow(ctx, mgr, &corev1.Secret{}, offer); err != nil {
+		return err
+	}
+	trust := func(any) {
+		registered, err := servingcert.Read(ctx, mgr.GetCache(), f.webhookConfig)
+		if err != nil {
+			logger.Error(err, "going by what was registered before")
+			return
+		}
+		certificate.Trust(registered, time.Now())
+	}
+	for _, kind := range servingcert.Kinds() {
+		if err := follow(ctx, mgr, kind, trust); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// trusted checks that the API server knows the CA of the certificate.
-func (c *servingCertificate) trusted(configurations client.Reader, name, host string) healthz.Checker {
-	return func(r *http.Request) error {
-		var registered admissionregistrationv1.MutatingWebhookConfiguration
-		if err := configurations.Get(r.Context(), client.ObjectKey{Name: name}, &registered); err != nil {
-			return fmt.Errorf("reading the webhook configuration: %w", err)
-		}
-		for _, w := range registered.Webhooks {
-			if err := c.verifiedBy(w.ClientConfig.CABundle, host); err != nil {
-				return fmt.Errorf("the API server cannot call %s yet: %w", w.Name, err)
-			}
-		}
-		return nil
-	}
-}
-
-func (c *servingCertificate) verifiedBy(caBundle []byte, host string) error {
-	cert, err := c.get(nil)
+// follow calls do with each object of a kind when it comes, changes or goes.
+func follow(ctx context.Context, mgr ctrl.Manager, kind client.Object, do func(object any)) error {
+	informer, err := mgr.GetCache().GetInformer(ctx, kind)
 	if err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(caBundle) {
-		return errors.New("its caBundle is empty; the leading replica fills it within seconds of its election")
-	}
-	_, err = cert.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: host})
-	return err
-}
-
-func watchServingCertificate(ctx context.Context, mgr ctrl.Manager, key types.NamespacedName, certificate *servingCertificate) error {
-	informer, err := mgr.GetCache().GetInformer(ctx, &corev1.Secret{})
-	if err != nil {
-		return fmt.Errorf("watching secret %s: %w", key, err)
-	}
-	logger := mgr.GetLogger().WithName("serving-certificate")
-	loaded := func(object any) {
-		secret, ok := object.(*corev1.Secret)
-		if !ok || secret.Name != key.Name || secret.Namespace != key.Namespace || len(secret.Data) == 0 {
-			return
-		}
-		if err := certificate.load(secret); err != nil {
-			logger.Error(err, "keeping the old serving certificate")
-			return
-		}
-		logger.Info("loaded", "resourceVersion", secret.ResourceVersion)
+		return fmt.Errorf("watching %T: %w", kind, err)
 	}
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    loaded,
-		UpdateFunc: func(_, after any) { loaded(after) },
+		AddFunc: do, UpdateFunc: func(_, after any) { do(after) }, DeleteFunc: do,
 	})
 	return err
 }
 
-// addRotator lets the leading replica make the serving certificate, renew it in time, and write its CA into the webhook
-// configuration.
-func addRotator(mgr ctrl.Manager, f serveFlags) error {
+// addRotation lets the leading replica make the serving certificate, renew it in time, and keep its CA in the webhook
+// configurations. The rotator is not told of those: it would put a new CA in the place of the old one, while replicas
+// still show certificates of the old.
+func addRotation(mgr ctrl.Manager, f serveFlags) error {
+	if f.rotation == rotationExternal {
+		return nil
+	}
+	secret := types.NamespacedName{Namespace: f.namespace, Name: f.secret}
+	keeper := &servingcert.Keeper{Client: mgr.GetClient(), Secret: secret, Configuration: f.webhookConfig}
+	if err := keeper.AddTo(mgr); err != nil {
+		return err
+	}
 	return rotator.AddRotator(mgr, &rotator.CertRotator{
-		SecretKey:             types.NamespacedName{Namespace: f.namespace, Name: f.secret},
+		SecretKey:             secret,
 		CertDir:               f.certDir,
 		CAName:                "spire-injector-ca",
 		CAOrganization:        "spire-injector",
 		DNSName:               f.host(),
 		ExtraDNSNames:         []string{f.host() + ".cluster.local"},
 		IsReady:               make(chan struct{}),
-		Webhooks:              []rotator.WebhookInfo{{Name: f.webhookConfig, Type: rotator.Mutating}},
-		FieldOwner:            "spire-injector",
 		RequireLeaderElection: true,
 	})
 }

@@ -19,12 +19,12 @@ const identityPatience = 30 * time.Second
 
 // addChecks makes a replica ready once it can answer. What concerns all replicas alike is asked at the start only: later it
 // would take them all away at once, for no gain.
-func addChecks(mgr ctrl.Manager, f serveFlags, certificate *servingCertificate, spire *spireapi.Client) error {
+func addChecks(mgr ctrl.Manager, certificate *servingCertificate, spire *spireapi.Client) error {
 	start := time.Now()
 	checks := map[string]healthz.Checker{
 		"webhook":     mgr.GetWebhookServer().StartedChecker(),
 		"namespaces":  atStart(cacheSynced(mgr)),
-		"certificate": atStart(certificate.trusted(mgr.GetClient(), f.webhookConfig, f.host())),
+		"certificate": atStart(certificate.trusted()),
 		"identity": atStart(func(r *http.Request) error {
 			if time.Since(start) > identityPatience {
 				return nil

@@ -12,13 +12,10 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -36,6 +33,7 @@ type serveFlags struct {
 	service            string
 	secret             string
 	certDir            string
+	rotation           string
 	webhookConfig      string
 	webhookPort        int
 	metricsAddress     string
@@ -65,9 +63,11 @@ func newServeCommand() *cobra.Command {
 	flags.StringVar(&f.config, "config", "/etc/spire-injector/config.yaml", "platform file")
 	flags.StringVar(&f.namespace, "namespace", "spire-injector", "namespace of the injector's own Service, Secret and Lease")
 	flags.StringVar(&f.service, "service", "spire-injector", "Service by which the API server reaches the webhook; the serving certificate is for it")
-	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert", "Secret that holds the serving certificate; it is filled and rotated when it runs out")
+	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert", "Secret that holds the serving certificate")
+	flags.StringVar(&f.rotation, "serving-cert-rotation", rotationSelf,
+		"who fills and renews that Secret and keeps its CA in the webhook configurations: self, or external, such as cert-manager")
 	flags.StringVar(&f.certDir, "serving-cert-dir", "/run/spire-injector/serving-cert", "where that Secret is mounted")
-	flags.StringVar(&f.webhookConfig, "webhook-configuration", "spire-injector", "MutatingWebhookConfiguration whose CA bundle is kept")
+	flags.StringVar(&f.webhookConfig, "webhook-configuration", "spire-injector", "name of the MutatingWebhookConfiguration and, if there is one, the ValidatingWebhookConfiguration that register this webhook")
 	flags.IntVar(&f.webhookPort, "webhook-port", 9443, "port of the webhook")
 	flags.StringVar(&f.metricsAddress, "metrics-address", ":8080", "address of Prometheus metrics, 0 for none")
 	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
@@ -80,6 +80,9 @@ func newServeCommand() *cobra.Command {
 func serve(ctx context.Context, f serveFlags) error {
 	logger, err := newLogger(f.logLevel)
 	if err != nil {
+		return usageError{err}
+	}
+	if err := f.checkRotation(); err != nil {
 		return usageError{err}
 	}
 	ctrl.SetLogger(logger)
@@ -100,7 +103,7 @@ func serve(ctx context.Context, f serveFlags) error {
 		}
 	}()
 
-	certificate := &servingCertificate{}
+	certificate := newServingCertificate(f, logger)
 	mgr, err := newManager(f, certificate)
 	if err != nil {
 		return err
@@ -114,13 +117,13 @@ func serve(ctx context.Context, f serveFlags) error {
 		Decoder:    admission.NewDecoder(mgr.GetScheme()),
 	}
 	mgr.GetWebhookServer().Register("/mutate-pod", &admission.Webhook{Handler: handler})
-	if err := watchServingCertificate(ctx, mgr, types.NamespacedName{Namespace: f.namespace, Name: f.secret}, certificate); err != nil {
+	if err := watchServingCertificate(ctx, mgr, f, certificate); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, f, certificate, spire); err != nil {
+	if err := addChecks(mgr, certificate, spire); err != nil {
 		return err
 	}
-	if err := addRotator(mgr, f); err != nil {
+	if err := addRotation(mgr, f); err != nil {
 		return fmt.Errorf("setting up the rotation of the serving certificate: %w", err)
 	}
 	// Namespaces are read at admission: the cache has to be warm before the first pod comes, not by it.
@@ -143,10 +146,7 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 	drain := 10 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			// One Secret, not all that the namespace has.
-			&corev1.Secret{}: {Namespaces: map[string]cache.Config{f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.secret)}}},
-		}},
+		Cache:  cache.Options{ByObject: watched(f)},
 		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
 			Port:    f.webhookPort,
 			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.get }},

@@ -1,0 +1,135 @@
+package servingcert
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Settle is how long after its own sight of a CA a replica takes all API servers to have seen it too. They learn it as the
+// replica does, by a watch, which takes milliseconds; there is no way to ask them.
+const Settle = 5 * time.Second
+
+// Registered is what the API server trusts when it calls one webhook.
+type Registered struct {
+	Webhook  string
+	CABundle []byte // PEM
+}
+
+// Certificate is the serving certificate of one replica. The zero value has none, and needs a Host.
+type Certificate struct {
+	// Host is the name by which the API server calls: a certificate that is not for it is not trusted.
+	Host string
+	// OnShow is told of each certificate that is shown for the first time, if it is set.
+	OnShow func(leaf *x509.Certificate)
+
+	mu         sync.Mutex
+	shown      *tls.Certificate
+	next       *tls.Certificate // came after shown, and is shown when the API servers trust it
+	registered []Registered
+	since      time.Time // since when next is trusted; zero while it is not
+}
+
+// ErrNone says that the Secret had no certificate so far.
+var ErrNone = errors.New("there is no serving certificate yet")
+
+// Offer takes a new pair, in PEM. One that is not complete leaves the old one in force.
+func (c *Certificate) Offer(certificate, key []byte, now time.Time) error {
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.shown != nil && c.shown.Leaf.Equal(pair.Leaf):
+		c.next = nil // taken back
+	case c.next == nil || !c.next.Leaf.Equal(pair.Leaf):
+		c.next, c.since = &pair, time.Time{}
+	}
+	c.weigh(now)
+	return nil
+}
+
+// Trust takes all webhooks that the API server calls here, as they are registered now.
+func (c *Certificate) Trust(registered []Registered, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.registered = registered
+	c.weigh(now)
+}
+
+// weigh keeps since.
+func (c *Certificate) weigh(now time.Time) {
+	switch {
+	case c.next == nil || c.trusted(c.next, now) != nil:
+		c.since = time.Time{}
+	case c.since.IsZero():
+		c.since = now
+	}
+}
+
+// Show returns the certificate for a handshake.
+func (c *Certificate) Show(now time.Time) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next != nil && c.due(now) {
+		c.shown, c.next = c.next, nil
+		if c.OnShow != nil {
+			c.OnShow(c.shown.Leaf)
+		}
+	}
+	if c.shown == nil {
+		return nil, ErrNone
+	}
+	return c.shown, nil
+}
+
+// due says whether next is the better one.
+func (c *Certificate) due(now time.Time) bool {
+	if c.shown == nil {
+		return true
+	}
+	if c.since.IsZero() {
+		return false
+	}
+	// An old one that nobody trusts any more is not worth waiting with.
+	return now.Sub(c.since) >= Settle || c.trusted(c.shown, now) != nil
+}
+
+// Trusted says why the API server cannot verify the certificate that is shown.
+func (c *Certificate) Trusted(now time.Time) error {
+	shown, err := c.Show(now)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trusted(shown, now)
+}
+
+func (c *Certificate) trusted(pair *tls.Certificate, now time.Time) error {
+	if len(c.registered) == 0 {
+		return errors.New("no webhook is registered")
+	}
+	intermediates := x509.NewCertPool()
+	for _, der := range pair.Certificate[1:] {
+		if certificate, err := x509.ParseCertificate(der); err == nil { // a bad one is missed when it is needed
+			intermediates.AddCert(certificate)
+		}
+	}
+	for _, r := range c.registered {
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(r.CABundle) {
+			return fmt.Errorf("the API server cannot call %s yet: its caBundle is empty", r.Webhook)
+		}
+		options := x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: c.Host, CurrentTime: now}
+		if _, err := pair.Leaf.Verify(options); err != nil {
+			return fmt.Errorf("the API server cannot call %s yet: its caBundle does not verify the serving certificate: %w", r.Webhook, err)
+		}
+	}
+	return nil
+}
