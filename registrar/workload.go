@@ -11,7 +11,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// ContainerName is the container that gets the SVID: the sidecar alone, so that the app's containers get none.
+// ContainerName is the container that gets the SVID when a [Workload] names none: the sidecar alone, so that the app's
+// containers get none.
 const ContainerName = "envoy"
 
 // IdentityLabel is the pod label whose value is [IdentityHash].
@@ -22,8 +23,24 @@ type Workload struct {
 	ID             spiffeid.ID
 	Namespace      string
 	ServiceAccount string
-	// X509SVIDTTL is how long SVIDs live, in whole seconds; zero is the SPIRE server's default.
+	// Container is the one container that gets the SVID; empty is [ContainerName].
+	Container string
+	// X509SVIDTTL and JWTSVIDTTL are how long SVIDs live, in whole seconds; zero is the SPIRE server's default.
 	X509SVIDTTL time.Duration
+	JWTSVIDTTL  time.Duration
+	// FederatesWith are the foreign trust domains whose bundles the workload gets.
+	FederatesWith []spiffeid.TrustDomain
+	DNSNames      []string // of the X.509-SVID
+	// Downstream lets the workload run a nested SPIRE server, Admin lets it use SPIRE's management API.
+	Downstream bool
+	Admin      bool
+}
+
+func (w Workload) container() string {
+	if w.Container == "" {
+		return ContainerName
+	}
+	return w.Container
 }
 
 // IdentityHash is the value of the label [IdentityLabel] of a pod with this identity: 128 bits of SHA-256 as 26
@@ -38,16 +55,21 @@ func IdentityHash(id spiffeid.ID) string { return shortHash(id.String()) }
 // from the SPIFFE ID, namespace, service account and container, so that concurrent writers cannot make two.
 func (c Cluster) WorkloadEntry(w Workload) Entry {
 	return Entry{
-		ID:       idPrefix + "." + c.Name + "." + shortHash(w.ID.String(), w.Namespace, w.ServiceAccount, ContainerName),
+		ID:       idPrefix + "." + c.Name + "." + shortHash(w.ID.String(), w.Namespace, w.ServiceAccount, w.container()),
 		SPIFFEID: w.ID,
 		ParentID: c.aliasID(),
 		Selectors: []Selector{
 			{Type: "k8s", Value: "ns:" + w.Namespace},
 			{Type: "k8s", Value: "sa:" + w.ServiceAccount},
 			{Type: "k8s", Value: "pod-label:" + IdentityLabel + ":" + IdentityHash(w.ID)},
-			{Type: "k8s", Value: "container-name:" + ContainerName},
+			{Type: "k8s", Value: "container-name:" + w.container()},
 		},
-		X509SVIDTTL: w.X509SVIDTTL,
+		X509SVIDTTL:   w.X509SVIDTTL,
+		JWTSVIDTTL:    w.JWTSVIDTTL,
+		FederatesWith: w.FederatesWith,
+		DNSNames:      w.DNSNames,
+		Downstream:    w.Downstream,
+		Admin:         w.Admin,
 	}.Canonical()
 }
 

@@ -18,6 +18,9 @@ type annotation struct {
 	parse func(d *draft, value string) []problem
 }
 
+// name is the key without our prefix, by which the platform file locks it.
+func (a annotation) name() string { return strings.TrimPrefix(a.key, Prefix) }
+
 // problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole value.
 type problem struct {
 	path string
@@ -31,20 +34,46 @@ func whole(err error) []problem {
 	return []problem{{err: err}}
 }
 
-// annotations is the only place where an annotation is defined.
+// annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read by,
+// such as the mode and the federated domains, comes before it.
 var annotations = []annotation{
+	{key: AnnotationMode, example: "sidecar,socket", parse: (*draft).parseMode,
+		doc: "a list of: sidecar (default); gateway, the pod is only an Envoy, in a container envoy with image auto; " +
+			"socket, the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
 	{key: AnnotationSPIFFEID, example: "/api", parse: (*draft).parseSPIFFEID,
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
+	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*draft).parseFederatesWith,
+		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
 	{key: AnnotationAppPort, example: `"8080"`, parse: (*draft).parseAppPort,
 		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
 	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*draft).parseAllowedPeers,
 		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
+	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*draft).parseInbound,
+		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls}: protocol is http (default), http2, grpc or tcp; " +
+			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none"},
 	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
-		doc: "a YAML list of {listen, address, peers, protocol}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts only peers"},
+		doc: "a YAML list of {listen, address, peers, protocol}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
+			"only peers; in gateway mode {match, address, peers, protocol}, routes by [host]/path of the inbound listeners"},
+	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*draft).parseEnforcement,
+		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
 	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*draft).parseX509SVIDTTL,
 		doc: "life of the X.509-SVID, a Go duration"},
+	{key: AnnotationJWTSVIDTTL, example: "5m", parse: (*draft).parseJWTSVIDTTL,
+		doc: "life of JWT-SVIDs, a Go duration"},
+	{key: AnnotationDNSNames, example: "api.example.org", parse: (*draft).parseDNSNames,
+		doc: "DNS names in the X.509-SVID, separated by commas or white space; each takes a claim by the platform"},
+	{key: AnnotationDownstream, example: `"true"`, parse: (*draft).parseDownstream,
+		doc: "the identity may run a nested SPIRE server; takes a claim by the platform"},
+	{key: AnnotationAdmin, example: `"true"`, parse: (*draft).parseAdmin,
+		doc: "the identity may use SPIRE's management API; takes a claim by the platform"},
+	{key: AnnotationProxyImage, example: "envoyproxy/envoy:v1.40.0", parse: (*draft).parseProxyImage,
+		doc: "Envoy's image"},
 	{key: AnnotationProxyLogLevel, example: "info", parse: (*draft).parseProxyLogLevel,
 		doc: "Envoy's log level: " + strings.Join(logLevels, ", ")},
+	{key: AnnotationProxyConcurrency, example: `"2"`, parse: (*draft).parseProxyConcurrency,
+		doc: fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency)},
+	{key: AnnotationProxyResources, example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*draft).parseProxyResources,
+		doc: "resources of Envoy's container, in YAML"},
 	{key: AnnotationStatus, doc: "what was injected, as JSON"},
 	{key: AnnotationBootstrap, doc: "Envoy's bootstrap configuration"},
 	{key: AnnotationListeners, doc: "Envoy's listeners"},
@@ -52,7 +81,7 @@ var annotations = []annotation{
 	{key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
 }
 
-// foreignAnnotations under our prefix belong to other tools and are left alone.
+// foreignAnnotations under our prefix belong to other tools and are left alone. The platform can name more.
 var foreignAnnotations = []string{
 	Prefix + "federatesWith", // SPIRE's former workload registrar
 }
@@ -68,8 +97,8 @@ func annotationFor(key string) (annotation, bool) {
 }
 
 // isOurs says whether a key is under our prefix and of no other tool.
-func isOurs(key string) bool {
-	return strings.HasPrefix(key, Prefix) && !slices.Contains(foreignAnnotations, key)
+func (p Platform) isOurs(key string) bool {
+	return strings.HasPrefix(key, Prefix) && !slices.Contains(foreignAnnotations, key) && !slices.Contains(p.ForeignAnnotations, key)
 }
 
 // writtenByUsers are the keys that a user may set.
@@ -93,10 +122,10 @@ func annotationKeys(wanted func(annotation) bool) []string {
 }
 
 // unknownKeys are the keys under our prefix that no one knows, in order.
-func unknownKeys(values map[string]string) []string {
+func (p Platform) unknownKeys(values map[string]string) []string {
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if _, known := annotationFor(key); isOurs(key) && !known {
+		if _, known := annotationFor(key); p.isOurs(key) && !known {
 			keys = append(keys, key)
 		}
 	}

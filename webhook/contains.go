@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,21 +24,39 @@ func missing(injected, arrived *corev1.Pod) []Mistake {
 			changed("annotation " + key)
 		}
 	}
-	if !slices.ContainsFunc(arrived.Spec.InitContainers, func(c corev1.Container) bool { return isSidecar(c, injected.Spec.InitContainers[0]) }) {
-		changed("container " + SidecarName)
-	}
+	// Everything of the user's is the same in both, because the one was made from the other.
+	mistakes = append(mistakes, missingContainers(injected.Spec.InitContainers, arrived.Spec.InitContainers)...)
+	mistakes = append(mistakes, missingContainers(injected.Spec.Containers, arrived.Spec.Containers)...)
 	for _, v := range injected.Spec.Volumes {
-		if (v.Name == ConfigVolume || v.Name == SocketVolume) && !contains(asJSON(arrived.Spec.Volumes), asJSON([]corev1.Volume{v})) {
+		if isOurVolume(v.Name) && !contains(asJSON(arrived.Spec.Volumes), asJSON([]corev1.Volume{v})) {
 			changed("volume " + v.Name)
+		}
+	}
+	if want, got := injected.Spec.TerminationGracePeriodSeconds, arrived.Spec.TerminationGracePeriodSeconds; want != nil && (got == nil || *got != *want) {
+		changed("spec.terminationGracePeriodSeconds")
+	}
+	return mistakes
+}
+
+// missingContainers are those that are not, or not so, among the containers that arrived.
+func missingContainers(injected, arrived []corev1.Container) []Mistake {
+	var mistakes []Mistake
+	for _, c := range injected {
+		if !slices.ContainsFunc(arrived, func(candidate corev1.Container) bool { return isContainer(candidate, c) }) {
+			mistakes = append(mistakes, Mistake{"container " + c.Name, "is not what the webhook writes for this pod",
+				"remove everything that injection added, or inject again"})
 		}
 	}
 	return mistakes
 }
 
-// isSidecar says whether a container is the sidecar, but for additions. What it runs has no additions: one more argument would
-// be another Envoy.
-func isSidecar(c, sidecar corev1.Container) bool {
-	return slices.Equal(c.Command, sidecar.Command) && slices.Equal(c.Args, sidecar.Args) && contains(asJSON(c), asJSON(sidecar))
+// isContainer says whether a container is what it should be, but for additions. What Envoy runs has no additions: one more
+// argument would be another Envoy.
+func isContainer(c, want corev1.Container) bool {
+	if want.Name != c.Name || want.Name == SidecarName && !(slices.Equal(c.Command, want.Command) && slices.Equal(c.Args, want.Args)) {
+		return false
+	}
+	return reflect.DeepEqual(c, want) || contains(asJSON(c), asJSON(want))
 }
 
 // contains says whether every value of part is in whole: the fields of an object by name, the items of a list in any place.

@@ -48,7 +48,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 		logger.Info("refused", "reason", reason, "error", err.Error(), "duration", time.Since(start))
 		return denied(code, reason, err)
 	}
-	logger.Info("admitted", "reason", res.Reason, "spiffeID", res.Workload.ID.String(), "entryID", res.Entry.ID, "duration", time.Since(start))
+	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", time.Since(start))
 	if len(ops) == 0 {
 		return admission.Allowed(string(res.Reason))
 	}
@@ -89,14 +89,23 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (Result, []
 		return Result{}, nil, err
 	}
 	// The effect comes last, when nothing of ours can refuse the pod any more.
-	if res.Inject && req.Operation == admissionv1.Create && !dryRun(req) {
+	if !dryRun(req) {
 		ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 		defer cancel()
-		if _, err := h.Registrar.Ensure(ctx, res.Workload); err != nil {
-			return Result{}, nil, &registrationError{res.Workload, err}
+		for _, w := range res.Workloads {
+			if _, err := h.Registrar.Ensure(ctx, w); err != nil {
+				return Result{}, nil, &registrationError{w, err}
+			}
 		}
 	}
 	return res, Patch(&pod, res.Pod), nil
+}
+
+func spiffeIDOf(res Result) string {
+	if len(res.Workloads) == 0 {
+		return ""
+	}
+	return res.Workloads[0].ID.String()
 }
 
 func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }

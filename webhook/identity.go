@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/spire-injector/spire-injector/registrar"
 )
@@ -20,32 +22,65 @@ type Subject struct {
 	Labels         map[string]string
 }
 
-// Claim lets the pods of some namespaces and service accounts hold identities outside /ns/<their own namespace>/.
-// "*" stands for every namespace or service account, a path that ends in "/*" for everything below it.
+// Claim lets the pods of some namespaces and service accounts hold what takes a claim: identities outside /ns/<their own
+// namespace>/, DNS names, and flags of their registration entries. "*" stands for every namespace or service account, a path
+// that ends in "/*" for everything below it, a DNS name that begins with "*." for everything in that domain.
 type Claim struct {
 	Namespaces      []string `json:"namespaces"`
 	ServiceAccounts []string `json:"serviceAccounts"`
 	Paths           []string `json:"paths"`
+	DNSNames        []string `json:"dnsNames"`
+	Flags           []Flag   `json:"flags"`
 }
 
+// Flag is a power that a registration entry gives to a workload beside its identity.
+type Flag string
+
+// The flags.
+const (
+	FlagDownstream Flag = "downstream" // may run a nested SPIRE server
+	FlagAdmin      Flag = "admin"      // may use SPIRE's management API
+)
+
 func (c Claim) validate() error {
-	if len(c.Namespaces) == 0 || len(c.ServiceAccounts) == 0 || len(c.Paths) == 0 {
-		return fmt.Errorf("expected namespaces, serviceAccounts and paths, each with at least one item")
+	var errs []error
+	if len(c.Namespaces) == 0 || len(c.ServiceAccounts) == 0 || len(c.Paths)+len(c.DNSNames)+len(c.Flags) == 0 {
+		errs = append(errs, errors.New("expected namespaces, serviceAccounts and at least one of paths, dnsNames and flags, each with at least one item"))
 	}
 	for _, p := range c.Paths {
 		if err := spiffeid.ValidatePath(strings.TrimSuffix(p, "/*")); err != nil || p == "" {
-			return fmt.Errorf("path %q: expected a path such as /api or /team/*", p)
+			errs = append(errs, fmt.Errorf("path %q: expected a path such as /api or /team/*", p))
 		}
 	}
-	return nil
+	for _, name := range c.DNSNames {
+		if len(validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*."))) > 0 {
+			errs = append(errs, fmt.Errorf("DNS name %q: expected a name such as api.example.org or *.example.org", name))
+		}
+	}
+	for _, f := range c.Flags {
+		if f != FlagDownstream && f != FlagAdmin {
+			errs = append(errs, fmt.Errorf("flag %q: expected %s or %s", f, FlagDownstream, FlagAdmin))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Claim) of(s Subject) bool {
+	return listed(c.Namespaces, s.Namespace) && listed(c.ServiceAccounts, s.ServiceAccount)
 }
 
 func (c Claim) covers(s Subject, idPath string) bool {
-	return listed(c.Namespaces, s.Namespace) && listed(c.ServiceAccounts, s.ServiceAccount) &&
-		slices.ContainsFunc(c.Paths, func(p string) bool {
-			below, isPrefix := strings.CutSuffix(p, "*")
-			return idPath == p || isPrefix && strings.HasPrefix(idPath, below)
-		})
+	return c.of(s) && slices.ContainsFunc(c.Paths, func(p string) bool {
+		below, isPrefix := strings.CutSuffix(p, "*")
+		return idPath == p || isPrefix && strings.HasPrefix(idPath, below)
+	})
+}
+
+func (c Claim) coversDNSName(s Subject, name string) bool {
+	return c.of(s) && slices.ContainsFunc(c.DNSNames, func(claimed string) bool {
+		domain, isWildcard := strings.CutPrefix(claimed, "*")
+		return name == claimed || isWildcard && strings.HasSuffix(name, domain)
+	})
 }
 
 func listed(items []string, s string) bool {
@@ -68,6 +103,29 @@ func Authorize(td spiffeid.TrustDomain, claims []Claim, s Subject, id spiffeid.I
 	return fmt.Errorf("service account %s of namespace %s has no claim to %s; use an identity under %s, or ask the platform team for "+
 		"{namespaces: [%s], serviceAccounts: [%s], paths: [%s]} in identity.claims of the platform file",
 		s.ServiceAccount, s.Namespace, id, own, s.Namespace, s.ServiceAccount, id.Path())
+}
+
+// AuthorizeDNSName says whether a subject may have a DNS name in its certificate: to who checks names and not SPIFFE IDs, the
+// name is the identity.
+func AuthorizeDNSName(claims []Claim, s Subject, name string) error {
+	if slices.ContainsFunc(claims, func(c Claim) bool { return c.coversDNSName(s, name) }) {
+		return nil
+	}
+	return noClaim(s, "the DNS name "+name, fmt.Sprintf("dnsNames: [%s]", name))
+}
+
+// AuthorizeFlag says whether a subject's registration entry may have a flag.
+func AuthorizeFlag(claims []Claim, s Subject, flag Flag) error {
+	if slices.ContainsFunc(claims, func(c Claim) bool { return c.of(s) && slices.Contains(c.Flags, flag) }) {
+		return nil
+	}
+	return noClaim(s, "the flag "+string(flag), fmt.Sprintf("flags: [%s]", flag))
+}
+
+func noClaim(s Subject, what, claim string) error {
+	return fmt.Errorf("service account %s of namespace %s has no claim to %s; ask the platform team for "+
+		"{namespaces: [%s], serviceAccounts: [%s], %s} in identity.claims of the platform file",
+		s.ServiceAccount, s.Namespace, what, s.Namespace, s.ServiceAccount, claim)
 }
 
 // parseID reads a SPIFFE ID, or a path of the own trust domain.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -81,27 +82,31 @@ func TestAuthorize(t *testing.T) {
 }
 
 func TestClaimValidate(t *testing.T) {
-	const incomplete = "expected namespaces, serviceAccounts and paths, each with at least one item"
+	const incomplete = "expected namespaces, serviceAccounts and at least one of paths, dnsNames and flags, each with at least one item"
 	all := []string{"*"}
 	tests := []struct {
 		name  string
 		claim Claim
 		want  string
 	}{
-		{"a path", Claim{all, all, []string{"/api"}}, ""},
-		{"a prefix", Claim{all, all, []string{"/team/*"}}, ""},
-		{"everything", Claim{all, all, []string{"/*"}}, ""},
-		{"no namespace", Claim{nil, all, []string{"/api"}}, incomplete},
-		{"no account", Claim{all, nil, []string{"/api"}}, incomplete},
-		{"no path", Claim{all, all, nil}, incomplete},
-		{"an empty path", Claim{all, all, []string{"/api", ""}}, `path "": expected a path such as /api or /team/*`},
-		{"no slash", Claim{all, all, []string{"api"}}, `path "api": expected a path such as /api or /team/*`},
-		{"star alone", Claim{all, all, []string{"*"}}, `path "*": expected a path such as /api or /team/*`},
-		{"star in a segment", Claim{all, all, []string{"/api*"}}, `path "/api*": expected a path such as /api or /team/*`},
-		{"star in the middle", Claim{all, all, []string{"/ns/*/sa/x"}}, `path "/ns/*/sa/x": expected a path such as /api or /team/*`},
-		{"dots", Claim{all, all, []string{"/team/../*"}}, `path "/team/../*": expected a path such as /api or /team/*`},
-		{"trailing slash", Claim{all, all, []string{"/team/"}}, `path "/team/": expected a path such as /api or /team/*`},
-		{"a full ID", Claim{all, all, []string{"spiffe://example.org/api"}}, `path "spiffe://example.org/api": expected a path such as /api or /team/*`},
+		{"a path", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/api"}}, ""},
+		{"a prefix", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/team/*"}}, ""},
+		{"everything", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/*"}}, ""},
+		{"no namespace", Claim{Namespaces: nil, ServiceAccounts: all, Paths: []string{"/api"}}, incomplete},
+		{"no account", Claim{Namespaces: all, ServiceAccounts: nil, Paths: []string{"/api"}}, incomplete},
+		{"no path", Claim{Namespaces: all, ServiceAccounts: all, Paths: nil}, incomplete},
+		{"an empty path", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/api", ""}}, `path "": expected a path such as /api or /team/*`},
+		{"no slash", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"api"}}, `path "api": expected a path such as /api or /team/*`},
+		{"star alone", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"*"}}, `path "*": expected a path such as /api or /team/*`},
+		{"star in a segment", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/api*"}}, `path "/api*": expected a path such as /api or /team/*`},
+		{"star in the middle", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/ns/*/sa/x"}}, `path "/ns/*/sa/x": expected a path such as /api or /team/*`},
+		{"dots", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/team/../*"}}, `path "/team/../*": expected a path such as /api or /team/*`},
+		{"trailing slash", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"/team/"}}, `path "/team/": expected a path such as /api or /team/*`},
+		{"a DNS name", Claim{Namespaces: all, ServiceAccounts: all, DNSNames: []string{"api.example.org", "*.shop.example.org"}}, ""},
+		{"a bad DNS name", Claim{Namespaces: all, ServiceAccounts: all, DNSNames: []string{"*"}}, `DNS name "*": expected a name such as api.example.org or *.example.org`},
+		{"flags", Claim{Namespaces: all, ServiceAccounts: all, Flags: []Flag{FlagAdmin, FlagDownstream}}, ""},
+		{"a bad flag", Claim{Namespaces: all, ServiceAccounts: all, Flags: []Flag{"root"}}, `flag "root": expected downstream or admin`},
+		{"a full ID", Claim{Namespaces: all, ServiceAccounts: all, Paths: []string{"spiffe://example.org/api"}}, `path "spiffe://example.org/api": expected a path such as /api or /team/*`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { wantError(t, test.claim.validate(), test.want) })
@@ -187,4 +192,36 @@ func TestParseID(t *testing.T) {
 			t.Errorf("%q: expected %q, got %q", test.text, test.want, id)
 		}
 	}
+}
+
+func TestAuthorizeDNSNamesAndFlags(t *testing.T) {
+	claims := []Claim{
+		{Namespaces: []string{"demo"}, ServiceAccounts: []string{"web"}, DNSNames: []string{"api.example.org", "*.shop.example.org"}, Flags: []Flag{FlagDownstream}},
+		{Namespaces: []string{"demo"}, ServiceAccounts: []string{"*"}, Paths: []string{"/*"}},
+	}
+	web, other := Subject{Namespace: "demo", ServiceAccount: "web"}, Subject{Namespace: "demo", ServiceAccount: "other"}
+	const refused = "service account %s of namespace demo has no claim to %s; ask the platform team for " +
+		"{namespaces: [demo], serviceAccounts: [%s], %s} in identity.claims of the platform file"
+	for _, test := range []struct {
+		s    Subject
+		name string
+		ok   bool
+	}{
+		{web, "api.example.org", true},
+		{web, "a.shop.example.org", true},
+		{web, "a.b.shop.example.org", true},
+		{web, "shop.example.org", false},
+		{web, "evilshop.example.org", false},
+		{web, "api.example.org.evil.org", false},
+		{other, "api.example.org", false},
+	} {
+		want := fmt.Sprintf(refused, test.s.ServiceAccount, "the DNS name "+test.name, test.s.ServiceAccount, "dnsNames: ["+test.name+"]")
+		if test.ok {
+			want = ""
+		}
+		wantError(t, AuthorizeDNSName(claims, test.s, test.name), want)
+	}
+	wantError(t, AuthorizeFlag(claims, web, FlagDownstream), "")
+	wantError(t, AuthorizeFlag(claims, web, FlagAdmin), fmt.Sprintf(refused, "web", "the flag admin", "web", "flags: [admin]"))
+	wantError(t, AuthorizeFlag(claims, other, FlagDownstream), fmt.Sprintf(refused, "other", "the flag downstream", "other", "flags: [downstream]"))
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,8 +15,9 @@ import (
 // Injector makes pods of pods. It is pure: the admission webhook and the offline command call the same methods, and
 // neither can be told from the other here.
 type Injector struct {
-	Platform Platform
-	Version  string // of this program, written into the status
+	Platform   Platform
+	Version    string            // of this program, written into the status
+	Kubernetes KubernetesVersion // of the cluster that the pods are for
 	// Generate makes Envoy's configuration: [templates.Generate], which is the default, or one that remembers.
 	Generate func(templates.Proxy) (templates.Config, error)
 }
@@ -23,9 +25,9 @@ type Injector struct {
 // Result is what became of a pod.
 type Result struct {
 	Decision
-	Pod      *corev1.Pod        // as it should be; the very pod given when nothing changes
-	Workload registrar.Workload // to be registered before the pod is admitted; only with Inject
-	Entry    registrar.Entry    // the entry of Workload
+	Pod *corev1.Pod // as it should be; the very pod given when nothing changes
+	// Workloads are to be registered before the pod is admitted: one for each container that gets the identity.
+	Workloads []registrar.Workload
 }
 
 // Inject decides on a pod that is about to be created and returns it as it should be. A pod that already is what injection
@@ -33,11 +35,21 @@ type Result struct {
 // The error is a Refusal; then nothing must be registered.
 func (i Injector) Inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 	decision, err := Decide(ns, pod)
-	if err != nil || !decision.Inject {
+	if err != nil {
 		return Result{Decision: decision, Pod: pod}, err
 	}
+	if !decision.Inject {
+		if hasTraces(pod) {
+			return Result{Decision: Decision{Reason: ReasonLeftoversRemoved}, Pod: strip(pod)}, nil
+		}
+		return Result{Decision: decision, Pod: pod}, nil
+	}
 	if !injected(pod) {
-		res, err := i.inject(ns, pod)
+		base := pod
+		if hasTraces(pod) {
+			base = strip(pod)
+		}
+		res, err := i.inject(ns, base)
 		res.Decision = decision
 		return res, err
 	}
@@ -54,57 +66,140 @@ func (i Injector) Inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 
 // inject is injection of a pod that carries nothing of ours.
 func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
-	mistakes := podMistakes(pod)
 	in, inAnnotations := ParseIntent(i.Platform, ns, pod)
-	mistakes = append(mistakes, inAnnotations...)
+	mistakes := slices.Concat(i.podMistakes(pod, in), inAnnotations)
 	if err := refuse(ReasonInvalid, mistakes); err != nil {
 		return Result{}, err
+	}
+	workloads := in.workloads(pod)
+	status := Status{Version: i.Version, SPIFFEID: in.ID.String(), Mode: in.Mode.String()}
+	for _, w := range workloads {
+		status.EntryIDs = append(status.EntryIDs, i.Platform.Cluster.WorkloadEntry(w).ID)
+	}
+	out := pod.DeepCopy()
+	if in.Mode.Socket {
+		for c := range containersOf(out) {
+			addWorkloadAPI(c, i.Platform)
+		}
+	}
+	annotations := map[string]string{}
+	if in.Mode.Envoy() {
+		cfg, err := i.addEnvoy(out, in, &status)
+		if err != nil {
+			return Result{}, err
+		}
+		maps.Copy(annotations, generated(cfg))
+		out.Spec.Volumes = append(out.Spec.Volumes, configVolume())
+		status.Volumes = append(status.Volumes, ConfigVolume)
+	}
+	out.Spec.Volumes = append(out.Spec.Volumes, socketVolume(i.Platform.AgentSocket))
+	status.Volumes = append(status.Volumes, SocketVolume)
+	statusJSON, err := json.Marshal(status)
+	if err != nil {
+		return Result{}, fmt.Errorf("encoding %s: %w", AnnotationStatus, err)
+	}
+	annotations[AnnotationStatus] = string(statusJSON)
+	out.Annotations = merged(out.Annotations, annotations)
+	out.Labels = merged(out.Labels, map[string]string{LabelIdentity: registrar.IdentityHash(in.ID)})
+	if err := refuse(ReasonInvalid, sizeMistakes(out)); err != nil {
+		return Result{}, err
+	}
+	return Result{Pod: out, Workloads: workloads}, nil
+}
+
+// addEnvoy changes the pod's containers for Envoy, notes in the status what was there before, and returns Envoy's configuration.
+func (i Injector) addEnvoy(pod *corev1.Pod, in Intent, status *Status) (templates.Config, error) {
+	proxy := templates.Proxy{
+		ID: in.ID, SVIDTTL: in.X509SVIDTTL, AgentSocket: agentSocketInSidecar(i.Platform), Inbound: in.Inbound, Upstreams: in.Upstreams,
+		Metrics: in.Sidecar.Metrics, Drain: i.Platform.Drain,
+	}
+	if in.Mode.Sidecar {
+		proxy.Probes, status.Probes = redirectProbes(pod)
 	}
 	generate := i.Generate
 	if generate == nil {
 		generate = templates.Generate
 	}
-	cfg, err := generate(templates.Proxy{
-		ID: in.ID, SVIDTTL: in.X509SVIDTTL, AgentSocket: agentSocketInSidecar(i.Platform), Inbound: in.Inbound, Upstreams: in.Upstreams,
-	})
+	cfg, err := generate(proxy)
 	if err != nil {
-		return Result{}, fmt.Errorf("generating Envoy's configuration: %w", err)
+		return templates.Config{}, fmt.Errorf("generating Envoy's configuration: %w", err)
 	}
-	workload := registrar.Workload{ID: in.ID, Namespace: in.Subject.Namespace, ServiceAccount: in.Subject.ServiceAccount, X509SVIDTTL: in.X509SVIDTTL}
-	entry := i.Platform.Cluster.WorkloadEntry(workload)
-	status := Status{Version: i.Version, SPIFFEID: in.ID.String(), EntryID: entry.ID, Sidecar: SidecarName, Volumes: []string{ConfigVolume, SocketVolume}}
-	out, err := addSidecar(pod, i.Platform, in, cfg, status)
-	if err != nil {
-		return Result{}, err
+	status.Sidecar = SidecarName
+	if in.Mode.Gateway {
+		i.fillGateway(pod, in)
 	}
-	if err := refuse(ReasonInvalid, sizeMistakes(out)); err != nil {
-		return Result{}, err
+	if len(in.Inbound) > 0 && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks() {
+		status.Draining, status.GracePeriod = addDrain(pod, i.Platform.Drain)
 	}
-	return Result{Pod: out, Workload: workload, Entry: entry}, nil
+	if in.Mode.Sidecar {
+		i.addSidecar(pod, in)
+	}
+	return cfg, nil
+}
+
+// workloads are the identities to register: that of Envoy's container, and in socket mode those of the user's containers.
+func (in Intent) workloads(pod *corev1.Pod) []registrar.Workload {
+	w := registrar.Workload{
+		ID: in.ID, Namespace: in.Subject.Namespace, ServiceAccount: in.Subject.ServiceAccount, X509SVIDTTL: in.X509SVIDTTL, JWTSVIDTTL: in.JWTSVIDTTL,
+		FederatesWith: in.FederatesWith, DNSNames: in.DNSNames, Downstream: in.Downstream, Admin: in.Admin,
+	}
+	var all []registrar.Workload
+	if in.Mode.Envoy() {
+		w.Container = SidecarName
+		all = append(all, w)
+	}
+	if in.Mode.Socket {
+		for c := range containersOf(pod) {
+			w.Container = c.Name
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+func merged(into, from map[string]string) map[string]string {
+	if into == nil {
+		return from
+	}
+	maps.Copy(into, from)
+	return into
 }
 
 // podMistakes are the mistakes of a pod's labels and spec.
-func podMistakes(pod *corev1.Pod) []Mistake {
+func (i Injector) podMistakes(pod *corev1.Pod, in Intent) []Mistake {
 	var mistakes []Mistake
+	tell := func(where, what, hint string) { mistakes = append(mistakes, Mistake{where, what, hint}) }
 	if _, ok := pod.Labels[LabelIdentity]; ok {
-		mistakes = append(mistakes, Mistake{"label " + LabelIdentity, "is written by the webhook alone", "remove it"})
+		tell("label "+LabelIdentity, "is written by the webhook alone", "remove it")
 	}
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		if c.Name == SidecarName {
-			mistakes = append(mistakes, Mistake{"container " + SidecarName, "has the name of the injected sidecar", "rename it"})
+	if in.Mode.Gateway {
+		mistakes = append(mistakes, gatewayMistakes(pod)...)
+	}
+	for c := range containersOf(pod) {
+		if c.Name == SidecarName && !in.Mode.Gateway {
+			tell("container "+SidecarName, "has the name of the injected sidecar", "rename it")
+		}
+		for _, m := range c.VolumeMounts {
+			if in.Mode.Socket && m.MountPath == socketMountPath {
+				tell("container "+c.Name+", volumeMounts", "something is mounted at "+socketMountPath+" already, where the Workload API's socket goes", "remove it")
+			}
 		}
 	}
 	for _, v := range pod.Spec.Volumes {
-		if v.Name == ConfigVolume || v.Name == SocketVolume {
-			mistakes = append(mistakes, Mistake{"volume " + v.Name, "has the name of an injected volume", "rename it"})
+		if isOurVolume(v.Name) {
+			tell("volume "+v.Name, "has the name of an injected volume", "rename it")
 		}
 	}
-	if pod.Spec.HostNetwork {
-		mistakes = append(mistakes, Mistake{"spec.hostNetwork",
-			"every process of the node could use the pod's identity through the node's loopback", "set hostNetwork: false"})
+	if pod.Spec.HostNetwork && in.Mode.Envoy() {
+		tell("spec.hostNetwork", "every process of the node could use the pod's identity through the node's loopback",
+			fmt.Sprintf("set hostNetwork: false, or write %s: %s", AnnotationMode, ModeSocket))
 	}
-	if pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows {
-		mistakes = append(mistakes, Mistake{"spec.os.name", "expected linux, got windows", "there is no Envoy sidecar for Windows: remove the label"})
+	if pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows) {
+		tell("spec.os.name", "expected linux, got windows", "there is no Envoy sidecar for Windows: remove the label")
+	}
+	if in.Mode.Sidecar && !i.Kubernetes.hasNativeSidecars() && (pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure) {
+		tell("spec.restartPolicy", fmt.Sprintf("a pod that is to end would never: the sidecar goes on, because Kubernetes %d.%d has no native sidecars",
+			i.Kubernetes.Major, i.Kubernetes.Minor), "use Kubernetes 1.29 or newer, or "+AnnotationMode+": "+ModeSocket.String())
 	}
 	return mistakes
 }
@@ -120,20 +215,4 @@ func sizeMistakes(pod *corev1.Pod) []Mistake {
 	}
 	return []Mistake{{"annotations", fmt.Sprintf("expected at most %d bytes together with the generated configuration, got %d", maxAnnotations, total),
 		"use fewer upstreams, or prefixes instead of long lists of peers"}}
-}
-
-// injected says whether a pod carries a status, so that it claims to come from us.
-func injected(pod *corev1.Pod) bool {
-	_, ok := pod.Annotations[AnnotationStatus]
-	return ok
-}
-
-// strip returns a pod without what injection adds, by name.
-func strip(pod *corev1.Pod) *corev1.Pod {
-	out := pod.DeepCopy()
-	delete(out.Labels, LabelIdentity)
-	maps.DeleteFunc(out.Annotations, func(key, _ string) bool { return slices.Contains(writtenByWebhook(), key) })
-	out.Spec.InitContainers = slices.DeleteFunc(out.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == SidecarName })
-	out.Spec.Volumes = slices.DeleteFunc(out.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == ConfigVolume || v.Name == SocketVolume })
-	return out
 }

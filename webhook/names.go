@@ -21,12 +21,23 @@ const (
 
 // Annotations that users write.
 const (
-	AnnotationSPIFFEID      = Prefix + "spiffe-id"
-	AnnotationAppPort       = Prefix + "app-port"
-	AnnotationAllowedPeers  = Prefix + "allowed-peers"
-	AnnotationUpstreams     = Prefix + "upstreams"
-	AnnotationX509SVIDTTL   = Prefix + "x509-svid-ttl"
-	AnnotationProxyLogLevel = Prefix + "proxy-log-level"
+	AnnotationSPIFFEID         = Prefix + "spiffe-id"
+	AnnotationAppPort          = Prefix + "app-port"
+	AnnotationAllowedPeers     = Prefix + "allowed-peers"
+	AnnotationInbound          = Prefix + "inbound"
+	AnnotationUpstreams        = Prefix + "upstreams"
+	AnnotationEnforcement      = Prefix + "enforcement"
+	AnnotationFederatesWith    = Prefix + "federates-with"
+	AnnotationX509SVIDTTL      = Prefix + "x509-svid-ttl"
+	AnnotationJWTSVIDTTL       = Prefix + "jwt-svid-ttl"
+	AnnotationDNSNames         = Prefix + "dns-names"
+	AnnotationMode             = Prefix + "mode"
+	AnnotationDownstream       = Prefix + "downstream"
+	AnnotationAdmin            = Prefix + "admin"
+	AnnotationProxyImage       = Prefix + "proxy-image"
+	AnnotationProxyLogLevel    = Prefix + "proxy-log-level"
+	AnnotationProxyConcurrency = Prefix + "proxy-concurrency"
+	AnnotationProxyResources   = Prefix + "proxy-resources"
 )
 
 // Annotations that the webhook writes.

@@ -9,6 +9,7 @@ const (
 	ReasonPodEnabled        Reason = "PodEnabled"        // the pod's own label says enabled
 	ReasonNamespaceEnabled  Reason = "NamespaceEnabled"  // the namespace's label says enabled, the pod's says nothing
 	ReasonNamespaceRequired Reason = "NamespaceRequired" // the namespace's label says required
+	ReasonRegenerated       Reason = "Regenerated"       // a running pod's configuration follows its annotations
 )
 
 // Reasons to leave a pod as it is.
@@ -17,6 +18,8 @@ const (
 	ReasonPodDisabled     Reason = "PodDisabled"     // the pod's own label says disabled
 	ReasonAlreadyInjected Reason = "AlreadyInjected" // the pod already is what injection would make of it
 	ReasonUnchanged       Reason = "Unchanged"       // an update that touches nothing of ours
+	// ReasonLeftoversRemoved: a copy of an injected pod that was made without its labels and annotations lost the rest of it too.
+	ReasonLeftoversRemoved Reason = "LeftoversRemoved"
 )
 
 // Reasons to refuse.

@@ -3,14 +3,10 @@ package webhook
 import (
 	"net/http"
 
-	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
-
-// Operation is one operation of a JSON patch (RFC 6902).
-type Operation = jsonpatch.Operation
 
 // denied is an answer whose message is the error, word for word: the API server shows only the message to people.
 func denied(code int32, reason Reason, err error) admission.Response {

@@ -1,55 +1,109 @@
 package webhook
 
 import (
-	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates"
 )
 
-// sidecarUser is Envoy's user and group: of no special meaning, and none that images commonly run as.
-const sidecarUser = 15001
+// firstSidecarUser is Envoy's user and group: of no special meaning, and none that images commonly run as.
+const firstSidecarUser = 15001
 
 // serviceAccountDir is where the API server mounts a pod's service account token.
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// Status is the JSON of the status annotation: what was injected, for people and for the registrar.
-type Status struct {
-	Version  string   `json:"version"`  // of the injector
-	SPIFFEID string   `json:"spiffeID"` // the identity of the sidecar
-	EntryID  string   `json:"entryID"`  // of its registration entry in SPIRE
-	Sidecar  string   `json:"sidecar"`  // the container's name
-	Volumes  []string `json:"volumes"`
+// addSidecar puts Envoy in front of the pod's containers, as a native sidecar where there are such.
+func (i Injector) addSidecar(pod *corev1.Pod, in Intent) {
+	c := i.envoy(in, sidecarUser(pod))
+	if pod.Spec.Resources != nil {
+		// The pod has a budget for all its containers: a share of ours could exceed what the user's already add up to.
+		c.Resources = corev1.ResourceRequirements{}
+	}
+	if !i.Kubernetes.hasNativeSidecars() {
+		pod.Spec.Containers = append([]corev1.Container{c}, pod.Spec.Containers...)
+		return
+	}
+	c.RestartPolicy = ptr(corev1.ContainerRestartPolicyAlways)
+	// First, so that the user's own init containers already have mTLS.
+	pod.Spec.InitContainers = append([]corev1.Container{c}, pod.Spec.InitContainers...)
 }
 
-// addSidecar returns the pod with everything that injection adds. The given pod is not changed.
-func addSidecar(pod *corev1.Pod, p Platform, in Intent, cfg templates.Config, status Status) (*corev1.Pod, error) {
-	statusJSON, err := json.Marshal(status)
-	if err != nil {
-		return nil, fmt.Errorf("encoding %s: %w", AnnotationStatus, err)
+// envoy is Envoy's container.
+func (i Injector) envoy(in Intent, user int64) corev1.Container {
+	ask := func(path string) corev1.ProbeHandler {
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(templates.ReadinessPort)}}
 	}
-	out := pod.DeepCopy()
-	if out.Labels == nil {
-		out.Labels = map[string]string{}
+	c := corev1.Container{
+		Name:      SidecarName,
+		Image:     in.Sidecar.Image,
+		Args:      templates.Args(in.Sidecar.LogLevel, in.Sidecar.Concurrency),
+		Resources: in.Sidecar.Resources,
+		// Passes only when the SVID is there and the data listeners are up: until then no container of the user starts.
+		// SPIRE may be away for long, and a restart of Envoy would not bring it back sooner: the threshold is an hour.
+		StartupProbe: &corev1.Probe{ProbeHandler: ask(templates.ReadinessPath), PeriodSeconds: 1, FailureThreshold: 3600},
+		// A pod is ready when its app answers too; asked at the start, that would wait for an app which waits for Envoy.
+		ReadinessProbe: &corev1.Probe{ProbeHandler: ask(templates.AppReadinessPath), PeriodSeconds: 2, FailureThreshold: 2},
+		// The words of Pod Security "restricted", exactly.
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr(false),
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			ReadOnlyRootFilesystem:   ptr(true),
+			RunAsGroup:               ptr(user),
+			RunAsNonRoot:             ptr(true),
+			RunAsUser:                ptr(user),
+			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: ConfigVolume, MountPath: templates.ConfigDir, ReadOnly: true},
+			{Name: SocketVolume, MountPath: socketMountPath, ReadOnly: true},
+			// Where something is mounted already, the API server does not mount the service account's token: Envoy has no
+			// use for it, and a pod that changed once more after the webhook would be sent to it a second time.
+			{Name: ConfigVolume, MountPath: serviceAccountDir, ReadOnly: true},
+		},
 	}
-	out.Labels[LabelIdentity] = registrar.IdentityHash(in.ID)
-	if out.Annotations == nil {
-		out.Annotations = map[string]string{}
+	for _, l := range in.Inbound {
+		name := "mtls"
+		if l.TLS == templates.None {
+			name = "plain"
+		}
+		c.Ports = append(c.Ports, corev1.ContainerPort{Name: fmt.Sprintf("%s-%d", name, l.Listen), ContainerPort: int32(l.Listen), Protocol: corev1.ProtocolTCP})
 	}
-	for key, value := range generated(cfg) {
-		out.Annotations[key] = value
+	if port := in.Sidecar.Metrics.Port; port != 0 {
+		c.Ports = append(c.Ports, corev1.ContainerPort{Name: "envoy-metrics", ContainerPort: int32(port), Protocol: corev1.ProtocolTCP})
 	}
-	out.Annotations[AnnotationStatus] = string(statusJSON)
+	return c
+}
 
-	// First, so that the user's own init containers already have mTLS.
-	out.Spec.InitContainers = append([]corev1.Container{sidecar(p, in)}, out.Spec.InitContainers...)
-	out.Spec.Volumes = append(out.Spec.Volumes, volumes(p)...)
-	return out, nil
+// sidecarUser is a user that no container of the pod runs as: one that does could read Envoy's memory, and in it the key, where
+// the containers share their processes.
+func sidecarUser(pod *corev1.Pod) int64 {
+	var taken []int64
+	if c := pod.Spec.SecurityContext; c != nil && c.RunAsUser != nil {
+		taken = append(taken, *c.RunAsUser)
+	}
+	for c := range containersOf(pod) {
+		if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
+			taken = append(taken, *c.SecurityContext.RunAsUser)
+		}
+	}
+	user := int64(firstSidecarUser)
+	for slices.Contains(taken, user) {
+		user++
+	}
+	return user
+}
+
+// configFiles are the files of the configuration volume, each with the annotation that it shows.
+var configFiles = []struct{ file, annotation string }{
+	{templates.BootstrapFile, AnnotationBootstrap},
+	{templates.ListenersFile, AnnotationListeners},
+	{templates.ClustersFile, AnnotationClusters},
+	{templates.AuthorizationFile, AnnotationAuthorization},
 }
 
 // generated is the configuration by the annotation that carries it.
@@ -62,52 +116,7 @@ func generated(cfg templates.Config) map[string]string {
 	}
 }
 
-// configFiles are the files of the configuration volume, each with the annotation that it shows.
-var configFiles = []struct{ file, annotation string }{
-	{templates.BootstrapFile, AnnotationBootstrap},
-	{templates.ListenersFile, AnnotationListeners},
-	{templates.ClustersFile, AnnotationClusters},
-	{templates.AuthorizationFile, AnnotationAuthorization},
-}
-
-func sidecar(p Platform, in Intent) corev1.Container {
-	always := corev1.ContainerRestartPolicyAlways
-	ready := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: templates.ReadinessPath, Port: intstr.FromInt32(templates.ReadinessPort)}}
-	c := corev1.Container{
-		Name:          SidecarName,
-		Image:         p.Sidecar.Image,
-		Args:          templates.Args(in.LogLevel, p.Sidecar.Concurrency),
-		RestartPolicy: &always,
-		Resources:     p.Sidecar.Resources,
-		// Passes only when the SVID is there and the data listeners are up: until then no container of the user starts.
-		// SPIRE may be away for long, and a restart of Envoy would not bring it back sooner: the threshold is an hour.
-		StartupProbe:   &corev1.Probe{ProbeHandler: ready, PeriodSeconds: 1, FailureThreshold: 3600},
-		ReadinessProbe: &corev1.Probe{ProbeHandler: ready, PeriodSeconds: 5, FailureThreshold: 2},
-		// The words of Pod Security "restricted", exactly.
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr(false),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			ReadOnlyRootFilesystem:   ptr(true),
-			RunAsGroup:               ptr(int64(sidecarUser)),
-			RunAsNonRoot:             ptr(true),
-			RunAsUser:                ptr(int64(sidecarUser)),
-			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
-		VolumeMounts: []corev1.VolumeMount{
-			{Name: ConfigVolume, MountPath: templates.ConfigDir, ReadOnly: true},
-			{Name: SocketVolume, MountPath: socketMountPath, ReadOnly: true},
-			// Where something is mounted already, the API server does not mount the service account's token: Envoy has no
-			// use for it, and a pod that changed once more after the webhook would be sent to it a second time.
-			{Name: ConfigVolume, MountPath: serviceAccountDir, ReadOnly: true},
-		},
-	}
-	for _, l := range in.Inbound {
-		c.Ports = append(c.Ports, corev1.ContainerPort{Name: fmt.Sprintf("mtls-%d", l.Listen), ContainerPort: int32(l.Listen), Protocol: corev1.ProtocolTCP})
-	}
-	return c
-}
-
-func volumes(p Platform) []corev1.Volume {
+func configVolume() corev1.Volume {
 	config := &corev1.DownwardAPIVolumeSource{}
 	for _, f := range configFiles {
 		config.Items = append(config.Items, corev1.DownwardAPIVolumeFile{
@@ -115,12 +124,16 @@ func volumes(p Platform) []corev1.Volume {
 			FieldRef: &corev1.ObjectFieldSelector{FieldPath: fmt.Sprintf("metadata.annotations['%s']", f.annotation)},
 		})
 	}
+	return corev1.Volume{Name: ConfigVolume, VolumeSource: corev1.VolumeSource{DownwardAPI: config}}
+}
+
+func socketVolume(s AgentSocket) corev1.Volume {
+	if s.CSI != "" {
+		return corev1.Volume{Name: SocketVolume, VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: s.CSI, ReadOnly: ptr(true)}}}
+	}
 	// The directory may appear after the pod: an agent that is not there yet delays the pod, it does not break it.
 	kind := corev1.HostPathDirectoryOrCreate
-	return []corev1.Volume{
-		{Name: ConfigVolume, VolumeSource: corev1.VolumeSource{DownwardAPI: config}},
-		{Name: SocketVolume, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: p.AgentSocket.HostPath, Type: &kind}}},
-	}
+	return corev1.Volume{Name: SocketVolume, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: s.HostPath, Type: &kind}}}
 }
 
 // agentSocketInSidecar is the path of the agent's socket as Envoy sees it.

@@ -17,7 +17,7 @@ func (i Injector) Update(ns Namespace, before, after *corev1.Pod) (Result, error
 	if err := refuse(ReasonTampered, tampered(before, after)); err != nil {
 		return Result{}, err
 	}
-	changed := changedAnnotations(before, after)
+	changed := i.changedAnnotations(before, after)
 	if len(changed) == 0 {
 		return Result{Decision: Decision{Reason: ReasonUnchanged}, Pod: after}, nil
 	}
@@ -36,16 +36,31 @@ func (i Injector) Update(ns Namespace, before, after *corev1.Pod) (Result, error
 		return Result{}, err
 	}
 	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
-	was, err := i.inject(ns, strip(before))
-	if err != nil || was.Pod.Annotations[AnnotationBootstrap] != res.Pod.Annotations[AnnotationBootstrap] {
-		return Result{}, refuse(ReasonNeedsNewPod, []Mistake{needsNewPod("annotation " + AnnotationUpstreams)})
+	bootstrap := before.Annotations[AnnotationBootstrap]
+	if was, err := i.inject(ns, strip(before)); err == nil {
+		bootstrap = was.Pod.Annotations[AnnotationBootstrap]
+	}
+	if bootstrap != res.Pod.Annotations[AnnotationBootstrap] {
+		return Result{}, refuse(ReasonNeedsNewPod, portsStay(changed))
 	}
 	out := after.DeepCopy()
 	for _, key := range []string{AnnotationListeners, AnnotationClusters, AnnotationAuthorization} {
 		out.Annotations[key] = res.Pod.Annotations[key]
 	}
-	res.Pod, res.Decision = out, Decision{Inject: true, Reason: ReasonPodEnabled}
+	res.Pod, res.Decision = out, Decision{Inject: true, Reason: ReasonRegenerated}
 	return res, nil
+}
+
+// portsStay tells which of the changes would need other ports: those that are watched for readiness are in the bootstrap, which
+// Envoy reads once.
+func portsStay(changed []string) []Mistake {
+	var mistakes []Mistake
+	for _, key := range changed {
+		m := needsNewPod("annotation " + key)
+		m.What = "adds, removes or moves a port, and the ports of a running pod stay: " + m.What
+		mistakes = append(mistakes, m)
+	}
+	return mistakes
 }
 
 func needsNewPod(where string) Mistake {
@@ -84,9 +99,9 @@ func lateArrivals(before, after *corev1.Pod) []Mistake {
 }
 
 // changedAnnotations are the keys under our prefix whose values differ, in the order of the table, unknown ones last.
-func changedAnnotations(before, after *corev1.Pod) []string {
+func (i Injector) changedAnnotations(before, after *corev1.Pod) []string {
 	var changed []string
-	for _, key := range slices.Concat(writtenByUsers(), unknownKeys(after.Annotations)) {
+	for _, key := range slices.Concat(writtenByUsers(), i.Platform.unknownKeys(after.Annotations)) {
 		b, hadKey := before.Annotations[key]
 		a, hasKey := after.Annotations[key]
 		if hadKey != hasKey || a != b {

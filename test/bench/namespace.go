@@ -77,7 +77,9 @@ func (c *cluster) entriesOf(ctx context.Context, namespace string) ([]string, er
 		if err := json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status); err != nil {
 			return nil, fmt.Errorf("annotation %s of pod %s/%s: %w", webhook.AnnotationStatus, namespace, pod.Name, err)
 		}
-		ids[status.EntryID] = true
+		for _, id := range status.EntryIDs {
+			ids[id] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(ids)), nil
 }

@@ -48,7 +48,7 @@ func tellInjection(ctx context.Context, d demo) (any, error) {
 	status := facts.Status
 	d.story.Fields(fields(
 		"spiffeID", status.SPIFFEID,
-		"entryID", status.EntryID,
+		"entryIDs", strings.Join(status.EntryIDs, ", "),
 		"sidecar", status.Sidecar,
 		"volumes", strings.Join(status.Volumes, ", "),
 		"version", status.Version,

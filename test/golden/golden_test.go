@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -105,7 +106,7 @@ func run(t *testing.T, c Case) map[string]string {
 		}
 		return map[string]string{"unchanged.txt": string(res.Reason) + "\n"}
 	}
-	if diff := cmp.Diff([]registrar.Workload{res.Workload}, registered, cmp.Comparer(func(a, b registrar.Workload) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(platform.Cluster.Entries(res.Workloads), platform.Cluster.Entries(registered), cmp.Comparer(func(a, b spiffeid.ID) bool { return a == b }), cmp.Comparer(func(a, b spiffeid.TrustDomain) bool { return a == b })); diff != "" {
 		t.Errorf("registered by the webhook (-want +got):\n%s", diff)
 	}
 	again, err := injector.Inject(ns, res.Pod)
@@ -118,7 +119,7 @@ func run(t *testing.T, c Case) map[string]string {
 	if diff := cmp.Diff(res.Pod, again.Pod); diff != "" {
 		t.Errorf("injecting the result again changes it:\n%s", diff)
 	}
-	return render(t, string(res.Reason), patched, platform.Cluster.Entries([]registrar.Workload{res.Workload}))
+	return render(t, string(res.Reason), patched, platform.Cluster.Entries(res.Workloads))
 }
 
 // post sends the pod as the API server does.

@@ -50,9 +50,7 @@ func Inject(injector webhook.Injector, defaultNamespace string, input []byte) (O
 				continue
 			}
 			ops = append(ops, res.ops...)
-			if res.workload != nil {
-				out.Workloads = append(out.Workloads, *res.workload)
-			}
+			out.Workloads = append(out.Workloads, res.workloads...)
 		}
 		text, err := d.patched(ops)
 		errs = append(errs, err)
@@ -90,7 +88,7 @@ func namespaceOf(o object, known map[string]webhook.Namespace, defaultNamespace 
 // injection is what is to be done for one object.
 type injection struct {
 	ops      []webhook.Operation // on its document; none when it stays as it is
-	workload *registrar.Workload // nil when it is not injected
+	workloads []registrar.Workload // none when it is not injected
 }
 
 func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, pointer string) (injection, error) {
@@ -114,7 +112,7 @@ func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, poi
 	}
 	ops := webhook.Patch(&pod, res.Pod)
 	if len(ops) == 0 {
-		return injection{workload: &res.Workload}, nil
+		return injection{workloads: res.Workloads}, nil
 	}
 	var parts struct{ Metadata, Spec map[string]json.RawMessage }
 	if err := json.Unmarshal(raw, &parts); err != nil {
@@ -129,7 +127,7 @@ func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, poi
 	for i := range ops {
 		ops[i].Path = o.pointer + pointer + ops[i].Path
 	}
-	return injection{ops: ops, workload: &res.Workload}, nil
+	return injection{ops: ops, workloads: res.Workloads}, nil
 }
 
 // patched is the document's text after the operations.

@@ -50,12 +50,12 @@ func (s Scene) Injected(ctx context.Context) (Injected, error) {
 	if err := checkPod(pod, in.Status); err != nil {
 		return in, err
 	}
-	if in.EntryRan, err = s.run(ctx, entryCommand("-entryID", in.Status.EntryID)); err != nil {
+	if in.EntryRan, err = s.run(ctx, entryCommand("-entryID", strings.Join(in.Status.EntryIDs, ","))); err != nil {
 		return in, err
 	}
 	entries := parseEntries(in.EntryRan.Stdout)
 	if len(entries) != 1 {
-		return in, &Mismatch{What: "SPIRE's entries " + in.Status.EntryID, Expected: "one", Got: in.EntryRan.Stdout}
+		return in, &Mismatch{What: "SPIRE's entries " + strings.Join(in.Status.EntryIDs, ", "), Expected: "one", Got: in.EntryRan.Stdout}
 	}
 	in.Entry = entries[0]
 	return in, checkEntry(in.Entry, pod.Labels[webhook.LabelIdentity])

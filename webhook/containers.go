@@ -1,0 +1,25 @@
+package webhook
+
+import (
+	"iter"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// containersOf are all containers of a pod, to be changed in place: init containers first, as they start.
+func containersOf(pod *corev1.Pod) iter.Seq[*corev1.Container] {
+	return func(yield func(*corev1.Container) bool) {
+		for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+			for i := range list {
+				if !yield(&list[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// runsBesideApp says whether an init container is a sidecar, which may have probes and stays.
+func runsBesideApp(c *corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}

@@ -1,0 +1,86 @@
+package webhook
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// imageAuto is the image of a gateway's container that injection fills in.
+const imageAuto = "auto"
+
+// gatewayMistakes are what hinders that a pod becomes a gateway: it is one container, of which the user says no more than is
+// left to say.
+func gatewayMistakes(pod *corev1.Pod) []Mistake {
+	var mistakes []Mistake
+	fail := func(where, what, hint string) { mistakes = append(mistakes, Mistake{where, what, hint}) }
+	found := false
+	for c := range containersOf(pod) {
+		if c.Name != SidecarName {
+			fail("container "+c.Name, "a gateway is only an Envoy, in one container", "remove it, or use "+AnnotationMode+": sidecar")
+			continue
+		}
+		found = true
+		where := "container " + SidecarName
+		if c.Image != imageAuto {
+			fail(where+", image", "expected "+imageAuto+", got "+c.Image, "the image comes from the platform, or from "+AnnotationProxyImage)
+		}
+		filledIn := map[string]bool{
+			"command": len(c.Command) > 0, "args": len(c.Args) > 0, "securityContext": c.SecurityContext != nil,
+			"startupProbe": c.StartupProbe != nil, "readinessProbe": c.ReadinessProbe != nil, "volumeMounts": len(otherMounts(*c)) > 0,
+		}
+		for _, field := range []string{"command", "args", "securityContext", "startupProbe", "readinessProbe", "volumeMounts"} {
+			if filledIn[field] {
+				fail(where+", "+field, "is filled in by injection", "remove it")
+			}
+		}
+	}
+	if !found {
+		fail("containers", "expected a container "+SidecarName+" with image "+imageAuto+" for a gateway, got none", "")
+	}
+	return mistakes
+}
+
+// otherMounts are a container's mounts but for the service account token, which the API server adds before we see the pod.
+func otherMounts(c corev1.Container) []corev1.VolumeMount {
+	return slices.DeleteFunc(slices.Clone(c.VolumeMounts), func(m corev1.VolumeMount) bool { return m.MountPath == serviceAccountDir })
+}
+
+// fillGateway makes Envoy of the container with image auto. What the user says of ports, resources and all else stays.
+func (i Injector) fillGateway(pod *corev1.Pod, in Intent) {
+	for n := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[n]
+		if c.Name != SidecarName {
+			continue
+		}
+		envoy := i.envoy(in, firstSidecarUser)
+		c.Image, c.Args, c.SecurityContext = envoy.Image, envoy.Args, envoy.SecurityContext
+		c.StartupProbe, c.ReadinessProbe = envoy.StartupProbe, envoy.ReadinessProbe
+		hasToken := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == serviceAccountDir })
+		for _, m := range envoy.VolumeMounts {
+			if m.MountPath != serviceAccountDir || !hasToken {
+				c.VolumeMounts = append(c.VolumeMounts, m)
+			}
+		}
+		for _, p := range envoy.Ports {
+			if !slices.ContainsFunc(c.Ports, func(own corev1.ContainerPort) bool { return own.ContainerPort == p.ContainerPort }) {
+				c.Ports = append(c.Ports, p)
+			}
+		}
+		if len(c.Resources.Requests)+len(c.Resources.Limits) == 0 && pod.Spec.Resources == nil {
+			c.Resources = envoy.Resources
+		}
+	}
+}
+
+// unfillGateway is the opposite of fillGateway. Ports and resources stay: they are the user's as well.
+func unfillGateway(pod *corev1.Pod) {
+	for n := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[n]
+		if c.Name != SidecarName {
+			continue
+		}
+		c.Image, c.Args, c.SecurityContext, c.StartupProbe, c.ReadinessProbe = imageAuto, nil, nil, nil, nil
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return isOurVolume(m.Name) })
+	}
+}

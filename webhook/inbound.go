@@ -1,0 +1,116 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// Values of AnnotationEnforcement.
+const (
+	enforcementEnforce = "enforce"
+	enforcementAudit   = "audit"
+)
+
+// inboundItem is one item of the inbound annotation as it is written.
+type inboundItem struct {
+	Listen   *int      `json:"listen"`
+	App      *int      `json:"app"`
+	Protocol string    `json:"protocol"`
+	Peers    *[]string `json:"peers"` // nil means allowed-peers
+	TLS      string    `json:"tls"`
+}
+
+func (d *draft) parseAppPort(v string) []problem {
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return whole(fmt.Errorf("expected a port from 1 to 65535, got %q", v))
+	}
+	app, err := portNumber(n)
+	if err == nil && d.mode.Gateway {
+		err = fmt.Errorf("a gateway has no app; write its listeners in %s", AnnotationInbound)
+	}
+	d.inbound = []templates.Inbound{{Listen: d.platform.InboundPort, App: app, Peers: d.peers}}
+	d.defaultPeers = []bool{true}
+	return whole(err)
+}
+
+func (d *draft) parseAllowedPeers(v string) []problem {
+	peers, problems := d.peerList("", fields(v))
+	d.peers = peers
+	return problems
+}
+
+func (d *draft) parseInbound(v string) []problem {
+	var items []inboundItem
+	if err := yaml.UnmarshalStrict([]byte(v), &items); err != nil {
+		return whole(fmt.Errorf("expected a YAML list such as - {listen: 8443, app: 8080, peers: [/web]}: %w", err))
+	}
+	if len(items) == 0 {
+		return whole(errors.New("expected at least one listener, got an empty list"))
+	}
+	d.inbound, d.defaultPeers = nil, nil
+	var problems []problem
+	for i, item := range items {
+		in, inItem := d.inboundListener(fmt.Sprintf("[%d]", i), item)
+		d.inbound = append(d.inbound, in)
+		d.defaultPeers = append(d.defaultPeers, item.Peers == nil && in.TLS != templates.None)
+		problems = append(problems, inItem...)
+	}
+	return problems
+}
+
+func (d *draft) inboundListener(path string, item inboundItem) (templates.Inbound, []problem) {
+	var in templates.Inbound
+	var problems []problem
+	fail := func(field string, err error) {
+		if err != nil {
+			problems = append(problems, problem{path + field, err})
+		}
+	}
+	var err error
+	if item.Listen == nil {
+		fail(".listen", errors.New("expected the port that callers use, got nothing"))
+	} else {
+		in.Listen, err = portNumber(*item.Listen)
+		fail(".listen", err)
+	}
+	switch {
+	case d.mode.Gateway && item.App != nil:
+		fail(".app", fmt.Errorf("a gateway has no app; its requests go where %s says", AnnotationUpstreams))
+	case !d.mode.Gateway && item.App == nil:
+		fail(".app", errors.New("expected the port on which the app listens on localhost, got nothing"))
+	case item.App != nil:
+		in.App, err = portNumber(*item.App)
+		fail(".app", err)
+	}
+	in.Protocol, err = templates.ParseProtocol(item.Protocol)
+	fail(".protocol", err)
+	if err == nil && d.mode.Gateway && in.Protocol == templates.TCP {
+		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
+	}
+	in.TLS, err = templates.ParseTLSMode(item.TLS)
+	fail(".tls", err)
+	if item.Peers != nil {
+		if in.TLS == templates.None {
+			fail(".peers", errors.New("has no effect without TLS, where nobody says who they are: remove peers, or use tls: mutual or permissive"))
+		}
+		var inPeers []problem
+		in.Peers, inPeers = d.peerList(path+".peers", *item.Peers)
+		problems = append(problems, inPeers...)
+	}
+	return in, problems
+}
+
+func (d *draft) parseEnforcement(v string) []problem {
+	d.audit = v == enforcementAudit
+	if d.audit || v == enforcementEnforce {
+		return nil
+	}
+	return whole(fmt.Errorf("expected %s or %s, got %q%s", enforcementEnforce, enforcementAudit, v,
+		afterSemicolon(didYouMean(v, enforcementEnforce, enforcementAudit))))
+}

@@ -1,0 +1,123 @@
+package webhook
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// The kubelet probes a pod at its address, where an app that listens on localhost only cannot be reached, and should not be. So
+// its probes ask Envoy, which asks the app: on a port of their own, where each leads to one thing of the app and nothing else.
+
+// probesOf are a container's probes by their kind.
+func probesOf(c *corev1.Container) []struct {
+	kind  string
+	probe *corev1.Probe
+} {
+	return []struct {
+		kind  string
+		probe *corev1.Probe
+	}{{"startup", c.StartupProbe}, {"liveness", c.LivenessProbe}, {"readiness", c.ReadinessProbe}}
+}
+
+// redirectProbes lets the probes of a pod ask Envoy. It returns what Envoy has to do, and the probes as they were, by
+// "container/kind".
+func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.ProbeHandler) {
+	var all []templates.Probe
+	originals := map[string]corev1.ProbeHandler{}
+	grpcPorts := map[uint16]uint16{} // the app's port to ours
+	for c := range containersOf(pod) {
+		for _, p := range probesOf(c) {
+			if p.probe == nil {
+				continue
+			}
+			asked, ok := probeOf(c, p.kind, p.probe.ProbeHandler)
+			if !ok {
+				continue
+			}
+			originals[c.Name+"/"+p.kind] = *p.probe.ProbeHandler.DeepCopy()
+			if asked.Kind == templates.ProbeGRPC {
+				if _, known := grpcPorts[asked.App]; !known {
+					grpcPorts[asked.App] = templates.FirstGRPCProbePort + uint16(len(grpcPorts))
+				}
+				asked.Listen = grpcPorts[asked.App]
+			}
+			redirect(&p.probe.ProbeHandler, asked)
+			all = append(all, asked)
+		}
+	}
+	return all, originals
+}
+
+// probeOf is what a probe asks of the app. It is false for one that is none of Envoy's business: it runs a command, asks
+// another host, or names a port that the container does not have, which the kubelet will report.
+func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (templates.Probe, bool) {
+	p := templates.Probe{Listen: templates.ProbePort, Path: probePath(c, kind)}
+	var found bool
+	switch {
+	case h.HTTPGet != nil && h.HTTPGet.Host == "":
+		p.Kind, p.Target = templates.ProbeHTTP, "/"+strings.TrimPrefix(h.HTTPGet.Path, "/")
+		if h.HTTPGet.Scheme == corev1.URISchemeHTTPS {
+			p.Kind = templates.ProbeHTTPS
+		}
+		p.App, found = portOf(c, h.HTTPGet.Port)
+	case h.TCPSocket != nil && h.TCPSocket.Host == "":
+		p.Kind = templates.ProbeTCP
+		p.App, found = portOf(c, h.TCPSocket.Port)
+	case h.GRPC != nil:
+		p.Kind, p.Path = templates.ProbeGRPC, ""
+		p.App, found = portOf(c, intstr.FromInt32(h.GRPC.Port))
+	}
+	return p, found
+}
+
+func portOf(c *corev1.Container, port intstr.IntOrString) (uint16, bool) {
+	number := int(port.IntVal)
+	if port.Type == intstr.String {
+		for _, declared := range c.Ports {
+			if declared.Name == port.StrVal {
+				number = int(declared.ContainerPort)
+			}
+		}
+	}
+	n, err := portNumber(number)
+	return n, err == nil
+}
+
+// redirect changes a probe so that it asks Envoy. Headers and all that is not about the destination stay.
+func redirect(h *corev1.ProbeHandler, p templates.Probe) {
+	port := intstr.FromInt32(int32(p.Listen))
+	switch p.Kind {
+	case templates.ProbeGRPC:
+		h.GRPC.Port = int32(p.Listen)
+	case templates.ProbeTCP:
+		h.TCPSocket, h.HTTPGet = nil, &corev1.HTTPGetAction{Path: p.Path, Port: port, Scheme: corev1.URISchemeHTTP}
+	default:
+		h.HTTPGet.Path, h.HTTPGet.Port, h.HTTPGet.Scheme = p.Path, port, corev1.URISchemeHTTP
+	}
+}
+
+// restoreProbes gives the probes back what they asked. One that asks Envoy and whose original is not known goes.
+func restoreProbes(c *corev1.Container, originals map[string]corev1.ProbeHandler) {
+	restored := func(kind string, p *corev1.Probe) *corev1.Probe {
+		if p == nil {
+			return nil
+		}
+		if original, ok := originals[c.Name+"/"+kind]; ok {
+			p.ProbeHandler = *original.DeepCopy()
+		} else if g := p.HTTPGet; g != nil && g.Port.IntVal == templates.ProbePort && g.Path == probePath(c, kind) {
+			return nil
+		}
+		return p
+	}
+	c.StartupProbe = restored("startup", c.StartupProbe)
+	c.LivenessProbe = restored("liveness", c.LivenessProbe)
+	c.ReadinessProbe = restored("readiness", c.ReadinessProbe)
+}
+
+// probePath is where the kubelet asks Envoy for one probe.
+func probePath(c *corev1.Container, kind string) string { return fmt.Sprintf("/probe/%s/%s", c.Name, kind) }

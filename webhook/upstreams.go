@@ -1,0 +1,82 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// upstreamItem is one item of the upstreams annotation as it is written.
+type upstreamItem struct {
+	Listen   *int     `json:"listen"`
+	Match    *string  `json:"match"`
+	Address  string   `json:"address"`
+	Peers    []string `json:"peers"`
+	Protocol string   `json:"protocol"`
+}
+
+func (d *draft) parseUpstreams(v string) []problem {
+	var items []upstreamItem
+	if err := yaml.UnmarshalStrict([]byte(v), &items); err != nil {
+		example := `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`
+		if d.mode.Gateway {
+			example = `- {match: /api, address: "api.default.svc:8443", peers: [/api]}`
+		}
+		return whole(fmt.Errorf(`expected a YAML list such as %s: %w`, example, err))
+	}
+	if len(items) == 0 {
+		return whole(errors.New("expected at least one upstream, got an empty list"))
+	}
+	var problems []problem
+	for i, item := range items {
+		up, inItem := d.upstream(fmt.Sprintf("[%d]", i), item)
+		d.upstreams = append(d.upstreams, up)
+		problems = append(problems, inItem...)
+	}
+	return problems
+}
+
+func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []problem) {
+	var up templates.Upstream
+	var problems []problem
+	fail := func(field string, err error) {
+		if err != nil {
+			problems = append(problems, problem{path + field, err})
+		}
+	}
+	var err error
+	if d.mode.Gateway {
+		if item.Listen != nil {
+			fail(".listen", fmt.Errorf("a gateway has no app that could talk to it: its ports are in %s, remove listen", AnnotationInbound))
+		}
+		if item.Match == nil {
+			fail(".match", errors.New(`expected the host and path of the requests that go there, such as "/api" or "api.example.org/", got nothing`))
+		} else {
+			up.Match, err = templates.ParseMatch(*item.Match)
+			fail(".match", err)
+		}
+	} else {
+		if item.Match != nil {
+			fail(".match", errors.New("is for gateways, which route requests by host and path: remove match, or add "+AnnotationMode+": gateway"))
+		}
+		if item.Listen == nil {
+			fail(".listen", errors.New("expected the port on 127.0.0.1 that the app talks to, got nothing"))
+		} else {
+			up.Listen, err = portNumber(*item.Listen)
+			fail(".listen", err)
+		}
+	}
+	up.Address, err = templates.ParseAddress(item.Address)
+	fail(".address", err)
+	up.Protocol, err = templates.ParseProtocol(item.Protocol)
+	fail(".protocol", err)
+	if err == nil && d.mode.Gateway && up.Protocol == templates.TCP {
+		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
+	}
+	var inPeers []problem
+	up.Peers, inPeers = d.peerList(path+".peers", item.Peers)
+	return up, append(problems, inPeers...)
+}
