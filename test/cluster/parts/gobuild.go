@@ -2,12 +2,14 @@ package parts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -51,6 +53,14 @@ type recipe struct {
 	flags    []string
 	cgo      bool
 	names    []string // further names of the one program built
+	data     dataFiles
+}
+
+// dataFiles are files that a required module publishes beside its code.
+type dataFiles struct {
+	module  string // empty for none
+	pattern string // below the module, as filepath.Glob takes it
+	folder  string // where they come in the part
 }
 
 const strip = "-s -w"
@@ -110,7 +120,7 @@ func (r recipe) env() []string {
 }
 
 func (m module) part(cache Cache, thing, version string, r recipe) part {
-	key := Key(append([]string{m.key}, append(r.env(), r.args("")...)...)...)
+	key := Key(slices.Concat([]string{m.key}, r.env(), r.args(""), r.data.key())...)
 	return part{
 		what: r.what + " " + version,
 		dir:  filepath.Join(cache.Dir, "parts", thing+"-"+version+"-"+key),
@@ -121,6 +131,9 @@ func (m module) part(cache Cache, thing, version string, r recipe) part {
 				}
 			}
 			if _, err := (command{dir: m.dir, env: r.env(), argv: r.args(stage)}).run(ctx); err != nil {
+				return err
+			}
+			if err := r.data.copyTo(ctx, m, stage); err != nil {
 				return err
 			}
 			return r.rename(stage)
@@ -139,4 +152,39 @@ func (r recipe) rename(stage string) error {
 		return nil
 	}
 	return linkNames(stage, filepath.Base(r.packages[0]), r.names...)
+}
+
+// key is empty for none, so that the parts without data keep their names.
+func (d dataFiles) key() []string {
+	if d.module == "" {
+		return nil
+	}
+	return []string{d.module, d.pattern, d.folder}
+}
+
+func (d dataFiles) copyTo(ctx context.Context, m module, stage string) error {
+	if d.module == "" {
+		return nil
+	}
+	out, err := (command{dir: m.dir, env: goEnv, argv: []string{"go", "list", "-m", "-f", "{{.Dir}}", d.module}}).run(ctx)
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(out), d.pattern))
+	if err != nil || len(files) == 0 {
+		return errors.Join(err, fmt.Errorf("module %s has no %s", d.module, d.pattern))
+	}
+	if err := os.Mkdir(filepath.Join(stage, d.folder), 0o755); err != nil {
+		return err
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(stage, d.folder, filepath.Base(file)), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -17,6 +17,9 @@ const (
 	CNIVersion        = "v1.9.1"
 	SPIREVersion      = "v1.15.3"
 	EnvoyVersion      = "1.40.0"
+
+	CertManagerVersion = "v1.21.2"
+	SPIFFECSIVersion   = "v0.2.3"
 )
 
 // Programs are the paths of everything that [Ensure] provides.
@@ -65,16 +68,21 @@ func Ensure(ctx context.Context, cache Cache, scope Scope, progress io.Writer) (
 	if err != nil {
 		return Programs{}, err
 	}
+	return programs, provide(ctx, cache, wanted, progress)
+}
+
+// provide makes those parts that the cache lacks.
+func provide(ctx context.Context, cache Cache, wanted []part, progress io.Writer) error {
 	if len(missing(wanted)) == 0 {
-		return programs, nil
+		return nil
 	}
 	unlock, err := cache.Lock(ctx, "build", progress)
 	if err != nil {
-		return Programs{}, err
+		return err
 	}
 	defer unlock()
 	if err := cache.sweep(); err != nil {
-		return Programs{}, err
+		return err
 	}
 	todo := missing(wanted) // again: whoever held the lock may have made them
 	steps := steps{w: progress, total: len(todo), interval: tellEvery}
@@ -83,10 +91,10 @@ func Ensure(ctx context.Context, cache Cache, scope Scope, progress io.Writer) (
 			return cache.produce(p.dir, func(stage string) error { return p.produce(ctx, stage) })
 		})
 		if err != nil {
-			return Programs{}, err
+			return err
 		}
 	}
-	return programs, nil
+	return nil
 }
 
 func missing(wanted []part) []part {

@@ -37,6 +37,8 @@ func TestVersionsAgreeWithTheModules(t *testing.T) {
 		{"kubernetes", "github.com/coredns/coredns", CoreDNSVersion},
 		{"kubernetes", "go.etcd.io/etcd/server/v3", EtcdVersion},
 		{"kubernetes", "github.com/containernetworking/plugins", CNIVersion},
+		{"certmanager", "github.com/cert-manager/cert-manager", CertManagerVersion},
+		{"csi", "github.com/spiffe/spiffe-csi", SPIFFECSIVersion},
 	} {
 		gomod, err := os.ReadFile(filepath.Join(root, "test/tools", tt.file, "go.mod"))
 		if err != nil {

@@ -1,0 +1,63 @@
+package parts
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+)
+
+// Further programs are for single tests: nothing else waits for them to be built.
+
+// CertManager is cert-manager: its controllers in one program, and its API.
+type CertManager struct {
+	Program string
+	CRDs    string // folder of the CustomResourceDefinitions of cert-manager.io
+}
+
+// EnsureCertManager provides cert-manager as [Ensure] provides the programs of a scope.
+func EnsureCertManager(ctx context.Context, cache Cache, progress io.Writer) (CertManager, error) {
+	p, err := modulePart(ctx, cache, "certmanager", CertManagerVersion, recipe{
+		what:     "building cert-manager",
+		packages: []string{"."},
+		flags:    []string{"-ldflags", strip},
+		data:     dataFiles{module: "github.com/cert-manager/cert-manager", pattern: "deploy/crds/cert-manager.io_*.yaml", folder: "crds"},
+	})
+	if err != nil {
+		return CertManager{}, err
+	}
+	out := CertManager{Program: filepath.Join(p.dir, "certmanager"), CRDs: filepath.Join(p.dir, "crds")}
+	return out, provide(ctx, cache, []part{p}, progress)
+}
+
+// CSI is the SPIFFE CSI driver, and who tells the kubelet of it.
+type CSI struct {
+	Driver    string
+	Registrar string
+}
+
+// EnsureCSI provides the CSI driver as [Ensure] provides the programs of a scope.
+func EnsureCSI(ctx context.Context, cache Cache, progress io.Writer) (CSI, error) {
+	p, err := modulePart(ctx, cache, "csi", SPIFFECSIVersion, recipe{
+		what:     "building the SPIFFE CSI driver",
+		packages: []string{"./registrar", "github.com/spiffe/spiffe-csi/cmd/spiffe-csi-driver"},
+		flags:    []string{"-ldflags", strip},
+	})
+	if err != nil {
+		return CSI{}, err
+	}
+	out := CSI{Driver: filepath.Join(p.dir, "spiffe-csi-driver"), Registrar: filepath.Join(p.dir, "registrar")}
+	return out, provide(ctx, cache, []part{p}, progress)
+}
+
+// modulePart is a part that comes out of the module of its name.
+func modulePart(ctx context.Context, cache Cache, name, version string, r recipe) (part, error) {
+	root, err := Root()
+	if err != nil {
+		return part{}, err
+	}
+	m, err := openModule(ctx, filepath.Join(root, "test/tools", name))
+	if err != nil {
+		return part{}, err
+	}
+	return m.part(cache, name, version, r), nil
+}

@@ -1,0 +1,42 @@
+package images
+
+import (
+	"context"
+	"io"
+
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
+)
+
+// Names of images that single tests use, as manifests use them.
+const (
+	CertManager  = "spire-injector/cert-manager:1.21.2"
+	CSIDriver    = "spiffe/spiffe-csi-driver:0.2.3"
+	CSIRegistrar = "sig-storage/csi-node-driver-registrar:v2.14.0" // a registrar of ours under the published one's name
+)
+
+// ForCertManager returns the archive of cert-manager, and the folder of its CustomResourceDefinitions.
+func ForCertManager(ctx context.Context, cache parts.Cache, progress io.Writer) (archives []Archive, crds string, err error) {
+	certManager, err := parts.EnsureCertManager(ctx, cache, progress)
+	if err != nil {
+		return nil, "", err
+	}
+	archives, err = writeAll(ctx, cache, []Image{ownImage(CertManager, "/certmanager", certManager.Program)})
+	return archives, certManager.CRDs, err
+}
+
+// ForCSI returns the archives of the SPIFFE CSI driver. Its containers run as root: one mounts, the other writes into the
+// kubelet's folder.
+func ForCSI(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, error) {
+	programs, err := parts.EnsureCSI(ctx, cache, progress)
+	if err != nil {
+		return nil, err
+	}
+	return writeAll(ctx, cache, []Image{
+		rootImage(CSIDriver, "/spiffe-csi-driver", programs.Driver),
+		rootImage(CSIRegistrar, "/csi-node-driver-registrar", programs.Registrar),
+	})
+}
+
+func rootImage(name, path, program string) Image {
+	return Image{Name: name, Entries: []Entry{{Path: path, Source: program}}, Entrypoint: []string{path}}
+}
