@@ -1,6 +1,8 @@
 package templates
 
 import (
+	"maps"
+
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
@@ -11,13 +13,17 @@ import (
 // Each line of the access log is one JSON object. "event" says what it is about; "peer" is always the
 // other side's SPIFFE ID, "self" ours, "reason" why TLS failed. What is not known is left out.
 // Paths are logged without their query, which may hold secrets.
+//
+//	request, connection              of a caller
+//	plain_request, plain_connection  of a caller in plain text, where mutual TLS is possible
+//	handshake_refused                of a caller
+//	upstream_request, upstream_connection  of the app
+//
+// "audit" is "denied" when peers would have refused it, but are only audited, else "allowed".
 
-// requestLog has a line for every request that a caller sent.
-func requestLog(listener string) *accesslogv3.AccessLog {
-	return stdoutLog(listener, "request", nil, map[string]string{
-		"peer":     "%DOWNSTREAM_PEER_URI_SAN%",
-		"self":     "%DOWNSTREAM_LOCAL_URI_SAN%",
-		"remote":   "%DOWNSTREAM_REMOTE_ADDRESS%",
+// requestFields are about any request.
+func requestFields() map[string]string {
+	return map[string]string{
 		"method":   "%REQUEST_HEADER(:METHOD)%",
 		"path":     "%PATH(NQ:ORIG_OR_PATH)%",
 		"protocol": "%PROTOCOL%",
@@ -26,57 +32,92 @@ func requestLog(listener string) *accesslogv3.AccessLog {
 		"details":  "%RESPONSE_CODE_DETAILS%",
 		"reason":   "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
 		"ms":       "%DURATION%",
-	})
+	}
 }
 
-// refusedLog has a line for every connection whose handshake failed. It belongs to the listener, because
-// such a connection never becomes a request; the filter drops all others, such as health checks.
-func refusedLog(listener string) *accesslogv3.AccessLog {
-	filter := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
-		ExtensionFilter: &accesslogv3.ExtensionFilter{
-			Name: "envoy.access_loggers.extension_filters.cel",
-			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: pack(&celv3.ExpressionFilter{
-				Expression: "connection.transport_failure_reason != ''",
-			})},
-		},
-	}}
-	return stdoutLog(listener, "handshake_refused", filter, map[string]string{
-		"peer":   "%DOWNSTREAM_PEER_URI_SAN%",
-		"self":   "%DOWNSTREAM_LOCAL_URI_SAN%",
-		"remote": "%DOWNSTREAM_REMOTE_ADDRESS%",
-		"reason": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
-	})
-}
-
-// upstreamRequestLog has a line for every request of the app.
-func upstreamRequestLog(listener string) *accesslogv3.AccessLog {
-	return stdoutLog(listener, "upstream_request", nil, map[string]string{
-		"peer":     "%UPSTREAM_PEER_URI_SAN%",
-		"self":     "%UPSTREAM_LOCAL_URI_SAN%",
-		"upstream": "%UPSTREAM_HOST%",
-		"method":   "%REQUEST_HEADER(:METHOD)%",
-		"path":     "%PATH(NQ:ORIG_OR_PATH)%",
-		"protocol": "%PROTOCOL%",
-		"status":   "%RESPONSE_CODE%",
-		"flags":    "%RESPONSE_FLAGS%",
-		"details":  "%RESPONSE_CODE_DETAILS%",
-		"reason":   "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-		"ms":       "%DURATION%",
-	})
-}
-
-// upstreamConnectionLog has a line for every connection of the app that carries plain TCP.
-func upstreamConnectionLog(listener string) *accesslogv3.AccessLog {
-	return stdoutLog(listener, "upstream_connection", nil, map[string]string{
-		"peer":     "%UPSTREAM_PEER_URI_SAN%",
-		"self":     "%UPSTREAM_LOCAL_URI_SAN%",
-		"upstream": "%UPSTREAM_HOST%",
+// connectionFields are about any connection that carries plain TCP.
+func connectionFields() map[string]string {
+	return map[string]string{
 		"flags":    "%RESPONSE_FLAGS%",
 		"reason":   "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
 		"received": "%BYTES_RECEIVED%",
 		"sent":     "%BYTES_SENT%",
 		"ms":       "%DURATION%",
-	})
+	}
+}
+
+// callerFields are about who called.
+func callerFields() map[string]string {
+	return map[string]string{
+		"peer":   "%DOWNSTREAM_PEER_URI_SAN%",
+		"self":   "%DOWNSTREAM_LOCAL_URI_SAN%",
+		"remote": "%DOWNSTREAM_REMOTE_ADDRESS%",
+	}
+}
+
+// calledFields are about whom the app called.
+func calledFields() map[string]string {
+	return map[string]string{
+		"peer":     "%UPSTREAM_PEER_URI_SAN%",
+		"self":     "%UPSTREAM_LOCAL_URI_SAN%",
+		"upstream": "%UPSTREAM_HOST%",
+	}
+}
+
+// requestLog has a line for every request that a caller sent.
+func requestLog(in Inbound, event string) *accesslogv3.AccessLog {
+	fields := merged(requestFields(), callerFields())
+	if in.audits() {
+		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%"
+	}
+	if in.App == 0 {
+		fields["host"] = "%REQUEST_HEADER(:AUTHORITY)%"
+		fields["upstream"] = "%UPSTREAM_HOST%"
+		fields["upstream_peer"] = "%UPSTREAM_PEER_URI_SAN%"
+	}
+	return stdoutLog(inboundListener(in), event, nil, fields)
+}
+
+// connectionLog has a line for every connection that a caller opened. One that was refused never carried anything, and
+// has its line in refusedLog.
+func connectionLog(in Inbound, event string) *accesslogv3.AccessLog {
+	fields := merged(connectionFields(), callerFields())
+	if in.audits() {
+		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.network.rbac:shadow_engine_result)%"
+	}
+	return stdoutLog(inboundListener(in), event, nil, fields)
+}
+
+// refusedLog has a line for every connection whose handshake failed. It belongs to the listener, because
+// such a connection never becomes a request; the filter drops all others, such as health checks.
+func refusedLog(in Inbound) *accesslogv3.AccessLog {
+	fields := merged(callerFields(), map[string]string{"reason": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
+	return stdoutLog(inboundListener(in), "handshake_refused", onlyIf("connection.transport_failure_reason != ''"), fields)
+}
+
+// upstreamRequestLog has a line for every request of the app.
+func upstreamRequestLog() *accesslogv3.AccessLog {
+	return stdoutLog(upstreamPrefix+"%DOWNSTREAM_LOCAL_PORT%", "upstream_request", nil, merged(requestFields(), calledFields()))
+}
+
+// upstreamConnectionLog has a line for every connection of the app that carries plain TCP.
+func upstreamConnectionLog(listener string) *accesslogv3.AccessLog {
+	return stdoutLog(listener, "upstream_connection", nil, merged(connectionFields(), calledFields()))
+}
+
+func merged(base, more map[string]string) map[string]string {
+	maps.Copy(base, more)
+	return base
+}
+
+// onlyIf keeps the lines for which a CEL expression holds.
+func onlyIf(expression string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+		ExtensionFilter: &accesslogv3.ExtensionFilter{
+			Name:       "cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: pack(&celv3.ExpressionFilter{Expression: expression})},
+		},
+	}}
 }
 
 // stdoutLog goes through Envoy's own logger of standard output; /dev/stdout as a file cannot be opened by
@@ -91,7 +132,7 @@ func stdoutLog(listener, event string, filter *accesslogv3.AccessLogFilter, fiel
 		format.Fields[key] = structpb.NewStringValue(command)
 	}
 	return &accesslogv3.AccessLog{
-		Name:   "envoy.access_loggers.stdout",
+		Name:   "stdout",
 		Filter: filter,
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&streamv3.StdoutAccessLog{
 			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{

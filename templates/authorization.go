@@ -5,6 +5,7 @@ import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 )
 
 // authorizationName is both the filter's name and that of the one resource in AuthorizationFile. Envoy
@@ -12,28 +13,55 @@ import (
 // its own in it.
 const authorizationName = "authorization"
 
+// audits says whether peers are checked without consequences.
+func (in Inbound) audits() bool { return in.Audit && in.TLS != None }
+
 // authorization repeats, per request, the check that TLS makes per connection. TLS decides once, so
-// a peer removed later would keep its open connection; this filter takes its next request away.
+// a peer removed later would keep its open connection; this filter takes its next request away. The shadow rules
+// are what an audited port would enforce.
 func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
-	policies := make(map[string]*rbacv3.Policy, len(p.Inbound))
+	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 	for _, in := range p.Inbound {
-		policy := &rbacv3.Policy{Permissions: []*rbacv3.Permission{{
-			Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)},
-		}}}
-		for _, peer := range in.Peers {
-			policy.Principals = append(policy.Principals, &rbacv3.Principal{
-				Identifier: &rbacv3.Principal_Authenticated_{Authenticated: &rbacv3.Principal_Authenticated{
-					PrincipalName: uriMatcher(peer),
-				}},
-			})
+		if in.TLS == None || in.Protocol == TCP {
+			continue // nobody can be told apart, or connections are not made of requests
 		}
-		policies[inboundListener(in)] = policy
+		name := inboundListener(in)
+		filter.Rules.Policies[name] = portPolicy(in, anyoneAuthenticated())
+		if !in.Audit {
+			filter.Rules.Policies[name] = portPolicy(in, principals(in.Peers))
+			continue
+		}
+		if filter.ShadowRules == nil {
+			filter.ShadowRules = &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}
+		}
+		filter.ShadowRules.Policies[name] = portPolicy(in, principals(in.Peers))
 	}
-	return []*corev3.TypedExtensionConfig{{
-		Name: authorizationName,
-		// Without policies, in a proxy that only calls, ALLOW refuses everything.
-		TypedConfig: pack(&httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: policies}}),
-	}}
+	// Without policies, in a proxy that only calls, ALLOW refuses everything.
+	return []*corev3.TypedExtensionConfig{{Name: authorizationName, TypedConfig: pack(filter)}}
+}
+
+func portPolicy(in Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
+	return &rbacv3.Policy{
+		Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}},
+		Principals:  who,
+	}
+}
+
+func principals(peers []Peer) []*rbacv3.Principal {
+	out := make([]*rbacv3.Principal, len(peers))
+	for i, peer := range peers {
+		out[i] = authenticated(&rbacv3.Principal_Authenticated{PrincipalName: uriMatcher(peer)})
+	}
+	return out
+}
+
+// anyoneAuthenticated is everybody whom TLS has let in.
+func anyoneAuthenticated() []*rbacv3.Principal {
+	return []*rbacv3.Principal{authenticated(&rbacv3.Principal_Authenticated{})}
+}
+
+func authenticated(who *rbacv3.Principal_Authenticated) *rbacv3.Principal {
+	return &rbacv3.Principal{Identifier: &rbacv3.Principal_Authenticated_{Authenticated: who}}
 }
 
 // authorizationFilter refers to AuthorizationFile. Until that has been read, requests are refused.
@@ -43,6 +71,16 @@ func authorizationFilter() *hcmv3.HttpFilter {
 		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
 			ConfigSource: watchedFile(AuthorizationFile),
 			TypeUrls:     []string{pack(&httprbacv3.RBAC{}).TypeUrl},
+		}},
+	}
+}
+
+// tcpAudit says of each connection whether it would have been refused, as soon as its first byte has come.
+func tcpAudit(in Inbound) *tcprbacv3.RBAC {
+	return &tcprbacv3.RBAC{
+		StatPrefix: inboundListener(in) + ".",
+		ShadowRules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{
+			inboundListener(in): portPolicy(in, principals(in.Peers)),
 		}},
 	}
 }

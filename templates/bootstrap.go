@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"slices"
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -27,9 +28,11 @@ func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 			}}},
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Listeners: []*listenerv3.Listener{readinessListener()},
-			Clusters:  []*clusterv3.Cluster{p.agent(), p.ownPortsCluster()},
+			Listeners: slices.Concat([]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners()),
+			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), p.probeClusters(),
+				p.metricsClusters()),
 		},
+		StatsConfig: p.Metrics.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			LdsConfig: watchedFile(ListenersFile),
 			CdsConfig: watchedFile(ClustersFile),

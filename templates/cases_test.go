@@ -36,17 +36,47 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstream{Listen: 8001, Address: address(t, "[2001:db8::7]:8443"), Peers: peers(t, "/api"), Protocol: HTTP2},
 			Upstream{Listen: 8002, Address: address(t, "greeter.default.svc.cluster.local.:9443"), Peers: peers(t, "/greeter"), Protocol: GRPC},
 		),
-		"tcp": proxy("/web", nil,
+		"tcp": proxy("/web",
+			[]Inbound{{Listen: 9000, App: 9001, Peers: peers(t, "/client"), Protocol: TCP}},
 			Upstream{Listen: 5432, Address: address(t, "db-0.db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: TCP},
 		),
+		"migration": proxy("/api", []Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), TLS: Permissive},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web"), Audit: true},
+			{Listen: 9000, App: 9001, Peers: peers(t, "/web"), Protocol: TCP, TLS: Permissive, Audit: true},
+			{Listen: 9002, App: 9003, Protocol: TCP, TLS: None},
+		}),
+		"edge": proxy("/edge", []Inbound{{Listen: 10808, TLS: None}, {Listen: 8443, Peers: peers(t, "spiffe://auxiliary.org/*")}},
+			Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")},
+			Upstream{Match: match(t, "/api"), Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), Protocol: GRPC},
+			Upstream{Match: match(t, "api.example.org/"), Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api")},
+			Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api")},
+		),
+		"observed": observed(proxy("/api", []Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
+			Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 	}
+}
+
+// observed adds probes of each kind, metrics and a drain time.
+func observed(p Proxy) Proxy {
+	p.Probes = []Probe{
+		{Listen: ProbePort, Path: "/probe/app/startup", Kind: ProbeTCP, App: 8080},
+		{Listen: ProbePort, Path: "/probe/app/liveness", App: 8080, Target: `/healthz?full=%20\1`},
+		{Listen: ProbePort, Path: "/probe/app/readiness", Kind: ProbeHTTPS, App: 8081, Target: "/ready"},
+		{Listen: ProbePort, Path: "/probe/side/readiness", App: 8080, Target: "/"},
+		{Listen: FirstGRPCProbePort, Kind: ProbeGRPC, App: 9090},
+		{Listen: FirstGRPCProbePort + 1, Kind: ProbeGRPC, App: 9091},
+	}
+	p.Metrics = Metrics{Port: 15090, Include: DefaultStatistics()}
+	p.Drain = 10 * time.Second
+	return p
 }
 
 func peers(t *testing.T, texts ...string) []Peer {
 	t.Helper()
 	out := make([]Peer, len(texts))
 	for i, text := range texts {
-		peer, err := ParsePeer(exampleOrg, nil, text)
+		peer, err := ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliaryOrg}, text)
 		if err != nil {
 			t.Fatal(err)
 		}

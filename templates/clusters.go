@@ -1,9 +1,6 @@
 package templates
 
 import (
-	"fmt"
-	"math"
-
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -15,28 +12,15 @@ import (
 
 const httpOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-func appCluster(in Inbound) string       { return fmt.Sprintf("app_%d", in.App) }
-func upstreamCluster(up Upstream) string { return fmt.Sprintf("upstream_%d", up.Listen) }
-
 // clusters is the content of ClustersFile: the apps behind the inbound ports, and the upstreams.
 func (p Proxy) clusters() []*clusterv3.Cluster {
 	var out []*clusterv3.Cluster
-	seen := map[uint16]bool{} // several inbound ports may lead to one app
+	seen := map[uint16]bool{0: true} // several inbound ports may lead to one app, those of a gateway to none
 	for _, in := range p.Inbound {
-		if seen[in.App] {
-			continue
+		if !seen[in.App] {
+			seen[in.App] = true
+			out = append(out, app(in))
 		}
-		seen[in.App] = true
-		out = append(out, &clusterv3.Cluster{
-			Name:                 appCluster(in),
-			ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-			ConnectTimeout:       lasting(connectTimeout),
-			CircuitBreakers:      unlimited(),
-			TypedExtensionProtocolOptions: httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
-				IdleTimeout: lasting(appIdleTimeout),
-			}),
-			LoadAssignment: endpoints(appCluster(in), socketAddress("127.0.0.1", in.App)),
-		})
 	}
 	for _, up := range p.Upstreams {
 		out = append(out, p.upstream(up))
@@ -44,19 +28,41 @@ func (p Proxy) clusters() []*clusterv3.Cluster {
 	return out
 }
 
-func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
-	cluster := &clusterv3.Cluster{
-		Name:                 upstreamCluster(up),
+// app is the app on loopback. A cluster's own time-out for connecting, here and below, is Envoy's default of 5 s.
+func app(in Inbound) *clusterv3.Cluster {
+	cluster := localCluster(appCluster(in), in.App)
+	cluster.CircuitBreakers = unlimited()
+	if in.Protocol != TCP {
+		cluster.TypedExtensionProtocolOptions = httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
+			IdleTimeout: lasting(appIdleTimeout),
+		})
+	}
+	return cluster
+}
+
+// localCluster is one port on 127.0.0.1.
+func localCluster(name string, port uint16) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       lasting(connectTimeout),
+		LoadAssignment:       endpoints(name, socketAddress("127.0.0.1", port)),
+	}
+}
+
+func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
+	name := upstreamCluster(up)
+	cluster := &clusterv3.Cluster{
+		Name:                 name,
+		AltStatName:          upstreamStats(up),
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		CircuitBreakers:      unlimited(),
 		TransportSocket:      upstreamTLS(p.ID, up),
-		LoadAssignment:       endpoints(upstreamCluster(up), socketAddress(up.Address.host, up.Address.port)),
+		LoadAssignment:       endpoints(name, socketAddress(up.Address.host, up.Address.port)),
 	}
 	if !up.Address.ip {
 		// Every address that the name has, looked up anew all the time: a headless service's pods.
 		cluster.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
-			Name: "envoy.clusters.dns",
+			Name: "dns",
 			TypedConfig: pack(&dnsclusterv3.DnsCluster{
 				DnsRefreshRate: lasting(dnsRefresh),
 				DnsFailureRefreshRate: &dnsclusterv3.DnsCluster_RefreshRate{
@@ -71,7 +77,7 @@ func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
 		cluster.TypedExtensionProtocolOptions = httpOptions(up.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(idleTimeout),
 			// The client ends it between requests, so none is lost.
-			MaxConnectionDuration: lasting(p.connectionLife()),
+			MaxConnectionDuration: lasting(p.peerConnectionLife()),
 		})
 	}
 	return cluster
@@ -105,12 +111,15 @@ func endpoints(cluster string, addresses ...*corev3.Address) *endpointv3.Cluster
 	return &endpointv3.ClusterLoadAssignment{ClusterName: cluster, Endpoints: []*endpointv3.LocalityLbEndpoints{group}}
 }
 
+// plenty is more than the ports and the memory of a pod allow.
+const plenty = 1_000_000
+
 // unlimited lifts Envoy's own limits of 1024 connections and requests: the app had none before it had a
 // proxy, and its limits are its own business.
 func unlimited() *clusterv3.CircuitBreakers {
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-		MaxConnections:     count(math.MaxUint32),
-		MaxPendingRequests: count(math.MaxUint32),
-		MaxRequests:        count(math.MaxUint32),
+		MaxConnections:     count(plenty),
+		MaxPendingRequests: count(plenty),
+		MaxRequests:        count(plenty),
 	}}}
 }

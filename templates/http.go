@@ -1,6 +1,8 @@
 package templates
 
 import (
+	"time"
+
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -9,62 +11,115 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-const hcmFilter = "envoy.filters.network.http_connection_manager"
+const hcmFilter = "http"
 
-// inboundHTTP serves callers: it says who they are, checks every request, and hands it to the app.
-func (p Proxy) inboundHTTP(name string, in Inbound) *hcmv3.HttpConnectionManager {
-	manager := transparentHTTP(name, appCluster(in))
+// Bounds at the public edge, where nobody is known. They leave room for what browsers send; bodies are unbounded, because
+// they are streamed.
+const (
+	edgeHeadersKB      = 32
+	edgeHeaders        = 100
+	edgeHeadersTimeout = 10 * time.Second
+	edgeStreams        = 100      // at a time on one HTTP/2 connection
+	edgeStreamWindow   = 64 << 10 // bytes of one HTTP/2 request that may be under way
+	edgeWindow         = 1 << 20  // the same of a connection
+)
+
+// mutualHTTP serves callers that show who they are: it says so to the app, and checks every request.
+func (p Proxy) mutualHTTP(in Inbound) *hcmv3.HttpConnectionManager {
+	manager := p.inboundHTTP(inboundListener(in), in)
 	// A caller's own X-Forwarded-Client-Cert is replaced by what TLS has verified.
 	manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
-	manager.UseRemoteAddress = yes()
-	manager.PreserveExternalRequestId = true
 	manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxConnectionDuration: lasting(p.connectionLife())}
 	// Otherwise a request that crosses the end of its connection is lost.
 	manager.Http1SafeMaxConnectionDuration = true
-	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(name)}
+	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, "request")}
 	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
 	return manager
 }
 
-// upstreamHTTP serves the app. AUTO also takes HTTP/2 without TLS, recognised by its preface.
-func upstreamHTTP(name string, up Upstream) *hcmv3.HttpConnectionManager {
-	manager := transparentHTTP(name, upstreamCluster(up))
-	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog(name)}
+// plainHTTP serves callers in plain text, of whom nothing is known: X-Forwarded-Client-Cert is removed, which is what
+// Envoy does when it is told nothing.
+func (p Proxy) plainHTTP(in Inbound) *hcmv3.HttpConnectionManager {
+	event, stats := plainEvent(in, "request")
+	manager := p.inboundHTTP(stats, in)
+	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, event)}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	if in.TLS == None {
+		harden(manager)
+	}
 	return manager
 }
 
-// transparentHTTP sends everything to one cluster and adds no limit and no mark of its own: how long
-// a request may take is decided by the two apps.
-func transparentHTTP(name, cluster string) *hcmv3.HttpConnectionManager {
+func (p Proxy) inboundHTTP(stats string, in Inbound) *hcmv3.HttpConnectionManager {
+	if in.App == 0 {
+		manager := transparentHTTP(stats, p.gatewayRoutes())
+		plainPaths(manager)
+		manager.UseRemoteAddress = yes()
+		manager.PreserveExternalRequestId = true
+		return manager
+	}
+	manager := transparentHTTP(stats, everythingTo(stats, &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: appCluster(in)},
+		Timeout:          lasting(0),
+	}))
+	manager.UseRemoteAddress = yes()
+	manager.PreserveExternalRequestId = true
+	return manager
+}
+
+// harden bounds what the public may ask for.
+func harden(manager *hcmv3.HttpConnectionManager) {
+	plainPaths(manager)
+	manager.PreserveExternalRequestId = false
+	manager.MaxRequestHeadersKb = count(edgeHeadersKB)
+	manager.RequestHeadersTimeout = lasting(edgeHeadersTimeout)
+	manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{
+		// An app that turns hyphens into underscores, as many do, would take such a header for another one.
+		HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
+		MaxHeadersCount:              count(edgeHeaders),
+	}
+	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
+		MaxConcurrentStreams:        count(edgeStreams),
+		InitialStreamWindowSize:     count(edgeStreamWindow),
+		InitialConnectionWindowSize: count(edgeWindow),
+	}
+}
+
+// plainPaths makes a path mean the same to Envoy, which routes by it, and to the app behind it.
+func plainPaths(manager *hcmv3.HttpConnectionManager) {
+	manager.NormalizePath = yes()
+	manager.MergeSlashes = true
+	manager.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_REJECT_REQUEST
+}
+
+// transparentHTTP adds no limit and no mark of its own: how long a request may take is decided by the two apps.
+func transparentHTTP(stats string, routes *routev3.RouteConfiguration) *hcmv3.HttpConnectionManager {
+	// Listeners and clusters come from two files that are read in any order; a listener rejected for a
+	// cluster that is read a moment later would stay rejected.
+	routes.ValidateClusters = no()
 	return &hcmv3.HttpConnectionManager{
-		StatPrefix:                 name,
+		StatPrefix:                 stats,
 		CodecType:                  hcmv3.HttpConnectionManager_AUTO,
 		StreamIdleTimeout:          lasting(0),
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-		RouteSpecifier: routes(name, &routev3.Route{
-			Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-			Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-				ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
-				Timeout:          lasting(0),
-			}},
-		}),
+		RouteSpecifier:             &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
 	}
 }
 
-func routes(name string, all ...*routev3.Route) *hcmv3.HttpConnectionManager_RouteConfig {
-	return &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
-		Name:         name,
-		VirtualHosts: []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: all}},
-		// Listeners and clusters come from two files that are read in any order; a listener rejected for a
-		// cluster that is read a moment later would stay rejected.
-		ValidateClusters: no(),
-	}}
+// everythingTo is one route for all requests.
+func everythingTo(name string, action *routev3.RouteAction) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{{
+		Name: name, Domains: []string{"*"},
+		Routes: []*routev3.Route{{
+			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+			Action: &routev3.Route_Route{Route: action},
+		}},
+	}}}
 }
 
-func router() *hcmv3.HttpFilter { return httpFilter("envoy.filters.http.router", &routerv3.Router{}) }
+func router() *hcmv3.HttpFilter { return httpFilter("router", &routerv3.Router{}) }
 
 func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(config)}}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -14,10 +15,14 @@ import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -124,20 +129,34 @@ func TestEveryMessageIsValid(t *testing.T) {
 }
 
 func TestTLSIsMutualAndCurrent(t *testing.T) {
-	curves := []string{"X25519MLKEM768", "X25519", "P-256"}
 	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
-		contexts := all[*tlsv3.CommonTlsContext](t, name, proxy)
-		if want := len(proxy.Inbound) + len(proxy.Upstreams); len(contexts) != want {
-			t.Errorf("%d TLS contexts, want one for each port that carries data: %d", len(contexts), want)
+		// What each port that carries data should accept, by the spelling of the matchers.
+		var want, got [][]string
+		inbound := 0
+		for _, in := range proxy.Inbound {
+			if in.TLS == None {
+				continue
+			}
+			inbound++
+			peers := in.Peers
+			if in.Audit {
+				peers = nil
+			}
+			want = append(want, spellings(peers))
 		}
-		for _, tls := range contexts {
+		for _, up := range proxy.Upstreams {
+			want = append(want, spellings(up.Peers))
+		}
+		for _, tls := range all[*tlsv3.CommonTlsContext](t, name, proxy) {
 			params := tls.GetTlsParams()
-			if params.GetTlsMinimumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 ||
-				params.GetTlsMaximumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 {
+			if params.GetTlsMaximumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 {
 				t.Errorf("TLS versions: %v", params)
 			}
-			if !slices.Equal(params.GetEcdhCurves(), curves) {
-				t.Errorf("curves: got %v, want %v", params.GetEcdhCurves(), curves)
+			if tls.GetTlsCertificateSdsSecretConfigs() == nil {
+				continue // a probe's
+			}
+			if params.GetTlsMinimumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 {
+				t.Errorf("TLS versions: %v", params)
 			}
 			if got := tls.GetTlsCertificateSdsSecretConfigs(); len(got) != 1 || got[0].GetName() != proxy.ID.String() {
 				t.Errorf("certificate: got %v, want %s", got, proxy.ID)
@@ -146,26 +165,21 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			if got := combined.GetValidationContextSdsSecretConfig().GetName(); got != "ALL" {
 				t.Errorf("bundles: got %q, want ALL", got)
 			}
-			sans := combined.GetDefaultValidationContext().GetMatchTypedSubjectAltNames()
-			if len(sans) == 0 {
-				t.Error("no SANs: everyone would pass")
-			}
-			for _, san := range sans {
+			accepted := []string{}
+			for _, san := range combined.GetDefaultValidationContext().GetMatchTypedSubjectAltNames() {
 				if san.GetSanType() != tlsv3.SubjectAltNameMatcher_URI {
 					t.Errorf("SAN type: %v", san)
 				}
-				exact, prefix := san.GetMatcher().GetExact(), san.GetMatcher().GetPrefix()
-				if exact == "" && !strings.HasSuffix(prefix, "/") {
-					t.Errorf("a SAN must be exact or a prefix that ends in a slash: %v", san)
-				}
-				if !strings.HasPrefix(exact+prefix, "spiffe://example.org/") {
-					t.Errorf("a SAN outside the trust domain: %v", san)
-				}
+				accepted = append(accepted, spelling(san.GetMatcher()))
 			}
+			got = append(got, accepted)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("accepted on each port (-want +got):\n%s", diff)
 		}
 		downstream := all[*tlsv3.DownstreamTlsContext](t, name, proxy)
-		if len(downstream) != len(proxy.Inbound) {
-			t.Errorf("%d downstream contexts, want %d", len(downstream), len(proxy.Inbound))
+		if len(downstream) != inbound {
+			t.Errorf("%d downstream contexts, want %d", len(downstream), inbound)
 		}
 		for _, tls := range downstream {
 			if !tls.GetRequireClientCertificate().GetValue() {
@@ -176,11 +190,30 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			}
 		}
 		for _, tls := range all[*tlsv3.UpstreamTlsContext](t, name, proxy) {
+			if tls.GetCommonTlsContext().GetTlsCertificateSdsSecretConfigs() == nil {
+				continue // a probe's
+			}
 			if keys := tls.GetMaxSessionKeys(); keys == nil || keys.GetValue() != 0 {
 				t.Errorf("sessions can be resumed: max_session_keys %v", keys)
 			}
 		}
 	})
+}
+
+// spelling is that of the peer that a matcher came from.
+func spelling(m *matcherv3.StringMatcher) string {
+	if prefix := m.GetPrefix(); prefix != "" {
+		return prefix + "*"
+	}
+	return m.GetExact()
+}
+
+func spellings(peers []Peer) []string {
+	out := []string{}
+	for _, peer := range peers {
+		out = append(out, peer.String())
+	}
+	return out
 }
 
 // TestAgentIsAskedTheSameWayEverywhere: Envoy opens one stream to the agent per distinct source.
@@ -220,7 +253,12 @@ func TestReferencesExist(t *testing.T) {
 		}
 		used := map[string]bool{}
 		for _, route := range all[*routev3.RouteAction](t, name, proxy) {
-			used[route.GetCluster()] = true
+			if route.GetClusterHeader() == "" {
+				used[route.GetCluster()] = true
+			}
+		}
+		for _, up := range proxy.Upstreams { // found by the port that the app asks
+			used[upstreamCluster(up)] = true
 		}
 		for _, tcp := range all[*tcpproxyv3.TcpProxy](t, name, proxy) {
 			used[tcp.GetCluster()] = true
@@ -255,32 +293,42 @@ func TestReferencesExist(t *testing.T) {
 	})
 }
 
-// TestPortsAreReachableAsMeant: mTLS from outside, plain text and admin from loopback only.
+// TestPortsAreReachableAsMeant: what callers and the kubelet ask from outside, plain text of the app and admin from
+// loopback only.
 func TestPortsAreReachableAsMeant(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
-		want := map[string]string{"readiness": "0.0.0.0:15021"}
+		want := map[string]string{"0.0.0.0:15021": readinessName}
 		for _, in := range proxy.Inbound {
-			want[inboundListener(in)] = fmt.Sprintf("0.0.0.0:%d", in.Listen)
+			want[fmt.Sprintf("0.0.0.0:%d", in.Listen)] = inboundListener(in)
 		}
 		for _, up := range proxy.Upstreams {
-			want[upstreamListener(up)] = fmt.Sprintf("127.0.0.1:%d", up.Listen)
+			switch at := fmt.Sprintf("127.0.0.1:%d", up.Listen); {
+			case !up.Match.isZero():
+			case up.Protocol == TCP:
+				want[at] = upstreamCluster(up)
+			default:
+				want[at] = upstreamsListener
+			}
 		}
+		for _, probe := range proxy.Probes {
+			want[fmt.Sprintf("0.0.0.0:%d", probe.Listen)] = probeListener(probe.Listen)
+		}
+		if port := proxy.Metrics.Port; port != 0 {
+			want[fmt.Sprintf("0.0.0.0:%d", port)] = metricsName
+		}
+		got := map[string]string{}
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
-			socket := listener.GetAddress().GetSocketAddress()
-			got := fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())
-			if got != want[listener.GetName()] {
-				t.Errorf("listener %s is at %s, want %q", listener.GetName(), got, want[listener.GetName()])
+			addresses := []*corev3.Address{listener.GetAddress()}
+			for _, more := range listener.GetAdditionalAddresses() {
+				addresses = append(addresses, more.GetAddress())
 			}
-			delete(want, listener.GetName())
-			inbound := listener.GetTrafficDirection() == corev3.TrafficDirection_INBOUND
-			for _, chain := range listener.GetFilterChains() {
-				if hasTLS := chain.GetTransportSocket() != nil; hasTLS != inbound {
-					t.Errorf("listener %s: inbound %t, TLS %t", listener.GetName(), inbound, hasTLS)
-				}
+			for _, address := range addresses {
+				socket := address.GetSocketAddress()
+				got[fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())] = listener.GetName()
 			}
 		}
-		if len(want) > 0 {
-			t.Errorf("missing listeners: %v", want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("listeners by address (-want +got):\n%s", diff)
 		}
 		for _, admin := range all[*bootstrapv3.Admin](t, name, proxy) {
 			if got := admin.GetAddress().GetSocketAddress(); got.GetAddress() != "127.0.0.1" || got.GetPortValue() != AdminPort {
@@ -293,52 +341,110 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 	})
 }
 
-// TestRequestsAreAuthorizedAsConnectionsAre compares the two lists that say who may call.
-func TestRequestsAreAuthorizedAsConnectionsAre(t *testing.T) {
+// TestPlainTextOnlyWhereAskedFor looks at the filter chains of each inbound port, in the order in which they are.
+func TestPlainTextOnlyWhereAskedFor(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
-		rules := all[*rbacv3.RBAC](t, name, proxy)
-		if len(rules) != 1 {
-			t.Fatalf("%d RBAC resources: a file takes exactly one", len(rules))
-		}
-		if rules[0].GetAction() != rbacv3.RBAC_ALLOW {
-			t.Errorf("action %s", rules[0].GetAction())
-		}
+		listeners := map[string]*listenerv3.Listener{}
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
-			if listener.GetTrafficDirection() != corev3.TrafficDirection_INBOUND {
-				continue
-			}
-			var byTLS, byRequest []string
-			visit(t, listener, func(m proto.Message) {
-				switch m := m.(type) {
-				case *tlsv3.SubjectAltNameMatcher:
-					byTLS = append(byTLS, protojson.Format(m.GetMatcher()))
-				case *hcmv3.HttpConnectionManager:
-					if first := m.GetHttpFilters()[0]; first.GetConfigDiscovery() == nil || first.GetName() != authorizationName {
-						t.Errorf("listener %s: the first filter is %s", listener.GetName(), first.GetName())
-					}
+			listeners[listener.GetName()] = listener
+		}
+		for _, in := range proxy.Inbound {
+			listener := listeners[inboundListener(in)]
+			var got []string
+			for _, chain := range listener.GetFilterChains() {
+				match := chain.GetFilterChainMatch()
+				if len(match.GetSourcePrefixRanges()) > 0 {
+					continue // readiness
 				}
-			})
-			policy := rules[0].GetPolicies()[listener.GetName()]
-			if got := policy.GetPermissions(); len(got) != 1 || got[0].GetDestinationPort() != listener.GetAddress().GetSocketAddress().GetPortValue() {
-				t.Errorf("listener %s: the policy is for %v", listener.GetName(), got)
+				got = append(got, fmt.Sprintf("%s TLS %t", match.GetTransportProtocol(), chain.GetTransportSocket() != nil))
 			}
-			for _, principal := range policy.GetPrincipals() {
-				byRequest = append(byRequest, protojson.Format(principal.GetAuthenticated().GetPrincipalName()))
+			want := map[TLSMode][]string{
+				Mutual: {" TLS true"}, Permissive: {"tls TLS true", "raw_buffer TLS false"}, None: {" TLS false"},
+			}[in.TLS]
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, %s: chains %q, want %q", listener.GetName(), in.TLS, got, want)
 			}
-			if len(byTLS) == 0 || !slices.Equal(normal(byTLS), normal(byRequest)) {
-				t.Errorf("listener %s: TLS accepts %v, requests %v", listener.GetName(), byTLS, byRequest)
+			if inspects := len(listener.GetListenerFilters()) > 0; inspects != (in.TLS == Permissive) {
+				t.Errorf("%s, %s: looks for TLS %t", listener.GetName(), in.TLS, inspects)
+			}
+			if listener.GetTrafficDirection() != corev3.TrafficDirection_INBOUND {
+				t.Errorf("%s is %s", listener.GetName(), listener.GetTrafficDirection())
 			}
 		}
 	})
 }
 
-// normal drops the white space that protojson puts in at random.
-func normal(texts []string) []string {
-	out := make([]string, len(texts))
-	for i, text := range texts {
-		out[i] = strings.Join(strings.Fields(text), "")
+// TestPeersAreCheckedByRequestToo compares what the filter of requests and the audit of connections accept with the peers.
+func TestPeersAreCheckedByRequestToo(t *testing.T) {
+	accepted := func(policy *rbacv3.Policy) []string {
+		out := []string{}
+		for _, principal := range policy.GetPrincipals() {
+			if name := principal.GetAuthenticated().GetPrincipalName(); name != nil {
+				out = append(out, spelling(name))
+			} else if principal.GetAuthenticated() != nil {
+				out = append(out, "anyone authenticated")
+			}
+		}
+		return out
 	}
-	return out
+	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+		filters := all[*httprbacv3.RBAC](t, name, proxy)
+		if len(filters) != 1 {
+			t.Fatalf("%d resources: a file takes exactly one", len(filters))
+		}
+		enforced, shadow := map[string][]string{}, map[string][]string{}
+		for _, rules := range []struct {
+			*rbacv3.RBAC
+			into map[string][]string
+		}{{filters[0].GetRules(), enforced}, {filters[0].GetShadowRules(), shadow}} {
+			if rules.GetAction() != rbacv3.RBAC_ALLOW {
+				t.Errorf("action %s", rules.GetAction())
+			}
+			for key, policy := range rules.GetPolicies() {
+				port := policy.GetPermissions()[0].GetDestinationPort()
+				if len(policy.GetPermissions()) != 1 || key != fmt.Sprintf("inbound_%d", port) {
+					t.Errorf("policy %s is for %v", key, policy.GetPermissions())
+				}
+				rules.into[key] = accepted(policy)
+			}
+		}
+		wantEnforced, wantShadow, wantTCP := map[string][]string{}, map[string][]string{}, map[string][]string{}
+		for _, in := range proxy.Inbound {
+			key := inboundListener(in)
+			switch {
+			case in.TLS == None || in.Protocol == TCP && !in.Audit:
+			case in.Protocol == TCP:
+				wantTCP[key] = spellings(in.Peers)
+			case in.Audit:
+				wantEnforced[key], wantShadow[key] = []string{"anyone authenticated"}, spellings(in.Peers)
+			default:
+				wantEnforced[key] = spellings(in.Peers)
+			}
+		}
+		gotTCP := map[string][]string{}
+		for _, audit := range all[*tcprbacv3.RBAC](t, name, proxy) {
+			if audit.GetRules() != nil {
+				t.Error("an audit of connections refuses some")
+			}
+			for key, policy := range audit.GetShadowRules().GetPolicies() {
+				gotTCP[key] = accepted(policy)
+			}
+		}
+		if diff := cmp.Diff([]map[string][]string{wantEnforced, wantShadow, wantTCP}, []map[string][]string{enforced, shadow, gotTCP}); diff != "" {
+			t.Errorf("enforced, audited, audited TCP (-want +got):\n%s", diff)
+		}
+		// Every request of an authenticated caller passes the filter, and it is the first one.
+		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
+			mutual := manager.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE_SET
+			first := manager.GetHttpFilters()[0]
+			if checked := first.GetName() == authorizationName && first.GetConfigDiscovery() != nil; checked != mutual {
+				t.Errorf("%s: says who called %t, checks it %t", manager.GetStatPrefix(), mutual, checked)
+			}
+			if _, enforced := enforced[manager.GetStatPrefix()]; enforced != mutual {
+				t.Errorf("%s: has rules %t, applies them %t", manager.GetStatPrefix(), enforced, mutual)
+			}
+		}
+	})
 }
 
 // TestConnectionsEndBeforeTheirCertificate covers both sides and both kinds of traffic.
@@ -346,7 +452,7 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
 		life := proxy.SVIDTTL / 2
 		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
-			if !strings.HasPrefix(manager.GetStatPrefix(), "inbound_") {
+			if manager.GetForwardClientCertDetails() != hcmv3.HttpConnectionManager_SANITIZE_SET {
 				continue
 			}
 			if got := manager.GetCommonHttpProtocolOptions().GetMaxConnectionDuration().AsDuration(); got != life {
@@ -356,13 +462,22 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 				t.Errorf("%s: the end of a connection would lose requests", manager.GetStatPrefix())
 			}
 		}
+		plain := map[string]bool{}
+		for _, in := range proxy.Inbound {
+			plain[plainStats(in)] = true
+			plain[inboundListener(in)] = in.TLS == None
+		}
 		for _, tcp := range all[*tcpproxyv3.TcpProxy](t, name, proxy) {
-			if got := tcp.GetMaxDownstreamConnectionDuration().AsDuration(); got != life {
+			if got := tcp.GetMaxDownstreamConnectionDuration().AsDuration(); got != life && !plain[tcp.GetStatPrefix()] {
 				t.Errorf("%s: life %s, want %s", tcp.GetStatPrefix(), got, life)
 			}
 		}
+		if proxy.Drain > 0 {
+			life = min(life, (proxy.Drain / 3).Truncate(time.Millisecond))
+		}
 		for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
-			if cluster.GetTransportSocket() == nil || cluster.GetTypedExtensionProtocolOptions() == nil {
+			if cluster.GetTransportSocket() == nil || cluster.GetTypedExtensionProtocolOptions() == nil ||
+				strings.HasPrefix(cluster.GetName(), probePrefix) {
 				continue
 			}
 			found := false

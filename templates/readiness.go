@@ -8,6 +8,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	directresponsev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -15,65 +16,121 @@ import (
 )
 
 // Envoy calls itself ready also when it has rejected its listeners. So readiness is asked of the data ports
-// themselves: Envoy connects to each, and GET /ready says whether all of them answered.
+// themselves: Envoy connects to each, and GET /ready says whether all of them answered. GET /ready/app also asks the app's
+// ports behind them.
 
 const (
 	readinessName = "readiness"
 	ownPorts      = "own_ports"
+	appPorts      = "app_ports"
 	// readinessSource is the address that those connections come from, so that a port which would pass a
 	// connection on can tell them from the app's.
 	readinessSource = "127.0.0.2"
 )
 
-func readinessListener() *listenerv3.Listener {
-	is := func(header, value string) *routev3.HeaderMatcher {
-		return &routev3.HeaderMatcher{Name: header, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
-			StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value}},
-		}}
+func (p Proxy) readinessListener() *listenerv3.Listener {
+	withApp := []string{ownPorts}
+	if len(p.appAddresses()) > 0 {
+		withApp = append(withApp, appPorts)
 	}
+	return answering(readinessName, ReadinessPort, nil, healthAnswer(ReadinessPath, ownPorts), healthAnswer(AppReadinessPath, withApp...))
+}
+
+// answering is a listener for questions from outside, which are not logged. It has the given routes and answers, and 404
+// for everything else.
+func answering(name string, port uint16, routes []*routev3.Route, answers ...*hcmv3.HttpFilter) *listenerv3.Listener {
 	return &listenerv3.Listener{
-		Name:    readinessName,
-		Address: socketAddress("0.0.0.0", ReadinessPort),
+		Name:    name,
+		Address: socketAddress("0.0.0.0", port),
 		FilterChains: []*listenerv3.FilterChain{{
 			Filters: []*listenerv3.Filter{networkFilter(hcmFilter, &hcmv3.HttpConnectionManager{
-				StatPrefix: readinessName,
-				RouteSpecifier: routes(readinessName, &routev3.Route{
-					Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-					Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
-				}),
-				HttpFilters: []*hcmv3.HttpFilter{
-					httpFilter("envoy.filters.http.health_check", &healthcheckv3.HealthCheck{
-						PassThroughMode:              no(),
-						Headers:                      []*routev3.HeaderMatcher{is(":method", "GET"), is(":path", ReadinessPath)},
-						ClusterMinHealthyPercentages: map[string]*typev3.Percent{ownPorts: {Value: 100}},
-					}),
-					router(),
-				},
+				StatPrefix: name,
+				RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
+					VirtualHosts:     []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: append(routes, notFound())}},
+					ValidateClusters: no(),
+				}},
+				// What is asked for is compared as it comes, and no mark of Envoy is added to it.
+				GenerateRequestId: no(),
+				HttpFilters:       append(answers, quietRouter()),
 			})},
 		}},
 	}
 }
 
-// ownPortsCluster checks every data port: ten times a second until it answers, then every 5 s. The checks
-// that count are those "without traffic", because the cluster never has any.
-func (p Proxy) ownPortsCluster() *clusterv3.Cluster {
-	var addresses []*corev3.Address
+func notFound() *routev3.Route {
+	return &routev3.Route{
+		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
+	}
+}
+
+// quietRouter leaves out Envoy's own headers.
+func quietRouter() *hcmv3.HttpFilter {
+	return httpFilter("router", &routerv3.Router{SuppressEnvoyHeaders: true})
+}
+
+// healthAnswer answers GET path: 200 when all endpoints of the clusters answer, else 503.
+func healthAnswer(path string, clusters ...string) *hcmv3.HttpFilter {
+	all := map[string]*typev3.Percent{}
+	for _, cluster := range clusters {
+		all[cluster] = &typev3.Percent{Value: 100}
+	}
+	return httpFilter("health_check", &healthcheckv3.HealthCheck{
+		PassThroughMode:              no(),
+		Headers:                      []*routev3.HeaderMatcher{headerIs(":method", "GET"), headerIs(":path", path)},
+		ClusterMinHealthyPercentages: all,
+	})
+}
+
+func headerIs(header, value string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{Name: header, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
+		StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value}},
+	}}
+}
+
+func (p Proxy) readinessClusters() []*clusterv3.Cluster {
+	own := tcpChecked(ownPorts, p.ownAddresses()...)
+	own.UpstreamBindConfig = &corev3.BindConfig{SourceAddress: &corev3.SocketAddress{
+		Address:       readinessSource,
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: 0},
+	}}
+	out := []*clusterv3.Cluster{own}
+	if app := p.appAddresses(); len(app) > 0 {
+		out = append(out, tcpChecked(appPorts, app...))
+	}
+	return out
+}
+
+// ownAddresses has one address of each data listener: the addresses of a listener are there all together or not at all.
+func (p Proxy) ownAddresses() []*corev3.Address {
+	var out []*corev3.Address
+	for _, listener := range p.listeners() {
+		out = append(out, socketAddress("127.0.0.1", uint16(listener.Address.GetSocketAddress().GetPortValue())))
+	}
+	return out
+}
+
+func (p Proxy) appAddresses() []*corev3.Address {
+	var out []*corev3.Address
+	seen := map[uint16]bool{0: true}
 	for _, in := range p.Inbound {
-		addresses = append(addresses, socketAddress("127.0.0.1", in.Listen))
+		if !seen[in.App] {
+			seen[in.App] = true
+			out = append(out, socketAddress("127.0.0.1", in.App))
+		}
 	}
-	for _, up := range p.Upstreams {
-		addresses = append(addresses, socketAddress("127.0.0.1", up.Listen))
-	}
+	return out
+}
+
+// tcpChecked connects to every address: ten times a second until it answers, then every 5 s. The checks
+// that count are those "without traffic", because the cluster never has any.
+func tcpChecked(name string, addresses ...*corev3.Address) *clusterv3.Cluster {
 	const often, seldom = 100 * time.Millisecond, 5 * time.Second
 	return &clusterv3.Cluster{
-		Name:                 ownPorts,
+		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       lasting(time.Second),
-		LoadAssignment:       endpoints(ownPorts, addresses...),
-		UpstreamBindConfig: &corev3.BindConfig{SourceAddress: &corev3.SocketAddress{
-			Address:       readinessSource,
-			PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: 0},
-		}},
+		LoadAssignment:       endpoints(name, addresses...),
 		HealthChecks: []*corev3.HealthCheck{{
 			Timeout:                  lasting(time.Second),
 			Interval:                 lasting(seldom),
@@ -95,6 +152,6 @@ func readinessProbeChain() *listenerv3.FilterChain {
 		FilterChainMatch: &listenerv3.FilterChainMatch{
 			SourcePrefixRanges: []*corev3.CidrRange{{AddressPrefix: readinessSource, PrefixLen: count(32)}},
 		},
-		Filters: []*listenerv3.Filter{networkFilter("envoy.filters.network.direct_response", &directresponsev3.Config{})},
+		Filters: []*listenerv3.Filter{networkFilter("direct_response", &directresponsev3.Config{})},
 	}
 }

@@ -1,0 +1,85 @@
+package templates
+
+import (
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+)
+
+// serverFirstWait is how long a TCP port that also takes plain text waits for the caller's first byte, which tells TLS from
+// plain text. A caller that says nothing waits for the server to speak first, which TLS never does. It is long enough for
+// a lost packet to be sent again.
+const serverFirstWait = 500 * time.Millisecond
+
+// edgeBuffer bounds what one connection of the public may make Envoy hold.
+const edgeBuffer = 32 << 10
+
+func (p Proxy) inbound(in Inbound) *listenerv3.Listener {
+	name := inboundListener(in)
+	listener := &listenerv3.Listener{
+		Name:             name,
+		Address:          socketAddress("0.0.0.0", in.Listen),
+		TrafficDirection: corev3.TrafficDirection_INBOUND,
+	}
+	if in.Protocol == TCP && in.TLS != Permissive {
+		// Readiness would open a connection to the app. On a permissive port it ends before it has been told apart.
+		listener.FilterChains = append(listener.FilterChains, readinessProbeChain())
+	}
+	if in.TLS != None {
+		listener.AccessLog = []*accesslogv3.AccessLog{refusedLog(in)}
+		listener.FilterChains = append(listener.FilterChains, p.mutualChain(in))
+	}
+	switch in.TLS {
+	case None:
+		listener.PerConnectionBufferLimitBytes = count(edgeBuffer)
+		listener.FilterChains = append(listener.FilterChains, p.plainChain(in))
+	case Permissive:
+		listener.ListenerFilters = []*listenerv3.ListenerFilter{{
+			Name:       "tls_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&tlsinspectorv3.TlsInspector{})},
+		}}
+		listener.ContinueOnListenerFiltersTimeout = true
+		if in.Protocol == TCP {
+			listener.ListenerFiltersTimeout = lasting(serverFirstWait)
+		}
+		tls := listener.FilterChains[len(listener.FilterChains)-1]
+		tls.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "tls"}
+		plain := p.plainChain(in)
+		plain.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}
+		listener.FilterChains = append(listener.FilterChains, plain)
+	}
+	return listener
+}
+
+// mutualChain serves callers that show who they are.
+func (p Proxy) mutualChain(in Inbound) *listenerv3.FilterChain {
+	chain := &listenerv3.FilterChain{TransportSocket: downstreamTLS(p.ID, in)}
+	switch {
+	case in.Protocol != TCP:
+		chain.Filters = []*listenerv3.Filter{networkFilter(hcmFilter, p.mutualHTTP(in))}
+	case in.Audit:
+		chain.Filters = []*listenerv3.Filter{networkFilter("audit", tcpAudit(in)), networkFilter(tcpFilter, p.mutualTCP(in))}
+	default:
+		chain.Filters = []*listenerv3.Filter{networkFilter(tcpFilter, p.mutualTCP(in))}
+	}
+	return chain
+}
+
+// plainChain serves callers in plain text.
+func (p Proxy) plainChain(in Inbound) *listenerv3.FilterChain {
+	if in.Protocol == TCP {
+		return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{networkFilter(tcpFilter, plainTCP(in))}}
+	}
+	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, p.plainHTTP(in))}}
+}
+
+// plainEvent names the log line and the statistics of a caller in plain text. On a port without TLS all are.
+func plainEvent(in Inbound, kind string) (event, stats string) {
+	if in.TLS == None {
+		return kind, inboundListener(in)
+	}
+	return "plain_" + kind, plainStats(in)
+}

@@ -1,0 +1,34 @@
+package templates
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Names of listeners and clusters are in statistics and logs, so people read them: what it is, and its port.
+
+func inboundListener(in Inbound) string { return fmt.Sprintf("inbound_%d", in.Listen) }
+
+// plainStats are the statistics of callers in plain text on a port that also takes mutual TLS.
+func plainStats(in Inbound) string { return fmt.Sprintf("plain_%d", in.Listen) }
+
+func appCluster(in Inbound) string { return fmt.Sprintf("app_%d", in.App) }
+
+// upstreamCluster is the name of its listener too, for an upstream that has one to itself.
+func upstreamCluster(up Upstream) string {
+	if !up.Match.isZero() {
+		return "route_" + up.Match.String()
+	}
+	return fmt.Sprintf("%s%d", upstreamPrefix, up.Listen)
+}
+
+// upstreamStats is the cluster's name in statistics, where a dot would end it.
+func upstreamStats(up Upstream) string {
+	if up.Match.isZero() {
+		return ""
+	}
+	return strings.ReplaceAll(upstreamCluster(up), ".", "_")
+}
+
+// upstreamPrefix, followed by its port, is the cluster of an upstream that the app reaches on a port.
+const upstreamPrefix = "upstream_"

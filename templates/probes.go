@@ -1,0 +1,109 @@
+package templates
+
+import (
+	"fmt"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+)
+
+const (
+	probePrefix = "probe_"
+	// grpcCheck is the only method that a gRPC probe calls.
+	grpcCheck = "/grpc.health.v1.Health/Check"
+)
+
+var probeClusterPrefixes = [...]string{ProbeHTTP: "http_", ProbeHTTPS: "https_", ProbeTCP: "tcp_", ProbeGRPC: "grpc_"}
+
+func probeListener(port uint16) string { return fmt.Sprintf("%s%d", probePrefix, port) }
+
+// cluster is shared by all probes of a kind that ask one port.
+func (pr Probe) cluster() string {
+	return fmt.Sprintf("%s%s%d", probePrefix, probeClusterPrefixes[pr.Kind], pr.App)
+}
+
+// probeListeners has one listener for each port that the kubelet asks, in the order of the probes.
+func (p Proxy) probeListeners() []*listenerv3.Listener {
+	var ports []uint16
+	routes := map[uint16][]*routev3.Route{}
+	answers := map[uint16][]*hcmv3.HttpFilter{}
+	for _, probe := range p.Probes {
+		port := probe.Listen
+		if len(routes[port])+len(answers[port]) == 0 {
+			ports = append(ports, port)
+		}
+		if probe.Kind == ProbeTCP {
+			answers[port] = append(answers[port], healthAnswer(probe.Path, probe.cluster()))
+		} else {
+			routes[port] = append(routes[port], probe.route())
+		}
+	}
+	var out []*listenerv3.Listener
+	for _, port := range ports {
+		out = append(out, answering(probeListener(port), port, routes[port], answers[port]...))
+	}
+	return out
+}
+
+func (pr Probe) route() *routev3.Route {
+	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: pr.cluster()}, Timeout: lasting(0)}
+	path := grpcCheck
+	if pr.Kind.hasTarget() {
+		path = pr.Path
+		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
+			Pattern:      &matcherv3.RegexMatcher{Regex: ".+"},
+			Substitution: strings.ReplaceAll(pr.Target, `\`, `\\`),
+		}
+	}
+	return &routev3.Route{
+		// The whole path with its query, which a path specifier would leave out.
+		Match: &routev3.RouteMatch{
+			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}, Headers: []*routev3.HeaderMatcher{headerIs(":path", path)},
+		},
+		Action: &routev3.Route_Route{Route: action},
+		// The kubelet would follow it to a port of ours, which does not know it.
+		ResponseHeadersToRemove: []string{"location"},
+	}
+}
+
+func (p Proxy) probeClusters() []*clusterv3.Cluster {
+	var out []*clusterv3.Cluster
+	seen := map[string]bool{}
+	for _, probe := range p.Probes {
+		name := probe.cluster()
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		if probe.Kind == ProbeTCP {
+			out = append(out, tcpChecked(name, socketAddress("127.0.0.1", probe.App)))
+			continue
+		}
+		cluster := localCluster(name, probe.App)
+		protocol := HTTP
+		switch probe.Kind {
+		case ProbeHTTPS:
+			cluster.TransportSocket = unverifiedTLS()
+		case ProbeGRPC:
+			protocol = GRPC
+		}
+		// A connection for each question, as the kubelet does it: one that is kept may be closed by the app just when the
+		// next question is sent.
+		cluster.TypedExtensionProtocolOptions = httpOptions(protocol, &corev3.HttpProtocolOptions{MaxRequestsPerConnection: count(1)})
+		out = append(out, cluster)
+	}
+	return out
+}
+
+// unverifiedTLS asks the app for no name and no trusted certificate: the probe is about its answer, and stays in the pod.
+func unverifiedTLS() *corev3.TransportSocket {
+	return tlsTransport(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+		TlsParams: &tlsv3.TlsParameters{TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},
+	}})
+}

@@ -1,0 +1,82 @@
+package templates
+
+import (
+	"slices"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+)
+
+// gatewayRoutes sends each request to the upstream with the most specific match: first by host, a full name before "*.",
+// and the longer of two of those, and then by the longer path. Envoy looks only into the group of routes of the host that
+// fits best, so each group ends with the routes of all hosts that also fit. What matches nothing gets 404.
+func (p Proxy) gatewayRoutes() *routev3.RouteConfiguration {
+	byHost := map[string][]Match{}
+	for _, up := range p.Upstreams {
+		if !up.Match.isZero() {
+			byHost[up.Match.host] = append(byHost[up.Match.host], up.Match)
+		}
+	}
+	routes := &routev3.RouteConfiguration{IgnorePortInHostMatching: true}
+	for _, host := range hosts(byHost) {
+		group := &routev3.VirtualHost{Name: host, Domains: []string{host}}
+		if host == "" {
+			group.Name, group.Domains = "*", []string{"*"}
+		}
+		for _, also := range hosts(byHost) {
+			if !covers(also, host) {
+				continue
+			}
+			slices.SortFunc(byHost[also], compareMatches)
+			for _, match := range byHost[also] {
+				group.Routes = append(group.Routes, routeTo(match))
+			}
+		}
+		routes.VirtualHosts = append(routes.VirtualHosts, group)
+	}
+	return routes
+}
+
+// hosts are the hosts of all matches, the most specific first.
+func hosts(byHost map[string][]Match) []string {
+	var out []string
+	for host := range byHost {
+		out = append(out, host)
+	}
+	slices.SortFunc(out, compareHosts)
+	return out
+}
+
+// compareHosts puts full names first, then the longer of those with "*.", and any host last.
+func compareHosts(a, b string) int {
+	wild := func(host string) bool { return host == "" || strings.HasPrefix(host, "*.") }
+	switch {
+	case wild(a) != wild(b):
+		if wild(b) {
+			return -1
+		}
+		return 1
+	case len(a) != len(b):
+		return len(b) - len(a)
+	}
+	return strings.Compare(a, b)
+}
+
+// covers says whether every request for host, itself a pattern, is also one for pattern.
+func covers(pattern, host string) bool {
+	if suffix, ok := strings.CutPrefix(pattern, "*"); ok && host != "" {
+		return strings.HasSuffix(strings.TrimPrefix(host, "*"), suffix)
+	}
+	return pattern == "" || pattern == host
+}
+
+func routeTo(match Match) *routev3.Route {
+	path := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: match.path}}
+	if match.path == "/" {
+		path = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+	}
+	return &routev3.Route{Match: path, Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: upstreamCluster(Upstream{Match: match})},
+		Timeout:          lasting(0),
+	}}}
+}

@@ -1,0 +1,75 @@
+package templates
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// maxConfig is what the four files may have of the 256 KiB of a pod's annotations: the rest is for the status and for the
+// user's own.
+const maxConfig = 250_000
+
+// TestSizeOfManyUpstreams: a hundred upstreams of ordinary names and one inbound port fit, with probes and statistics.
+func TestSizeOfManyUpstreams(t *testing.T) {
+	one, many := sizeOf(t, withUpstreams(t, 1)), sizeOf(t, withUpstreams(t, 100))
+	t.Logf("1 upstream: %d bytes; 100 upstreams: %d bytes; each one more: %d bytes", one, many, (many-one)/99)
+	if many > maxConfig {
+		t.Errorf("expected at most %d bytes, got %d", maxConfig, many)
+	}
+}
+
+func sizeOf(t *testing.T, p Proxy) int {
+	t.Helper()
+	config, err := Generate(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, content := range files(config) {
+		total += len(content)
+	}
+	return total
+}
+
+// withUpstreams has one inbound port, and n upstreams of names such as people give.
+func withUpstreams(t testing.TB, n int) Proxy {
+	t.Helper()
+	peer := func(text string) Peer {
+		out, err := ParsePeer(exampleOrg, nil, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	p := observed(Proxy{
+		ID: spiffeid.RequireFromPath(exampleOrg, "/ns/shop/sa/frontend"), SVIDTTL: time.Hour, AgentSocket: "/run/spire/sockets/agent.sock",
+		Inbound: []Inbound{{Listen: 8443, App: 8080, Peers: []Peer{peer("/ns/shop/sa/gateway")}}},
+	})
+	for i := range n {
+		name := fmt.Sprintf("orders%02d", i)
+		address, err := ParseAddress(name + ".shop.svc.cluster.local:8443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Upstreams = append(p.Upstreams, Upstream{Listen: uint16(20000 + i), Address: address, Peers: []Peer{peer("/ns/shop/sa/" + name)}})
+	}
+	return p
+}
+
+// BenchmarkGenerateByUpstreams shows how the time grows with the upstreams.
+func BenchmarkGenerateByUpstreams(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		p := withUpstreams(b, n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Generate(p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
