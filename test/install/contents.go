@@ -16,19 +16,27 @@ import (
 // contentAnnotation names what a Deployment's images hold, so that a program which changed under one name rolls its pods.
 const contentAnnotation = "test.spire-injector/image-content"
 
-// withContents annotates the pod templates of Deployments that run images of the environment.
-func withContents(env environment.Environment, manifests string) (string, error) {
+// decode reads the documents of rendered manifests.
+func decode(manifests string) ([]unstructured.Unstructured, error) {
 	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096)
-	var out strings.Builder
+	var out []unstructured.Unstructured
 	for {
 		var object unstructured.Unstructured
 		err := decoder.Decode(&object.Object)
 		if errors.Is(err, io.EOF) {
-			return out.String(), nil
+			return out, nil
 		}
 		if err != nil {
-			return "", fmt.Errorf("decoding rendered manifests: %w", err)
+			return nil, fmt.Errorf("decoding rendered manifests: %w", err)
 		}
+		out = append(out, object)
+	}
+}
+
+// withContents annotates the pod templates of Deployments that run images of the environment, and returns all objects as text.
+func withContents(env environment.Environment, objects []unstructured.Unstructured) (string, error) {
+	var out strings.Builder
+	for _, object := range objects {
 		if object.GetKind() == "Deployment" {
 			if err := annotate(env, object.Object); err != nil {
 				return "", fmt.Errorf("deployment %s: %w", object.GetName(), err)
@@ -40,6 +48,7 @@ func withContents(env environment.Environment, manifests string) (string, error)
 		}
 		out.WriteString("---\n" + string(text))
 	}
+	return out.String(), nil
 }
 
 func annotate(env environment.Environment, deployment map[string]any) error {

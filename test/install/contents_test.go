@@ -18,7 +18,11 @@ kind: Service
 metadata: {name: injector}
 `
 	env := environment.Environment{Contents: map[string]string{"injector:dev": "injector-1"}}
-	got, err := withContents(env, manifests)
+	objects, err := decode(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := withContents(env, objects)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/kubectl"
 )
@@ -21,17 +23,23 @@ const timeout = "180s"
 // and then changes what differs. Every step is told on progress.
 func Platform(ctx context.Context, env environment.Environment, kustomization string, progress io.Writer) error {
 	k := kubectl.For(env)
-	steps := []struct {
-		what string
-		do   func() error
-	}{
+	return run(progress, []step{
 		{"applying " + filepath.ToSlash(kustomization), func() error { return Apply(ctx, env, kustomization) }},
 		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},
 		{"waiting for the SPIRE agents", rollout(ctx, k, "spire", "daemonset/spire-agent")},
 		{"giving the injector an identity of its own", func() error { return injectorEntries(ctx, k) }},
 		{"waiting for the injector", rollout(ctx, k, "spire-injector", "deployment/spire-injector")},
 		{"trying the webhook", func() error { return AwaitWebhook(ctx, k) }},
-	}
+	})
+}
+
+// step is one of a longer job, as it is told to people.
+type step struct {
+	what string
+	do   func() error
+}
+
+func run(progress io.Writer, steps []step) error {
 	for i, step := range steps {
 		start := time.Now()
 		if err := step.do(); err != nil {
@@ -49,10 +57,19 @@ func Apply(ctx context.Context, env environment.Environment, kustomization strin
 	if err != nil {
 		return err
 	}
-	if manifests, err = withContents(env, manifests); err != nil {
+	objects, err := decode(manifests)
+	if err != nil {
 		return fmt.Errorf("%s: %w", kustomization, err)
 	}
-	_, err = k.With(ctx, WithImages(env, manifests), "apply", "-f", "-")
+	return applyObjects(ctx, env, objects)
+}
+
+func applyObjects(ctx context.Context, env environment.Environment, objects []unstructured.Unstructured) error {
+	manifests, err := withContents(env, objects)
+	if err != nil {
+		return err
+	}
+	_, err = kubectl.For(env).With(ctx, WithImages(env, manifests), "apply", "-f", "-")
 	return err
 }
 
@@ -75,6 +92,11 @@ func rollout(ctx context.Context, k kubectl.Kubectl, namespace, workload string)
 // injectorEntries registers the injector itself, once: everything else it registers with the identity that this gives it.
 func injectorEntries(ctx context.Context, k kubectl.Kubectl) error {
 	out, err := Server(ctx, k, "entry", "create", "-data", "/etc/spire/injector-entries.json")
+	return unlessThere(out, err)
+}
+
+// unlessThere forgives the SPIRE server that it has an entry already.
+func unlessThere(out string, err error) error {
 	var failed *kubectl.Error
 	if errors.As(err, &failed) && strings.Contains(out+failed.Stderr, "similar entry already exists") {
 		return nil
