@@ -139,7 +139,13 @@ func get(ctx context.Context, url string) ([]byte, error) {
 // forward reaches the admin interface of a workload's Envoy as an operator does, and returns its URL.
 func forward(t *testing.T, namespace, workload string) string {
 	t.Helper()
-	cmd := shared.k.Command(t.Context(), "--namespace", namespace, "port-forward", workload, ":15000")
+	return "http://" + forwardTo(t, namespace, workload, 15000)
+}
+
+// forwardTo returns the address that leads to a workload's port.
+func forwardTo(t *testing.T, namespace, workload string, port int) string {
+	t.Helper()
+	cmd := shared.k.Command(t.Context(), "--namespace", namespace, "port-forward", workload, fmt.Sprintf(":%d", port))
 	stdout, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
@@ -152,5 +158,5 @@ func forward(t *testing.T, namespace, workload string) string {
 	_, address, _ := strings.Cut(lines.Text(), "Forwarding from ")
 	address, _, _ = strings.Cut(address, " ")
 	go func() { _, _ = io.Copy(io.Discard, stdout) }()
-	return "http://" + address
+	return address
 }

@@ -1,0 +1,176 @@
+package e2e
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// handshakes calls each replica of an injector over and over as an API server does that has just started: with the
+// caBundle of this moment, on a new connection. The real one keeps connections, and would meet a new certificate seldom.
+type handshakes struct {
+	client   kubernetes.Interface
+	injector string // its namespace, and the name of its webhook configuration
+	secret   string // of the serving certificate
+	host     string
+	replicas map[string]*replicaSeen // by pod
+	stop     func()
+}
+
+// replicaSeen is what one replica showed.
+type replicaSeen struct {
+	mu       sync.Mutex
+	leaf     [sha256.Size]byte
+	count    int
+	failures int
+	first    error
+}
+
+func watchHandshakes(t *testing.T, injector, secret string) *handshakes {
+	t.Helper()
+	h := &handshakes{
+		client: clientset(t), injector: injector, secret: secret,
+		host: "spire-injector." + injector + ".svc", replicas: map[string]*replicaSeen{},
+	}
+	pods, err := h.client.CoreV1().Pods(injector).List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	if len(pods.Items) < 2 {
+		t.Fatalf("expected two replicas, got %d", len(pods.Items))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	h.stop = func() { cancel(); callers.Wait() }
+	t.Cleanup(h.stop)
+	for _, pod := range pods.Items {
+		seen := &replicaSeen{}
+		h.replicas[pod.Name] = seen
+		address := forwardTo(t, injector, "pod/"+pod.Name, 9443)
+		callers.Go(func() {
+			for ctx.Err() == nil {
+				if leaf, err := h.call(ctx, address); ctx.Err() == nil {
+					seen.add(leaf, err)
+				}
+				pause(ctx, 20*time.Millisecond)
+			}
+		})
+	}
+	return h
+}
+
+func (s *replicaSeen) add(leaf [sha256.Size]byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	if err == nil {
+		s.leaf = leaf
+		return
+	}
+	s.failures++
+	if s.first == nil {
+		s.first = fmt.Errorf("%s: %w", time.Now().Format(time.TimeOnly), err)
+	}
+}
+
+// call returns the hash of the certificate that was verified.
+func (h *handshakes) call(ctx context.Context, address string) (leaf [sha256.Size]byte, err error) {
+	roots := x509.NewCertPool()
+	bundle, err := h.bundle(ctx)
+	if err != nil {
+		return leaf, err
+	}
+	roots.AppendCertsFromPEM(bundle)
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{RootCAs: roots, ServerName: h.host, MinVersion: tls.VersionTLS13}}
+	connection, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return leaf, err
+	}
+	defer connection.Close()
+	return sha256.Sum256(connection.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw), nil
+}
+
+// bundle is the caBundle of the injector's webhooks.
+func (h *handshakes) bundle(ctx context.Context) ([]byte, error) {
+	registered, err := h.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, h.injector, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return registered.Webhooks[0].ClientConfig.CABundle, nil
+}
+
+// authorities counts the CAs in the caBundle.
+func (h *handshakes) authorities(t *testing.T) int {
+	t.Helper()
+	bundle, err := h.bundle(t.Context())
+	must(t, err)
+	count := 0
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		count++
+	}
+	return count
+}
+
+// shown is the certificate that all replicas show, as the Secret has it.
+func (h *handshakes) shown(t *testing.T) [sha256.Size]byte {
+	t.Helper()
+	return h.await(t, func([sha256.Size]byte) bool { return true })
+}
+
+// awaitNew waits until all replicas show another certificate than before.
+func (h *handshakes) awaitNew(t *testing.T, before [sha256.Size]byte) {
+	t.Helper()
+	start := time.Now()
+	h.await(t, func(now [sha256.Size]byte) bool { return now != before })
+	t.Logf("all replicas show it after %.1f s", time.Since(start).Seconds())
+}
+
+// await waits until all replicas show the Secret's certificate and it is the one asked for.
+func (h *handshakes) await(t *testing.T, is func([sha256.Size]byte) bool) [sha256.Size]byte {
+	t.Helper()
+	var held [sha256.Size]byte
+	eventually(t, "the Secret's certificate", func() error {
+		secret, err := h.client.CoreV1().Secrets(h.injector).Get(t.Context(), h.secret, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		block, _ := pem.Decode(secret.Data[corev1.TLSCertKey])
+		if block == nil {
+			return fmt.Errorf("secret %s has no %s", h.secret, corev1.TLSCertKey)
+		}
+		if held = sha256.Sum256(block.Bytes); !is(held) {
+			return fmt.Errorf("secret %s has the old one", h.secret)
+		}
+		for pod, seen := range h.replicas {
+			seen.mu.Lock()
+			leaf := seen.leaf
+			seen.mu.Unlock()
+			if leaf != held {
+				return fmt.Errorf("replica %s shows another than the Secret has", pod)
+			}
+		}
+		return nil
+	})
+	return held
+}
+
+// wantNoFailure ends the calls.
+func (h *handshakes) wantNoFailure(t *testing.T) {
+	t.Helper()
+	h.stop()
+	for pod, seen := range h.replicas {
+		t.Logf("%s: %d handshakes, %d failed", pod, seen.count, seen.failures)
+		if seen.failures > 0 || seen.count < 100 {
+			t.Errorf("%s: expected a hundred handshakes and more without a failure, got %d of %d, the first: %v", pod, seen.failures, seen.count, seen.first)
+		}
+	}
+}

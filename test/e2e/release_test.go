@@ -1,0 +1,34 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/spire-injector/spire-injector/test/install"
+)
+
+// release installs an injector of a test's own, from an overlay, and a namespace that it serves.
+func release(t *testing.T, overlay string) (injector, served string) {
+	t.Helper()
+	served = namespace(t)
+	r := install.Release{Name: "release-" + rand.String(5), Overlay: manifests(overlay)}
+	_, err := shared.k.Run(t.Context(), "label", "namespace", served, install.ReleaseLabel+"="+r.Name)
+	must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if t.Failed() {
+			tell(ctx, t, r.Name)
+			logs, err := shared.k.Run(ctx, "--namespace", r.Name, "logs", "--selector", "app.kubernetes.io/name=spire-injector", "--prefix", "--tail=100")
+			t.Logf("logs of the injector (%v)\n%s", err, logs)
+		}
+		if err := r.Uninstall(ctx, shared.env); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, r.Install(t.Context(), shared.env, served, progress{t}))
+	return r.Name, served
+}
