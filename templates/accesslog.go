@@ -78,14 +78,14 @@ func requestLog(in Inbound, event string) *accesslogv3.AccessLog {
 	return stdoutLog(inboundListener(in), event, nil, fields)
 }
 
-// connectionLog has a line for every connection that a caller opened. One that was refused never carried anything, and
-// has its line in refusedLog.
+// connectionLog has a line for every connection that went on to the app, also when the app was not there. One that was
+// refused went nowhere, and has its line in refusedLog.
 func connectionLog(in Inbound, event string) *accesslogv3.AccessLog {
 	fields := merged(connectionFields(), callerFields())
 	if in.audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.network.rbac:shadow_engine_result)%"
 	}
-	return stdoutLog(inboundListener(in), event, nil, fields)
+	return stdoutLog(inboundListener(in), event, onlyIf("upstream.address != ''"), fields)
 }
 
 // refusedLog has a line for every connection whose handshake failed. It belongs to the listener, because

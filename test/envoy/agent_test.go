@@ -28,16 +28,21 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-var trustDomain = spiffeid.RequireTrustDomainFromString("example.org")
+var (
+	trustDomain = spiffeid.RequireTrustDomainFromString("example.org")
+	auxiliary   = spiffeid.RequireTrustDomainFromString("auxiliary.org")
+)
 
 // agent is a real SDS server on a Unix socket that answers as a SPIRE agent does: an SVID by its
 // SPIFFE ID, the bundles under "ALL" for Envoy's SPIFFE validator, and a refusal for everything it
 // does not hold.
 type agent struct {
 	secretv3.UnimplementedSecretDiscoveryServiceServer
-	socket string
-	ca     *x509.Certificate
-	caKey  *ecdsa.PrivateKey
+	domain    spiffeid.TrustDomain
+	federated []*agent // whose bundles it serves too
+	socket    string
+	ca        *x509.Certificate
+	caKey     *ecdsa.PrivateKey
 
 	mu    sync.Mutex
 	holds map[string]bool
@@ -45,12 +50,17 @@ type agent struct {
 
 func startAgent(t *testing.T, ids ...string) *agent {
 	t.Helper()
+	return startAgentOf(t, trustDomain, nil, ids...)
+}
+
+func startAgentOf(t *testing.T, domain spiffeid.TrustDomain, federated []*agent, ids ...string) *agent {
+	t.Helper()
 	key := newKey(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage:  x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		URIs: []*url.URL{trustDomain.ID().URL()}, Subject: pkix.Name{CommonName: "test"},
+		URIs: []*url.URL{domain.ID().URL()}, Subject: pkix.Name{CommonName: "test"},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -60,7 +70,8 @@ func startAgent(t *testing.T, ids ...string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{socket: filepath.Join(t.TempDir(), "agent.sock"), ca: ca, caKey: key, holds: map[string]bool{}}
+	a := &agent{domain: domain, federated: federated, socket: filepath.Join(t.TempDir(), "agent.sock"), ca: ca, caKey: key,
+		holds: map[string]bool{}}
 	for _, id := range ids {
 		a.register(id)
 	}
@@ -79,7 +90,7 @@ func startAgent(t *testing.T, ids ...string) *agent {
 func (a *agent) register(path string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.holds[spiffeid.RequireFromPath(trustDomain, path).String()] = true
+	a.holds[spiffeid.RequireFromPath(a.domain, path).String()] = true
 }
 
 func (a *agent) StreamSecrets(stream secretv3.SecretDiscoveryService_StreamSecretsServer) error {
@@ -117,11 +128,13 @@ func (a *agent) StreamSecrets(stream secretv3.SecretDiscoveryService_StreamSecre
 
 func (a *agent) secret(name string) (*tlsv3.Secret, error) {
 	if name == "ALL" {
-		validator, err := anypb.New(&tlsv3.SPIFFECertValidatorConfig{
-			TrustDomains: []*tlsv3.SPIFFECertValidatorConfig_TrustDomain{{
-				Name: trustDomain.Name(), TrustBundle: inline(pemBlock("CERTIFICATE", a.ca.Raw)),
-			}},
-		})
+		bundles := &tlsv3.SPIFFECertValidatorConfig{}
+		for _, each := range append([]*agent{a}, a.federated...) {
+			bundles.TrustDomains = append(bundles.TrustDomains, &tlsv3.SPIFFECertValidatorConfig_TrustDomain{
+				Name: each.domain.Name(), TrustBundle: inline(pemBlock("CERTIFICATE", each.ca.Raw)),
+			})
+		}
+		validator, err := anypb.New(bundles)
 		if err != nil {
 			return nil, err
 		}

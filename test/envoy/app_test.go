@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -33,6 +34,55 @@ func startApp(t *testing.T) uint16 {
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
 	return uint16(listener.Addr().(*net.TCPAddr).Port)
+}
+
+// tcpApp greets each connection, if it has a greeting, and sends its bytes back.
+type tcpApp struct {
+	port     uint16
+	accepted atomic.Int64
+}
+
+func startTCPApp(t *testing.T, greeting string) *tcpApp {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { listener.Close() })
+	app := &tcpApp{port: uint16(listener.Addr().(*net.TCPAddr).Port)}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			app.accepted.Add(1)
+			go func() {
+				defer connection.Close()
+				_, _ = io.WriteString(connection, greeting)
+				_, _ = io.Copy(connection, connection)
+			}()
+		}
+	}()
+	return app
+}
+
+// roundTrip sends text and wants it back, after the greeting if there is one.
+func roundTrip(connection net.Conn, greeting, text string) error {
+	if err := connection.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	for _, step := range []struct{ send, want string }{{"", greeting}, {text, text}} {
+		if _, err := io.WriteString(connection, step.send); err != nil {
+			return err
+		}
+		got := make([]byte, len(step.want))
+		if _, err := io.ReadFull(connection, got); err != nil {
+			return err
+		}
+		if string(got) != step.want {
+			return fmt.Errorf("got %q, want %q", got, step.want)
+		}
+	}
+	return nil
 }
 
 func echo(w http.ResponseWriter) {

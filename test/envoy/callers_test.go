@@ -171,11 +171,15 @@ func startAPI(t *testing.T, a *agent, allowed ...string) uint16 {
 // tlsClient is a caller without Envoy. Whom it calls is not its concern here, so it checks nothing.
 func tlsClient(t *testing.T, a *agent, path string) *http.Client {
 	t.Helper()
-	certificate, err := a.issue(id(path).String(), time.Now().Add(time.Hour))
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: tlsConfig(t, a, id(path).String())}}
+}
+
+// tlsConfig has an SVID of this ID from this agent's authority, whatever its domain.
+func tlsConfig(t *testing.T, a *agent, id string) *tls.Config {
+	t.Helper()
+	certificate, err := a.issue(id, time.Now().Add(time.Hour))
 	must(t, err)
-	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
-		Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true,
-	}}}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true}
 }
 
 // TestServerIsCheckedToo: a caller's Envoy finds its upstream by name, speaks HTTP/2 from end to end if that is

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,14 +120,38 @@ func (x *proxy) waitReady() time.Duration {
 func (x *proxy) waitEvent(kind string, fields map[string]string) {
 	x.t.Helper()
 	eventually(x.t, 3*time.Second, fmt.Sprintf("a line %q with %v", kind, fields), func() error {
-		for line := range strings.Lines(x.out.String()) {
-			event := map[string]any{}
-			if json.Unmarshal([]byte(line), &event) == nil && event["event"] == kind && containsAll(event, fields) {
+		for _, event := range x.events(kind) {
+			if containsAll(event, fields) {
 				return nil
 			}
 		}
 		return errors.New("no such line")
 	})
+}
+
+// events are the lines of the access log, of one kind or of all.
+func (x *proxy) events(kind string) []map[string]any {
+	var out []map[string]any
+	for line := range strings.Lines(x.out.String()) {
+		event := map[string]any{}
+		if json.Unmarshal([]byte(line), &event) == nil && event["event"] != nil && (kind == "" || event["event"] == kind) {
+			out = append(out, event)
+		}
+	}
+	return out
+}
+
+// statistic is a counter or gauge of Envoy, or -1 when there is none of that name.
+func (x *proxy) statistic(name string) int {
+	x.t.Helper()
+	_, body, err := get(http.DefaultClient, x.admin+"/stats?filter=^"+regexp.QuoteMeta(name)+"$")
+	must(x.t, err)
+	value := -1
+	if _, text, ok := strings.Cut(body, ": "); ok {
+		value, err = strconv.Atoi(strings.TrimSpace(text))
+		must(x.t, err)
+	}
+	return value
 }
 
 func containsAll(event map[string]any, fields map[string]string) bool {
@@ -161,7 +187,7 @@ func peers(t *testing.T, names ...string) []templates.Peer {
 	t.Helper()
 	var out []templates.Peer
 	for _, name := range names {
-		peer, err := templates.ParsePeer(trustDomain, nil, name)
+		peer, err := templates.ParsePeer(trustDomain, []spiffeid.TrustDomain{auxiliary}, name)
 		must(t, err)
 		out = append(out, peer)
 	}
@@ -171,6 +197,13 @@ func peers(t *testing.T, names ...string) []templates.Peer {
 func address(t *testing.T, port uint16) templates.Address {
 	t.Helper()
 	out, err := templates.ParseAddress(fmt.Sprintf("127.0.0.1:%d", port))
+	must(t, err)
+	return out
+}
+
+func match(t *testing.T, text string) templates.Match {
+	t.Helper()
+	out, err := templates.ParseMatch(text)
 	must(t, err)
 	return out
 }
