@@ -126,6 +126,8 @@ func parseFederated(own spiffeid.TrustDomain, items []string) (domains []spiffei
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("expected a trust domain such as auxiliary.org, got %q: %w", s, err))
+		case td.Name() != s:
+			errs = append(errs, fmt.Errorf("expected a trust domain such as auxiliary.org, got %q; did you mean %q?", s, td.Name()))
 		case td == own:
 			errs = append(errs, fmt.Errorf("expected foreign trust domains, got the own one, %q", s))
 		case !slices.Contains(domains, td):
@@ -231,6 +233,9 @@ func (d *draft) parseProxyConcurrency(v string) []problem {
 
 func (d *draft) parseProxyResources(v string) []problem {
 	resources, err := parseResources([]byte(v))
+	if err != nil {
+		return whole(fmt.Errorf("expected YAML such as {requests: {cpu: 100m, memory: 128Mi}}: %w", err))
+	}
 	d.sidecar.Resources = resources
-	return whole(err)
+	return nil
 }

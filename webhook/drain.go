@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"math"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,7 +32,8 @@ func addDrain(pod *corev1.Pod, drain time.Duration) (containers []string, graceP
 	if pod.Spec.TerminationGracePeriodSeconds != nil {
 		was = *pod.Spec.TerminationGracePeriodSeconds
 	}
-	pod.Spec.TerminationGracePeriodSeconds = ptr(was + int64(drain/time.Second))
+	seconds := int64(drain / time.Second)
+	pod.Spec.TerminationGracePeriodSeconds = ptr(min(max(was, 0), math.MaxInt64-seconds) + seconds)
 	return containers, &was
 }
 

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -41,9 +42,14 @@ func gatewayMistakes(pod *corev1.Pod) []Mistake {
 	return mistakes
 }
 
-// otherMounts are a container's mounts but for the service account token, which the API server adds before we see the pod.
+// otherMounts are a container's mounts but for the service account token.
 func otherMounts(c corev1.Container) []corev1.VolumeMount {
-	return slices.DeleteFunc(slices.Clone(c.VolumeMounts), func(m corev1.VolumeMount) bool { return m.MountPath == serviceAccountDir })
+	return slices.DeleteFunc(slices.Clone(c.VolumeMounts), isServiceAccountToken)
+}
+
+// isServiceAccountToken says whether a mount is the one that the API server adds before we see the pod.
+func isServiceAccountToken(m corev1.VolumeMount) bool {
+	return m.MountPath == serviceAccountDir && strings.HasPrefix(m.Name, "kube-api-access-")
 }
 
 // fillGateway makes Envoy of the container with image auto. What the user says of ports, resources and all else stays.
@@ -56,14 +62,14 @@ func (i Injector) fillGateway(pod *corev1.Pod, in Intent) {
 		envoy := i.envoy(in, firstSidecarUser)
 		c.Image, c.Args, c.SecurityContext = envoy.Image, envoy.Args, envoy.SecurityContext
 		c.StartupProbe, c.ReadinessProbe = envoy.StartupProbe, envoy.ReadinessProbe
-		hasToken := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == serviceAccountDir })
-		for _, m := range envoy.VolumeMounts {
-			if m.MountPath != serviceAccountDir || !hasToken {
-				c.VolumeMounts = append(c.VolumeMounts, m)
-			}
+		if c.ImagePullPolicy == corev1.PullAlways {
+			// What the API server makes of an image without a tag, before we see the pod: let it look at the real one.
+			c.ImagePullPolicy = ""
 		}
+		// Envoy has no use for the token.
+		c.VolumeMounts = append(otherMounts(*c), envoy.VolumeMounts...)
 		for _, p := range envoy.Ports {
-			if !slices.ContainsFunc(c.Ports, func(own corev1.ContainerPort) bool { return own.ContainerPort == p.ContainerPort }) {
+			if !slices.ContainsFunc(c.Ports, func(own corev1.ContainerPort) bool { return isSamePort(own, p) }) {
 				c.Ports = append(c.Ports, p)
 			}
 		}
@@ -71,6 +77,11 @@ func (i Injector) fillGateway(pod *corev1.Pod, in Intent) {
 			c.Resources = envoy.Resources
 		}
 	}
+}
+
+// isSamePort says whether two entries are for one port, whatever their names.
+func isSamePort(own, ours corev1.ContainerPort) bool {
+	return own.ContainerPort == ours.ContainerPort && (own.Protocol == "" || own.Protocol == ours.Protocol)
 }
 
 // unfillGateway is the opposite of fillGateway. Ports and resources stay: they are the user's as well.

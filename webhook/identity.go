@@ -128,6 +128,9 @@ func noClaim(s Subject, what, claim string) error {
 		s.ServiceAccount, s.Namespace, what, s.Namespace, s.ServiceAccount, claim)
 }
 
+// maxID is how many bytes a SPIFFE ID may have (SPIFFE-ID, section 2.3).
+const maxID = 2048
+
 // parseID reads a SPIFFE ID, or a path of the own trust domain.
 func parseID(td spiffeid.TrustDomain, s string) (spiffeid.ID, error) {
 	var id spiffeid.ID
@@ -148,6 +151,9 @@ func parseID(td spiffeid.TrustDomain, s string) (spiffeid.ID, error) {
 	}
 	if id.Path() == "" {
 		return spiffeid.ID{}, fmt.Errorf("expected a path after the trust domain, got %q", s)
+	}
+	if n := len(id.String()); n > maxID {
+		return spiffeid.ID{}, fmt.Errorf("expected a SPIFFE ID of at most %d bytes, got %d: %.60q…", maxID, n, s)
 	}
 	return id, nil
 }

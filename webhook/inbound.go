@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/spire-injector/spire-injector/templates"
 )
 
@@ -47,7 +45,7 @@ func (d *draft) parseAllowedPeers(v string) []problem {
 
 func (d *draft) parseInbound(v string) []problem {
 	var items []inboundItem
-	if err := yaml.UnmarshalStrict([]byte(v), &items); err != nil {
+	if err := decodeStrictly([]byte(v), &items); err != nil {
 		return whole(fmt.Errorf("expected a YAML list such as - {listen: 8443, app: 8080, peers: [/web]}: %w", err))
 	}
 	if len(items) == 0 {

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates"
@@ -53,6 +55,9 @@ func (i Injector) Inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 		res.Decision = decision
 		return res, err
 	}
+	// Replicas of two versions work side by side while one takes the other's place: that a pod was injected by the other one is no
+	// fault, if it looks the same.
+	i.Version = statusOf(pod).Version
 	res, err := i.inject(ns, strip(pod))
 	if err != nil {
 		return Result{}, err
@@ -122,7 +127,8 @@ func (i Injector) addEnvoy(pod *corev1.Pod, in Intent, status *Status) (template
 	}
 	cfg, err := generate(proxy)
 	if err != nil {
-		return templates.Config{}, fmt.Errorf("generating Envoy's configuration: %w", err)
+		// Whatever it is, it came from the pod, its namespace or the platform file: who asks for it reads the reason.
+		return templates.Config{}, refuse(ReasonInvalid, []Mistake{{Where: "Envoy's configuration", What: err.Error()}})
 	}
 	status.Sidecar = SidecarName
 	if in.Mode.Gateway {
@@ -175,12 +181,20 @@ func (i Injector) podMistakes(pod *corev1.Pod, in Intent) []Mistake {
 	if in.Mode.Gateway {
 		mistakes = append(mistakes, gatewayMistakes(pod)...)
 	}
+	names := map[string]bool{}
 	for c := range containersOf(pod) {
+		// The API server would say so too, but later: entries select by these names, and probes are told apart by them.
+		if errs := validation.IsDNS1123Label(c.Name); len(errs) > 0 {
+			tell(fmt.Sprintf("container %q", c.Name), "expected a name of lower case letters, digits and -, in at most 63 characters", "rename it")
+		} else if names[c.Name] {
+			tell("container "+c.Name, "another container has the same name", "rename one of them")
+		}
+		names[c.Name] = true
 		if c.Name == SidecarName && !in.Mode.Gateway {
 			tell("container "+SidecarName, "has the name of the injected sidecar", "rename it")
 		}
 		for _, m := range c.VolumeMounts {
-			if in.Mode.Socket && m.MountPath == socketMountPath {
+			if in.Mode.Socket && path.Clean(m.MountPath) == socketMountPath {
 				tell("container "+c.Name+", volumeMounts", "something is mounted at "+socketMountPath+" already, where the Workload API's socket goes", "remove it")
 			}
 		}

@@ -103,6 +103,10 @@ func wantAdded(t *testing.T, before string, after []byte) {
 				delete(spec, key)
 			}
 		}
+		delete(spec, "terminationGracePeriodSeconds")
+		for _, c := range listOf(pod, "containers") {
+			delete(c.(map[string]any), "lifecycle")
+		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("beside what injection adds, the pod changed (-before +after):\n%s", diff)

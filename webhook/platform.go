@@ -9,7 +9,6 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 	kubejson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates"
@@ -117,7 +116,7 @@ const (
 
 // ParsePlatform decodes a platform file strictly. The error lists everything that is wrong with it.
 func ParsePlatform(data []byte) (Platform, error) {
-	object, err := yaml.YAMLToJSONStrict(data)
+	object, err := oneDocument(data)
 	if err != nil {
 		return Platform{}, fmt.Errorf("expected YAML: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -22,6 +23,7 @@ func TestParsePlatformDefaults(t *testing.T) {
 		Sidecar:       Sidecar{Image: "envoy", LogLevel: "warning", Concurrency: 1},
 		InboundPort:   8443,
 		X509SVIDTTL:   time.Hour,
+		Drain:         10 * time.Second,
 	}
 	comparePlatforms(t, want, platform(t))
 }
@@ -34,33 +36,50 @@ trustDomain: example.org
 clusterName: demo-cluster
 spire:
   server: {address: "unix:///run/spire/private/api.sock"}
-  agentSocket: {hostPath: /run/sockets, file: a.sock}
+  agentSocket: {csi: csi.spiffe.io, file: a.sock}
   nodeSelectors: ["k8s_psat:agent_ns:spire"]
   onUnavailable: deny
-identity: {templates: ["/{label:app}", "/fixed"]}
+identity:
+  templates: ["/{label:app}", "/fixed"]
+  claims:
+  - {namespaces: [edge], serviceAccounts: [web], dnsNames: ["*.example.org"], flags: [downstream, admin]}
 sidecar:
   image: envoy
   logLevel: debug
   concurrency: 2
   resources: {limits: {memory: 64Mi}}
-defaults: {inboundPort: 9443, allowedPeers: [/web], x509SVIDTTL: 30s}
+  metrics: {port: 15091, include: [http.inbound_]}
+defaults: {inboundPort: 9443, allowedPeers: [/web, "spiffe://auxiliary.org/*"], federatesWith: [auxiliary.org], x509SVIDTTL: 30s, jwtSVIDTTL: 5m, drain: 0s}
+locked: [proxy-image, mode]
+foreignAnnotations: [spiffe.io/audience]
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := templates.ParsePeer(exampleOrg, nil, "/web")
-	if err != nil {
-		t.Fatal(err)
+	auxiliary := spiffeid.RequireTrustDomainFromString("auxiliary.org")
+	var peers []templates.Peer
+	for _, text := range []string{"/web", "spiffe://auxiliary.org/*"} {
+		peer, err := templates.ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliary}, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peers = append(peers, peer)
 	}
 	comparePlatforms(t, Platform{
 		ServerAddress: "unix:///run/spire/private/api.sock",
-		AgentSocket:   AgentSocket{HostPath: "/run/sockets", File: "a.sock"},
+		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
 		Templates:     []IDTemplate{{"/{label:app}"}, {"/fixed"}},
-		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2,
+		Claims: []Claim{{Namespaces: []string{"edge"}, ServiceAccounts: []string{"web"}, DNSNames: []string{"*.example.org"},
+			Flags: []Flag{FlagDownstream, FlagAdmin}}},
+		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2, Metrics: templates.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
 			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}},
-		InboundPort:  9443,
-		AllowedPeers: []templates.Peer{peer},
-		X509SVIDTTL:  30 * time.Second,
+		InboundPort:        9443,
+		AllowedPeers:       peers,
+		FederatesWith:      []spiffeid.TrustDomain{auxiliary},
+		X509SVIDTTL:        30 * time.Second,
+		JWTSVIDTTL:         5 * time.Minute,
+		Locked:             []string{"proxy-image", "mode"},
+		ForeignAnnotations: []string{"spiffe.io/audience"},
 	}, got)
 	if selectors := got.Cluster.NodeAlias().Selectors; len(selectors) != 1 || selectors[0].String() != "k8s_psat:agent_ns:spire" {
 		t.Errorf("expected the node selector of the file, got %v", selectors)
@@ -75,7 +94,7 @@ func comparePlatforms(t *testing.T, want, got Platform) {
 	}
 	equal := cmp.Options{
 		cmpopts.IgnoreFields(Platform{}, "Cluster"), cmp.AllowUnexported(IDTemplate{}),
-		cmp.Comparer(func(a, b templates.Peer) bool { return a == b }),
+		cmpopts.EquateComparable(templates.Peer{}, spiffeid.TrustDomain{}),
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {
 		t.Errorf("platform (-want +got):\n%s", diff)
@@ -101,8 +120,10 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"server on no port", "spire-server.spire:8081", "spire-server.spire:0", `spire.server.address: expected unix:///path or host:port of the SPIRE server, got "spire-server.spire:0"`},
 		{"server by relative socket", "spire-server.spire:8081", "unix://api.sock", `spire.server.address: expected unix:///path or host:port of the SPIRE server, got "unix://api.sock"`},
 		{"relative socket directory", "hostPath: /run", "hostPath: run", `spire.agentSocket.hostPath: expected the absolute path of the directory that holds the agent's socket, got "run/spire/sockets"`},
-		{"no socket file", ", file: agent.sock", "", `spire.agentSocket.file: expected the socket's file name inside hostPath, such as agent.sock, got ""`},
-		{"a path as socket file", "file: agent.sock", "file: ../agent.sock", `spire.agentSocket.file: expected the socket's file name inside hostPath, such as agent.sock, got "../agent.sock"`},
+		{"no socket file", ", file: agent.sock", "", `spire.agentSocket.file: expected the socket's file name inside that directory, such as agent.sock, got ""`},
+		{"a path as socket file", "file: agent.sock", "file: ../agent.sock", `spire.agentSocket.file: expected the socket's file name inside that directory, such as agent.sock, got "../agent.sock"`},
+		{"two sockets", "hostPath: /run", "csi: csi.spiffe.io, hostPath: /run", "spire.agentSocket: expected one of hostPath and csi, got both"},
+		{"bad CSI driver", "hostPath: /run/spire/sockets", "csi: CSI_driver", `spire.agentSocket.csi: expected the name of a CSI driver such as csi.spiffe.io, got "CSI_driver"`},
 		{"onUnavailable", "spire:\n", "spire:\n  onUnavailable: dent\n", `spire.onUnavailable: expected "deny", got "dent"`},
 		{"bad template", "identity:\n", "identity:\n  templates: [/ok, x]\n", `identity.templates[1]: template "x": expected a path such as /ns/{namespace}/sa/{serviceAccount}`},
 		{"bad claim", "paths: [/api]", "paths: [api]", `identity.claims[0]: path "api": expected a path such as /api or /team/*`},
@@ -114,12 +135,28 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"unknown field of resources", "image: envoy", "image: envoy, resources: {limit: {}}", `sidecar.resources: unknown field "limit"`},
 		{"bad inbound port", "sidecar:", "defaults: {inboundPort: 65536}\nsidecar:", "defaults.inboundPort: expected a port from 1 to 65535, got 65536"},
 		{"bad peer", "sidecar:", "defaults: {allowedPeers: [/ok, web]}\nsidecar:", `defaults.allowedPeers[1]: peer "web": …`},
+		{"foreign peer without federation", "sidecar:", "defaults: {allowedPeers: [spiffe://auxiliary.org/x]}\nsidecar:", `defaults.allowedPeers[0]: peer "spiffe://auxiliary.org/x": …`},
+		{"federation with itself", "sidecar:", "defaults: {federatesWith: [example.org]}\nsidecar:", `defaults.federatesWith: expected foreign trust domains, got the own one, "example.org"`},
+		{"federation with an ID", "sidecar:", "defaults: {federatesWith: [\"spiffe://a.org/x\"]}\nsidecar:", `defaults.federatesWith: expected a trust domain such as auxiliary.org, got "spiffe://a.org/x"; did you mean "a.org"?`},
+		{"endless drain", "sidecar:", "defaults: {drain: 301s}\nsidecar:", `defaults.drain: expected whole seconds from 0s to 5m0s, got "301s"`},
+		{"negative drain", "sidecar:", "defaults: {drain: -1s}\nsidecar:", `defaults.drain: expected whole seconds from 0s to 5m0s, got "-1s"`},
+		{"bad JWT-SVID life", "sidecar:", "defaults: {jwtSVIDTTL: 1ms}\nsidecar:", `defaults.jwtSVIDTTL: expected whole seconds from 10s to 720h0m0s, got "1ms"`},
+		{"bad metrics port", "image: envoy", "image: envoy, metrics: {port: -1}", "sidecar.metrics.port: expected a port from 1 to 65535, got -1"},
+		{"metrics on a port of the sidecar", "image: envoy", "image: envoy, metrics: {port: 15022}", "sidecar.metrics.port: port 15022 is the sidecar's own, expected another one than 15000, 15021 to 15089"},
+		{"inbound on a port of the sidecar", "sidecar:", "defaults: {inboundPort: 15000}\nsidecar:", "defaults.inboundPort: port 15000 is the sidecar's own, expected another one than 15000, 15021 to 15089"},
+		{"inbound on the metrics port", "image: envoy", "image: envoy, metrics: {port: 8443}", "defaults.inboundPort: port 8443 is that of sidecar.metrics"},
+		{"unknown key locked", "sidecar:", "locked: [proxyimage]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "proxyimage"; did you mean "proxy-image"?`},
+		{"locked with prefix", "sidecar:", "locked: [spiffe.io/mode]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "spiffe.io/mode"; did you mean "mode"?`},
+		{"what the webhook writes locked", "sidecar:", "locked: [status]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "status"…`},
+		{"own key as foreign", "sidecar:", "foreignAnnotations: [spiffe.io/mode]\nsidecar:", `foreignAnnotations[0]: expected a key under spiffe.io/ that is not the injector's own, got "spiffe.io/mode"`},
+		{"key of nobody's as foreign", "sidecar:", "foreignAnnotations: [example.org/x]\nsidecar:", `foreignAnnotations[0]: expected a key under spiffe.io/ that is not the injector's own, got "example.org/x"`},
+		{"second document", "sidecar:", "---\nsidecar:", "expected YAML: expected one YAML document, got more after ---"},
 		{"no duration", "sidecar:", "defaults: {x509SVIDTTL: soon}\nsidecar:", `defaults.x509SVIDTTL: expected a duration such as 30s or 1h, got "soon"`},
 		{"too short", "sidecar:", "defaults: {x509SVIDTTL: 9s}\nsidecar:", `defaults.x509SVIDTTL: expected whole seconds from 10s to 720h0m0s, got "9s"`},
 		{"too long", "sidecar:", "defaults: {x509SVIDTTL: 721h}\nsidecar:", `defaults.x509SVIDTTL: expected whole seconds from 10s to 720h0m0s, got "721h"`},
 		{"half a second", "sidecar:", "defaults: {x509SVIDTTL: 10500ms}\nsidecar:", `defaults.x509SVIDTTL: expected whole seconds from 10s to 720h0m0s, got "10500ms"`},
 
-		{"unknown field", "sidecar:", "locked: []\nsidecar:", `unknown field "locked"`},
+		{"unknown field", "sidecar:", "unlocked: []\nsidecar:", `unknown field "unlocked"`},
 		{"unknown field further down", "server: {", "server: {port: 1, ", `unknown field "spire.server.port"`},
 		{"unknown field in a list", "paths: [/api]", "paths: [/api], path: /x", `unknown field "identity.claims[0].path"`},
 		{"a field in other letters", "image: envoy", "image: envoy, loglevel: debug", `unknown field "sidecar.loglevel"`},
@@ -127,7 +164,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"a field of another type", "clusterName: demo-cluster", "clusterName: [a]", "decoding the platform file: json: cannot unmarshal array into Go struct field …"},
 		{"two mistakes", "hostPath: /run/spire/sockets, file: agent.sock", "hostPth: /run", "unknown field \"spire.agentSocket.hostPth\"\n" +
 			"spire.agentSocket.hostPath: expected the absolute path of the directory that holds the agent's socket, got \"\"\n" +
-			"spire.agentSocket.file: expected the socket's file name inside hostPath, such as agent.sock, got \"\""},
+			"spire.agentSocket.file: expected the socket's file name inside that directory, such as agent.sock, got \"\""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

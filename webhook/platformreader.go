@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net"
 	"path"
@@ -14,8 +13,6 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	kubejson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates"
@@ -99,7 +96,7 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 	}
 	if f.Metrics != nil {
 		r.Sidecar.Metrics.Include = f.Metrics.Include
-		if r.Sidecar.Metrics.Port, err = portNumber(cmp.Or(f.Metrics.Port, defaultMetricsPort)); err != nil {
+		if r.Sidecar.Metrics.Port, err = portForUse(cmp.Or(f.Metrics.Port, defaultMetricsPort)); err != nil {
 			r.fail("sidecar.metrics.port", "%w", err)
 		}
 	}
@@ -107,8 +104,10 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 
 func (r *platformReader) readDefaults(f defaultsSection) {
 	var err error
-	if r.InboundPort, err = portNumber(cmp.Or(f.InboundPort, defaultInboundPort)); err != nil {
+	if r.InboundPort, err = portForUse(cmp.Or(f.InboundPort, defaultInboundPort)); err != nil {
 		r.fail("defaults.inboundPort", "%w", err)
+	} else if r.InboundPort == r.Sidecar.Metrics.Port {
+		r.fail("defaults.inboundPort", "port %d is that of sidecar.metrics", r.InboundPort)
 	}
 	if len(f.FederatesWith) > 0 {
 		var errs []error
@@ -143,12 +142,21 @@ func (r *platformReader) readDefaults(f defaultsSection) {
 	}
 }
 
+// lockable are the names by which annotations can be locked.
+func lockable() []string {
+	var names []string
+	for _, key := range writtenByUsers() {
+		names = append(names, strings.TrimPrefix(key, Prefix))
+	}
+	return names
+}
+
 func (r *platformReader) readKeys(f platformFile) {
 	r.Locked, r.ForeignAnnotations = f.Locked, f.ForeignAnnotations
 	for i, name := range f.Locked {
 		if row, known := annotationFor(Prefix + name); !known || row.parse == nil {
 			r.fail(fmt.Sprintf("locked[%d]", i), "expected the name of an annotation without %s, such as proxy-image, got %q%s", Prefix, name,
-				afterSemicolon(didYouMean(Prefix+name, writtenByUsers()...)))
+				afterSemicolon(didYouMean(strings.TrimPrefix(name, Prefix), lockable()...)))
 		}
 	}
 	for i, key := range f.ForeignAnnotations {
@@ -156,6 +164,15 @@ func (r *platformReader) readKeys(f platformFile) {
 			r.fail(fmt.Sprintf("foreignAnnotations[%d]", i), "expected a key under %s that is not the injector's own, got %q", Prefix, key)
 		}
 	}
+}
+
+// portForUse accepts a port that the sidecar does not always have for itself.
+func portForUse(n int) (uint16, error) {
+	if n == templates.AdminPort || n >= templates.ReadinessPort && n < defaultMetricsPort {
+		return 0, fmt.Errorf("port %d is the sidecar's own, expected another one than %d, %d to %d", n,
+			templates.AdminPort, templates.ReadinessPort, defaultMetricsPort-1)
+	}
+	return portNumber(n)
 }
 
 func checkLogLevel(v string) error {
@@ -175,12 +192,7 @@ func checkConcurrency(n int) error {
 // parseResources reads a container's resources, in YAML or JSON.
 func parseResources(data []byte) (corev1.ResourceRequirements, error) {
 	var resources corev1.ResourceRequirements
-	object, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return resources, fmt.Errorf("expected YAML such as {requests: {cpu: 100m, memory: 128Mi}}: %w", err)
-	}
-	unknown, err := kubejson.UnmarshalStrict(object, &resources)
-	return resources, errors.Join(append(unknown, err)...)
+	return resources, decodeStrictly(data, &resources)
 }
 
 func isServerAddress(s string) bool {

@@ -13,33 +13,8 @@ func portMistakes(in Intent, pod *corev1.Pod, written map[string]value) []Mistak
 	if !in.Mode.Envoy() {
 		return nil
 	}
-	takenBy := reservedPorts(in, pod)
-	for c := range containersOf(pod) {
-		if c.Name == SidecarName {
-			continue
-		}
-		for _, p := range c.Ports {
-			port, err := portNumber(int(p.ContainerPort))
-			if err == nil && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) && takenBy[port] == "" {
-				takenBy[port] = "container " + c.Name
-			}
-		}
-	}
-	var mistakes []Mistake
-	tell := func(key, path, what, hint string) {
-		mistakes = append(mistakes, Mistake{written[key].where(key, path), what, hint})
-	}
-	listening := map[uint16]string{} // what of the sidecar listens where
-	claim := func(key, path string, port uint16, use string) {
-		if port == 0 {
-			return // a mistake of its own, already told
-		}
-		if owner := takenBy[port]; owner != "" {
-			tell(key, path, fmt.Sprintf("port %d is already used by %s", port, owner), "choose another port")
-			return
-		}
-		takenBy[port], listening[port] = use, use
-	}
+	p := ports{written: written, sidecars: reservedPorts(in, pod), apps: map[uint16]string{}}
+	p.takeApps(pod)
 	key, listen, app := AnnotationInbound, "[%d].listen", "[%d].app"
 	if _, short := written[AnnotationAppPort]; short {
 		key, listen, app = AnnotationAppPort, "", ""
@@ -52,48 +27,104 @@ func portMistakes(in Intent, pod *corev1.Pod, written map[string]value) []Mistak
 	}
 	for i, l := range in.Inbound {
 		if l.App == l.Listen && l.App != 0 {
-			tell(key, at(app, i), fmt.Sprintf("port %d is the sidecar's own inbound port", l.App), "let the app listen on another port")
+			p.tell(key, at(app, i), fmt.Sprintf("port %d is the sidecar's own inbound port", l.App), "let the app listen on another port")
 			continue
 		}
-		claim(key, at(listen, i), l.Listen, "the inbound listener")
+		p.claim(key, at(listen, i), l.Listen, "the inbound listener")
 	}
 	for i, u := range in.Upstreams {
-		claim(AnnotationUpstreams, fmt.Sprintf("[%d].listen", i), u.Listen, fmt.Sprintf("upstream %d", i))
+		p.claim(AnnotationUpstreams, fmt.Sprintf("[%d].listen", i), u.Listen, fmt.Sprintf("upstream %d", i))
 	}
 	speaks := map[uint16]templates.Protocol{}
 	for i, l := range in.Inbound {
 		if l.App == 0 || l.App == l.Listen {
 			continue
 		}
-		owner := listening[l.App]
-		if reserved := reservedPorts(in, pod)[l.App]; reserved != "" {
-			owner = reserved
-		}
-		if owner != "" {
-			tell(key, at(app, i), fmt.Sprintf("expected a port of the app, but port %d is used by %s", l.App, owner), "let the app listen on another port")
+		if owner := p.sidecars[l.App]; owner != "" {
+			p.tell(key, at(app, i), fmt.Sprintf("expected a port of the app, but port %d is used by %s", l.App, owner), "let the app listen on another port")
 		}
 		if earlier, ok := speaks[l.App]; ok && earlier != l.Protocol {
-			tell(key, at(app, i), fmt.Sprintf("expected protocol %s for the app's port %d, as in an earlier listener, got %s", earlier, l.App, l.Protocol), "")
+			p.tell(key, at(app, i), fmt.Sprintf("expected protocol %s for the app's port %d, as in an earlier listener, got %s", earlier, l.App, l.Protocol), "")
 		}
 		speaks[l.App] = l.Protocol
 	}
-	return mistakes
+	if in.Mode.Sidecar {
+		p.checkProbes(pod)
+	}
+	return p.mistakes
+}
+
+// ports are those of a pod by who listens there.
+type ports struct {
+	written  map[string]value
+	sidecars map[uint16]string
+	apps     map[uint16]string
+	mistakes []Mistake
+}
+
+func (p *ports) tell(key, path, what, hint string) {
+	p.mistakes = append(p.mistakes, Mistake{p.written[key].where(key, path), what, hint})
+}
+
+// takeApps notes what the app's containers declare.
+func (p *ports) takeApps(pod *corev1.Pod) {
+	for c := range containersOf(pod) {
+		if c.Name == SidecarName {
+			continue
+		}
+		for _, declared := range c.Ports {
+			port, err := portNumber(int(declared.ContainerPort))
+			if err != nil || declared.Protocol != "" && declared.Protocol != corev1.ProtocolTCP {
+				continue
+			}
+			if owner := p.sidecars[port]; owner != "" {
+				p.mistakes = append(p.mistakes, Mistake{"container " + c.Name + ", ports", fmt.Sprintf("port %d is used by %s", port, owner),
+					"let the app listen on another port"})
+			} else if p.apps[port] == "" {
+				p.apps[port] = "container " + c.Name
+			}
+		}
+	}
+}
+
+// claim gives a port to the sidecar.
+func (p *ports) claim(key, path string, port uint16, use string) {
+	owner := p.sidecars[port]
+	if owner == "" {
+		owner = p.apps[port]
+	}
+	switch {
+	case port == 0: // a mistake of its own, already told
+	case owner != "":
+		p.tell(key, path, fmt.Sprintf("port %d is already used by %s", port, owner), "choose another port")
+	default:
+		p.sidecars[port] = use
+	}
+}
+
+// checkProbes finds probes that would ask the sidecar what only the app can answer.
+func (p *ports) checkProbes(pod *corev1.Pod) {
+	for _, q := range questions(pod) {
+		if owner := p.sidecars[q.asked.App]; owner != "" {
+			p.mistakes = append(p.mistakes, Mistake{fmt.Sprintf("container %s, %sProbe", q.container.Name, q.kind),
+				fmt.Sprintf("expected a port of the app, but port %d is used by %s", q.asked.App, owner), "probe the port on which the app itself listens"})
+		}
+	}
 }
 
 // reservedPorts are those that the sidecar has for itself.
 func reservedPorts(in Intent, pod *corev1.Pod) map[uint16]string {
-	ports := map[uint16]string{
+	reserved := map[uint16]string{
 		templates.AdminPort:     "the sidecar's admin interface",
 		templates.ReadinessPort: "the sidecar's readiness endpoint",
 	}
 	if in.Mode.Sidecar {
-		probes, _ := redirectProbes(pod.DeepCopy())
-		for _, p := range probes {
-			ports[p.Listen] = "the sidecar, for the kubelet's probes"
+		for _, q := range questions(pod) {
+			reserved[q.asked.Listen] = "the sidecar, for the kubelet's probes"
 		}
 	}
 	if port := in.Sidecar.Metrics.Port; port != 0 {
-		ports[port] = "the sidecar's statistics"
+		reserved[port] = "the sidecar's statistics"
 	}
-	return ports
+	return reserved
 }

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,11 +25,20 @@ func probesOf(c *corev1.Container) []struct {
 	}{{"startup", c.StartupProbe}, {"liveness", c.LivenessProbe}, {"readiness", c.ReadinessProbe}}
 }
 
-// redirectProbes lets the probes of a pod ask Envoy. It returns what Envoy has to do, and the probes as they were, by
-// "container/kind".
-func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.ProbeHandler) {
-	var all []templates.Probe
-	originals := map[string]corev1.ProbeHandler{}
+// question is one probe of a container that Envoy is to answer or to pass on.
+type question struct {
+	container *corev1.Container
+	kind      string
+	handler   *corev1.ProbeHandler
+	asked     templates.Probe
+}
+
+// key names the probe in a pod's status.
+func (q question) key() string { return q.container.Name + "/" + q.kind }
+
+// questions are the probes of a pod that are of Envoy's business, with the port on which Envoy takes each.
+func questions(pod *corev1.Pod) []question {
+	var all []question
 	grpcPorts := map[uint16]uint16{} // the app's port to ours
 	for c := range containersOf(pod) {
 		for _, p := range probesOf(c) {
@@ -39,16 +49,27 @@ func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.Probe
 			if !ok {
 				continue
 			}
-			originals[c.Name+"/"+p.kind] = *p.probe.ProbeHandler.DeepCopy()
 			if asked.Kind == templates.ProbeGRPC {
 				if _, known := grpcPorts[asked.App]; !known {
 					grpcPorts[asked.App] = templates.FirstGRPCProbePort + uint16(len(grpcPorts))
 				}
 				asked.Listen = grpcPorts[asked.App]
 			}
-			redirect(&p.probe.ProbeHandler, asked)
-			all = append(all, asked)
+			all = append(all, question{c, p.kind, &p.probe.ProbeHandler, asked})
 		}
+	}
+	return all
+}
+
+// redirectProbes lets the probes of a pod ask Envoy. It returns what Envoy has to do, and the probes as they were, by
+// "container/kind".
+func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.ProbeHandler) {
+	var all []templates.Probe
+	originals := map[string]corev1.ProbeHandler{}
+	for _, q := range questions(pod) {
+		originals[q.key()] = *q.handler.DeepCopy()
+		redirect(q.handler, q.asked)
+		all = append(all, q.asked)
 	}
 	return all, originals
 }
@@ -60,7 +81,7 @@ func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (templates
 	var found bool
 	switch {
 	case h.HTTPGet != nil && h.HTTPGet.Host == "":
-		p.Kind, p.Target = templates.ProbeHTTP, "/"+strings.TrimPrefix(h.HTTPGet.Path, "/")
+		p.Kind, p.Target = templates.ProbeHTTP, requestTarget(h.HTTPGet.Path)
 		if h.HTTPGet.Scheme == corev1.URISchemeHTTPS {
 			p.Kind = templates.ProbeHTTPS
 		}
@@ -73,6 +94,27 @@ func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (templates
 		p.App, found = portOf(c, intstr.FromInt32(h.GRPC.Port))
 	}
 	return p, found
+}
+
+// requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one, else a path.
+func requestTarget(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.Opaque != "" {
+		u = &url.URL{Path: path}
+	}
+	target := "/" + strings.TrimPrefix(u.EscapedPath(), "/")
+	if u.RawQuery == "" {
+		return target
+	}
+	var query strings.Builder
+	for _, b := range []byte(u.RawQuery) {
+		if b > ' ' && b <= '~' {
+			query.WriteByte(b)
+		} else {
+			fmt.Fprintf(&query, "%%%02X", b) // no HTTP request can carry it as it is
+		}
+	}
+	return target + "?" + query.String()
 }
 
 func portOf(c *corev1.Container, port intstr.IntOrString) (uint16, bool) {
@@ -120,4 +162,6 @@ func restoreProbes(c *corev1.Container, originals map[string]corev1.ProbeHandler
 }
 
 // probePath is where the kubelet asks Envoy for one probe.
-func probePath(c *corev1.Container, kind string) string { return fmt.Sprintf("/probe/%s/%s", c.Name, kind) }
+func probePath(c *corev1.Container, kind string) string {
+	return fmt.Sprintf("/probe/%s/%s", c.Name, kind)
+}

@@ -28,11 +28,11 @@ func TestUpdate(t *testing.T) {
 	}{
 		{"nothing", func(*corev1.Pod) {}, ReasonUnchanged, nil, ""},
 		{"a label of another", func(p *corev1.Pod) { p.Labels["app"] = "x" }, ReasonUnchanged, nil, ""},
-		{"peers", func(p *corev1.Pod) { p.Annotations[AnnotationAllowedPeers] = "/web, /other" }, ReasonPodEnabled,
+		{"peers", func(p *corev1.Pod) { p.Annotations[AnnotationAllowedPeers] = "/web, /other" }, ReasonRegenerated,
 			[]string{AnnotationListeners, AnnotationAuthorization}, ""},
 		{"expected server", func(p *corev1.Pod) {
 			p.Annotations[AnnotationUpstreams] = `[{listen: 8000, address: "db.demo.svc:8443", peers: [/other]}]`
-		}, ReasonPodEnabled, []string{AnnotationClusters}, ""},
+		}, ReasonRegenerated, []string{AnnotationClusters}, ""},
 		{"bad peers", func(p *corev1.Pod) { p.Annotations[AnnotationAllowedPeers] = "web" }, ReasonInvalid, nil, `did you mean "/web"`},
 		{"no peers", func(p *corev1.Pod) { delete(p.Annotations, AnnotationAllowedPeers) }, ReasonInvalid, nil, "expected at least one peer"},
 		{"identity", func(p *corev1.Pod) { p.Annotations[AnnotationSPIFFEID] = "/ns/demo/x" }, ReasonNeedsNewPod, nil, AnnotationSPIFFEID + ": a running pod cannot take this change, it needs a new pod"},

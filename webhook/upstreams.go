@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/spire-injector/spire-injector/templates"
 )
 
@@ -20,7 +18,7 @@ type upstreamItem struct {
 
 func (d *draft) parseUpstreams(v string) []problem {
 	var items []upstreamItem
-	if err := yaml.UnmarshalStrict([]byte(v), &items); err != nil {
+	if err := decodeStrictly([]byte(v), &items); err != nil {
 		example := `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`
 		if d.mode.Gateway {
 			example = `- {match: /api, address: "api.default.svc:8443", peers: [/api]}`
@@ -31,10 +29,16 @@ func (d *draft) parseUpstreams(v string) []problem {
 		return whole(errors.New("expected at least one upstream, got an empty list"))
 	}
 	var problems []problem
+	matched := map[templates.Match]int{}
 	for i, item := range items {
 		up, inItem := d.upstream(fmt.Sprintf("[%d]", i), item)
 		d.upstreams = append(d.upstreams, up)
 		problems = append(problems, inItem...)
+		if earlier, ok := matched[up.Match]; ok && up.Match != (templates.Match{}) {
+			problems = append(problems, problem{fmt.Sprintf("[%d].match", i), fmt.Errorf("%s is matched already by [%d]", up.Match, earlier)})
+			continue
+		}
+		matched[up.Match] = i
 	}
 	return problems
 }

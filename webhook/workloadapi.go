@@ -10,7 +10,9 @@ import (
 // endpointVariable is where SPIFFE libraries look for the Workload API's address (SPIFFE Workload Endpoint, section 4).
 const endpointVariable = "SPIFFE_ENDPOINT_SOCKET"
 
-func workloadAPIAddress(p Platform) string { return "unix://" + path.Join(socketMountPath, p.AgentSocket.File) }
+func workloadAPIAddress(p Platform) string {
+	return "unix://" + path.Join(socketMountPath, p.AgentSocket.File)
+}
 
 // addWorkloadAPI gives a container the Workload API. An address that it has already is its own choice and stays.
 func addWorkloadAPI(c *corev1.Container, p Platform) {

@@ -40,7 +40,7 @@ func Inject(injector webhook.Injector, defaultNamespace string, input []byte) (O
 		errs = append(errs, d.err)
 		var ops []webhook.Operation
 		for _, o := range inDocument[i] {
-			pointer, hasPod := podPointers[o.kind()]
+			pointer, hasPod := webhook.PodPointer(o.kind())
 			if !hasPod {
 				continue
 			}
@@ -87,12 +87,12 @@ func namespaceOf(o object, known map[string]webhook.Namespace, defaultNamespace 
 
 // injection is what is to be done for one object.
 type injection struct {
-	ops      []webhook.Operation // on its document; none when it stays as it is
+	ops       []webhook.Operation  // on its document; none when it stays as it is
 	workloads []registrar.Workload // none when it is not injected
 }
 
 func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, pointer string) (injection, error) {
-	raw, err := at(o.json, pointer)
+	raw, err := webhook.At(o.json, pointer)
 	if err != nil {
 		return injection{}, err
 	}
@@ -106,9 +106,6 @@ func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, poi
 	res, err := injector.Inject(ns, &pod)
 	if err != nil {
 		return injection{}, err
-	}
-	if !res.Inject {
-		return injection{}, nil
 	}
 	ops := webhook.Patch(&pod, res.Pod)
 	if len(ops) == 0 {
@@ -155,24 +152,6 @@ func (d document) patched(ops []webhook.Operation) ([]byte, error) {
 		text = append([]byte("\n"), text...)
 	}
 	return text, nil
-}
-
-// at returns the object at a JSON pointer.
-func at(object json.RawMessage, pointer string) (json.RawMessage, error) {
-	for _, key := range strings.Split(pointer, "/")[1:] {
-		var fields map[string]json.RawMessage
-		if err := json.Unmarshal(object, &fields); err != nil {
-			return nil, err
-		}
-		object = fields[key]
-		if object == nil || string(object) == "null" {
-			return nil, fmt.Errorf("expected a pod template at %s, got nothing", pointer)
-		}
-		if object[0] != '{' {
-			return nil, fmt.Errorf("expected a pod template at %s, got %.40s", pointer, object)
-		}
-	}
-	return object, nil
 }
 
 // mistakes puts each mistake of a refusal on a line of its own.
