@@ -2,14 +2,12 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
+	"reflect"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar"
@@ -32,59 +30,32 @@ type NamespaceReader interface {
 
 // Handler answers the API server's questions about pods: it decides with Injector, registers, and only then admits.
 type Handler struct {
-	Injector   Injector
+	Injector   func() Injector // the one in force, asked once for each request
 	Registrar  Registrar
 	Namespaces NamespaceReader
 	Decoder    admission.Decoder
+	Metrics    *Metrics // nil: none
 }
 
 // Handle implements [admission.Handler].
 func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	start := time.Now()
 	res, ops, err := h.handle(ctx, req)
-	logger := log.FromContext(ctx).WithValues("operation", req.Operation, "dryRun", dryRun(req))
-	if err != nil {
-		reason, code := classify(err)
-		logger.Info("refused", "reason", reason, "error", err.Error(), "duration", time.Since(start))
-		return denied(code, reason, err)
-	}
-	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", time.Since(start))
-	if len(ops) == 0 {
-		return admission.Allowed(string(res.Reason))
-	}
-	return admission.Patched(string(res.Reason), ops...)
+	return answer(ctx, h.Metrics, mutatePod, req, start, res, ops, err)
 }
 
 func (h *Handler) handle(ctx context.Context, req admission.Request) (Result, []Operation, error) {
-	var pod corev1.Pod
-	if err := h.Decoder.DecodeRaw(req.Object, &pod); err != nil {
-		return Result{}, nil, fmt.Errorf("decoding the pod: %w", err)
-	}
-	var before corev1.Pod
-	if req.Operation == admissionv1.Update {
-		if err := h.Decoder.DecodeRaw(req.OldObject, &before); err != nil {
-			return Result{}, nil, fmt.Errorf("decoding the pod as it was: %w", err)
-		}
-	}
-	decide := func(ns Namespace) (Result, error) {
-		if req.Operation == admissionv1.Update {
-			return h.Injector.Update(ns, &before, &pod)
-		}
-		return h.Injector.Inject(ns, &pod)
-	}
-	// The pod may not name its namespace yet; the request always does.
-	ns, err := h.Namespaces.Namespace(ctx, req.Namespace)
+	before, pod, err := podsOf(h.Decoder, req)
 	if err != nil {
-		return Result{}, nil, fmt.Errorf("reading namespace %s: %w", req.Namespace, err)
+		return Result{}, nil, err
 	}
-	res, err := decide(ns)
-	if err == nil && res.Reason == ReasonNotLabelled {
-		// The API server called because a label matched: ours may be the older view of the namespace.
-		if ns, err = h.Namespaces.Live(ctx, req.Namespace); err != nil {
-			return Result{}, nil, fmt.Errorf("reading namespace %s: %w", req.Namespace, err)
+	injector := h.Injector()
+	res, err := inNamespace(ctx, h.Namespaces, req.Namespace, func(ns Namespace) (Result, error) {
+		if req.Operation == admissionv1.Update {
+			return injector.Update(ns, before, pod)
 		}
-		res, err = decide(ns)
-	}
+		return injector.Inject(ns, pod)
+	})
 	if err != nil {
 		return Result{}, nil, err
 	}
@@ -98,17 +69,44 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (Result, []
 			}
 		}
 	}
-	return res, Patch(&pod, res.Pod), nil
+	return res, Patch(pod, res.Pod), nil
 }
 
-func spiffeIDOf(res Result) string {
-	if len(res.Workloads) == 0 {
-		return ""
+// podsOf decodes the pod of a request, and the one that was there before if there was one.
+func podsOf(decoder admission.Decoder, req admission.Request) (before, pod *corev1.Pod, err error) {
+	before, pod = &corev1.Pod{}, &corev1.Pod{}
+	if err := decoder.DecodeRaw(req.Object, pod); err != nil {
+		return nil, nil, fmt.Errorf("decoding the pod: %w", err)
 	}
-	return res.Workloads[0].ID.String()
+	if req.Operation == admissionv1.Update {
+		if err := decoder.DecodeRaw(req.OldObject, before); err != nil {
+			return nil, nil, fmt.Errorf("decoding the pod as it was: %w", err)
+		}
+	}
+	return before, pod, nil
 }
 
-func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }
+// inNamespace decides by the namespace as the cache has it. The API server called because a label matched, and what it asks about
+// follows the namespace by milliseconds: where the cached one gives a refusal, or no reason to call us, a newer one decides.
+// The name is that of the request: a pod may not name its namespace yet.
+func inNamespace(ctx context.Context, namespaces NamespaceReader, name string, decide func(Namespace) (Result, error)) (Result, error) {
+	cached, err := namespaces.Namespace(ctx, name)
+	if err != nil {
+		return Result{}, fmt.Errorf("reading namespace %s: %w", name, err)
+	}
+	res, err := decide(cached)
+	if err == nil && res.Reason != ReasonNotLabelled {
+		return res, nil
+	}
+	live, liveErr := namespaces.Live(ctx, name)
+	if liveErr != nil {
+		return Result{}, fmt.Errorf("reading namespace %s: %w", name, liveErr)
+	}
+	if reflect.DeepEqual(cached, live) {
+		return res, err
+	}
+	return decide(live)
+}
 
 // registrationError says that a pod is refused only because its identity could not be registered.
 type registrationError struct {
@@ -122,18 +120,3 @@ func (e *registrationError) Error() string {
 }
 
 func (e *registrationError) Unwrap() error { return e.err }
-
-// classify gives an error its reason and the HTTP status that makes clients do the right thing: 5xx may be tried again.
-func classify(err error) (Reason, int32) {
-	var refusal *Refusal
-	var registration *registrationError
-	switch {
-	case errors.As(err, &refusal):
-		return refusal.Reason, http.StatusForbidden
-	case errors.As(err, &registration) && registrar.KindOf(err) == registrar.Unavailable:
-		return ReasonSPIREUnavailable, http.StatusServiceUnavailable
-	case errors.As(err, &registration):
-		return ReasonSPIRERefused, http.StatusInternalServerError
-	}
-	return ReasonInternal, http.StatusInternalServerError
-}

@@ -26,8 +26,9 @@ func BenchmarkAdmission(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	injector := Injector{Platform: p, Generate: templates.NewMemory(1).Generate}
 	handler := &Handler{
-		Injector:   Injector{Platform: p, Generate: templates.NewMemory(1).Generate},
+		Injector:   func() Injector { return injector },
 		Registrar:  &spire{},
 		Namespaces: namespaces{cached: Namespace{Name: "demo"}},
 		Decoder:    admission.NewDecoder(scheme),

@@ -49,7 +49,8 @@ func ask(t *testing.T, s *spire, n namespaces, change func(*admission.Request)) 
 	}
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, server())}}
 	change(&req)
-	h := &Handler{Injector: Injector{Platform: platform(t)}, Registrar: s, Namespaces: n, Decoder: admission.NewDecoder(scheme)}
+	injector := Injector{Platform: platform(t)}
+	h := &Handler{Injector: func() Injector { return injector }, Registrar: s, Namespaces: n, Decoder: admission.NewDecoder(scheme)}
 	return h.Handle(context.Background(), req)
 }
 

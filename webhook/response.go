@@ -1,12 +1,67 @@
 package webhook
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/registrar"
 )
+
+// The webhooks, by the paths at which the API server finds them.
+const (
+	mutatePod        = "mutate-pod"
+	validatePod      = "validate-pod"
+	validateWorkload = "validate-workload"
+)
+
+// answer makes the answer to a request, and tells the log and the metrics of it.
+func answer(ctx context.Context, m *Metrics, webhook string, req admission.Request, start time.Time, res Result, ops []Operation, err error) admission.Response {
+	took := time.Since(start)
+	logger := log.FromContext(ctx).WithValues("webhook", webhook, "operation", req.Operation, "dryRun", dryRun(req))
+	if err != nil {
+		reason, code := classify(err)
+		logger.Info("refused", "reason", reason, "error", err.Error(), "duration", took)
+		m.observe(webhook, req.Operation, "refused", reason, took)
+		return denied(code, reason, err)
+	}
+	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", took)
+	m.observe(webhook, req.Operation, "admitted", res.Reason, took)
+	if len(ops) == 0 {
+		return admission.Allowed(string(res.Reason))
+	}
+	return admission.Patched(string(res.Reason), ops...)
+}
+
+func spiffeIDOf(res Result) string {
+	if len(res.Workloads) == 0 {
+		return ""
+	}
+	return res.Workloads[0].ID.String()
+}
+
+func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }
+
+// classify gives an error its reason and the HTTP status that makes clients do the right thing: 5xx may be tried again.
+func classify(err error) (Reason, int32) {
+	var refusal *Refusal
+	var registration *registrationError
+	switch {
+	case errors.As(err, &refusal):
+		return refusal.Reason, http.StatusForbidden
+	case errors.As(err, &registration) && registrar.KindOf(err) == registrar.Unavailable:
+		return ReasonSPIREUnavailable, http.StatusServiceUnavailable
+	case errors.As(err, &registration):
+		return ReasonSPIRERefused, http.StatusInternalServerError
+	}
+	return ReasonInternal, http.StatusInternalServerError
+}
 
 // denied is an answer whose message is the error, word for word: the API server shows only the message to people.
 func denied(code int32, reason Reason, err error) admission.Response {

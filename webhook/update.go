@@ -7,6 +7,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// regenerated are the annotations that follow the user's on a running pod.
+var regenerated = []string{AnnotationListeners, AnnotationClusters, AnnotationAuthorization}
+
 // Update decides on a change of a running pod. Who may call whom can change: the generated listeners, clusters and
 // authorization follow the annotations. What the running containers cannot take is refused with "needs a new pod".
 // A pod that was never injected, and a change that touches nothing of ours, come back as they are.
@@ -15,6 +18,9 @@ func (i Injector) Update(ns Namespace, before, after *corev1.Pod) (Result, error
 		return Result{Decision: Decision{Reason: ReasonUnchanged}, Pod: after}, refuse(ReasonNeedsNewPod, lateArrivals(before, after))
 	}
 	if err := refuse(ReasonTampered, tampered(before, after)); err != nil {
+		return Result{}, err
+	}
+	if err := refuse(ReasonNeedsNewPod, imageMistakes(before, after)); err != nil {
 		return Result{}, err
 	}
 	changed := i.changedAnnotations(before, after)
@@ -44,7 +50,7 @@ func (i Injector) Update(ns Namespace, before, after *corev1.Pod) (Result, error
 		return Result{}, refuse(ReasonNeedsNewPod, portsStay(changed))
 	}
 	out := after.DeepCopy()
-	for _, key := range []string{AnnotationListeners, AnnotationClusters, AnnotationAuthorization} {
+	for _, key := range regenerated {
 		out.Annotations[key] = res.Pod.Annotations[key]
 	}
 	res.Pod, res.Decision = out, Decision{Inject: true, Reason: ReasonRegenerated}
@@ -67,12 +73,31 @@ func needsNewPod(where string) Mistake {
 	return Mistake{where, "a running pod cannot take this change, it needs a new pod", "change the pod template of its workload, or delete the pod"}
 }
 
+func writtenByUsAlone(where string) Mistake {
+	return Mistake{where, "is written by the webhook alone and cannot be changed", "leave it as it is"}
+}
+
+// imageMistakes finds another image for Envoy. The API server lets images of running containers change, and no other field of theirs.
+func imageMistakes(before, after *corev1.Pod) []Mistake {
+	images := map[string]string{}
+	for c := range containersOf(before) {
+		images[c.Name] = c.Image
+	}
+	var mistakes []Mistake
+	for c := range containersOf(after) {
+		if c.Name == SidecarName && c.Image != images[c.Name] {
+			mistakes = append(mistakes, needsNewPod("container "+SidecarName+", image"))
+		}
+	}
+	return mistakes
+}
+
 // tampered finds changes of what the webhook wrote.
 func tampered(before, after *corev1.Pod) []Mistake {
 	var mistakes []Mistake
 	check := func(where string, same bool) {
 		if !same {
-			mistakes = append(mistakes, Mistake{where, "is written by the webhook alone and cannot be changed", "leave it as it is"})
+			mistakes = append(mistakes, writtenByUsAlone(where))
 		}
 	}
 	check("label "+LabelIdentity, before.Labels[LabelIdentity] == after.Labels[LabelIdentity])
@@ -90,7 +115,12 @@ func tampered(before, after *corev1.Pod) []Mistake {
 func lateArrivals(before, after *corev1.Pod) []Mistake {
 	var mistakes []Mistake
 	if after.Labels[LabelIdentity] != before.Labels[LabelIdentity] {
-		mistakes = append(mistakes, Mistake{"label " + LabelIdentity, "is written by the webhook alone", "leave it as it is"})
+		mistakes = append(mistakes, writtenByUsAlone("label "+LabelIdentity))
+	}
+	for _, key := range writtenByWebhook() {
+		if after.Annotations[key] != before.Annotations[key] {
+			mistakes = append(mistakes, writtenByUsAlone("annotation "+key))
+		}
 	}
 	if after.Labels[LabelInject] == InjectEnabled && before.Labels[LabelInject] != InjectEnabled {
 		mistakes = append(mistakes, needsNewPod(fmt.Sprintf("label %s=%s", LabelInject, InjectEnabled)))

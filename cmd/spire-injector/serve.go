@@ -108,10 +108,9 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
+	injector := webhook.Injector{Platform: platform, Version: buildVersion(), Generate: templates.NewMemory(rememberedConfigs).Generate}
 	handler := &webhook.Handler{
-		Injector: webhook.Injector{
-			Platform: platform, Version: buildVersion(), Generate: templates.NewMemory(rememberedConfigs).Generate,
-		},
+		Injector:   func() webhook.Injector { return injector },
 		Registrar:  registrar.New(platform.Cluster, spire, registrar.Options{}),
 		Namespaces: webhook.Namespaces{Cached: mgr.GetClient(), Direct: mgr.GetAPIReader()},
 		Decoder:    admission.NewDecoder(mgr.GetScheme()),

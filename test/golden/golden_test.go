@@ -130,7 +130,9 @@ func post(t *testing.T, injector webhook.Injector, ns webhook.Namespace, pod []b
 		t.Fatal(err)
 	}
 	var spire recorder
-	handler := &admission.Webhook{Handler: &webhook.Handler{Injector: injector, Registrar: &spire, Namespaces: oneNamespace(ns), Decoder: admission.NewDecoder(scheme)}}
+	handler := &admission.Webhook{Handler: &webhook.Handler{
+		Injector: func() webhook.Injector { return injector }, Registrar: &spire, Namespaces: oneNamespace(ns), Decoder: admission.NewDecoder(scheme),
+	}}
 	review := admissionv1.AdmissionReview{Request: &admissionv1.AdmissionRequest{
 		UID: "1", Operation: admissionv1.Create, Namespace: ns.Name, Object: runtime.RawExtension{Raw: pod},
 	}}

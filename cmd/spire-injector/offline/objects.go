@@ -47,19 +47,6 @@ func (o object) kind() string { return o.header.APIVersion + "/" + o.header.Kind
 
 const namespaceKind = "v1/Namespace"
 
-// podPointers says where the kinds that have pods keep their metadata and spec, as a JSON pointer.
-var podPointers = map[string]string{
-	"v1/Pod":                   "",
-	"v1/PodTemplate":           "/template",
-	"v1/ReplicationController": "/spec/template",
-	"apps/v1/DaemonSet":        "/spec/template",
-	"apps/v1/Deployment":       "/spec/template",
-	"apps/v1/ReplicaSet":       "/spec/template",
-	"apps/v1/StatefulSet":      "/spec/template",
-	"batch/v1/Job":             "/spec/template",
-	"batch/v1/CronJob":         "/spec/jobTemplate/spec/template",
-}
-
 // objects are those of one document. The error names every one that cannot be read.
 func objects(d document) ([]object, error) {
 	if d.json == nil {
@@ -104,7 +91,7 @@ func flatten(o object, itemKind string) ([]object, error) {
 
 // concerns says whether objects of a kind take part in injection.
 func concerns(kind string) bool {
-	_, hasPod := podPointers[kind]
+	_, hasPod := webhook.PodPointer(kind)
 	return hasPod || kind == namespaceKind
 }
 

@@ -1,0 +1,84 @@
+package webhook
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Validate checks a pod with which all mutating webhooks are done: it is exactly what injection makes of it, or it has nothing
+// of ours. Nothing in the pod changes, and nothing is to be registered. The error is a [Refusal].
+func (i Injector) Validate(ns Namespace, pod *corev1.Pod) (Result, error) {
+	decision, err := Decide(ns, pod)
+	if err != nil {
+		return Result{}, err
+	}
+	if !decision.Inject {
+		return Result{Decision: decision, Pod: pod}, refuse(ReasonTampered, readyMade(pod))
+	}
+	if !injected(pod) {
+		return Result{}, refuse(ReasonTampered, []Mistake{{"annotation " + AnnotationStatus, "is missing in a pod that has to be injected",
+			"another webhook took it away after injection: let it leave what is under " + Prefix + " alone"}})
+	}
+	res, err := i.Inject(ns, pod)
+	res.Workloads = nil
+	return res, err
+}
+
+// ValidateUpdate checks a change of a running pod with which all mutating webhooks are done: what the webhook wrote is as it was, or
+// what [Injector.Update] makes of the change.
+func (i Injector) ValidateUpdate(ns Namespace, before, after *corev1.Pod) (Result, error) {
+	asked := after
+	if injected(before) { // the change without what Update answered to it
+		asked = after.DeepCopy()
+		for _, key := range regenerated {
+			setOrDelete(asked, key, before)
+		}
+	}
+	res, err := i.Update(ns, before, asked)
+	if err != nil {
+		return Result{}, err
+	}
+	var mistakes []Mistake
+	for _, key := range regenerated {
+		if res.Pod.Annotations[key] != after.Annotations[key] {
+			mistakes = append(mistakes, writtenByUsAlone("annotation "+key))
+		}
+	}
+	return Result{Decision: res.Decision, Pod: after}, refuse(ReasonTampered, mistakes)
+}
+
+// setOrDelete gives a pod another one's annotation, or its absence.
+func setOrDelete(pod *corev1.Pod, key string, from *corev1.Pod) {
+	value, ok := from.Annotations[key]
+	if !ok {
+		delete(pod.Annotations, key)
+		return
+	}
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	pod.Annotations[key] = value
+}
+
+// readyMade finds what only the webhook makes, in a pod that it is not asked to inject. The registration entry selects the
+// label: together with a container of the right name it is somebody's identity.
+func readyMade(pod *corev1.Pod) []Mistake {
+	var mistakes []Mistake
+	tell := func(where string) {
+		mistakes = append(mistakes, Mistake{where, "is written by the webhook alone, and this pod does not ask for injection",
+			fmt.Sprintf("remove it, or label the pod %s=%s and remove everything that injection adds", LabelInject, InjectEnabled)})
+	}
+	if _, ok := pod.Labels[LabelIdentity]; ok {
+		tell("label " + LabelIdentity)
+	}
+	for _, key := range writtenByWebhook() {
+		if _, ok := pod.Annotations[key]; ok {
+			tell("annotation " + key)
+		}
+	}
+	if hasTraces(pod) {
+		tell("volume " + ConfigVolume)
+	}
+	return mistakes
+}
