@@ -95,7 +95,9 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 		r.fail("sidecar.concurrency", "%w", err)
 	}
 	if f.Metrics != nil {
-		r.Sidecar.Metrics.Include = f.Metrics.Include
+		if r.Sidecar.Metrics.Include = f.Metrics.Include; f.Metrics.Include == nil {
+			r.Sidecar.Metrics.Include = templates.DefaultStatistics()
+		}
 		if r.Sidecar.Metrics.Port, err = portForUse(cmp.Or(f.Metrics.Port, defaultMetricsPort)); err != nil {
 			r.fail("sidecar.metrics.port", "%w", err)
 		}
