@@ -60,8 +60,9 @@ vuln: $(LINT)/govulncheck ## Look for known vulnerabilities (asks the Go vulnera
 	$(LINT)/govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
 
 .PHONY: golden
-golden: ## Rewrite the golden files from what the code does now
-	go test ./test/golden ./templates -update
+golden: ## Rewrite the golden files, and the reference in README.md, from what the code does now
+	go test ./webhook -run TestReadmeHasTheReference -update
+	go test ./templates ./test/golden -run 'Golden|Corpus' -update
 
 $(LINT)/golangci-lint $(LINT)/govulncheck:
 	@echo "building $(notdir $@), once; it takes some minutes" >&2
