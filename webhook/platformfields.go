@@ -36,7 +36,7 @@ var platformFields = []platformField{
 	{"sidecar.concurrency", fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency), "1"},
 	{"sidecar.metrics", "serves Envoy's statistics to Prometheus, at /stats/prometheus, if it is there", "off"},
 	{"sidecar.metrics.port", "on this port", fmt.Sprint(defaultMetricsPort)},
-	{"sidecar.metrics.include", "and only those whose names begin so, in Envoy's spelling", "all"},
+	{"sidecar.metrics.include", "and only those whose names begin so, in Envoy's spelling", "traffic, refusals and certificates"},
 	{"defaults.inboundPort", "where app-port is served", fmt.Sprint(defaultInboundPort)},
 	{"defaults.allowedPeers", "peers of pods that name none", "none"},
 	{"defaults.federatesWith", "foreign trust domains of pods that name none", "none"},
