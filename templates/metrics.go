@@ -1,6 +1,9 @@
 package templates
 
 import (
+	"regexp"
+	"strings"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
@@ -13,42 +16,57 @@ type Metrics struct {
 	// Port is zero for none.
 	Port uint16
 	// Include are prefixes of the names, in Envoy's own spelling with dots, of the statistics that are kept at all; the
-	// admin interface has no others either. Empty keeps everything. What readiness needs and what tells of rejected
-	// configuration is always kept. [DefaultStatistics] is a good list.
+	// admin interface has no others either. An asterisk stands for any text without a dot: "cluster.*.upstream_rq_" has the
+	// requests to all clusters. Empty keeps everything. What readiness needs and what tells of rejected configuration is always kept.
+	// [DefaultStatistics] is a good list.
 	Include []string
 }
 
 const (
 	metricsName = "metrics"
 	metricsPath = "/stats/prometheus"
+	// authorizationStats tells how reading AuthorizationFile went.
+	authorizationStats = "extension_config_discovery.http_filter." + authorizationName + "."
 )
 
-// DefaultStatistics are prefixes for [Metrics.Include]: requests and connections of callers and to upstreams with their
-// results, handshakes and refusals, and how long certificates last. Left out is Envoy's inner life, which is most.
+// DefaultStatistics is for [Metrics.Include]: requests and connections of callers and to upstreams, how they ended and how
+// long they took; handshakes and why they failed; and how long the certificate still lasts. With one inbound port and one
+// upstream that is a tenth of all.
 func DefaultStatistics() []string {
-	return []string{
-		"http.inbound_",     // requests of callers, and those refused or audited (rbac)
-		"http.plain_",       // requests of callers in plain text, on permissive ports
-		"http.upstreams.",   // requests of the app
-		"tcp.",              // connections of callers and of the app that carry plain TCP
-		"inbound_",          // TCP connections that are audited (rbac)
-		"listener.0.0.0.0_", // handshakes of callers, by result
-		"cluster.app_",      // the app as Envoy sees it
-		"cluster.upstream_", // each upstream of the app, with its handshakes
-		"cluster.route_",    // each upstream of a gateway
-		"sds.",              // certificates that came from the agent
-		"server.live", "server.uptime", "server.memory_allocated", "server.days_until_first_cert_expiring",
+	out := []string{
+		"http.inbound_*.rbac.", "inbound_*.rbac.", // refused and audited requests, audited TCP connections
+		"tcp.*.downstream_cx_total", "tcp.*.downstream_cx_rx_bytes_total", "tcp.*.downstream_cx_tx_bytes_total",
+		"server.live", "server.uptime", "server.memory_physical_size", "server.days_until_first_cert_expiring",
 	}
+	add := func(roots []string, names ...string) {
+		for _, root := range roots {
+			for _, name := range names {
+				out = append(out, root+name)
+			}
+		}
+	}
+	// Callers, those in plain text on permissive ports, and the app.
+	add([]string{"http.inbound_*.", "http.plain_*.", "http.upstreams."},
+		"downstream_rq_total", "downstream_rq_*xx", "downstream_rq_time", "downstream_cx_active")
+	// The app, each upstream of an app, each of a gateway, and the callers' handshakes.
+	clusters := []string{"cluster.app_*.", "cluster.upstream_*.", "cluster.route_*."}
+	add(clusters, "upstream_rq_total", "upstream_rq_*xx", "upstream_rq_time", "upstream_rq_pending_failure_eject",
+		"upstream_cx_active", "upstream_cx_connect_fail", "membership_total", "membership_healthy")
+	add(append(clusters[1:], "listener.0.0.0.0_*."), "ssl.handshake", "ssl.connection_error", "ssl.fail_verify_")
+	return out
 }
 
 // alwaysKept are prefixes of statistics that no list leaves out. The health_check filter reads how many members a cluster
 // has from its statistics: without them nothing would ever be ready.
 func alwaysKept() []string {
-	return []string{
-		"listener_manager.lds.update_", "cluster_manager.cds.update_", "extension_config_discovery.",
+	out := []string{
 		"cluster." + ownPorts + ".membership_", "cluster." + appPorts + ".membership_",
-		"cluster." + probePrefix + probeClusterPrefixes[ProbeTCP],
+		"cluster." + probePrefix + probeClusterPrefixes[ProbeTCP] + "*.membership_",
 	}
+	for _, source := range []string{"listener_manager.lds.", "cluster_manager.cds.", authorizationStats} {
+		out = append(out, source+"update_rejected", source+"update_failure", source+"update_success")
+	}
+	return append(out, authorizationStats+"config_fail")
 }
 
 // statsConfig is nil when everything is kept.
@@ -58,10 +76,21 @@ func (m Metrics) statsConfig() *metricsv3.StatsConfig {
 	}
 	list := &matcherv3.ListStringMatcher{}
 	for _, prefix := range append(alwaysKept(), m.Include...) {
-		list.Patterns = append(list.Patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}})
+		list.Patterns = append(list.Patterns, namesFrom(prefix))
 	}
 	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{
 		StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: list},
+	}}
+}
+
+// namesFrom matches the names that an item of [Metrics.Include] means.
+func namesFrom(prefix string) *matcherv3.StringMatcher {
+	if !strings.Contains(prefix, "*") {
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}}
+	}
+	expression := strings.ReplaceAll(regexp.QuoteMeta(prefix), `\*`, `[^.]*`) + ".*"
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+		SafeRegex: &matcherv3.RegexMatcher{Regex: expression},
 	}}
 }
 

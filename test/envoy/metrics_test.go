@@ -1,0 +1,70 @@
+package envoy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// TestMetrics: one page, of the statistics that are asked for.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/api")
+	p := apiProxy(t, agent, "/valid")
+	p.Inbound[0].TLS = templates.Permissive
+	p.Upstreams = []templates.Upstream{{Listen: freePort(t), Address: address(t, freePort(t)), Peers: peers(t, "/api")}}
+	p.Metrics = templates.Metrics{Port: freePort(t), Include: templates.DefaultStatistics()}
+	x := startProxy(t, p)
+	x.waitReady()
+	expect(t, tlsClient(t, agent, "/valid"), fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[0].Listen), 200, "ok")
+	expect(t, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/", p.Inbound[0].Listen), 200, "ok")
+	if _, _, err := get(tlsClient(t, agent, "/other"), fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[0].Listen)); err == nil {
+		t.Error("a caller that is no peer got in")
+	}
+	lines := len(x.events(""))
+
+	base := fmt.Sprintf("http://127.0.0.1:%d", p.Metrics.Port)
+	status, page, err := get(http.DefaultClient, base+"/stats/prometheus")
+	must(t, err)
+	if status != 200 {
+		t.Fatalf("got %d", status)
+	}
+	for _, want := range []string{
+		fmt.Sprintf(`envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="inbound_%d"} 1`, p.Inbound[0].Listen),
+		fmt.Sprintf(`envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="plain_%d"} 1`, p.Inbound[0].Listen),
+		fmt.Sprintf(`envoy_listener_ssl_fail_verify_san{envoy_listener_address="0.0.0.0_%d"} 1`, p.Inbound[0].Listen),
+		fmt.Sprintf(`envoy_cluster_upstream_rq_total{envoy_cluster_name="app_%d"} 2`, p.Inbound[0].App),
+		fmt.Sprintf(`envoy_cluster_upstream_cx_connect_fail{envoy_cluster_name="upstream_%d"} 0`, p.Upstreams[0].Listen),
+		"envoy_listener_manager_lds_update_rejected{} 0",
+		"envoy_listener_manager_lds_update_failure{} 0",
+		"envoy_cluster_manager_cds_update_rejected{} 0",
+		"envoy_cluster_manager_cds_update_failure{} 0",
+		"envoy_server_live{} 1",
+	} {
+		if !strings.Contains(page, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	for _, unwanted := range []string{"envoy_runtime_", `prefix="readiness"`, "envoy_filesystem_", "spire_agent", "envoy_workers_"} {
+		if strings.Contains(page, unwanted) {
+			t.Errorf("%s is on the page", unwanted)
+		}
+	}
+	t.Logf("the page has %d bytes in %d lines", len(page), strings.Count(page, "\n"))
+
+	for _, path := range []string{"/", "/stats", "/stats/prometheus/", "/stats/prometheus?usedonly", "/config_dump", "/quitquitquit", "/ready"} {
+		expect(t, http.DefaultClient, base+path, 404, "")
+	}
+	response, err := http.Post(base+"/stats/prometheus", "text/plain", nil)
+	must(t, err)
+	response.Body.Close()
+	if response.StatusCode != http.StatusNotFound {
+		t.Errorf("POST: %s", response.Status)
+	}
+	if got := len(x.events("")); got != lines {
+		t.Errorf("%d lines more in the log", got-lines)
+	}
+}
