@@ -20,7 +20,7 @@ func certManager(t *testing.T) {
 			defer cancel()
 			if t.Failed() {
 				tell(ctx, t, "cert-manager")
-				logs, err := shared.k.Run(ctx, "--namespace", "cert-manager", "logs", "deployment/cert-manager", "--tail=100")
+				logs, err := shared.k.Run(ctx, "--namespace", "cert-manager", "logs", "deployment/cert-manager", "--tail=20")
 				t.Logf("logs of cert-manager (%v)\n%s", err, logs)
 			}
 			if err := remove(ctx); err != nil {

@@ -32,7 +32,7 @@ func CertManager(ctx context.Context, env environment.Environment, progress io.W
 		if _, err := k.Run(ctx, "delete", "--ignore-not-found", "--filename", crds); err != nil {
 			return err
 		}
-		_, err := k.With(ctx, certManager, "delete", "--ignore-not-found", "--wait=false", "-f", "-")
+		_, err := k.With(ctx, certManager, "delete", "--ignore-not-found", "-f", "-")
 		return err
 	}
 	err = run(progress, []step{
