@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +24,8 @@ func newSVIDCommand() *cobra.Command {
 		Use:   "svid",
 		Short: "Fetch this workload's X.509 SVIDs from the SPIRE agent",
 		Long: `Fetch the X.509 SVIDs that the SPIRE agent gives to this very container, and print their IDs and
-expiry. The exit code is 1, with the agent's error, when there is none.`,
+expiry. The agent is asked at --socket, or else at $SPIFFE_ENDPOINT_SOCKET. The exit code is 1, with the
+agent's error, when there is none.`,
 		Example: `  sample svid --socket unix:///run/spire/sockets/agent.sock -o json`,
 		Args:    noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -42,7 +45,7 @@ expiry. The exit code is 1, with the agent's error, when there is none.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&socket, "socket", "unix:///run/spire/sockets/agent.sock", "the SPIRE agent's Workload API")
+	flags.StringVar(&socket, "socket", cmp.Or(os.Getenv(workloadapi.SocketEnv), "unix:///run/spire/sockets/agent.sock"), "the SPIRE agent's Workload API")
 	flags.DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the agent")
 	addOutputFlag(command, &format)
 	return command
