@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -10,40 +11,89 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-func TestMemoryIsGenerate(t *testing.T) {
-	td := spiffeid.RequireTrustDomainFromString("example.org")
-	peer := func(s string) Peer {
-		p, err := ParsePeer(td, nil, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	base := Proxy{
-		ID: spiffeid.RequireFromPath(td, "/api"), SVIDTTL: time.Hour, AgentSocket: "/run/agent.sock",
-		Inbound: []Inbound{{Listen: 8443, App: 8080, Peers: []Peer{peer("/web")}}},
-	}
-	variants := []Proxy{base}
+// variants are proxies of which no two are the same, valid all of them.
+func variants(t *testing.T) []Proxy {
+	t.Helper()
+	base := cases(t)["observed"]
+	out := []Proxy{base}
 	for _, change := range []func(*Proxy){
-		func(p *Proxy) { p.ID = spiffeid.RequireFromPath(td, "/other") },
+		func(p *Proxy) { p.ID = spiffeid.RequireFromPath(auxiliaryOrg, "/api") },
 		func(p *Proxy) { p.SVIDTTL = time.Minute },
 		func(p *Proxy) { p.AgentSocket = "/run/other.sock" },
-		func(p *Proxy) { p.Inbound[0].App = 8081 },
-		func(p *Proxy) { p.Inbound[0].Peers = []Peer{peer("/web/*")} },
-		func(p *Proxy) { p.Inbound[0].Peers = []Peer{peer("/web"), peer("/shop")} },
+		func(p *Proxy) { p.Drain = 0 },
+		func(p *Proxy) { p.Inbound[0].Listen = 8444 },
+		func(p *Proxy) { p.Inbound[0].App = 8082 },
+		func(p *Proxy) { p.Inbound[0].Peers = peers(t, "/web/*") },
+		func(p *Proxy) { p.Inbound[0].Peers = peers(t, "/web", "/shop") },
+		func(p *Proxy) { p.Inbound[0].Peers = peers(t, "spiffe://auxiliary.org/web") },
 		func(p *Proxy) { p.Inbound[0].Protocol = GRPC },
+		func(p *Proxy) { p.Inbound[0].TLS = Permissive },
+		func(p *Proxy) { p.Inbound[0].Audit = true },
+		func(p *Proxy) { p.Upstreams[0].Listen = 8001 },
+		func(p *Proxy) { p.Upstreams[0].Address = address(t, "other.default.svc:8444") },
+		func(p *Proxy) { p.Upstreams[0].Address = address(t, "10.0.0.7:8443") },
+		func(p *Proxy) { p.Upstreams[0].Peers = peers(t, "/web") },
+		func(p *Proxy) { p.Upstreams[0].Peers = peers(t, "spiffe://auxiliary.org/*") },
+		func(p *Proxy) { p.Upstreams[0].Protocol = TCP },
+		func(p *Proxy) { p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = 0, 0, match(t, "/") },
+		func(p *Proxy) { p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = 0, 0, match(t, "a/b") },
+		func(p *Proxy) { p.Probes = p.Probes[1:] },
+		func(p *Proxy) { p.Probes[1].Listen = 15023 },
+		func(p *Proxy) { p.Probes[1].Path = "/probe/x" },
+		func(p *Proxy) { p.Probes[1].Kind = ProbeHTTPS },
+		func(p *Proxy) { p.Probes[1].App = 8083 },
+		func(p *Proxy) { p.Probes[1].Target = "/x" },
+		func(p *Proxy) { p.Metrics.Port = 15091 },
+		func(p *Proxy) { p.Metrics.Include = []string{"http."} },
 	} {
 		variant := base
 		variant.Inbound = append([]Inbound(nil), base.Inbound...)
+		variant.Upstreams = append([]Upstream(nil), base.Upstreams...)
+		variant.Probes = append([]Probe(nil), base.Probes...)
 		change(&variant)
-		variants = append(variants, variant)
+		out = append(out, variant)
 	}
+	return out
+}
+
+// TestVariantsCoverEveryField fails when a field has been added that no variant changes.
+func TestVariantsCoverEveryField(t *testing.T) {
+	seen := map[string]map[string]bool{} // the values of each field, by its path
+	var walk func(path string, v reflect.Value)
+	walk = func(path string, v reflect.Value) {
+		if seen[path] == nil {
+			seen[path] = map[string]bool{}
+		}
+		seen[path][fmt.Sprintf("%#v", v)] = true
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				walk(path+"."+v.Type().Field(i).Name, v.Field(i))
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				walk(path+"[]", v.Index(i))
+			}
+		}
+	}
+	for _, p := range variants(t) {
+		walk("Proxy", reflect.ValueOf(p))
+	}
+	for path, values := range seen {
+		if len(values) < 2 {
+			t.Errorf("%s is the same in all variants", path)
+		}
+	}
+}
+
+func TestMemoryIsGenerate(t *testing.T) {
+	all := variants(t)
 	for _, limit := range []int{1, 100} {
 		t.Run(fmt.Sprintf("limit %d", limit), func(t *testing.T) {
 			memory := NewMemory(limit)
 			var wg sync.WaitGroup
 			for range 3 {
-				for i, p := range variants {
+				for i, p := range all {
 					wg.Go(func() {
 						want, err := Generate(p)
 						if err != nil {
@@ -57,8 +107,8 @@ func TestMemoryIsGenerate(t *testing.T) {
 				}
 			}
 			wg.Wait()
-			if n := len(memory.configs); n > limit || n == 0 {
-				t.Errorf("expected 1 to %d configurations in memory, got %d", limit, n)
+			if n := len(memory.configs); n > limit || n == 0 || limit > len(all) && n != len(all) {
+				t.Errorf("expected 1 to %d of %d configurations in memory, got %d", limit, len(all), n)
 			}
 		})
 	}
@@ -67,25 +117,13 @@ func TestMemoryIsGenerate(t *testing.T) {
 	}
 }
 
-func BenchmarkGenerate(b *testing.B) {
-	td := spiffeid.RequireTrustDomainFromString("example.org")
-	peer, err := ParsePeer(td, nil, "/web")
-	if err != nil {
-		b.Fatal(err)
-	}
-	proxy := Proxy{
-		ID: spiffeid.RequireFromPath(td, "/api"), SVIDTTL: time.Hour, AgentSocket: "/run/agent.sock",
-		Inbound: []Inbound{{Listen: 8443, App: 8080, Peers: []Peer{peer}}},
-	}
+func BenchmarkMemory(b *testing.B) {
+	proxy := withUpstreams(b, 1)
 	memory := NewMemory(10)
-	for name, generate := range map[string]func(Proxy) (Config, error){"anew": Generate, "remembered": memory.Generate} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := generate(proxy); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := memory.Generate(proxy); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

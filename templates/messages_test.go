@@ -23,6 +23,7 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -337,6 +338,42 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 			if len(admin.GetAllowPaths()) == 0 {
 				t.Error("admin answers everything, also /quitquitquit")
 			}
+		}
+	})
+}
+
+// TestReadinessAsksEveryListener: of those that carry data, one address each, and the apps behind them.
+func TestReadinessAsksEveryListener(t *testing.T) {
+	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+		want := map[string][]uint32{}
+		apps := map[uint16]bool{0: true}
+		for _, in := range proxy.Inbound {
+			if !apps[in.App] {
+				apps[in.App] = true
+				want[appPorts] = append(want[appPorts], uint32(in.App))
+			}
+		}
+		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
+			if direction := listener.GetTrafficDirection(); direction != corev3.TrafficDirection_UNSPECIFIED {
+				want[ownPorts] = append(want[ownPorts], listener.GetAddress().GetSocketAddress().GetPortValue())
+			}
+		}
+		got := map[string][]uint32{}
+		for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
+			if cluster.GetName() != ownPorts && cluster.GetName() != appPorts {
+				continue
+			}
+			for _, endpoint := range cluster.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints() {
+				socket := endpoint.GetEndpoint().GetAddress().GetSocketAddress()
+				if socket.GetAddress() != "127.0.0.1" {
+					t.Errorf("%s asks %s", cluster.GetName(), socket.GetAddress())
+				}
+				got[cluster.GetName()] = append(got[cluster.GetName()], socket.GetPortValue())
+			}
+		}
+		order := cmpopts.SortSlices(func(a, b uint32) bool { return a < b })
+		if diff := cmp.Diff(want, got, order); diff != "" {
+			t.Errorf("ports that are asked (-want +got):\n%s", diff)
 		}
 	})
 }

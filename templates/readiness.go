@@ -104,8 +104,17 @@ func (p Proxy) readinessClusters() []*clusterv3.Cluster {
 // ownAddresses has one address of each data listener: the addresses of a listener are there all together or not at all.
 func (p Proxy) ownAddresses() []*corev3.Address {
 	var out []*corev3.Address
-	for _, listener := range p.listeners() {
-		out = append(out, socketAddress("127.0.0.1", uint16(listener.Address.GetSocketAddress().GetPortValue())))
+	for _, in := range p.Inbound {
+		out = append(out, socketAddress("127.0.0.1", in.Listen))
+	}
+	requests := false // whether the listener that upstreams share is there already
+	for _, up := range p.Upstreams {
+		switch shared := up.Protocol != TCP; {
+		case !up.Match.isZero():
+		case !shared || !requests:
+			out = append(out, socketAddress("127.0.0.1", up.Listen))
+			requests = requests || shared
+		}
 	}
 	return out
 }
