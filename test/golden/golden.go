@@ -21,6 +21,12 @@ const (
 	platformFile  = "platform.yaml"  // optional
 	namespaceFile = "namespace.yaml" // a v1 Namespace; optional, then one named demo without labels
 	podFile       = "pod.yaml"
+	// kubernetesFile is the version of the cluster; optional, then a current one.
+	kubernetesFile = "kubernetes.txt"
+	// briefFile says why the result leaves out Envoy's configuration: the case is about something else.
+	briefFile = "brief.txt"
+	// apiServerFile is part of what the real API server says of a pod that it refuses by itself, with injection or without.
+	apiServerFile = "api-server.txt"
 	wantPrefix    = "want/"
 )
 
@@ -32,6 +38,12 @@ type Case struct {
 	Platform  []byte
 	Namespace []byte
 	Pod       []byte
+	// Kubernetes is the version of the cluster, empty for a current one.
+	Kubernetes string
+	// Brief results have no Envoy configuration.
+	Brief bool
+	// APIServer is part of the real API server's own refusal, empty if it has nothing against the pod.
+	APIServer string
 	Want      map[string]string // what comes out, by the file's name without want/
 
 	path    string
@@ -82,8 +94,15 @@ func readCase(path string) (Case, error) {
 			c.Namespace = f.Data
 		case f.Name == podFile:
 			c.Pod = f.Data
+		case f.Name == kubernetesFile:
+			c.Kubernetes = strings.TrimSpace(string(f.Data))
+		case f.Name == briefFile:
+			c.Brief = true
+		case f.Name == apiServerFile:
+			c.APIServer = strings.TrimSpace(string(f.Data))
 		default:
-			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s or %s…", f.Name, platformFile, namespaceFile, podFile, wantPrefix)
+			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s, %s, %s, %s or %s…", f.Name,
+				platformFile, namespaceFile, podFile, kubernetesFile, briefFile, apiServerFile, wantPrefix)
 		}
 	}
 	if c.Pod == nil {

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -50,33 +52,22 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// run sends a case through the function, the webhook and the command, checks that they agree, and renders the result.
+// run sends a case through the function, the webhooks and the command, checks that they agree, and renders the result.
 func run(t *testing.T, c Case) map[string]string {
 	t.Helper()
-	platform, err := webhook.ParsePlatform(c.Platform)
-	if err != nil {
-		t.Fatalf("platform.yaml: %v", err)
-	}
-	injector := webhook.Injector{Platform: platform, Version: "test"}
-	var object corev1.Namespace
-	mustUnmarshal(t, c.Namespace, &object)
-	ns := webhook.Namespace{Name: object.Name, Labels: object.Labels, Annotations: object.Annotations}
-	var pod corev1.Pod
-	mustUnmarshal(t, c.Pod, &pod)
-	raw, err := yaml.YAMLToJSON(c.Pod)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	untouched := pod.DeepCopy()
-	res, err := injector.Inject(ns, &pod)
-	if diff := cmp.Diff(untouched, &pod); diff != "" {
+	in := c.input(t)
+	untouched := in.pod.DeepCopy()
+	res, err := in.injector.Inject(in.namespace, in.pod)
+	if diff := cmp.Diff(untouched, in.pod); diff != "" {
 		t.Errorf("Inject changed its argument:\n%s", diff)
 	}
-	answer, registered := post(t, injector, ns, raw)
-	out, commandErr := offline.Inject(injector, "other", []byte(
-		merge(t, c.Namespace, `{"apiVersion": "v1", "kind": "Namespace"}`)+"---\n"+
-			merge(t, c.Pod, fmt.Sprintf(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": %q}}`, ns.Name))))
+	answer, registered := in.post(t)
+	namespace, yamlErr := yaml.YAMLToJSON(c.Namespace)
+	if yamlErr != nil {
+		t.Fatal(yamlErr)
+	}
+	out, commandErr := offline.Inject(in.injector, "other", slices.Concat(
+		merge(t, namespace, `{"apiVersion": "v1", "kind": "Namespace"}`), []byte("\n---\n"), in.manifest(t)))
 
 	if err != nil {
 		if answer.Allowed || len(answer.Patch) > 0 || len(registered) > 0 {
@@ -96,34 +87,48 @@ func run(t *testing.T, c Case) map[string]string {
 	if !answer.Allowed {
 		t.Fatalf("the function accepts the pod, the webhook does not: %s", answer.Result.Message)
 	}
-	patched := apply(t, raw, answer.Patch)
+	patched := apply(t, in.raw, answer.Patch)
 	agree(t, "the webhook's patch", patched, res.Pod)
 	printed := bytes.Split(out.Manifests, []byte("---\n"))[1]
 	agree(t, "the command's output", printed, res.Pod)
-	if !res.Inject {
-		if len(answer.Patch) > 0 || len(registered) > 0 {
-			t.Errorf("a pod that is left alone: patch %s, registered %v", answer.Patch, registered)
-		}
-		return map[string]string{"unchanged.txt": string(res.Reason) + "\n"}
-	}
-	if diff := cmp.Diff(platform.Cluster.Entries(res.Workloads), platform.Cluster.Entries(registered), cmp.Comparer(func(a, b spiffeid.ID) bool { return a == b }), cmp.Comparer(func(a, b spiffeid.TrustDomain) bool { return a == b })); diff != "" {
+	agreeInFull(t, patched, printed)
+	if diff := cmp.Diff(res.Workloads, registered, cmpopts.EquateComparable(spiffeid.ID{}, spiffeid.TrustDomain{})); diff != "" {
 		t.Errorf("registered by the webhook (-want +got):\n%s", diff)
 	}
-	again, err := injector.Inject(ns, res.Pod)
+	if diff := cmp.Diff(res.Workloads, out.Workloads, cmpopts.EquateComparable(spiffeid.ID{}, spiffeid.TrustDomain{})); diff != "" {
+		t.Errorf("the command's workloads (-want +got):\n%s", diff)
+	}
+	if len(answer.Patch) == 0 {
+		return map[string]string{"unchanged.txt": string(res.Reason) + "\n"}
+	}
+	in.again(t, res)
+	var entries []registrar.Entry
+	if len(res.Workloads) > 0 {
+		entries = in.injector.Platform.Cluster.Entries(res.Workloads)
+	}
+	return render(t, c, string(res.Reason), patched, entries)
+}
+
+// again checks that the result of injection is taken for what it is.
+func (in input) again(t *testing.T, res webhook.Result) {
+	t.Helper()
+	again, err := in.injector.Inject(in.namespace, res.Pod)
 	if err != nil {
 		t.Fatalf("injecting the result again: %v", err)
 	}
-	if again.Reason != webhook.ReasonAlreadyInjected {
+	if res.Inject && again.Reason != webhook.ReasonAlreadyInjected {
 		t.Errorf("injecting the result again: expected %s, got %s", webhook.ReasonAlreadyInjected, again.Reason)
 	}
 	if diff := cmp.Diff(res.Pod, again.Pod); diff != "" {
 		t.Errorf("injecting the result again changes it:\n%s", diff)
 	}
-	return render(t, string(res.Reason), patched, platform.Cluster.Entries(res.Workloads))
+	if _, err := in.injector.Validate(in.namespace, res.Pod); err != nil {
+		t.Errorf("validating the result: %v", err)
+	}
 }
 
 // post sends the pod as the API server does.
-func post(t *testing.T, injector webhook.Injector, ns webhook.Namespace, pod []byte) (*admissionv1.AdmissionResponse, []registrar.Workload) {
+func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.Workload) {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
@@ -131,10 +136,11 @@ func post(t *testing.T, injector webhook.Injector, ns webhook.Namespace, pod []b
 	}
 	var spire recorder
 	handler := &admission.Webhook{Handler: &webhook.Handler{
-		Injector: func() webhook.Injector { return injector }, Registrar: &spire, Namespaces: oneNamespace(ns), Decoder: admission.NewDecoder(scheme),
+		Injector: func() webhook.Injector { return in.injector }, Registrar: &spire, Namespaces: oneNamespace(in.namespace),
+		Decoder: admission.NewDecoder(scheme),
 	}}
 	review := admissionv1.AdmissionReview{Request: &admissionv1.AdmissionRequest{
-		UID: "1", Operation: admissionv1.Create, Namespace: ns.Name, Object: runtime.RawExtension{Raw: pod},
+		UID: "1", Operation: admissionv1.Create, Namespace: in.namespace.Name, Object: runtime.RawExtension{Raw: in.raw},
 	}}
 	review.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("AdmissionReview"))
 	body, err := json.Marshal(review)
@@ -202,24 +208,19 @@ func agree(t *testing.T, what string, data []byte, want *corev1.Pod) {
 	}
 }
 
-// merge completes an object to what a manifest must have.
-func merge(t *testing.T, object []byte, with string) string {
+// agreeInFull compares what our API version does not know, too.
+func agreeInFull(t *testing.T, patched, printed []byte) {
 	t.Helper()
-	data, err := yaml.YAMLToJSON(object)
-	if err != nil {
-		t.Fatal(err)
+	var a, b map[string]any
+	mustUnmarshal(t, patched, &a)
+	mustUnmarshal(t, printed, &b)
+	for _, object := range []map[string]any{a, b} {
+		delete(object, "apiVersion")
+		delete(object, "kind")
+		delete(object["metadata"].(map[string]any), "namespace")
 	}
-	out, err := jsonpatch.MergePatch(data, []byte(with))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out) + "\n"
-}
-
-func mustUnmarshal(t *testing.T, data []byte, into any) {
-	t.Helper()
-	if err := yaml.Unmarshal(data, into); err != nil {
-		t.Fatalf("decoding %s: %v", data, err)
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Errorf("the webhook and the command differ in fields that are not of our API version (-webhook +command):\n%s", diff)
 	}
 }
 
@@ -237,14 +238,21 @@ func refusal(t *testing.T, err error) string {
 }
 
 // render shows a result for people: the pod with each generated document in a file of its own, laid out.
-func render(t *testing.T, reason string, pod []byte, entries []registrar.Entry) map[string]string {
+func render(t *testing.T, c Case, reason string, pod []byte, entries []registrar.Entry) map[string]string {
 	t.Helper()
 	out := map[string]string{"reason.txt": reason + "\n"}
 	var object map[string]any
 	mustUnmarshal(t, pod, &object)
-	annotations := object["metadata"].(map[string]any)["annotations"].(map[string]any)
+	annotations, _ := object["metadata"].(map[string]any)["annotations"].(map[string]any)
 	for _, part := range []string{"bootstrap", "listeners", "clusters", "authorization"} {
 		key := webhook.Prefix + "envoy-" + part
+		if _, hasEnvoy := annotations[key]; !hasEnvoy {
+			continue
+		}
+		if c.Brief {
+			annotations[key] = "left out"
+			continue
+		}
 		var laidOut bytes.Buffer
 		if err := json.Indent(&laidOut, []byte(annotations[key].(string)), "", "  "); err != nil {
 			t.Fatalf("%s: %v", key, err)
@@ -257,6 +265,9 @@ func render(t *testing.T, reason string, pod []byte, entries []registrar.Entry) 
 		t.Fatal(err)
 	}
 	out["pod.yaml"] = string(text)
+	if len(entries) == 0 {
+		return out
+	}
 	var list bytes.Buffer
 	if err := registrar.EncodeEntries(&list, entries); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,65 @@
+package golden
+
+import (
+	"fmt"
+	"testing"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// input is a case, decoded.
+type input struct {
+	injector  webhook.Injector
+	namespace webhook.Namespace
+	pod       *corev1.Pod
+	raw       []byte // the pod as JSON, with all that the case says
+}
+
+func (c Case) input(t *testing.T) input {
+	t.Helper()
+	platform, err := webhook.ParsePlatform(c.Platform)
+	if err != nil {
+		t.Fatalf("%s: %v", platformFile, err)
+	}
+	in := input{injector: webhook.Injector{Platform: platform, Version: "test"}, pod: &corev1.Pod{}}
+	if c.Kubernetes != "" {
+		if in.injector.Kubernetes, err = webhook.ParseKubernetesVersion(c.Kubernetes); err != nil {
+			t.Fatalf("%s: %v", kubernetesFile, err)
+		}
+	}
+	var ns corev1.Namespace
+	mustUnmarshal(t, c.Namespace, &ns)
+	in.namespace = webhook.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	mustUnmarshal(t, c.Pod, in.pod)
+	if in.raw, err = yaml.YAMLToJSON(c.Pod); err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// manifest is the pod as people write it into a file for the cluster.
+func (in input) manifest(t *testing.T) []byte {
+	t.Helper()
+	return merge(t, in.raw, fmt.Sprintf(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": %q}}`, in.namespace.Name))
+}
+
+// merge applies a JSON merge patch.
+func merge(t *testing.T, object []byte, with string) []byte {
+	t.Helper()
+	out, err := jsonpatch.MergePatch(object, []byte(with))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func mustUnmarshal(t *testing.T, data []byte, into any) {
+	t.Helper()
+	if err := yaml.Unmarshal(data, into); err != nil {
+		t.Fatalf("decoding %s: %v", data, err)
+	}
+}
