@@ -153,7 +153,47 @@ func TestHandlerUpdatesRunningPods(t *testing.T) {
 	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) {
 		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, before), raw(t, after)
 	})
-	if !res.Allowed || len(res.Patches) != 2 || len(s.calls) != 0 {
-		t.Errorf("allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 0", res.Allowed, res.Patches, len(s.calls))
+	// It is registered too: a change may take an attribute of the entry along, such as a federated domain.
+	if !res.Allowed || len(res.Patches) != 2 || len(s.calls) != 1 {
+		t.Errorf("allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1", res.Allowed, res.Patches, len(s.calls))
+	}
+}
+
+func TestHandlerRegistersNothingForUnchangedPods(t *testing.T) {
+	pod := running(t, Injector{Platform: platform(t)})
+	s := &spire{}
+	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) {
+		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, pod), raw(t, pod)
+	})
+	if !res.Allowed || len(res.Patches) != 0 || len(s.calls) != 0 {
+		t.Errorf("allowed=%t patches=%v registered=%d: expected true, none, 0", res.Allowed, res.Patches, len(s.calls))
+	}
+}
+
+// A copy of an injected pod that has lost its labels and annotations, as a debugger makes it, loses the rest.
+func TestHandlerRemovesLeftovers(t *testing.T) {
+	pod := running(t, Injector{Platform: platform(t)})
+	pod.Labels, pod.Annotations = nil, nil
+	s := &spire{}
+	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}, live: Namespace{Name: "demo"}}, func(r *admission.Request) { r.Object = raw(t, pod) })
+	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(ReasonLeftoversRemoved) || len(s.calls) != 0 {
+		t.Errorf("expected leftovers removed and nothing registered, got %+v and %d calls", res, len(s.calls))
+	}
+}
+
+func TestHandlerTakesTheInjectorInForce(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	injector := Injector{Platform: platform(t)}
+	h := &Handler{Injector: func() Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: Namespace{Name: "demo"}}, Decoder: admission.NewDecoder(scheme)}
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, server())}}
+	for _, image := range []string{"envoy", "another"} {
+		injector.Platform.Sidecar.Image = image
+		patch, err := json.Marshal(h.Handle(context.Background(), req).Patches)
+		if err != nil || !strings.Contains(string(patch), `"image":"`+image+`"`) {
+			t.Errorf("expected a sidecar with image %s, got %s (%v)", image, patch, err)
+		}
 	}
 }

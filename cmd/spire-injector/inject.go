@@ -14,7 +14,7 @@ import (
 )
 
 func newInjectCommand() *cobra.Command {
-	var file, config, namespace string
+	var file, config, namespace, kubernetes string
 	var entries bool
 	cmd := &cobra.Command{
 		Use:   "inject -f FILE|-",
@@ -34,11 +34,15 @@ func newInjectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			platform, err := readPlatform(config)
+			platform, _, err := readPlatform(config)
 			if err != nil {
 				return err
 			}
-			out, err := offline.Inject(webhook.Injector{Platform: platform, Version: buildVersion()}, namespace, input)
+			version, err := parseKubernetesVersion(kubernetes)
+			if err != nil {
+				return err
+			}
+			out, err := offline.Inject(webhook.Injector{Platform: platform, Version: buildVersion(), Kubernetes: version}, namespace, input)
 			if err != nil {
 				return fmt.Errorf("nothing was printed:\n%w", err)
 			}
@@ -52,6 +56,7 @@ func newInjectCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&file, "filename", "f", "", "manifests to inject, - for standard input")
 	cmd.Flags().StringVar(&config, "config", "config.yaml", "platform file")
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "namespace of documents that name none")
+	cmd.Flags().StringVar(&kubernetes, "kubernetes-version", "", kubernetesVersionUsage+" (default a current one)")
 	cmd.Flags().BoolVar(&entries, "entries", false, "print the registration entries instead, as spire-server entry create -data takes them")
 	return cmd
 }

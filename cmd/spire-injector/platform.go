@@ -7,15 +7,15 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
-// readPlatform reads and checks the platform file.
-func readPlatform(file string) (webhook.Platform, error) {
+// readPlatform reads and checks the platform file. It also returns it as it is written.
+func readPlatform(file string) (webhook.Platform, []byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return webhook.Platform{}, fmt.Errorf("reading the platform file: %w; name it with --config", err)
+		return webhook.Platform{}, nil, fmt.Errorf("reading the platform file: %w; name it with --config", err)
 	}
 	p, err := webhook.ParsePlatform(data)
 	if err != nil {
-		return webhook.Platform{}, fmt.Errorf("platform file %s:\n%w", file, err)
+		return webhook.Platform{}, nil, fmt.Errorf("platform file %s:\n%w", file, err)
 	}
-	return p, nil
+	return p, data, nil
 }

@@ -12,10 +12,12 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -29,6 +31,8 @@ import (
 // serveFlags are the addresses and names that depend on how the program is deployed, not on what the platform decides.
 type serveFlags struct {
 	config             string
+	configMap          string
+	kubernetes         string
 	namespace          string
 	service            string
 	secret             string
@@ -61,6 +65,9 @@ func newServeCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "/etc/spire-injector/config.yaml", "platform file")
+	flags.StringVar(&f.configMap, "config-map", "",
+		"ConfigMap in the injector's own namespace that the platform file is mounted from, so that its changes arrive at once and at all replicas (default none: the file is watched)")
+	flags.StringVar(&f.kubernetes, "kubernetes-version", "", kubernetesVersionUsage+" (default the API server is asked)")
 	flags.StringVar(&f.namespace, "namespace", "spire-injector", "namespace of the injector's own Service, Secret and Lease")
 	flags.StringVar(&f.service, "service", "spire-injector", "Service by which the API server reaches the webhook; the serving certificate is for it")
 	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert", "Secret that holds the serving certificate")
@@ -86,11 +93,16 @@ func serve(ctx context.Context, f serveFlags) error {
 		return usageError{err}
 	}
 	ctrl.SetLogger(logger)
-	platform, err := readPlatform(f.config)
+	kubernetes, err := parseKubernetesVersion(f.kubernetes)
 	if err != nil {
 		return err
 	}
-	if f.workloadAPI == "" {
+	platform, file, err := readPlatform(f.config)
+	if err != nil {
+		return err
+	}
+	socketFixed := f.workloadAPI != ""
+	if !socketFixed {
 		f.workloadAPI = "unix://" + path.Join(platform.AgentSocket.HostPath, platform.AgentSocket.File)
 	}
 	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: platform.ServerAddress, AgentSocket: f.workloadAPI, TrustDomain: platform.Cluster.TrustDomain})
@@ -108,14 +120,28 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	injector := webhook.Injector{Platform: platform, Version: buildVersion(), Generate: templates.NewMemory(rememberedConfigs).Generate}
-	handler := &webhook.Handler{
-		Injector:   func() webhook.Injector { return injector },
-		Registrar:  registrar.New(platform.Cluster, spire, registrar.Options{}),
-		Namespaces: webhook.Namespaces{Cached: mgr.GetClient(), Direct: mgr.GetAPIReader()},
-		Decoder:    admission.NewDecoder(mgr.GetScheme()),
+	if f.kubernetes == "" {
+		if kubernetes, err = serverVersion(ctx, mgr.GetConfig()); err != nil {
+			return err
+		}
 	}
-	mgr.GetWebhookServer().Register("/mutate-pod", &admission.Webhook{Handler: handler})
+	reloads, err := newReloadMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	tell, err := platformEvents(mgr, f)
+	if err != nil {
+		return err
+	}
+	inForce := newPlatformInForce(file, webhook.Injector{
+		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewMemory(rememberedConfigs).Generate,
+	}, socketFixed, reloads, logger.WithName("platform"), tell)
+	if err := watchPlatform(ctx, mgr, f, inForce); err != nil {
+		return err
+	}
+	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{})); err != nil {
+		return err
+	}
 	if err := watchServingCertificate(ctx, mgr, f, certificate); err != nil {
 		return err
 	}
@@ -129,8 +155,28 @@ func serve(ctx context.Context, f serveFlags) error {
 	if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Namespace{}); err != nil {
 		return fmt.Errorf("watching namespaces: %w", err)
 	}
-	logger.Info("starting", "version", buildVersion(), "cluster", platform.Cluster.Name, "trustDomain", platform.Cluster.TrustDomain.Name(), "spireServer", platform.ServerAddress)
+	logger.Info("starting", "version", buildVersion(), "cluster", platform.Cluster.Name, "trustDomain", platform.Cluster.TrustDomain.Name(), "spireServer", platform.ServerAddress,
+		"kubernetes", fmt.Sprintf("%d.%d", kubernetes.Major, kubernetes.Minor))
 	return mgr.Start(ctx)
+}
+
+// addWebhooks registers what answers the API server, at the paths that the webhook configurations name.
+func addWebhooks(mgr ctrl.Manager, injector func() webhook.Injector, spire webhook.Registrar) error {
+	admissions, err := webhook.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	namespaces := webhook.Namespaces{Cached: mgr.GetClient(), Direct: mgr.GetAPIReader()}
+	decoder := admission.NewDecoder(mgr.GetScheme())
+	server := mgr.GetWebhookServer()
+	for path, handler := range map[string]admission.Handler{
+		"/mutate-pod":        &webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
+		"/validate-pod":      &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
+		"/validate-workload": &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces, Metrics: admissions},
+	} {
+		server.Register(path, &admission.Webhook{Handler: handler})
+	}
+	return nil
 }
 
 func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, error) {
@@ -142,10 +188,16 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 	if err != nil {
 		return nil, fmt.Errorf("finding the Kubernetes API server: %w; run in a pod, or set KUBECONFIG", err)
 	}
+	byObject := watched(f)
+	if f.configMap != "" {
+		byObject[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{
+			f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.configMap)},
+		}}
+	}
 	drain := 10 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
-		Cache:  cache.Options{ByObject: watched(f)},
+		Cache:  cache.Options{ByObject: byObject},
 		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
 			Port:    f.webhookPort,
 			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.get }},

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+const platformFile = `
+apiVersion: injector.spiffe.io/v1alpha1
+kind: InjectorConfig
+trustDomain: example.org
+clusterName: demo
+spire:
+  server: {address: "spire-server.spire:8081"}
+  agentSocket: {hostPath: /run/spire/sockets, file: agent.sock}
+sidecar: {image: first}
+`
+
+// reports is what became known of reloads.
+type reports struct {
+	registry *prometheus.Registry
+	events   []string
+	log      []string
+}
+
+func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
+	t.Helper()
+	r := &reports{registry: prometheus.NewRegistry()}
+	metrics, err := newReloadMetrics(r.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	platform, err := webhook.ParsePlatform([]byte(platformFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
+	return newPlatformInForce([]byte(platformFile), webhook.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
+		func(eventType, reason, note string) { r.events = append(r.events, eventType+" "+reason+": "+note) }), r
+}
+
+// values are the metrics: successes, failures, and whether the last one succeeded.
+func (r *reports) values(t *testing.T) map[string]float64 {
+	t.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			name := strings.TrimPrefix(family.GetName(), "spire_injector_config_")
+			for _, label := range metric.GetLabel() {
+				name += " " + label.GetValue()
+			}
+			got[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+		}
+	}
+	return got
+}
+
+func values(success, failure, last float64) map[string]float64 {
+	return map[string]float64{"reloads_total success": success, "reloads_total failure": failure, "last_reload_successful": last}
+}
+
+func TestReload(t *testing.T) {
+	t.Parallel()
+	with := func(from, to string) string { return strings.Replace(platformFile, from, to, 1) }
+	tests := []struct {
+		name        string
+		file        string
+		socketFixed bool
+		image       string // in force afterwards
+		metrics     map[string]float64
+		reported    []string // in the event, and in the log
+	}{
+		{"nothing new", platformFile, false, "first", values(0, 0, 1), nil},
+		{"good", with("first", "second"), false, "second", values(1, 0, 1), []string{"the new platform file is in force"}},
+		{"two mistakes", with("sidecar: {image: first}", "sidecar: {image: second, logLevel: loud}\nlocked: [nothing]"), false, "first", values(0, 1, 0),
+			[]string{"the old platform file stays in force", "sidecar.logLevel: expected one of", "locked[0]: expected the name"}},
+		{"no YAML", "\t", false, "first", values(0, 1, 0), []string{"the old platform file stays in force", "expected YAML"}},
+		{"what needs a restart", `
+apiVersion: injector.spiffe.io/v1alpha1
+kind: InjectorConfig
+trustDomain: other.org
+clusterName: other
+spire:
+  server: {address: "elsewhere:8081"}
+  agentSocket: {hostPath: /elsewhere, file: agent.sock}
+sidecar: {image: second}
+`, false, "first", values(0, 1, 0), []string{
+			"trustDomain: a running injector cannot change it; restart its replicas", "clusterName: a", "spire.nodeSelectors: a", "spire.server.address: a",
+			"spire.agentSocket, by which the injector gets its own SVID as well: a",
+		}},
+		{"the pods' socket, where the injector has another one", strings.Replace(with("first", "second"), "/run/spire/sockets", "/elsewhere", 1), true, "second", values(1, 0, 1), nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			platform, r := newPlatform(t, test.socketFixed)
+			platform.offer([]byte(test.file))
+			platform.offer([]byte(test.file)) // a file that is known already is no news
+			if got := platform.get(); got.Platform.Sidecar.Image != test.image || got.Version != "v" {
+				t.Errorf("expected the image %s and the old version, got %s and %s", test.image, got.Platform.Sidecar.Image, got.Version)
+			}
+			if diff := cmp.Diff(test.metrics, r.values(t)); diff != "" {
+				t.Errorf("metrics (-want +got):\n%s", diff)
+			}
+			if outcomes := test.metrics["reloads_total success"] + test.metrics["reloads_total failure"]; len(r.events) != int(outcomes) || len(r.log) != int(outcomes) {
+				t.Errorf("expected %g events and lines of log, got %q and %q", outcomes, r.events, r.log)
+			}
+			for _, part := range test.reported {
+				if !strings.Contains(strings.Join(r.events, "\n"), part) || !strings.Contains(strings.Join(r.log, "\n"), part) {
+					t.Errorf("expected %q in the event %q and in the log %q", part, r.events, r.log)
+				}
+			}
+		})
+	}
+}
+
+func TestReloadAfterMistakeIsMended(t *testing.T) {
+	t.Parallel()
+	platform, r := newPlatform(t, false)
+	platform.offer([]byte("{}"))
+	platform.offer([]byte(platformFile))
+	if diff := cmp.Diff(values(1, 1, 1), r.values(t)); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}
+
+// A mounted ConfigMap changes by a link that takes another one's place: the file itself is never written.
+func TestFileWatchSeesConfigMapChange(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(version, content string) {
+		t.Helper()
+		for _, err := range []error{
+			os.Mkdir(filepath.Join(dir, version), 0o750),
+			os.WriteFile(filepath.Join(dir, version, "config.yaml"), []byte(content), 0o600),
+			os.Symlink(version, filepath.Join(dir, "..data_tmp")),
+			os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put("..1", "first")
+	file := filepath.Join(dir, "config.yaml")
+	if err := os.Symlink("..data/config.yaml", file); err != nil {
+		t.Fatal(err)
+	}
+	offered := make(chan string, 10)
+	watch := &fileWatch{file: file, offer: func(data []byte) { offered <- string(data) }, logger: logr.Discard()}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- watch.Start(ctx) }()
+	await := func(want string) {
+		t.Helper()
+		for deadline := time.After(20 * time.Second); ; {
+			select {
+			case got := <-offered:
+				if got == want {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("the file with %q was not offered", want)
+			}
+		}
+	}
+	await("first")
+	put("..2", "second")
+	await("second")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShortenedNotes(t *testing.T) {
+	t.Parallel()
+	for _, note := range []string{"short", strings.Repeat("a", maxNote), strings.Repeat("ä", maxNote), "a" + strings.Repeat("ä", maxNote)} {
+		got := shortened(note)
+		if len(got) > maxNote || !strings.HasPrefix(note, strings.TrimSuffix(got, "…")) || len(note) <= maxNote && got != note {
+			t.Errorf("%d bytes became %d: %.20q…%q", len(note), len(got), got, got[len(got)-8:])
+		}
+	}
+}
