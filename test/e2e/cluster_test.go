@@ -164,6 +164,8 @@ type logLine struct {
 	Event    string    `json:"event"`
 	Listener string    `json:"listener"`
 	Peer     string    `json:"peer"`
+	Remote   string    `json:"remote"`
+	Audit    string    `json:"audit"`
 	Self     string    `json:"self"`
 	Reason   string    `json:"reason"`
 	Details  string    `json:"details"`
