@@ -3,10 +3,12 @@
 // It is pure: no context, no I/O, no logging. A [Proxy] is checked as a whole by [Generate], which
 // answers with every mistake at once or with four files that Envoy reads from [ConfigDir]:
 //
-//	bootstrap.json      admin, readiness, the SPIRE agent, and where the other three files are
-//	listeners.json      who may connect: one mTLS listener per inbound port, one plain one per upstream
+//	bootstrap.json      admin, readiness, probes, statistics, the SPIRE agent, and where the other three files are
+//	listeners.json      who may connect: a listener per inbound port, and plain ones for the app's upstreams
 //	clusters.json       where requests go: the app on loopback, the upstreams over mTLS
 //	authorization.json  who may send a request on a connection that is already open
+//
+// The first is read once: what it says changes only with a new pod.
 //
 // Everything is built from Envoy's own message types, never from text, so that nothing a user
 // writes can become structure.

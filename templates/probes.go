@@ -53,9 +53,9 @@ func (p Proxy) probeListeners() []*listenerv3.Listener {
 
 func (pr Probe) route() *routev3.Route {
 	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: pr.cluster()}, Timeout: lasting(0)}
-	path := grpcCheck
+	method, path := "POST", grpcCheck
 	if pr.Kind.hasTarget() {
-		path = pr.Path
+		method, path = "GET", pr.Path
 		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
 			Pattern:      &matcherv3.RegexMatcher{Regex: ".+"},
 			Substitution: strings.ReplaceAll(pr.Target, `\`, `\\`),
@@ -64,7 +64,8 @@ func (pr Probe) route() *routev3.Route {
 	return &routev3.Route{
 		// The whole path with its query, which a path specifier would leave out.
 		Match: &routev3.RouteMatch{
-			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}, Headers: []*routev3.HeaderMatcher{headerIs(":path", path)},
+			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
+			Headers:       []*routev3.HeaderMatcher{headerIs(":method", method), headerIs(":path", path)},
 		},
 		Action: &routev3.Route_Route{Route: action},
 		// The kubelet would follow it to a port of ours, which does not know it.

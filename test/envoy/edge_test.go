@@ -151,3 +151,26 @@ func TestGatewayForMutualTLS(t *testing.T) {
 		"peer": "spiffe://example.org/client", "path": "/web", "status": "200", "upstream_peer": "spiffe://example.org/web",
 	})
 }
+
+// TestPublicApp: a port without TLS in front of an app, where nobody has an identity.
+func TestPublicApp(t *testing.T) {
+	t.Parallel()
+	p := apiProxy(t, startAgent(t, "/api"))
+	p.Inbound[0].Peers, p.Inbound[0].TLS = nil, templates.None
+	x := startProxy(t, p)
+	x.waitReady()
+	e := edge{proxy: x, public: p.Inbound[0].Listen}
+	for _, test := range []struct {
+		target, header string
+		status         int
+	}{
+		{"/page?x=1", "X-Forwarded-Client-Cert: URI=spiffe://example.org/forged", 200},
+		{"/page", "X_Forwarded_Client_Cert: URI=spiffe://example.org/forged", 400},
+		{"/a%2fb", "X-Any: x", 400},
+	} {
+		if status, by := e.ask(t, test.target, "x.org", test.header); status != test.status || by != "" {
+			t.Errorf("%s with %s: got %d, and the app saw a caller %q", test.target, test.header, status, by)
+		}
+	}
+	x.waitEvent("request", map[string]string{"remote": "127.0.0.1:", "path": "/page", "status": "200"})
+}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,6 +74,42 @@ func TestRemovedPeersOpenConnection(t *testing.T) {
 			t.Errorf("HTTP/2 %t: connection reused %t, got %s %q, want 403 on the old connection", http2, reused, response.Status, body)
 		}
 	}
+}
+
+// TestPeersPerListener: two ports of one app, each with peers of its own, in the handshake and for open connections.
+func TestPeersPerListener(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/api")
+	p := apiProxy(t, agent, "/one", "/both")
+	p.Inbound = append(p.Inbound, templates.Inbound{Listen: freePort(t), App: p.Inbound[0].App, Peers: peers(t, "/other", "/both")})
+	x := startProxy(t, p)
+	x.waitReady()
+	url := func(i int) string { return fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[i].Listen) }
+	for path, want := range map[string][2]bool{"/one": {true, false}, "/other": {false, true}, "/both": {true, true}, "/none": {}} {
+		for i := range p.Inbound {
+			status, _, err := get(tlsClient(t, agent, path), url(i))
+			if in := err == nil && status == 200; in != want[i] {
+				t.Errorf("%s at port %d: let in %t (%d, %v)", path, i+1, in, status, err)
+			}
+		}
+	}
+	open := [2]*http.Client{tlsClient(t, agent, "/both"), tlsClient(t, agent, "/both")}
+	for i, client := range open {
+		expect(t, client, url(i), 200, "ok")
+	}
+	p.Inbound = slices.Clone(p.Inbound)
+	p.Inbound[0].Peers = peers(t, "/one")
+	x.apply(p)
+	eventually(t, time.Second, "the refusal at the first port", func() error {
+		if status, _, err := get(tlsClient(t, agent, "/both"), url(0)); err == nil && status == 200 {
+			return fmt.Errorf("got %d", status)
+		}
+		return nil
+	})
+	if status, _, err := get(open[0], url(0)); err == nil && status != 403 {
+		t.Errorf("the open connection at the first port: got %d", status)
+	}
+	expect(t, open[1], url(1), 200, "ok")
 }
 
 // TestTrafficSurvivesChanges keeps a caller that may always call busy, with short requests, with some of

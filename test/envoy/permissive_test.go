@@ -65,6 +65,18 @@ func TestPermissiveHTTP(t *testing.T) {
 	if strings.Contains(x.out.String(), "secret") {
 		t.Error("a query is in the log")
 	}
+
+	// The end of a migration.
+	p.Inbound[0].TLS = templates.Mutual
+	x.apply(p)
+	eventually(t, time.Second, "the refusal of plain text", func() error {
+		if status, _, err := get(&http.Client{Transport: &http.Transport{}}, "http://"+at); err == nil {
+			return fmt.Errorf("got %d", status)
+		}
+		return nil
+	})
+	x.waitEvent("handshake_refused", map[string]string{"reason": "HTTP_REQUEST"})
+	expect(t, tlsClient(t, agent, "/valid"), "https://"+at, 200, "ok")
 }
 
 // TestPermissiveTCP: as above, also for a server that speaks first, whose plain callers say nothing until it has.

@@ -127,6 +127,12 @@ func TestProbes(t *testing.T) {
 		}
 	}
 
+	response, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/probe/app/liveness", p.http), "text/plain", nil)
+	must(t, err)
+	response.Body.Close()
+	if response.StatusCode != http.StatusNotFound {
+		t.Errorf("POST: %s", response.Status)
+	}
 	startup := fmt.Sprintf("http://127.0.0.1:%d/probe/app/startup", p.http)
 	eventually(t, 3*time.Second, "the TCP probe", answers(client, startup, 200))
 	p.stopTCP()

@@ -99,3 +99,22 @@ func (x *proxy) refusedTCP(dial func(path string) (*tls.Conn, error), path strin
 	}
 	return n, nil
 }
+
+// TestPlainTCP has no TLS at all, and readiness does not bother the app either.
+func TestPlainTCP(t *testing.T) {
+	t.Parallel()
+	agent, app := startAgent(t, "/db"), startTCPApp(t, "hello\n")
+	p := templates.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []templates.Inbound{
+		{Listen: freePort(t), App: app.port, Protocol: templates.TCP, TLS: templates.None},
+	}}
+	x := startProxy(t, p)
+	x.waitReady()
+	connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.Inbound[0].Listen))
+	must(t, err)
+	must(t, roundTrip(connection, "hello\n", "ping"))
+	connection.Close()
+	x.waitEvent("connection", map[string]string{"remote": "127.0.0.1:", "received": "4", "sent": "10"})
+	if lines, connections := len(x.events("")), x.statistic(fmt.Sprintf("cluster.app_%d.upstream_cx_total", app.port)); lines != 1 || connections != 1 {
+		t.Errorf("%d lines and %d connections to the app, want one of each", lines, connections)
+	}
+}
