@@ -19,6 +19,7 @@ type draft struct {
 	platform Platform
 
 	mode        Mode
+	modeUnclear bool        // it was not understood: what depends on it is not told
 	id          spiffeid.ID // zero when not asked for
 	federated   []spiffeid.TrustDomain
 	peers       []templates.Peer // allowed-peers
@@ -97,7 +98,7 @@ func (d *draft) claimMistakes(in Intent, written map[string]value) []Mistake {
 
 func (d *draft) parseMode(v string) []problem {
 	mode, err := ParseMode(v)
-	if err == nil {
+	if d.modeUnclear = err != nil; err == nil {
 		d.mode = mode
 	}
 	return whole(err)
@@ -150,7 +151,7 @@ func (d *draft) peerList(path string, items []string) ([]templates.Peer, []probl
 	for _, s := range items {
 		peer, err := templates.ParsePeer(d.trustDomain(), d.federated, s)
 		if err != nil {
-			problems = append(problems, problem{path, err})
+			problems = append(problems, problem{path, fmt.Errorf("%w%s", err, afterSemicolon(d.federationHint(s)))})
 			continue
 		}
 		if !slices.Contains(peers, peer) {
@@ -158,6 +159,15 @@ func (d *draft) peerList(path string, items []string) ([]templates.Peer, []probl
 		}
 	}
 	return peers, problems
+}
+
+// federationHint tells how a peer of a foreign trust domain becomes possible.
+func (d *draft) federationHint(peer string) string {
+	id, err := spiffeid.FromString(strings.TrimSuffix(peer, "/*"))
+	if err != nil || id.MemberOf(d.trustDomain()) || slices.Contains(d.federated, id.TrustDomain()) {
+		return ""
+	}
+	return fmt.Sprintf("for peers of %s, write %s: %s", id.TrustDomain(), AnnotationFederatesWith, id.TrustDomain())
 }
 
 func (d *draft) parseX509SVIDTTL(v string) []problem {

@@ -143,7 +143,7 @@ func parseID(td spiffeid.TrustDomain, s string) (spiffeid.ID, error) {
 	if err != nil {
 		hint := ""
 		if s != "" && !strings.Contains(s, ":") {
-			if fixed, err := spiffeid.FromPath(td, path.Clean("/"+s)); err == nil {
+			if fixed, err := spiffeid.FromPath(td, path.Clean("/"+strings.TrimSpace(s))); err == nil {
 				hint = fmt.Sprintf("; did you mean %q?", fixed.Path())
 			}
 		}

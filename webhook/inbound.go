@@ -14,6 +14,9 @@ const (
 	enforcementAudit   = "audit"
 )
 
+// protocols are the names that [templates.ParseProtocol] reads.
+var protocols = []string{"http", "http2", "grpc", "tcp"}
+
 // inboundItem is one item of the inbound annotation as it is written.
 type inboundItem struct {
 	Listen   *int      `json:"listen"`
@@ -78,6 +81,7 @@ func (d *draft) inboundListener(path string, item inboundItem) (templates.Inboun
 		fail(".listen", err)
 	}
 	switch {
+	case d.modeUnclear:
 	case d.mode.Gateway && item.App != nil:
 		fail(".app", fmt.Errorf("a gateway has no app; its requests go where %s says", AnnotationUpstreams))
 	case !d.mode.Gateway && item.App == nil:
@@ -87,12 +91,12 @@ func (d *draft) inboundListener(path string, item inboundItem) (templates.Inboun
 		fail(".app", err)
 	}
 	in.Protocol, err = templates.ParseProtocol(item.Protocol)
-	fail(".protocol", err)
+	fail(".protocol", withHint(err, item.Protocol, protocols...))
 	if err == nil && d.mode.Gateway && in.Protocol == templates.TCP {
 		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
 	}
 	in.TLS, err = templates.ParseTLSMode(item.TLS)
-	fail(".tls", err)
+	fail(".tls", withHint(err, item.TLS, "mutual", "permissive", "none"))
 	if item.Peers != nil {
 		if in.TLS == templates.None {
 			fail(".peers", errors.New("has no effect without TLS, where nobody says who they are: remove peers, or use tls: mutual or permissive"))
@@ -109,6 +113,5 @@ func (d *draft) parseEnforcement(v string) []problem {
 	if d.audit || v == enforcementEnforce {
 		return nil
 	}
-	return whole(fmt.Errorf("expected %s or %s, got %q%s", enforcementEnforce, enforcementAudit, v,
-		afterSemicolon(didYouMean(v, enforcementEnforce, enforcementAudit))))
+	return whole(withHint(fmt.Errorf("expected %s or %s, got %q", enforcementEnforce, enforcementAudit, v), v, enforcementEnforce, enforcementAudit))
 }

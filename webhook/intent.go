@@ -48,8 +48,8 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	in.ID = id
 	mistakes = append(mistakes, inIdentity...)
 	mistakes = append(mistakes, d.claimMistakes(in, written)...)
-	// What seems to be missing may be there under a wrong name, which is told already.
-	if len(p.unknownKeys(pod.Annotations))+len(p.unknownKeys(ns.Annotations)) == 0 {
+	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told already.
+	if len(p.unknownKeys(pod.Annotations))+len(p.unknownKeys(ns.Annotations)) == 0 && !d.modeUnclear {
 		mistakes = append(mistakes, d.omissions(written)...)
 	}
 	return in, append(mistakes, portMistakes(in, pod, written)...)
@@ -157,7 +157,7 @@ func (d *draft) omissions(written map[string]value) []Mistake {
 	inbound := has(AnnotationAppPort) || has(AnnotationInbound)
 	var mistakes []Mistake
 	tell := func(where, what, hint string) { mistakes = append(mistakes, Mistake{where, what, hint}) }
-	if has(AnnotationAppPort) && has(AnnotationInbound) {
+	if has(AnnotationAppPort) && has(AnnotationInbound) && d.mode.Envoy() {
 		tell("annotation "+AnnotationInbound, "says the same as "+AnnotationAppPort+", only one of them is possible", "remove "+AnnotationAppPort)
 	}
 	if slices.Contains(d.defaultPeers, true) && len(d.peers) == 0 && !has(AnnotationAllowedPeers) {

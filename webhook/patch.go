@@ -94,7 +94,7 @@ func patchItem(path string, before, after any) []Operation {
 	if reflect.DeepEqual(before, after) {
 		return nil
 	}
-	ops, err := jsonpatch.CreatePatch(encoded(before), encoded(after))
+	ops, err := jsonpatch.CreatePatch(encoded(asWritten(before)), encoded(asWritten(after)))
 	if err != nil {
 		panic(fmt.Sprintf("comparing two values of a Kubernetes API type: %v", err)) // cannot fail: both are JSON
 	}
@@ -102,6 +102,19 @@ func patchItem(path string, before, after any) []Operation {
 		ops[i].Path = path + ops[i].Path
 	}
 	return ops
+}
+
+// asWritten takes from a container the one field that is encoded when it is empty too: people do not write it then, and nothing
+// can be added inside of what is not there.
+func asWritten(v any) any {
+	c, isContainer := v.(corev1.Container)
+	if !isContainer || !reflect.DeepEqual(c.Resources, corev1.ResourceRequirements{}) {
+		return v
+	}
+	return struct {
+		corev1.Container `json:",inline"`
+		Resources        *corev1.ResourceRequirements `json:"resources,omitempty"`
+	}{Container: c}
 }
 
 func encoded(v any) []byte {

@@ -181,7 +181,7 @@ func checkLogLevel(v string) error {
 	if slices.Contains(logLevels, v) {
 		return nil
 	}
-	return fmt.Errorf("expected one of %s, got %q", strings.Join(logLevels, ", "), v)
+	return withHint(fmt.Errorf("expected one of %s, got %q", strings.Join(logLevels, ", "), v), v, logLevels...)
 }
 
 func checkConcurrency(n int) error {

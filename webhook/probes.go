@@ -3,6 +3,7 @@ package webhook
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,7 +70,9 @@ func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.Probe
 	for _, q := range questions(pod) {
 		originals[q.key()] = *q.handler.DeepCopy()
 		redirect(q.handler, q.asked)
-		all = append(all, q.asked)
+		if !slices.Contains(all, q.asked) { // gRPC probes of one port ask the same of Envoy, whatever service they name
+			all = append(all, q.asked)
+		}
 	}
 	return all, originals
 }

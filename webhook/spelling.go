@@ -6,6 +6,15 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
+// withHint adds the nearest of some candidates to an error about what was written.
+func withHint(err error, written string, candidates ...string) error {
+	hint := didYouMean(written, candidates...)
+	if err == nil || hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, hint)
+}
+
 // didYouMean names the candidate nearest to what was written, or nothing when none is near.
 func didYouMean(written string, candidates ...string) string {
 	best, distance := "", max(2, len(written)/4)+1

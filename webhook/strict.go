@@ -2,8 +2,13 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"reflect"
+	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	kubejson "sigs.k8s.io/json"
@@ -18,7 +23,33 @@ func decodeStrictly(data []byte, into any) error {
 		return err
 	}
 	unknown, err := kubejson.UnmarshalStrict(object, into)
-	return errors.Join(append(unknown, err)...)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("%s: expected %s, got %s", cmp.Or(wrong.Field, "the value"), inYAML(wrong.Type), wrong.Value)
+	}
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	texts := make([]string, len(unknown))
+	for i, err := range unknown {
+		texts[i] = err.Error()
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// inYAML names a type as people know it.
+func inYAML(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return "a number"
 }
 
 // oneDocument returns a YAML document as JSON. A second one would go unread, and somebody wrote it for a purpose.

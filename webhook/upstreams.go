@@ -52,7 +52,9 @@ func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []
 		}
 	}
 	var err error
-	if d.mode.Gateway {
+	switch {
+	case d.modeUnclear:
+	case d.mode.Gateway:
 		if item.Listen != nil {
 			fail(".listen", fmt.Errorf("a gateway has no app that could talk to it: its ports are in %s, remove listen", AnnotationInbound))
 		}
@@ -62,7 +64,7 @@ func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []
 			up.Match, err = templates.ParseMatch(*item.Match)
 			fail(".match", err)
 		}
-	} else {
+	default:
 		if item.Match != nil {
 			fail(".match", errors.New("is for gateways, which route requests by host and path: remove match, or add "+AnnotationMode+": gateway"))
 		}
@@ -76,7 +78,7 @@ func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []
 	up.Address, err = templates.ParseAddress(item.Address)
 	fail(".address", err)
 	up.Protocol, err = templates.ParseProtocol(item.Protocol)
-	fail(".protocol", err)
+	fail(".protocol", withHint(err, item.Protocol, protocols...))
 	if err == nil && d.mode.Gateway && up.Protocol == templates.TCP {
 		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
 	}
