@@ -46,7 +46,8 @@ type servingCertificate struct {
 func newServingCertificate(f serveFlags, logger logr.Logger) *servingCertificate {
 	return &servingCertificate{servingcert.Certificate{Host: f.host(), OnShow: func(leaf *x509.Certificate) {
 		sum := sha256.Sum256(leaf.Raw)
-		logger.Info("showing the serving certificate", "sha256", hex.EncodeToString(sum[:]), "issuer", leaf.Issuer.String(), "notAfter", leaf.NotAfter)
+		logger.Info("showing the serving certificate",
+			"sha256", hex.EncodeToString(sum[:]), "issuer", leaf.Issuer.String(), "notAfter", leaf.NotAfter)
 	}}}
 }
 

@@ -45,11 +45,11 @@ func renew(t *testing.T, namespace, name string) {
 	var before certificate
 	must(t, shared.k.Get(t.Context(), &before, "certificate", name, "--namespace", namespace))
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": append(before.Status.Conditions, map[string]any{
-		"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "renewed by a test", "lastTransitionTime": time.Now().UTC().Format(time.RFC3339),
+		"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "renewed by a test",
+		"lastTransitionTime": time.Now().UTC().Format(time.RFC3339),
 	})}})
 	must(t, err)
-	_, err = shared.k.Run(t.Context(), "--namespace", namespace, "patch", "certificate", name, "--subresource=status", "--type=merge", "--patch", string(patch))
-	must(t, err)
+	k(t, namespace, "patch", "certificate", name, "--subresource=status", "--type=merge", "--patch", string(patch))
 	eventually(t, "a new certificate "+name, func() error {
 		var after certificate
 		if err := shared.k.Get(t.Context(), &after, "certificate", name, "--namespace", namespace); err != nil {

@@ -16,6 +16,7 @@ import (
 
 // With the CSI driver injected pods, and the injector itself, keep to the strictest of the Pod Security standards.
 func TestCSISocketUnderPodSecurityRestricted(t *testing.T) {
+	t.Parallel()
 	others := namespace(t) // the default release's, by hostPath
 	csiDriver(t)
 	injector, served := release(t, "injector/overlays/csi")
@@ -50,6 +51,18 @@ func TestCSISocketUnderPodSecurityRestricted(t *testing.T) {
 		if err == nil || !strings.HasPrefix(out, "upstream connect error") {
 			t.Errorf("expected an upstream connect error, got %q (%v)", out, err)
 		}
+	})
+	t.Run("an app has the driver's socket too, if it asks for it", func(t *testing.T) {
+		w := workload{name: "socket", args: []string{"api"}, annotations: identified(served, "socket", map[string]string{"spiffe.io/mode": "socket"})}
+		apply(t, restricted(w).deployment(served))
+		rollout(t, served, "deployment/socket")
+		eventually(t, "an SVID for the app", func() error {
+			out, err := in(t, served, "deployment/socket", "/sample", "svid")
+			if err == nil && !strings.Contains(out, "spiffe://example.org"+id(served, "socket")) {
+				err = fmt.Errorf("got %q", out)
+			}
+			return err
+		})
 	})
 	t.Run("by hostPath a pod is refused, and the message says which volume", func(t *testing.T) {
 		_, err := shared.k.Run(t.Context(), "label", "namespace", others, "pod-security.kubernetes.io/enforce=restricted")

@@ -22,7 +22,8 @@ func release(t *testing.T, overlay string) (injector, served string) {
 		defer cancel()
 		if t.Failed() {
 			tell(ctx, t, r.Name)
-			logs, err := shared.k.Run(ctx, "--namespace", r.Name, "logs", "--selector", "app.kubernetes.io/name=spire-injector", "--prefix", "--tail=20")
+			logs, err := shared.k.Run(ctx, "--namespace", r.Name, "logs", "--selector", "app.kubernetes.io/name=spire-injector",
+				"--prefix", "--tail=20")
 			t.Logf("logs of the injector (%v)\n%s", err, logs)
 		}
 		if err := r.Uninstall(ctx, shared.env); err != nil {

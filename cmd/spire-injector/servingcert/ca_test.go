@@ -43,7 +43,8 @@ func (c ca) leaf(t *testing.T) (certificate, key []byte) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		DNSNames: []string{host}, NotBefore: c.certificate.NotBefore, NotAfter: c.certificate.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{host}, NotBefore: c.certificate.NotBefore, NotAfter: c.certificate.NotAfter,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	return c.sign(t, template, own), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
 }

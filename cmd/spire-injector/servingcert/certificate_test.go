@@ -177,12 +177,13 @@ func TestExtend(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	a, b, expired := newCA(t, now.Add(time.Hour)).pem, newCA(t, now.Add(time.Hour)).pem, newCA(t, now.Add(-time.Hour)).pem
+	bad := []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
 	tests := map[string]struct{ bundle, added, want []byte }{
 		"an empty bundle":    {nil, a, a},
 		"another CA":         {a, b, slices.Concat(a, b)},
 		"one that is there":  {slices.Concat(a, b), a, slices.Concat(a, b)},
 		"expired ones":       {slices.Concat(expired, a), slices.Concat(b, expired), slices.Concat(a, b)},
-		"what is no CA":      {slices.Concat([]byte("text\n"), a, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")), b, slices.Concat(a, b)},
+		"what is no CA":      {slices.Concat([]byte("text\n"), a, bad), b, slices.Concat(a, b)},
 		"other forms of PEM": {bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), a, a},
 	}
 	for name, test := range tests {
