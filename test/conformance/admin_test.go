@@ -22,7 +22,8 @@ func TestAdminReads(t *testing.T) {
 	x, _ := startAPI(t)
 	for path, want := range map[string]string{
 		"/certs": own("/api"), "/clusters": "spire_agent::", "/config_dump": own("/api"), "/config_dump?include_eds": own("/api"),
-		"/listeners": "inbound_", "/ready": "LIVE", "/server_info": `"state": "LIVE"`, "/stats": "server.live: 1", "/stats?filter=server.live": "server.live: 1",
+		"/listeners": "inbound_", "/ready": "LIVE", "/server_info": `"state": "LIVE"`,
+		"/stats": "server.live: 1", "/stats?filter=server.live": "server.live: 1",
 		"/stats/prometheus": "envoy_server_live", "/stats?format=prometheus": "envoy_server_live",
 	} {
 		status, body := send(t, x.admin, "GET", path)

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -35,4 +36,32 @@ func startApp(t *testing.T) *app {
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
 	return a
+}
+
+// echo gives the bytes of each connection back.
+type echo struct {
+	port        uint16
+	connections atomic.Int64
+}
+
+func startEcho(t *testing.T) *echo {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { listener.Close() })
+	e := &echo{port: uint16(listener.Addr().(*net.TCPAddr).Port)}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			e.connections.Add(1)
+			go func() {
+				defer connection.Close()
+				_, _ = io.Copy(connection, connection)
+			}()
+		}
+	}()
+	return e
 }

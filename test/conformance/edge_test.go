@@ -163,7 +163,8 @@ func TestHeaderTricks(t *testing.T) {
 	})
 	t.Run("host with routes of its own", func(t *testing.T) {
 		for _, host := range []string{"api.test", "API.test", "api.test:8080"} {
-			if status, got, err := raw(t, e.port, "GET /v1/public/x HTTP/1.1", "Host: "+host); err != nil || status != 200 || got.URI != "/v1/public/x" {
+			status, got, err := raw(t, e.port, "GET /v1/public/x HTTP/1.1", "Host: "+host)
+			if err != nil || status != 200 || got.URI != "/v1/public/x" {
 				t.Errorf("host %s: got status %d and %q at the app (%v), want 200 and the path", host, status, got.URI, err)
 			}
 		}

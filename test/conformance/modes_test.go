@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,34 +84,18 @@ func TestAudit(t *testing.T) {
 // have expired.
 func TestTCP(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer listener.Close()
-	var accepted atomic.Int64
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Add(1)
-			go func() {
-				defer connection.Close()
-				_, _ = io.Copy(connection, connection)
-			}()
-		}
-	}()
+	app := startEcho(t)
 	in := templates.Inbound{
-		Listen: port(t), App: uint16(listener.Addr().(*net.TCPAddr).Port), Peers: peers(t, "/web"), Protocol: templates.TCP,
+		Listen: port(t), App: app.port, Peers: peers(t, "/web"), Protocol: templates.TCP,
 	}
 	x := startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}, SVIDTTL: 2 * time.Second})
-	before := accepted.Load()
+	before := app.connections.Load()
 	x.refuses(t, in.Listen, showing(shared.own.svid(t, "/other")), "", "SAN_match")
-	x.refuses(t, in.Listen, showing(shared.partner.svid(t, "/web")), "", "SAN_match")
+	x.refuses(t, in.Listen, showing(shared.partner.svid(t, "/web")), "", "SAN_match|no_trust_bundle_store")
 	for reason, config := range outsiders(t) {
 		x.refuses(t, in.Listen, config, "", reason)
 	}
-	if got := accepted.Load(); got != before {
+	if got := app.connections.Load(); got != before {
 		t.Errorf("%d connections of refused callers reached the app", got-before)
 	}
 

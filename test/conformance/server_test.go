@@ -104,7 +104,8 @@ func (s *server) mint(t *testing.T, path string, life time.Duration) tls.Certifi
 	id := spiffeid.RequireFromPath(s.domain, path)
 	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{id.URL()}}, key)
 	must(t, err)
-	response, err := svidv1.NewSVIDClient(s.api).MintX509SVID(t.Context(), &svidv1.MintX509SVIDRequest{Csr: csr, Ttl: int32(life / time.Second)})
+	request := &svidv1.MintX509SVIDRequest{Csr: csr, Ttl: int32(life / time.Second)}
+	response, err := svidv1.NewSVIDClient(s.api).MintX509SVID(t.Context(), request)
 	must(t, err)
 	return tls.Certificate{Certificate: response.Svid.CertChain, PrivateKey: key}
 }
