@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 const agentCluster = "spire_agent"
@@ -20,7 +21,7 @@ const readOnlyAdmin = `/(certs|clusters|config_dump|listeners|ready|server_info|
 func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 	return &bootstrapv3.Bootstrap{
 		// The configuration is made before the pod has a name.
-		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String()},
+		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String(), Metadata: p.fixedPorts()},
 		Admin: &bootstrapv3.Admin{
 			Address: socketAddress("127.0.0.1", AdminPort),
 			AllowPaths: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
@@ -38,6 +39,22 @@ func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 			CdsConfig: watchedFile(ClustersFile),
 		},
 	}
+}
+
+// fixedPorts are those of the listener that upstreams share. Envoy reads them nowhere. When the addresses of a listener change
+// it takes new sockets, and connections that are just being opened are lost with the old ones; so they belong to the file
+// that never changes in a running pod.
+func (p Proxy) fixedPorts() *structpb.Struct {
+	ports := &structpb.ListValue{}
+	for _, up := range p.Upstreams {
+		if up.Match.isZero() && up.Protocol != TCP {
+			ports.Values = append(ports.Values, structpb.NewNumberValue(float64(up.Listen)))
+		}
+	}
+	if len(ports.Values) == 0 {
+		return nil
+	}
+	return &structpb.Struct{Fields: map[string]*structpb.Value{upstreamsListener: structpb.NewListValue(ports)}}
 }
 
 // agent is the SPIRE agent's Workload API socket, which also serves SDS.

@@ -536,6 +536,55 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 	})
 }
 
+// TestWhatAPodCanChange: the bootstrap file is read once, so what it says must not depend on what may change in a running pod;
+// and it must depend on every port, because none can change there.
+func TestWhatAPodCanChange(t *testing.T) {
+	base := func() Proxy {
+		p := cases(t)["observed"]
+		p.Upstreams = append(p.Upstreams, Upstream{Listen: 8001, Address: address(t, "x:1"), Peers: peers(t, "/x")},
+			Upstream{Listen: 8002, Address: address(t, "y:1"), Peers: peers(t, "/y"), Protocol: TCP})
+		return p
+	}
+	bootstrap := func(p Proxy) string {
+		config, err := Generate(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.Bootstrap
+	}
+	before := bootstrap(base())
+	for name, test := range map[string]struct {
+		change func(*Proxy)
+		same   bool
+	}{
+		"peers of callers":  {func(p *Proxy) { p.Inbound[0].Peers = peers(t, "/*") }, true},
+		"TLS of callers":    {func(p *Proxy) { p.Inbound[0].TLS = Permissive }, true},
+		"audit":             {func(p *Proxy) { p.Inbound[0].Audit = true }, true},
+		"peers of upstream": {func(p *Proxy) { p.Upstreams[1].Peers = peers(t, "/*") }, true},
+		"address":           {func(p *Proxy) { p.Upstreams[1].Address = address(t, "z:1") }, true},
+		"life":              {func(p *Proxy) { p.SVIDTTL = time.Minute }, true},
+		"drain":             {func(p *Proxy) { p.Drain = 0 }, true},
+		"inbound port":      {func(p *Proxy) { p.Inbound[0].Listen = 8444 }, false},
+		"app's port":        {func(p *Proxy) { p.Inbound[0].App = 8082 }, false},
+		"upstream's port":   {func(p *Proxy) { p.Upstreams[1].Listen = 8003 }, false},
+		"one upstream more": {func(p *Proxy) {
+			p.Upstreams = append(p.Upstreams, Upstream{Listen: 8003, Address: address(t, "z:1"), Peers: peers(t, "/z")})
+		}, false},
+		"one upstream less":  {func(p *Proxy) { p.Upstreams = []Upstream{p.Upstreams[0], p.Upstreams[2]} }, false},
+		"TCP upstream's":     {func(p *Proxy) { p.Upstreams[2].Listen = 8003 }, false},
+		"another's protocol": {func(p *Proxy) { p.Upstreams[1].Protocol = TCP }, false},
+		"identity":           {func(p *Proxy) { p.ID = cases(t)["client"].ID }, false},
+		"probes":             {func(p *Proxy) { p.Probes = nil }, false},
+		"metrics":            {func(p *Proxy) { p.Metrics.Port = 15091 }, false},
+	} {
+		changed := base()
+		test.change(&changed)
+		if same := bootstrap(changed) == before; same != test.same {
+			t.Errorf("%s: the bootstrap is the same: %t, want %t", name, same, test.same)
+		}
+	}
+}
+
 func TestArgs(t *testing.T) {
 	want := []string{
 		"--config-path", "/etc/envoy/bootstrap.json", "--log-level", "warning", "--concurrency", "1", "--disable-hot-restart",
