@@ -95,6 +95,9 @@ func (r Release) objects(ctx context.Context, env environment.Environment) ([]un
 		return nil, fmt.Errorf("%s: %w", r.Overlay, err)
 	}
 	for _, object := range objects {
+		if strings.HasPrefix(object.GetAPIVersion(), "admissionregistration.k8s.io/") {
+			object.SetNamespace("") // kustomize gives one to the kinds that it does not know
+		}
 		if err := r.rename(object); err != nil {
 			return nil, fmt.Errorf("%s: %s %s: %w", r.Overlay, object.GetKind(), object.GetName(), err)
 		}
