@@ -50,6 +50,8 @@ func TestPortsForThePlatform(t *testing.T) {
 		{probes, "GET", "/health?deep=1", 404, nothing},
 		{probes, "GET", "/", 404, nothing},
 		{probes, "POST", "/", 404, nothing},
+		{probes, "POST", "/probe/app/liveness", 404, nothing},
+		{probes, "DELETE", "/probe/app/liveness", 404, nothing},
 		{probes, "GET", "/ready", 404, nothing},
 		{probes, "POST", "/quitquitquit", 404, nothing},
 
