@@ -10,19 +10,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// gateway is a pod that is only an Envoy: public on port 10080, on port 8443 for one peer, and its routes lead to the apps
-// one and two.
-func gateway(namespace, peer string) workload {
-	route := func(match, app string) item {
-		return item{"match": match, "address": fmt.Sprintf("%s.%s.svc:8443", app, namespace), "peers": []string{id(namespace, app)}}
-	}
+// gateway is a pod that is only an Envoy: public on port 10080, and on port 8443 for one peer.
+func gateway(namespace, peer string, routes ...item) workload {
 	return workload{
 		name:  "gateway",
 		ports: []int32{10080, 8443},
 		annotations: identified(namespace, "gateway", map[string]string{
 			"spiffe.io/mode":      "gateway",
 			"spiffe.io/inbound":   list(item{"listen": 10080, "tls": "none"}, item{"listen": 8443, "peers": []string{peer}}),
-			"spiffe.io/upstreams": list(route("/echo/one", "one"), route("/echo/two", "two"), route("app.example.org/", "two")),
+			"spiffe.io/upstreams": list(routes...),
 		}),
 		edit: func(spec *corev1.PodSpec) { spec.Containers = []corev1.Container{{Name: "envoy", Image: "auto"}} },
 	}
@@ -39,7 +35,10 @@ func TestGateway(t *testing.T) {
 		objects = append(objects, w.service(ns), w.deployment(ns))
 		names = append(names, "deployment/"+name)
 	}
-	edge := gateway(ns, id(ns, "valid"))
+	route := func(match, app string) item {
+		return item{"match": match, "address": fmt.Sprintf("%s.%s.svc:8443", app, ns), "peers": []string{id(ns, app)}}
+	}
+	edge := gateway(ns, id(ns, "valid"), route("/echo/one", "one"), route("/echo/two", "two"), route("app.example.org/", "two"))
 	outsider := workload{name: "outsider", args: []string{"api"}}
 	inside := client(ns, "valid")
 	inside.annotations["spiffe.io/upstreams"] = list(item{"listen": 8000, "address": "gateway." + ns + ".svc:8443", "peers": []string{id(ns, "gateway")}})

@@ -132,6 +132,9 @@ func TestProbes(t *testing.T) {
 			}
 		}
 	})
+	t.Run("the running pod takes other peers", func(t *testing.T) {
+		k(t, ns, "annotate", "pod", onlyPod(t, ns, "probed").Name, "--overwrite", "spiffe.io/allowed-peers="+id(ns, "somebody"))
+	})
 	t.Run("a failing liveness restarts that container alone", func(t *testing.T) {
 		for container, port := range map[string]string{"app": "8080", "second": "8081"} {
 			turn(t, ns, container, port, "liveness", "off")

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,19 +30,27 @@ var variants = []variant{
 	{name: "graceful-late", flags: []string{"--start-delay", "5s"}, lasting: true},
 }
 
-// Servers of every kind are restarted, then their client, then the servers are scaled down, all under constant traffic over
-// HTTP/1.1, gRPC and TCP, by the service's address and by its pods' addresses: not one request fails.
+// Servers of every kind are restarted, a gateway before one of them too, then their client, then the servers are scaled down, all
+// under constant traffic over HTTP/1.1, gRPC and TCP, by the service's address and by its pods' addresses: not one request fails.
 func TestRolloutsLoseNothing(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	plan := trafficTo(ns, variants)
+	edge := gateway(ns, id(ns, "client"), item{"match": "/", "address": fmt.Sprintf("graceful.%s.svc:8443", ns), "peers": []string{id(ns, "graceful")}})
+	all := []workload{edge}
+	plan := traffic{namespace: ns, apps: map[string]string{}}
+	plan.throughGateway()
+	for _, v := range variants {
+		all = append(all, polyglot(ns, v.name, id(ns, "client")+" "+id(ns, "gateway"), v.flags...))
+		plan.to(v)
+	}
 	var objects []any
 	var servers []string
-	for _, v := range variants {
-		s := polyglot(ns, v.name, id(ns, "client"), v.flags...)
-		s.replicas, s.edit = 2, func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = new(int64(5)) }
-		objects = append(objects, s.service(ns), s.headless(ns), s.deployment(ns))
-		servers = append(servers, "deployment/"+v.name)
+	for _, w := range all {
+		w.replicas = 2
+		d := w.deployment(ns)
+		d.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(5))
+		objects = append(objects, w.service(ns), w.headless(ns), d)
+		servers = append(servers, "deployment/"+w.name)
 	}
 	apply(t, objects...)
 	rollout(t, ns, servers...)
@@ -72,9 +82,9 @@ func TestRolloutsLoseNothing(t *testing.T) {
 
 	k(t, ns, append([]string{"scale", "--replicas=1"}, servers...)...)
 	eventually(t, "one pod of each server", func() error {
-		for _, v := range variants {
-			if got := podNames(t, ns, v.name); len(got) != 1 {
-				return fmt.Errorf("%s: %v", v.name, got)
+		for _, w := range all {
+			if got := podNames(t, ns, w.name); len(got) != 1 {
+				return fmt.Errorf("%s: %v", w.name, got)
 			}
 		}
 		return nil
@@ -93,12 +103,41 @@ func TestRolloutsLoseNothing(t *testing.T) {
 	}
 }
 
-// traffic is the client's upstreams, and the URLs that it calls by the variant that they lead to.
+// traffic is the client's upstreams, and the URLs that it calls.
 type traffic struct {
-	upstreams []item
-	kept      []string
-	fresh     []string
-	variants  map[string]string // of a URL
+	namespace   string
+	upstreams   []item
+	kept, fresh []string          // URLs by connections that are kept, and by new ones
+	apps        map[string]string // of a URL
+}
+
+// upstream adds one and returns its URL.
+func (p *traffic) upstream(host, app string, port int, protocol string) string {
+	listen := 20000 + len(p.upstreams)
+	p.upstreams = append(p.upstreams, item{"listen": listen, "protocol": protocol,
+		"address": fmt.Sprintf("%s.%s.svc:%d", host, p.namespace, port), "peers": []string{id(p.namespace, app)}})
+	url := fmt.Sprintf("%s://127.0.0.1:%d", protocol, listen)
+	p.apps[url] = host + " " + protocol
+	return url
+}
+
+// throughGateway makes traffic to the gateway.
+func (p *traffic) throughGateway() {
+	for _, host := range []string{"gateway", "gateway-headless"} {
+		p.kept = append(p.kept, p.upstream(host, "gateway", 8443, "http")+"/api")
+	}
+}
+
+// to makes traffic to a server through each of its two services.
+func (p *traffic) to(v variant) {
+	for _, host := range []string{v.name, v.name + "-headless"} {
+		http, grpc, tcp := p.upstream(host, v.name, 8443, "http"), p.upstream(host, v.name, 8444, "grpc"), p.upstream(host, v.name, 8445, "tcp")
+		p.kept = append(p.kept, http+"/api", grpc, grpc+"/count")
+		p.fresh = append(p.fresh, tcp)
+		if v.lasting {
+			p.kept = append(p.kept, tcp)
+		}
+	}
 }
 
 // trafficReport is a load's report with its numbers for each URL.
@@ -112,42 +151,6 @@ type urlCounts struct {
 	Failed      int            `json:"failed"`
 	Connections int            `json:"connections"`
 	ByPod       map[string]int `json:"byPod"`
-}
-
-// trafficTo makes a client's traffic to all servers, through each of their two services.
-func trafficTo(namespace string, servers []variant) traffic {
-	plan := traffic{variants: map[string]string{}}
-	port := 20000
-	for _, v := range servers {
-		for _, host := range []string{v.name, v.name + "-headless"} {
-			for _, p := range []struct {
-				port     int
-				protocol string
-			}{{8443, "http"}, {8444, "grpc"}, {8445, "tcp"}} {
-				port++
-				plan.upstreams = append(plan.upstreams, item{"listen": port, "protocol": p.protocol,
-					"address": fmt.Sprintf("%s.%s.svc:%d", host, namespace, p.port), "peers": []string{id(namespace, v.name)}})
-				url := fmt.Sprintf("%s://127.0.0.1:%d", p.protocol, port)
-				var kept, fresh []string
-				switch p.protocol {
-				case "http":
-					kept = []string{url + "/api"}
-				case "grpc":
-					kept = []string{url, url + "/count"}
-				case "tcp":
-					fresh = []string{url}
-					if v.lasting {
-						kept = []string{url}
-					}
-				}
-				for _, u := range slices.Concat(kept, fresh) {
-					plan.variants[u] = host
-				}
-				plan.kept, plan.fresh = append(plan.kept, kept...), append(plan.fresh, fresh...)
-			}
-		}
-	}
-	return plan
 }
 
 // args are the load's. Its progress would mix with the report in the container's log.
@@ -166,8 +169,7 @@ func (p traffic) judge(t *testing.T, loads []<-chan trafficReport, before []stri
 		urlCounts
 		old, renewed int
 	}
-	all := map[string]*sums{}
-	perHost := map[string]*sums{}
+	byURL, byApp := map[string]*sums{}, map[string]*sums{}
 	total, failed := 0, 0
 	for _, load := range loads {
 		report := <-load
@@ -176,10 +178,8 @@ func (p traffic) judge(t *testing.T, loads []<-chan trafficReport, before []stri
 			t.Errorf("failed: %s", failure)
 		}
 		for url, counts := range report.ByURL {
-			plain := strings.TrimSuffix(url, " (fresh)")
-			scheme, _, _ := strings.Cut(url, ":")
-			host := p.variants[plain] + " " + scheme
-			for sum, in := range map[string]map[string]*sums{url: all, host: perHost} {
+			origin := regexp.MustCompile(`^[a-z]+://[0-9.:]+`).FindString(url)
+			for sum, in := range map[string]map[string]*sums{url: byURL, p.apps[origin]: byApp} {
 				if in[sum] == nil {
 					in[sum] = &sums{}
 				}
@@ -196,14 +196,14 @@ func (p traffic) judge(t *testing.T, loads []<-chan trafficReport, before []stri
 			}
 		}
 	}
-	for host, sum := range perHost {
-		t.Logf("%s: %d requests, %d failed, %d connections", host, sum.Total, sum.Failed, sum.Connections)
+	for _, app := range slices.Sorted(maps.Keys(byApp)) {
+		t.Logf("%s: %d requests, %d failed, %d connections", app, byApp[app].Total, byApp[app].Failed, byApp[app].Connections)
 	}
 	t.Logf("%d requests, %d failed", total, failed)
-	if want := len(p.kept) + len(p.fresh); len(all) != want {
-		t.Errorf("expected traffic to %d URLs, got %d", want, len(all))
+	if want := len(p.kept) + len(p.fresh); len(byURL) != want {
+		t.Errorf("expected traffic to %d URLs, got %d", want, len(byURL))
 	}
-	for url, sum := range all {
+	for url, sum := range byURL {
 		if sum.old < 10 || sum.renewed < 10 {
 			t.Errorf("%s: expected answers of pods before and after the restart, got %d and %d", url, sum.old, sum.renewed)
 		}
