@@ -33,6 +33,7 @@ func (p Proxy) inbound(in Inbound) *listenerv3.Listener {
 		listener.FilterChains = append(listener.FilterChains, p.mutualChain(in))
 	}
 	switch in.TLS {
+	case Mutual:
 	case None:
 		listener.PerConnectionBufferLimitBytes = count(edgeBuffer)
 		listener.FilterChains = append(listener.FilterChains, p.plainChain(in))

@@ -9,7 +9,7 @@ const (
 	ReadinessPort = 15021
 	// ReadinessPath is the path of that answer.
 	ReadinessPath = "/ready"
-	// AppReadinessPath, on the same port, also waits for the app's ports behind the inbound ones.
+	// AppReadinessPath is the same for the data ports and the app's ports behind them.
 	AppReadinessPath = "/ready/app"
 	// ProbePort is where the kubelet asks what it would ask of the app by HTTP or TCP.
 	ProbePort = 15022

@@ -65,12 +65,12 @@ func TestVariantsCoverEveryField(t *testing.T) {
 			seen[path] = map[string]bool{}
 		}
 		seen[path][fmt.Sprintf("%#v", v)] = true
-		switch v.Kind() {
-		case reflect.Struct:
+		if v.Kind() == reflect.Struct {
 			for i := range v.NumField() {
 				walk(path+"."+v.Type().Field(i).Name, v.Field(i))
 			}
-		case reflect.Slice:
+		}
+		if v.Kind() == reflect.Slice {
 			for i := range v.Len() {
 				walk(path+"[]", v.Index(i))
 			}

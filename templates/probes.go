@@ -88,10 +88,10 @@ func (p Proxy) probeClusters() []*clusterv3.Cluster {
 		}
 		cluster := localCluster(name, probe.App)
 		protocol := HTTP
-		switch probe.Kind {
-		case ProbeHTTPS:
+		if probe.Kind == ProbeHTTPS {
 			cluster.TransportSocket = unverifiedTLS()
-		case ProbeGRPC:
+		}
+		if probe.Kind == ProbeGRPC {
 			protocol = GRPC
 		}
 		// A connection for each question, as the kubelet does it: one that is kept may be closed by the app just when the

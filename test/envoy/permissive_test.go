@@ -111,7 +111,7 @@ func TestPermissiveTCP(t *testing.T) {
 		}
 		secured.Close()
 		x.waitEvent("connection", map[string]string{"peer": "/web"})
-		if _, err := x.refusedTCP(dial, "/other"); err != nil {
+		if err := x.refusedTCP(dial, "/other"); err != nil {
 			t.Error(err)
 		}
 		x.waitEvent("handshake_refused", map[string]string{"peer": "/other", "reason": "SAN_match"})

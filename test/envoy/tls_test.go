@@ -49,8 +49,9 @@ func TestKeyAgreement(t *testing.T) {
 	}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", server)
 	must(t, err)
-	go http.Serve(listener, http.NotFoundHandler())
-	t.Cleanup(func() { listener.Close() })
+	backend := &http.Server{Handler: http.NotFoundHandler()}
+	go func() { _ = backend.Serve(listener) }()
+	t.Cleanup(func() { backend.Close() })
 	web := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []templates.Upstream{
 		{Listen: freePort(t), Address: address(t, uint16(listener.Addr().(*net.TCPAddr).Port)), Peers: peers(t, "/api")},
 	}}

@@ -44,9 +44,10 @@ func startBackend(t *testing.T, a *agent, path, ip string, port uint16) *backend
 		},
 	}
 	b.server.TLSConfig.ClientAuth = tls.RequireAnyClientCert
-	listener, err := net.Listen("tcp", netip.AddrPortFrom(b.address, port).String())
+	b.server.TLSConfig.NextProtos = []string{"h2", "http/1.1"}
+	listener, err := tls.Listen("tcp", netip.AddrPortFrom(b.address, port).String(), b.server.TLSConfig)
 	must(t, err)
-	go b.server.ServeTLS(listener, "", "")
+	go func() { _ = b.server.Serve(listener) }()
 	t.Cleanup(func() { b.server.Close() })
 	return b
 }
@@ -126,7 +127,9 @@ func TestConnectionsToPeersEndByThemselves(t *testing.T) {
 	agent, port := startAgent(t, "/web"), freePort(t)
 	b := startBackend(t, agent, "/api", "127.1.2.1", port)
 	p := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Drain: 600 * time.Millisecond,
-		Upstreams: []templates.Upstream{{Listen: freePort(t), Address: parsed(t, netip.AddrPortFrom(b.address, port).String()), Peers: peers(t, "/api")}}}
+		Upstreams: []templates.Upstream{
+			{Listen: freePort(t), Address: parsed(t, netip.AddrPortFrom(b.address, port).String()), Peers: peers(t, "/api")},
+		}}
 	x := startProxy(t, p)
 	x.waitReady()
 	for range 200 {
