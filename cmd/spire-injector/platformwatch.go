@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
@@ -20,7 +21,12 @@ import (
 func watchPlatform(ctx context.Context, mgr ctrl.Manager, f serveFlags, platform *platformInForce) error {
 	logger := mgr.GetLogger().WithName("platform")
 	if f.configMap == "" {
-		return mgr.Add(&fileWatch{file: f.config, offer: platform.offer, logger: logger})
+		pod, err := ownPod(f)
+		if err != nil {
+			return err
+		}
+		offer := func(file []byte) { platform.offer(pod, file) }
+		return mgr.Add(&fileWatch{file: f.config, offer: offer, logger: logger})
 	}
 	key := filepath.Base(f.config)
 	return follow(ctx, mgr, &corev1.ConfigMap{}, func(object any) {
@@ -29,28 +35,27 @@ func watchPlatform(ctx context.Context, mgr ctrl.Manager, f serveFlags, platform
 		case configMap.Data[key] == "":
 			logger.Error(fmt.Errorf("expected the platform file under the key %s", key), "the old platform file stays in force", "configMap", f.configMap)
 		default:
-			platform.offer([]byte(configMap.Data[key]))
+			platform.offer(configMap, []byte(configMap.Data[key]))
 		}
 	})
 }
 
-// platformEvents is where events about the platform file go: to the ConfigMap it is from, or else to this very pod.
-func platformEvents(mgr ctrl.Manager, f serveFlags) (func(eventType, reason, note string), error) {
-	about := &corev1.ConfigMap{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: f.configMap},
+// ownPod is the pod that this process runs in, which is called as its host.
+func ownPod(f serveFlags) (*corev1.Pod, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
 	}
-	if f.configMap == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return nil, err
-		}
-		about.Kind, about.Name = "Pod", host
-	}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: host}}, nil
+}
+
+// platformEvents is how events come to be. One about an object that has changed since is a new one; those about the same are
+// counted, with the words of the first.
+func platformEvents(mgr ctrl.Manager) func(about runtime.Object, eventType, reason, note string) {
 	recorder := mgr.GetEventRecorder("spire-injector")
-	return func(eventType, reason, note string) {
+	return func(about runtime.Object, eventType, reason, note string) {
 		recorder.Eventf(about, nil, eventType, reason, "Reload", "%s", shortened(note))
-	}, nil
+	}
 }
 
 // maxNote is the API server's limit for the text of an event, in bytes.

@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/spire-injector/spire-injector/webhook"
 )
@@ -24,15 +25,16 @@ type platformInForce struct {
 	socketFixed bool
 	metrics     *reloadMetrics
 	logger      logr.Logger
-	// tell makes a Kubernetes event of the outcome.
-	tell func(eventType, reason, note string)
+	// tell makes a Kubernetes event of the outcome, about what the file is from.
+	tell func(about runtime.Object, eventType, reason, note string)
 
 	mu   sync.Mutex
 	seen []byte // the file that was offered last
 }
 
 // newPlatformInForce begins with the file that the injector was made from.
-func newPlatformInForce(file []byte, injector webhook.Injector, socketFixed bool, metrics *reloadMetrics, logger logr.Logger, tell func(eventType, reason, note string)) *platformInForce {
+func newPlatformInForce(file []byte, injector webhook.Injector, socketFixed bool, metrics *reloadMetrics, logger logr.Logger,
+	tell func(about runtime.Object, eventType, reason, note string)) *platformInForce {
 	p := &platformInForce{socketFixed: socketFixed, metrics: metrics, logger: logger, tell: tell, seen: file}
 	p.injector.Store(&injector)
 	metrics.succeeded.Set(1)
@@ -42,7 +44,7 @@ func newPlatformInForce(file []byte, injector webhook.Injector, socketFixed bool
 func (p *platformInForce) get() webhook.Injector { return *p.injector.Load() }
 
 // offer takes a platform file over, unless it is the one that was offered before. What is wrong with it is reported.
-func (p *platformInForce) offer(file []byte) {
+func (p *platformInForce) offer(from runtime.Object, file []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if bytes.Equal(file, p.seen) {
@@ -55,7 +57,7 @@ func (p *platformInForce) offer(file []byte) {
 		err = needsRestart(injector.Platform, platform, p.socketFixed)
 	}
 	if err != nil {
-		p.refuse(err)
+		p.refuse(from, err)
 		return
 	}
 	injector.Platform = platform
@@ -63,16 +65,16 @@ func (p *platformInForce) offer(file []byte) {
 	p.metrics.reloads.WithLabelValues(reloadTaken).Inc()
 	p.metrics.succeeded.Set(1)
 	p.logger.Info("the new platform file is in force")
-	p.tell(corev1.EventTypeNormal, "PlatformReloaded", "the new platform file is in force")
+	p.tell(from, corev1.EventTypeNormal, "PlatformReloaded", "the new platform file is in force")
 }
 
 // refuse reports that the file in force stays.
-func (p *platformInForce) refuse(err error) {
+func (p *platformInForce) refuse(from runtime.Object, err error) {
 	mistakes := strings.Split(err.Error(), "\n")
 	p.metrics.reloads.WithLabelValues(reloadRefused).Inc()
 	p.metrics.succeeded.Set(0)
 	p.logger.Error(errors.New("the platform file is refused"), "the old platform file stays in force", "mistakes", mistakes)
-	p.tell(corev1.EventTypeWarning, "PlatformRefused", "the old platform file stays in force: "+strings.Join(mistakes, "; "))
+	p.tell(from, corev1.EventTypeWarning, "PlatformRefused", "the old platform file stays in force: "+strings.Join(mistakes, "; "))
 }
 
 // needsRestart finds changes of what a running injector cannot change: whom it registers workloads with, and as what.

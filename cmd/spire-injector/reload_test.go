@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/spire-injector/spire-injector/webhook"
 )
@@ -47,7 +48,7 @@ func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
 	}
 	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
 	return newPlatformInForce([]byte(platformFile), webhook.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
-		func(eventType, reason, note string) { r.events = append(r.events, eventType+" "+reason+": "+note) }), r
+		func(_ runtime.Object, eventType, reason, note string) { r.events = append(r.events, eventType+" "+reason+": "+note) }), r
 }
 
 // values are the metrics: successes, failures, and whether the last one succeeded.
@@ -109,8 +110,8 @@ sidecar: {image: second}
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			platform, r := newPlatform(t, test.socketFixed)
-			platform.offer([]byte(test.file))
-			platform.offer([]byte(test.file)) // a file that is known already is no news
+			platform.offer(nil, []byte(test.file))
+			platform.offer(nil, []byte(test.file)) // a file that is known already is no news
 			if got := platform.get(); got.Platform.Sidecar.Image != test.image || got.Version != "v" {
 				t.Errorf("expected the image %s and the old version, got %s and %s", test.image, got.Platform.Sidecar.Image, got.Version)
 			}
@@ -132,8 +133,8 @@ sidecar: {image: second}
 func TestReloadAfterMistakeIsMended(t *testing.T) {
 	t.Parallel()
 	platform, r := newPlatform(t, false)
-	platform.offer([]byte("{}"))
-	platform.offer([]byte(platformFile))
+	platform.offer(nil, []byte("{}"))
+	platform.offer(nil, []byte(platformFile))
 	if diff := cmp.Diff(values(1, 1, 1), r.values(t)); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}

@@ -129,13 +129,9 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	tell, err := platformEvents(mgr, f)
-	if err != nil {
-		return err
-	}
 	inForce := newPlatformInForce(file, webhook.Injector{
 		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewMemory(rememberedConfigs).Generate,
-	}, socketFixed, reloads, logger.WithName("platform"), tell)
+	}, socketFixed, reloads, logger.WithName("platform"), platformEvents(mgr))
 	if err := watchPlatform(ctx, mgr, f, inForce); err != nil {
 		return err
 	}
