@@ -48,7 +48,9 @@ func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
 	}
 	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
 	return newPlatformInForce([]byte(platformFile), webhook.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
-		func(_ runtime.Object, eventType, reason, note string) { r.events = append(r.events, eventType+" "+reason+": "+note) }), r
+		func(_ runtime.Object, eventType, reason, note string) {
+			r.events = append(r.events, eventType+" "+reason+": "+note)
+		}), r
 }
 
 // values are the metrics: successes, failures, and whether the last one succeeded.
