@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +65,13 @@ func startCounterpart(t *testing.T, certificate tls.Certificate, change func(*tl
 	go server.Serve(tls.NewListener(listener, config))
 	t.Cleanup(func() { server.Close() })
 	return c
+}
+
+// done is what clients have offered and what came of it so far.
+func (c *counterpart) done() ([]offer, []tls.ConnectionState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.offers), slices.Clone(c.states)
 }
 
 // TestUpstreams: with whom Envoy talks as a client. Each server has an upstream that expects /api, one that expects
@@ -140,8 +148,8 @@ func TestUpstreams(t *testing.T) {
 			if test.talks != "" {
 				reached = 1
 			}
-			if got := len(servers[i].states); got != reached {
-				t.Errorf("%d requests reached the server, want %d", got, reached)
+			if _, states := servers[i].done(); len(states) != reached {
+				t.Errorf("%d requests reached the server, want %d", len(states), reached)
 			}
 		})
 	}
@@ -171,10 +179,11 @@ func TestClientsHandshake(t *testing.T) {
 		server *counterpart
 		curve  tls.CurveID
 	}{{all, tls.X25519MLKEM768}, {classic, tls.X25519}} {
-		if diff := cmp.Diff([]offer{want, want, want}, test.server.offers); diff != "" {
+		offers, states := test.server.done()
+		if diff := cmp.Diff([]offer{want, want, want}, offers); diff != "" {
 			t.Errorf("offered (-want +got):\n%s", diff)
 		}
-		for i, state := range test.server.states {
+		for i, state := range states {
 			if state.CurveID != test.curve || state.DidResume {
 				t.Errorf("connection %d: curve %s, resumed %t, want %s and false", i+1, state.CurveID, state.DidResume, test.curve)
 			}
