@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"testing"
@@ -84,43 +85,64 @@ func (s *replicaSeen) add(leaf [sha256.Size]byte, err error) {
 
 // call returns the hash of the certificate that was verified.
 func (h *handshakes) call(ctx context.Context, address string) (leaf [sha256.Size]byte, err error) {
-	roots := x509.NewCertPool()
-	bundle, err := h.bundle(ctx)
+	bundles, err := h.bundles(ctx)
 	if err != nil {
 		return leaf, err
 	}
-	roots.AppendCertsFromPEM(bundle)
 	dialer := tls.Dialer{
 		NetDialer: &net.Dialer{Timeout: 10 * time.Second},
-		Config:    &tls.Config{RootCAs: roots, ServerName: h.host, MinVersion: tls.VersionTLS13},
+		Config:    &tls.Config{InsecureSkipVerify: true, ServerName: h.host, MinVersion: tls.VersionTLS13}, // it is verified below
 	}
 	connection, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return leaf, err
 	}
 	defer connection.Close()
-	return sha256.Sum256(connection.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw), nil
+	shown := connection.(*tls.Conn).ConnectionState().PeerCertificates[0]
+	for webhook, bundle := range bundles {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(bundle)
+		if _, err := shown.Verify(x509.VerifyOptions{Roots: roots, DNSName: h.host}); err != nil {
+			return leaf, fmt.Errorf("as it is registered for %s: %w", webhook, err)
+		}
+	}
+	return sha256.Sum256(shown.Raw), nil
 }
 
-// bundle is the caBundle of the injector's webhooks.
-func (h *handshakes) bundle(ctx context.Context) ([]byte, error) {
-	registered, err := h.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, h.injector, metav1.GetOptions{})
+// bundles are the caBundles of the injector's webhooks, by name.
+func (h *handshakes) bundles(ctx context.Context) (map[string][]byte, error) {
+	mutating, err := h.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, h.injector, metav1.GetOptions{})
 	if err != nil {
 		return nil, err
 	}
-	return registered.Webhooks[0].ClientConfig.CABundle, nil
+	validating, err := h.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, h.injector, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
+	for _, w := range mutating.Webhooks {
+		out[w.Name] = w.ClientConfig.CABundle
+	}
+	for _, w := range validating.Webhooks {
+		out[w.Name] = w.ClientConfig.CABundle
+	}
+	return out, nil
 }
 
-// authorities counts the CAs in the caBundle.
+// authorities counts the CAs in each webhook's caBundle, and returns the lowest number.
 func (h *handshakes) authorities(t *testing.T) int {
 	t.Helper()
-	bundle, err := h.bundle(t.Context())
+	bundles, err := h.bundles(t.Context())
 	must(t, err)
-	count := 0
-	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		count++
+	lowest := math.MaxInt
+	for _, bundle := range bundles {
+		count := 0
+		for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+			count++
+		}
+		lowest = min(lowest, count)
 	}
-	return count
+	return lowest
 }
 
 // shown is the certificate that all replicas show, as the Secret has it.
@@ -166,14 +188,17 @@ func (h *handshakes) await(t *testing.T, is func([sha256.Size]byte) bool) [sha25
 	return held
 }
 
+// fewest handshakes that say anything: some for each rotation, on a busy machine too.
+const fewest = 20
+
 // wantNoFailure ends the calls.
 func (h *handshakes) wantNoFailure(t *testing.T) {
 	t.Helper()
 	h.stop()
 	for pod, seen := range h.replicas {
 		t.Logf("%s: %d handshakes, %d failed", pod, seen.count, seen.failures)
-		if seen.failures > 0 || seen.count < 100 {
-			t.Errorf("%s: expected a hundred handshakes and more without a failure, got %d failures, the first: %v", pod, seen.failures, seen.first)
+		if seen.failures > 0 || seen.count < fewest {
+			t.Errorf("%s: expected %d handshakes or more and no failure, the first was %v", pod, fewest, seen.first)
 		}
 	}
 }

@@ -77,8 +77,8 @@ func (s *storm) wantNoRefusal(t *testing.T) {
 	if first := s.first.Load(); first != nil {
 		t.Errorf("expected no creation to fail, got %d, the first because: %v", s.refused.Load(), *first)
 	}
-	if s.created.Load() < 10 || s.tried.Load() < 100 {
-		t.Error("that is no storm")
+	if s.created.Load() < fewest || s.tried.Load() < fewest {
+		t.Errorf("expected %d of each and more: that is no storm", fewest)
 	}
 }
 
