@@ -85,6 +85,26 @@ func TestModuleKeyFollowsItsFiles(t *testing.T) {
 	}
 }
 
+func TestDataFilesComeFromTheModule(t *testing.T) {
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage := t.TempDir()
+	files := dataFiles{module: "github.com/google/go-cmp", pattern: "LICEN*", folder: "data"}
+	if err := files.copyTo(t.Context(), module{dir: root}, stage); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(stage, "data")); err != nil || len(entries) != 1 || entries[0].Name() != "LICENSE" {
+		t.Errorf("got %v, %v; want LICENSE alone", entries, err)
+	}
+	files.pattern = "crds/*.yaml"
+	err = files.copyTo(t.Context(), module{dir: root}, t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "module github.com/google/go-cmp has no crds/*.yaml") {
+		t.Errorf("got error %v", err)
+	}
+}
+
 func TestProduceLeavesAllOrNothing(t *testing.T) {
 	cache := Cache{Dir: t.TempDir()}
 	target := filepath.Join(cache.Dir, "parts", "thing-v1")
