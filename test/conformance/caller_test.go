@@ -131,6 +131,10 @@ func readAnswer(from *bufio.Reader) (int, seen, error) {
 	if err != nil {
 		return 0, seen{}, err
 	}
+	return answerOf(response)
+}
+
+func answerOf(response *http.Response) (int, seen, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {

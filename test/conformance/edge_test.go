@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -104,13 +106,22 @@ func TestPathTricks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.path, func(t *testing.T) {
-			before := e.app.requests.Load()
-			status, got, err := raw(t, e.port, "GET "+test.path+" HTTP/1.1", "Host: app.test")
-			if err != nil || status != test.status || got.URI != test.seen {
-				t.Errorf("got status %d and %q at the app (%v), want %d and %q", status, got.URI, err, test.status, test.seen)
+			check := func(version string, send func() (int, seen, error)) {
+				before := e.app.requests.Load()
+				status, got, err := send()
+				if err != nil || status != test.status || got.URI != test.seen {
+					t.Errorf("%s: got status %d and %q at the app (%v), want %d and %q", version, status, got.URI, err, test.status, test.seen)
+				}
+				if reached := e.app.requests.Load() > before; reached != (test.seen != "") {
+					t.Errorf("%s: the app was reached: %t, want %t", version, reached, test.seen != "")
+				}
 			}
-			if reached := e.app.requests.Load() > before; reached != (test.seen != "") {
-				t.Errorf("the app was reached: %t, want %t", reached, test.seen != "")
+			check("HTTP/1.1", func() (int, seen, error) {
+				return raw(t, e.port, "GET "+test.path+" HTTP/1.1", "Host: app.test")
+			})
+			// Go's client sends these as they are.
+			if strings.HasPrefix(test.path, "/") && !strings.HasPrefix(test.path, "//") {
+				check("HTTP/2", func() (int, seen, error) { return rawHTTP2(t, e.port, test.path) })
 			}
 		})
 	}
@@ -205,4 +216,18 @@ func raw(t *testing.T, port uint16, lines ...string) (int, seen, error) {
 		return 0, seen{}, fmt.Errorf("send: %w", err)
 	}
 	return readAnswer(bufio.NewReader(connection))
+}
+
+// rawHTTP2 is a GET of a path as it is, without TLS.
+func rawHTTP2(t *testing.T, port uint16, path string) (int, seen, error) {
+	t.Helper()
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	request := &http.Request{Method: http.MethodGet, Host: "app.test", URL: &url.URL{Scheme: "http", Host: local(port), Opaque: path}}
+	response, err := (&http.Client{Transport: transport, Timeout: 5 * time.Second}).Do(request)
+	if err != nil {
+		return 0, seen{}, err
+	}
+	return answerOf(response)
 }

@@ -29,7 +29,7 @@ func run(m *testing.M) int {
 	if err != nil {
 		return complain(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	shared, err = startSPIRE(ctx, dir, programs)
 	defer shared.stop()
 	if err != nil {

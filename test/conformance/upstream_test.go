@@ -60,7 +60,7 @@ func startCounterpart(t *testing.T, certificate tls.Certificate, change func(*tl
 		c.states = append(c.states, *r.TLS)
 		c.mu.Unlock()
 		w.Header().Set("Connection", "close")
-		io.WriteString(w, "ok")
+		fmt.Fprint(w, "ok")
 	}), ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(tls.NewListener(listener, config))
 	t.Cleanup(func() { server.Close() })
