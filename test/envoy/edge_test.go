@@ -117,10 +117,6 @@ func TestPublicEdge(t *testing.T) {
 	t.Parallel()
 	e := startEdge(t)
 	long := "X-Long: " + strings.Repeat("x", 40<<10)
-	var many []string
-	for i := range 110 {
-		many = append(many, fmt.Sprintf("X-Header-%d: x", i))
-	}
 	for _, test := range []struct {
 		name    string
 		headers []string
@@ -129,7 +125,6 @@ func TestPublicEdge(t *testing.T) {
 		{"a forged identity", []string{"X-Forwarded-Client-Cert: URI=spiffe://example.org/forged"}, 200},
 		{"an underscore", []string{"X_Forwarded_For: 10.0.0.1"}, 400},
 		{"a long header", []string{long}, 431},
-		{"many headers", many, 431},
 	} {
 		if status, _ := e.ask(t, "/web", "x.org", test.headers...); status != test.status {
 			t.Errorf("%s: got %d, want %d", test.name, status, test.status)
@@ -160,10 +155,15 @@ func TestPublicApp(t *testing.T) {
 	x := startProxy(t, p)
 	x.waitReady()
 	e := edge{proxy: x, public: p.Inbound[0].Listen}
+	var many []string
+	for i := range 110 {
+		many = append(many, fmt.Sprintf("X-Header-%d: x", i))
+	}
 	for _, test := range []struct {
 		target, header string
 		status         int
 	}{
+		{"/page", strings.Join(many, "\r\n"), 431},
 		{"/page?x=1", "X-Forwarded-Client-Cert: URI=spiffe://example.org/forged", 200},
 		{"/page", "X_Forwarded_Client_Cert: URI=spiffe://example.org/forged", 400},
 		{"/a%2fb", "X-Any: x", 400},
