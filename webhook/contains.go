@@ -74,8 +74,10 @@ func contains(whole, part any) bool {
 			ok = ok && slices.ContainsFunc(w, func(candidate any) bool { return contains(candidate, item) })
 		}
 		return ok
+	case nil: // a field that is not set, of those few that are encoded all the same
+		return true
 	default:
-		return whole == part
+		return whole == part || whole == nil && part == ""
 	}
 }
 

@@ -104,6 +104,9 @@ func TestContains(t *testing.T) {
 		{"an item less", list{"a"}, list{"a", "b"}, false},
 		{"no list", nil, list{}, false},
 		{"nothing", nil, nil, true},
+		{"a field that is not set", object{"a": "default"}, object{"a": nil}, true},
+		{"a field that is empty", object{}, object{"a": ""}, true},
+		{"a field that is not", object{}, object{"a": "b"}, false},
 	}
 	for _, test := range tests {
 		if got := contains(test.whole, test.part); got != test.want {

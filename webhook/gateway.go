@@ -47,9 +47,12 @@ func otherMounts(c corev1.Container) []corev1.VolumeMount {
 	return slices.DeleteFunc(slices.Clone(c.VolumeMounts), isServiceAccountToken)
 }
 
+// tokenVolumePrefix is how the names of the volumes begin that the API server adds for the token.
+const tokenVolumePrefix = "kube-api-access-"
+
 // isServiceAccountToken says whether a mount is the one that the API server adds before we see the pod.
 func isServiceAccountToken(m corev1.VolumeMount) bool {
-	return m.MountPath == serviceAccountDir && strings.HasPrefix(m.Name, "kube-api-access-")
+	return m.MountPath == serviceAccountDir && strings.HasPrefix(m.Name, tokenVolumePrefix)
 }
 
 // fillGateway makes Envoy of the container with image auto. What the user says of ports, resources and all else stays.
@@ -77,11 +80,27 @@ func (i Injector) fillGateway(pod *corev1.Pod, in Intent) {
 			c.Resources = envoy.Resources
 		}
 	}
+	dropToken(pod)
 }
 
 // isSamePort says whether two entries are for one port, whatever their names.
 func isSamePort(own, ours corev1.ContainerPort) bool {
 	return own.ContainerPort == ours.ContainerPort && (own.Protocol == "" || own.Protocol == ours.Protocol)
+}
+
+// dropToken removes the volume of the service account's token when nothing mounts it any more.
+func dropToken(pod *corev1.Pod) {
+	isMounted := func(volume string) bool {
+		for c := range containersOf(pod) {
+			if slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volume }) {
+				return true
+			}
+		}
+		return false
+	}
+	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return strings.HasPrefix(v.Name, tokenVolumePrefix) && !isMounted(v.Name)
+	})
 }
 
 // unfillGateway is the opposite of fillGateway. Ports and resources stay: they are the user's as well.

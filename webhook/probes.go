@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -68,7 +69,7 @@ func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.Probe
 	var all []templates.Probe
 	originals := map[string]corev1.ProbeHandler{}
 	for _, q := range questions(pod) {
-		originals[q.key()] = *q.handler.DeepCopy()
+		originals[q.key()] = completed(*q.handler.DeepCopy())
 		redirect(q.handler, q.asked)
 		if !slices.Contains(all, q.asked) { // gRPC probes of one port ask the same of Envoy, whatever service they name
 			all = append(all, q.asked)
@@ -97,6 +98,17 @@ func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (templates
 		p.App, found = portOf(c, intstr.FromInt32(h.GRPC.Port))
 	}
 	return p, found
+}
+
+// completed has the API server's defaults, so that a pod's status is the same whether we see the pod before it gets them or after.
+func completed(h corev1.ProbeHandler) corev1.ProbeHandler {
+	if g := h.HTTPGet; g != nil {
+		g.Path, g.Scheme = cmp.Or(g.Path, "/"), cmp.Or(g.Scheme, corev1.URISchemeHTTP)
+	}
+	if h.GRPC != nil && h.GRPC.Service == nil {
+		h.GRPC.Service = ptr("")
+	}
+	return h
 }
 
 // requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one, else a path.

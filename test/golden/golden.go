@@ -25,7 +25,7 @@ const (
 	kubernetesFile = "kubernetes.txt"
 	// briefFile says why the result leaves out Envoy's configuration: the case is about something else.
 	briefFile = "brief.txt"
-	// apiServerFile is part of what the real API server says of a pod that it refuses by itself, with injection or without.
+	// apiServerFile is part of what the real API server says of a pod that it refuses by itself, without asking the webhook or after.
 	apiServerFile = "api-server.txt"
 	wantPrefix    = "want/"
 )

@@ -1,0 +1,243 @@
+package golden
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
+
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// manifests are what the injector registers itself with; only where it listens is changed.
+const manifests = "../../manifests/injector/base"
+
+// apiServer is a real one, with etcd and without kubelets, that asks this process as it asks the injector in a cluster.
+type apiServer struct {
+	client.Client
+	webhooks *httptest.Server
+
+	mu       sync.Mutex
+	injector webhook.Injector // what the webhooks decide with
+	spire    *recorder
+	handed   []admission.Request // that /mutate-pod was asked
+	answered []admission.Response
+}
+
+// startAPIServer runs the programs that the test cluster runs, building them when the cache lacks them.
+func startAPIServer(t *testing.T) *apiServer {
+	t.Helper()
+	cache, err := parts.UserCache()
+	must(t, err)
+	programs, err := parts.Ensure(t.Context(), cache, parts.ForCluster, os.Stderr)
+	must(t, err)
+	environment := &envtest.Environment{UseExistingCluster: new(bool), ControlPlaneStartTimeout: time.Minute, ControlPlaneStopTimeout: time.Minute}
+	environment.ControlPlane.Etcd = &envtest.Etcd{Path: programs.Etcd}
+	environment.ControlPlane.GetAPIServer().Path = filepath.Join(programs.Kubernetes, "kube-apiserver")
+	// As in every cluster, pods get a service account and its token.
+	environment.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
+	config, err := environment.Start()
+	must(t, err)
+	t.Cleanup(func() { must(t, environment.Stop()) })
+	config.WarningHandler = rest.NoWarnings{}
+	s := &apiServer{spire: &recorder{}}
+	scheme := runtime.NewScheme()
+	must(t, corev1.AddToScheme(scheme))
+	s.Client, err = client.New(config, client.Options{Scheme: scheme})
+	must(t, err)
+	s.serveWebhooks(t, scheme)
+	s.register(t)
+	return s
+}
+
+func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme) {
+	namespaces := webhook.Namespaces{Cached: s, Direct: s}
+	injector := func() webhook.Injector {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.injector
+	}
+	decoder := admission.NewDecoder(scheme)
+	mux := http.NewServeMux()
+	mux.Handle("/mutate-pod", &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, req admission.Request) admission.Response {
+		s.mu.Lock()
+		spire := s.spire
+		s.mu.Unlock()
+		res := (&webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces, Decoder: decoder}).Handle(ctx, req)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.handed, s.answered = append(s.handed, req), append(s.answered, res)
+		return res
+	})})
+	mux.Handle("/validate-pod", &admission.Webhook{Handler: &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder}})
+	mux.Handle("/validate-workload", &admission.Webhook{Handler: &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces}})
+	s.webhooks = httptest.NewTLSServer(mux)
+	t.Cleanup(s.webhooks.Close)
+}
+
+// barrier refuses a ConfigMap until the API server's admission knows the label of its namespace.
+const barrier = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: barrier}
+spec:
+  failurePolicy: Fail
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], resources: [configmaps], operations: [CREATE]}]}
+  validations:
+  - expression: "has(object.data) && object.data['case'] == namespaceObject.metadata.labels['case']"
+    message: not yet
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: barrier}
+spec: {policyName: barrier, validationActions: [Deny]}
+`
+
+// register applies the injector's own manifests, and waits until the API server acts on them.
+func (s *apiServer) register(t *testing.T) {
+	t.Helper()
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.webhooks.Certificate().Raw})
+	documents := []byte(barrier)
+	for _, file := range []string{"webhook.yaml", "webhook-validating.yaml", "policy.yaml"} {
+		data, err := os.ReadFile(filepath.Join(manifests, file))
+		must(t, err)
+		documents = append(append(documents, "\n---\n"...), data...)
+	}
+	for _, document := range bytes.Split(documents, []byte("\n---\n")) {
+		var object map[string]any
+		mustUnmarshal(t, document, &object)
+		hooks, _ := object["webhooks"].([]any)
+		for _, hook := range hooks {
+			config := hook.(map[string]any)["clientConfig"].(map[string]any)
+			path := config["service"].(map[string]any)["path"].(string)
+			hook.(map[string]any)["clientConfig"] = map[string]any{"url": s.webhooks.URL + path, "caBundle": authority}
+		}
+		data, err := yaml.Marshal(object) // which encodes the bundle as the API has it
+		must(t, err)
+		must(t, s.Create(t.Context(), decoded(t, data)))
+	}
+	s.prepare(t, webhook.Namespace{Name: "default"}, "start")
+	pod := func(label string) []byte {
+		return []byte(`{metadata: {name: p, namespace: default, labels: {` + label + `}}, spec: {containers: [{name: c, image: c}]}, apiVersion: v1, kind: Pod}`)
+	}
+	s.eventually(t, "the policy", func() error {
+		_, err := s.create(t, pod(webhook.LabelIdentity+": forged"), client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+			return fmt.Errorf("expected a refusal of the policy, got %w", err)
+		}
+		return nil
+	})
+	s.eventually(t, "the webhook", func() error {
+		_, err := s.create(t, pod(webhook.LabelInject+": enabled"), client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), "admission webhook") {
+			return fmt.Errorf("expected a refusal of the webhook, got %w", err)
+		}
+		return nil
+	})
+}
+
+// prepare makes a namespace be as it should be, with its service accounts, and waits until the API server's admission sees it so.
+func (s *apiServer) prepare(t *testing.T, ns webhook.Namespace, name string, accounts ...string) {
+	t.Helper()
+	object := &corev1.Namespace{}
+	object.Name, object.Labels, object.Annotations = ns.Name, map[string]string{"case": name}, ns.Annotations
+	for key, value := range ns.Labels {
+		object.Labels[key] = value
+	}
+	if err := s.Create(t.Context(), object); apierrors.IsAlreadyExists(err) {
+		must(t, s.Update(t.Context(), object))
+	} else {
+		must(t, err)
+	}
+	for _, account := range append(accounts, "default") {
+		object := &corev1.ServiceAccount{}
+		object.Namespace, object.Name = ns.Name, account
+		if err := s.Create(t.Context(), object); !apierrors.IsAlreadyExists(err) {
+			must(t, err)
+		}
+	}
+	s.eventually(t, "the namespace", func() error {
+		object := &corev1.ConfigMap{Data: map[string]string{"case": name}}
+		object.Namespace, object.Name = ns.Name, "barrier"
+		right := s.Create(t.Context(), object, client.DryRunAll)
+		object.ResourceVersion, object.UID = "", ""
+		object.Data["case"] = "another"
+		if wrong := s.Create(t.Context(), object, client.DryRunAll); wrong == nil {
+			return fmt.Errorf("the barrier lets everything pass")
+		}
+		return right
+	})
+}
+
+// create creates an object and returns it as it is stored, or would be in a dry run.
+func (s *apiServer) create(t *testing.T, manifest []byte, options ...client.CreateOption) (map[string]any, error) {
+	t.Helper()
+	object := decoded(t, manifest)
+	err := s.Create(t.Context(), object, options...)
+	return object.Object, err
+}
+
+// remove deletes a pod at once: nothing runs it.
+func (s *apiServer) remove(t *testing.T, pod map[string]any) {
+	t.Helper()
+	must(t, s.Delete(t.Context(), &unstructured.Unstructured{Object: pod}, client.GracePeriodSeconds(0)))
+}
+
+// use lets the webhooks decide with another injector, and forgets what they did.
+func (s *apiServer) use(injector webhook.Injector) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.injector, s.spire, s.handed, s.answered = injector, &recorder{}, nil, nil
+}
+
+// eventually asks until there is no error.
+func (s *apiServer) eventually(t *testing.T, what string, ask func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := ask()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func decoded(t *testing.T, manifest []byte) *unstructured.Unstructured {
+	t.Helper()
+	var object map[string]any
+	data, err := yaml.YAMLToJSON(manifest)
+	must(t, err)
+	must(t, json.Unmarshal(data, &object))
+	return &unstructured.Unstructured{Object: object}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
