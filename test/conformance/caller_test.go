@@ -28,13 +28,14 @@ func showing(certificate tls.Certificate) *tls.Config {
 
 // call makes one request on a new connection. The state is that of the connection after the answer, when everything has come that
 // belongs to the handshake.
-func call(port uint16, config *tls.Config) (seen, tls.ConnectionState, error) {
+func call(port uint16, config *tls.Config, headers ...string) (seen, tls.ConnectionState, error) {
 	connection, err := dial(port, config)
 	if err != nil {
 		return seen{}, tls.ConnectionState{}, err
 	}
 	defer connection.Close()
-	if _, err := io.WriteString(connection, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"); err != nil {
+	lines := append([]string{"GET / HTTP/1.1", "Host: app.test"}, headers...)
+	if _, err := io.WriteString(connection, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
 		return seen{}, tls.ConnectionState{}, err
 	}
 	status, out, err := readAnswer(bufio.NewReader(connection))
@@ -44,12 +45,12 @@ func call(port uint16, config *tls.Config) (seen, tls.ConnectionState, error) {
 	return out, connection.ConnectionState(), err
 }
 
-// serves fails the test unless the caller gets the app's answer.
-func serves(t *testing.T, port uint16, config *tls.Config) (seen, tls.ConnectionState) {
+// serves ends the test unless the caller gets the app's answer.
+func serves(t *testing.T, port uint16, config *tls.Config, headers ...string) (seen, tls.ConnectionState) {
 	t.Helper()
-	got, state, err := call(port, config)
+	got, state, err := call(port, config, headers...)
 	if err != nil {
-		t.Errorf("expected to be served, got: %v", err)
+		t.Fatalf("expected to be served, got: %v", err)
 	}
 	return got, state
 }

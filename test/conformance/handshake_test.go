@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,25 @@ func TestServersIdentity(t *testing.T) {
 	must(t, err)
 	if diff := cmp.Diff([]string{own("/api")}, ids(state.PeerCertificates[0])); diff != "" {
 		t.Errorf("the server's ID (-want +got):\n%s", diff)
+	}
+}
+
+// TestCallersIdentity: what the app is told of a caller is the ID in its certificate, whatever the caller says it is.
+func TestCallersIdentity(t *testing.T) {
+	t.Parallel()
+	_, listen := startAPI(t)
+	got, _ := serves(t, listen, showing(shared.own.svid(t, "/web")),
+		"X-Forwarded-Client-Cert: By="+own("/api")+";URI="+own("/admin"), "x-forwarded-client-cert: URI="+own("/admin"))
+	saysOnly(t, got, own("/api"), own("/web"))
+}
+
+// saysOnly fails the test unless the app was told of one caller, with this ID, by its own proxy.
+func saysOnly(t *testing.T, got seen, by, caller string) {
+	t.Helper()
+	told := got.Header.Values("X-Forwarded-Client-Cert")
+	want := "^By=" + regexp.QuoteMeta(by) + ";Hash=[0-9a-f]{64};URI=" + regexp.QuoteMeta(caller) + "$"
+	if len(told) != 1 || !regexp.MustCompile(want).MatchString(told[0]) {
+		t.Errorf("the app saw X-Forwarded-Client-Cert %q, want one that matches %s", told, want)
 	}
 }
 
