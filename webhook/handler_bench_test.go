@@ -42,3 +42,22 @@ func BenchmarkAdmission(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkValidation is one look at a finished pod.
+func BenchmarkValidation(b *testing.B) {
+	p, err := ParsePlatform([]byte(platformText))
+	if err != nil {
+		b.Fatal(err)
+	}
+	injector := Injector{Platform: p, Generate: templates.NewMemory(1).Generate}
+	injected, err := injector.Inject(Namespace{Name: "demo"}, server())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := injector.Validate(Namespace{Name: "demo"}, injected.Pod); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
