@@ -23,18 +23,27 @@ func (p Proxy) gatewayRoutes() *routev3.RouteConfiguration {
 		if host == "" {
 			group.Name, group.Domains = "*", []string{"*"}
 		}
-		for _, also := range hosts(byHost) {
-			if !covers(also, host) {
-				continue
-			}
-			slices.SortFunc(byHost[also], compareMatches)
-			for _, match := range byHost[also] {
-				group.Routes = append(group.Routes, routeTo(match))
+		for _, match := range fitting(byHost, host) {
+			group.Routes = append(group.Routes, routeTo(match))
+			if match.path == "/" {
+				break // nothing is left for the others
 			}
 		}
 		routes.VirtualHosts = append(routes.VirtualHosts, group)
 	}
 	return routes
+}
+
+// fitting are all matches that may be meant by a request for host, the most specific first.
+func fitting(byHost map[string][]Match, host string) []Match {
+	var out []Match
+	for _, also := range hosts(byHost) {
+		if covers(also, host) {
+			slices.SortFunc(byHost[also], compareMatches)
+			out = append(out, byHost[also]...)
+		}
+	}
+	return out
 }
 
 // hosts are the hosts of all matches, the most specific first.
