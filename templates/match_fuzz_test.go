@@ -20,7 +20,7 @@ func FuzzParseMatch(f *testing.F) {
 			}
 			return
 		}
-		if again, err := ParseMatch(m.String()); err != nil || again != m {
+		if again, err := ParseMatch(m.String()); err != nil || again != m || m.String() != s {
 			t.Errorf("%q became %q, and that %q (%v)", s, m, again, err)
 		}
 		if prefix := m.PathPrefix(); !strings.HasPrefix(prefix, "/") || len(prefix) > 1 && strings.HasSuffix(prefix, "/") || strings.ContainsAny(prefix, "?#%* \t\n") {

@@ -76,22 +76,3 @@ func TestMostSpecificMatchIsFirst(t *testing.T) {
 		t.Errorf("got %q, want %q", texts, want)
 	}
 }
-
-// FuzzParseMatch holds that what is accepted is stable, and that what is proposed is accepted.
-func FuzzParseMatch(f *testing.F) {
-	for _, seed := range []string{"/", "/api", "api.example.org/v1/", "*.Example.org./a//b/*", "https://x:1/?", "/\x00", "é/", ""} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if near, ok := nearestMatch(s); ok {
-			if _, err := ParseMatch(near); err != nil {
-				t.Fatalf("%q is proposed for %q: %v", near, s, err)
-			}
-		}
-		if m, err := ParseMatch(s); err == nil {
-			if again, err := ParseMatch(m.String()); err != nil || again != m || m.String() != s {
-				t.Fatalf("%q became %s, and that %s (%v)", s, m, again, err)
-			}
-		}
-	})
-}

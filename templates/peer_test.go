@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -139,28 +138,4 @@ func TestPeerMatches(t *testing.T) {
 	if (Peer{}).Matches(spiffeid.ID{}) {
 		t.Error("the zero peer matches something")
 	}
-}
-
-// FuzzParsePeer holds that what is accepted is stable and in the trust domain, and that what is
-// proposed is accepted.
-func FuzzParsePeer(f *testing.F) {
-	for _, seed := range []string{"/web", "/ns/prod/*", "/*", "*", "spiffe://example.org/x", "a//b*/", "spiffe://auxiliary.org/*", "spiffe://é/*", "/\x00"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		domains := []spiffeid.TrustDomain{exampleOrg, auxiliaryOrg}
-		if near, ok := nearestPeer(domains, s); ok {
-			if _, err := ParsePeer(exampleOrg, domains[1:], near); err != nil {
-				t.Fatalf("%q is proposed for %q: %v", near, s, err)
-			}
-		}
-		peer, err := ParsePeer(exampleOrg, domains[1:], s)
-		if err != nil {
-			return
-		}
-		again, err := ParsePeer(exampleOrg, domains[1:], peer.String())
-		if err != nil || again != peer || !slices.Contains(domains, peer.TrustDomain()) {
-			t.Fatalf("%q became %s, and that %s (%v)", s, peer, again, err)
-		}
-	})
 }
