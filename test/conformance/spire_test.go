@@ -87,22 +87,26 @@ func (s *spire) federate(ctx context.Context) error {
 	return failed("give the server the partner's bundle", response.Results[0].Status)
 }
 
-// register gives each of the Envoy programs its identity, when this user runs it on the node of the agent.
+// register gives each of the Envoy programs its identity, when this user runs it on the node of the agent; and, before and
+// after it in whatever order the agent has, other identities, so that an Envoy has to know which one it wants.
 func (s *spire) register(ctx context.Context, agent string) error {
 	request := &entryv1.BatchCreateEntryRequest{}
 	for path, federates := range identities {
-		entry := &types.Entry{
-			SpiffeId: &types.SPIFFEID{TrustDomain: ownDomain, Path: path},
-			ParentId: &types.SPIFFEID{TrustDomain: ownDomain, Path: agent},
-			Selectors: []*types.Selector{
-				{Type: "unix", Value: fmt.Sprintf("uid:%d", os.Getuid())},
-				{Type: "unix", Value: "path:" + s.envoys[path]},
-			},
+		for order, id := range []string{"/a-decoy", path, "/z-decoy"} {
+			entry := &types.Entry{
+				Id:       fmt.Sprintf("%s.%d", path[1:], order),
+				SpiffeId: &types.SPIFFEID{TrustDomain: ownDomain, Path: id},
+				ParentId: &types.SPIFFEID{TrustDomain: ownDomain, Path: agent},
+				Selectors: []*types.Selector{
+					{Type: "unix", Value: fmt.Sprintf("uid:%d", os.Getuid())},
+					{Type: "unix", Value: "path:" + s.envoys[path]},
+				},
+			}
+			if federates && id == path {
+				entry.FederatesWith = []string{partnerDomain}
+			}
+			request.Entries = append(request.Entries, entry)
 		}
-		if federates {
-			entry.FederatesWith = []string{partnerDomain}
-		}
-		request.Entries = append(request.Entries, entry)
 	}
 	response, err := entryv1.NewEntryClient(s.own.api).BatchCreateEntry(ctx, request)
 	if err != nil {
