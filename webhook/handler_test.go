@@ -129,6 +129,20 @@ func TestHandlerBelievesTheAPIServerOverItsCache(t *testing.T) {
 	}
 }
 
+// A mistake in a namespace is mended before the pod is applied again: the cached view of it must not refuse the pod once more.
+func TestHandlerRefusesByTheNewestNamespace(t *testing.T) {
+	mistaken := Namespace{Name: "demo", Annotations: map[string]string{AnnotationX509SVIDTTL: "an hour"}}
+	mended := Namespace{Name: "demo", Annotations: map[string]string{AnnotationX509SVIDTTL: "1h"}}
+	for name, test := range map[string]struct {
+		views namespaces
+		want  bool
+	}{"mended": {namespaces{cached: mistaken, live: mended}, true}, "not mended": {namespaces{cached: mistaken, live: mistaken}, false}} {
+		if res := ask(t, &spire{}, test.views, as); res.Allowed != test.want {
+			t.Errorf("%s: expected allowed=%t, got %+v", name, test.want, res.Result)
+		}
+	}
+}
+
 func TestHandlerRefusesWhatItCannotDecide(t *testing.T) {
 	s := &spire{}
 	gone := apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "demo")
