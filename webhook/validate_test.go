@@ -195,6 +195,14 @@ func TestValidatorAnswers(t *testing.T) {
 	if res := v.Handle(context.Background(), create(good)); !res.Allowed || len(res.Patches) > 0 || len(res.Patch) > 0 {
 		t.Errorf("an injected pod: expected it allowed without a patch, got %+v", res)
 	}
+	// A running pod is compared with itself, not with what it would become now.
+	same := create(good)
+	same.Operation, same.OldObject = admissionv1.Update, raw(t, good)
+	injector.Platform.Sidecar.Image = "newer"
+	if res := v.Handle(context.Background(), same); !res.Allowed {
+		t.Errorf("a running pod of an older platform: expected it allowed, got %+v", res.Result)
+	}
+	injector.Platform.Sidecar.Image = platform(t).Sidecar.Image
 	for name, req := range map[string]admission.Request{"create": create(bad), "update": update} {
 		res := v.Handle(context.Background(), req)
 		if res.Allowed || res.Result.Code != http.StatusForbidden || !strings.Contains(res.Result.Message, LabelIdentity) {
