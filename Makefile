@@ -46,6 +46,17 @@ cluster-up: ## Start a real cluster on this machine and print its kubeconfig
 cluster-down: ## End that cluster; nothing stays but the cache
 	@go run ./test/cluster down
 
+FUZZTIME := 1m
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser and the whole admission, FUZZTIME=1m each
+	@for package in ./webhook ./templates ./registrar ./cmd/spire-injector/offline; do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "== $$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
 .PHONY: build
 build: ## Build the command into bin/
 	go build -trimpath -o bin/ ./cmd/spire-injector

@@ -27,8 +27,12 @@ func Patch(before, after *corev1.Pod) []Operation {
 	ops = patchList(ops, "/spec/initContainers", before.Spec.InitContainers, after.Spec.InitContainers, containerName)
 	ops = patchList(ops, "/spec/containers", before.Spec.Containers, after.Spec.Containers, containerName)
 	ops = patchList(ops, "/spec/volumes", before.Spec.Volumes, after.Spec.Volumes, func(v corev1.Volume) string { return v.Name })
-	if was, is := before.Spec.TerminationGracePeriodSeconds, after.Spec.TerminationGracePeriodSeconds; is != nil && (was == nil || *was != *is) {
-		ops = append(ops, Operation{Operation: "add", Path: "/spec/terminationGracePeriodSeconds", Value: *is})
+	const gracePeriod = "/spec/terminationGracePeriodSeconds"
+	switch was, is := before.Spec.TerminationGracePeriodSeconds, after.Spec.TerminationGracePeriodSeconds; {
+	case is != nil && (was == nil || *was != *is):
+		ops = append(ops, Operation{Operation: "add", Path: gracePeriod, Value: *is})
+	case is == nil && was != nil:
+		ops = append(ops, Operation{Operation: "remove", Path: gracePeriod})
 	}
 	return ops
 }
