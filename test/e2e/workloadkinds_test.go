@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -117,8 +118,11 @@ func TestWorkloadWithOldMistake(t *testing.T) {
 	change := []string{"set", "image", "deployment/web", "app=another"}
 	eventually(t, "a change of the template refused", func() error {
 		_, err := shared.k.Run(t.Context(), append([]string{"--namespace", ns, "--dry-run=server"}, change...)...)
-		if err == nil || !strings.Contains(err.Error(), "the pods of this Deployment would be refused") {
-			return fmt.Errorf("it was answered %v", err)
+		switch {
+		case err == nil:
+			return errors.New("it was allowed")
+		case !strings.Contains(err.Error(), "the pods of this Deployment would be refused"):
+			return err
 		}
 		return nil
 	})
