@@ -61,7 +61,9 @@ func TestEchoTellsWhatArrived(t *testing.T) {
 	if err := json.Unmarshal(recorder.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := arrived{Pod: "here", Method: "GET", URI: "/echo/a?b=c", Protocol: "HTTP/1.1", Host: "example.com", Headers: http.Header{"X-Forged": {"yes"}}}
+	want := arrived{
+		Pod: "here", Method: "GET", URI: "/echo/a?b=c", Protocol: "HTTP/1.1", Host: "example.com", Headers: http.Header{"X-Forged": {"yes"}},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -94,7 +96,8 @@ func startAPI(t *testing.T, flags ...string) runningAPI {
 	done := make(chan int, 1)
 	go func() {
 		const free = "127.0.0.1:0"
-		done <- run(ctx, append([]string{"api", "--name", "here", "--listen", free, "--https", free, "--grpc", free, "--tcp", free}, flags...), writer, io.Discard)
+		arguments := []string{"api", "--name", "here", "--listen", free, "--https", free, "--grpc", free, "--tcp", free}
+		done <- run(ctx, append(arguments, flags...), writer, io.Discard)
 		_ = writer.Close()
 	}()
 	lines := bufio.NewScanner(reader)

@@ -23,7 +23,7 @@ const (
 
 // echoServer is what grpc-go checks a service's implementation against.
 type echoServer interface {
-	say(context.Context, *wrapperspb.StringValue) (*wrapperspb.StringValue, error)
+	say(*wrapperspb.StringValue) *wrapperspb.StringValue
 	count(*wrapperspb.StringValue, grpc.ServerStream) error
 }
 
@@ -34,12 +34,12 @@ func newGRPCService(listener net.Listener, name string, state *health) service {
 		HandlerType: (*echoServer)(nil),
 		Methods: []grpc.MethodDesc{{
 			MethodName: "Say",
-			Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			Handler: func(srv any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 				in := new(wrapperspb.StringValue)
 				if err := decode(in); err != nil {
 					return nil, err
 				}
-				return srv.(echoServer).say(ctx, in)
+				return srv.(echoServer).say(in), nil
 			},
 		}},
 		Streams: []grpc.StreamDesc{{
@@ -79,8 +79,8 @@ func newGRPCService(listener net.Listener, name string, state *health) service {
 // echo answers with its name, a space, and what it got.
 type echo struct{ name string }
 
-func (e echo) say(_ context.Context, in *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
-	return wrapperspb.String(e.name + " " + in.GetValue()), nil
+func (e echo) say(in *wrapperspb.StringValue) *wrapperspb.StringValue {
+	return wrapperspb.String(e.name + " " + in.GetValue())
 }
 
 func (e echo) count(in *wrapperspb.StringValue, stream grpc.ServerStream) error {
@@ -92,7 +92,7 @@ func (e echo) count(in *wrapperspb.StringValue, stream grpc.ServerStream) error 
 			case <-time.After(countGap):
 			}
 		}
-		if err := stream.SendMsg(wrapperspb.String(e.name + " " + in.GetValue())); err != nil {
+		if err := stream.SendMsg(e.say(in)); err != nil {
 			return err
 		}
 	}

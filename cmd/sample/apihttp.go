@@ -47,7 +47,8 @@ func newHTTPSService(listener net.Listener, handler http.Handler) (service, erro
 	if err != nil {
 		return service{listener: listener}, fmt.Errorf("making the serving certificate: %w", err)
 	}
-	s := newHTTPService(tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}), handler)
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	s := newHTTPService(tls.NewListener(listener, config), handler)
 	s.protocol = "https"
 	return s, nil
 }

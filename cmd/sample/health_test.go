@@ -56,10 +56,14 @@ func TestHealthOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := func(kind string) *arrived {
-		return &arrived{Method: "GET", URI: "/healthz/" + kind + "?x=1", Protocol: "HTTP/1.1", Host: "example.com", Headers: http.Header{"X-Probe": {"yes"}}}
+		return &arrived{
+			Method: "GET", URI: "/healthz/" + kind + "?x=1", Protocol: "HTTP/1.1", Host: "example.com", Headers: http.Header{"X-Probe": {"yes"}},
+		}
 	}
 	want := map[string]kindHealth{
-		"startup": {On: true}, "liveness": {On: true, Asked: 4, Refused: 1, Last: last("liveness")}, "readiness": {On: true, Asked: 1, Last: last("readiness")},
+		"startup":   {On: true},
+		"liveness":  {On: true, Asked: 4, Refused: 1, Last: last("liveness")},
+		"readiness": {On: true, Asked: 1, Last: last("readiness")},
 	}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("what /healthz tells (-want +got):\n%s", diff)

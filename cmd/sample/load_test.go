@@ -130,7 +130,8 @@ func TestNewLoadReport(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(loadReport{ByStatus: map[string]int{}, ByPod: map[string]int{}, ByURL: map[string]*urlCounts{}, FirstFailures: []loadFailure{}}, newLoadReport(nil)); diff != "" {
+	empty := loadReport{ByStatus: map[string]int{}, ByPod: map[string]int{}, ByURL: map[string]*urlCounts{}, FirstFailures: []loadFailure{}}
+	if diff := cmp.Diff(empty, newLoadReport(nil)); diff != "" {
 		t.Errorf("empty report (-want +got):\n%s", diff)
 	}
 }
@@ -139,12 +140,15 @@ func TestNewLoadReport(t *testing.T) {
 func TestLoadSpeaksEveryProtocol(t *testing.T) {
 	t.Parallel()
 	api := startAPI(t)
-	http, grpc, stream, tcp := "http://"+api.at("http")+"/api", "grpc://"+api.at("grpc"), "grpc://"+api.at("grpc")+"/count", "tcp://"+api.at("tcp")
+	http, grpc, tcp := "http://"+api.at("http")+"/api", "grpc://"+api.at("grpc"), "tcp://"+api.at("tcp")
+	stream := grpc + "/count"
 	report, got := runLoad(t, t.Context(), http, grpc, stream, tcp, "--fresh", tcp, "--fresh", grpc, "--duration", "1s", "--workers", "2")
 	if got.code != exitOK || report.Failed != 0 || report.ByPod["here"] != report.Total {
 		t.Errorf("expected no failure, all answered by here, got %+v", report)
 	}
-	for url, fresh := range map[string]bool{http: false, grpc: false, stream: false, tcp: false, tcp + " (fresh)": true, grpc + " (fresh)": true} {
+	for url, fresh := range map[string]bool{
+		http: false, grpc: false, stream: false, tcp: false, tcp + " (fresh)": true, grpc + " (fresh)": true,
+	} {
 		counts := report.ByURL[url]
 		if counts == nil || counts.Total < 4 || counts.ByPod["here"] != counts.Total {
 			t.Errorf("%s: expected some requests, all answered by here, got %+v", url, counts)

@@ -45,7 +45,8 @@ agent's error, when there is none.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&socket, "socket", cmp.Or(os.Getenv(workloadapi.SocketEnv), "unix:///run/spire/sockets/agent.sock"), "the SPIRE agent's Workload API")
+	given := cmp.Or(os.Getenv(workloadapi.SocketEnv), "unix:///run/spire/sockets/agent.sock")
+	flags.StringVar(&socket, "socket", given, "the SPIRE agent's Workload API")
 	flags.DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the agent")
 	addOutputFlag(command, &format)
 	return command

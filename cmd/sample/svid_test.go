@@ -98,7 +98,8 @@ func TestSVID(t *testing.T) {
 
 // Not parallel: the environment belongs to all.
 func TestSVIDOfTheEnvironmentsAgent(t *testing.T) {
-	t.Setenv("SPIFFE_ENDPOINT_SOCKET", startAgent(t, &fakeAgent{svids: []*workload.X509SVID{newSVID(t, "spiffe://example.org/api", time.Now(), time.Now())}}))
+	svid := newSVID(t, "spiffe://example.org/api", time.Now(), time.Now())
+	t.Setenv("SPIFFE_ENDPOINT_SOCKET", startAgent(t, &fakeAgent{svids: []*workload.X509SVID{svid}}))
 	if got := runCommand(t.Context(), "svid"); got.code != exitOK || !strings.HasPrefix(got.stdout, "spiffe://example.org/api serial") {
 		t.Errorf("expected the SVID of the agent that the environment names, got %+v", got)
 	}
