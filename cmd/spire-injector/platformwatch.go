@@ -13,7 +13,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/spire-injector/spire-injector/webhook"
 )
+
+// followPlatform keeps the injector, which was made from the platform file as it is now, at what the file becomes.
+func followPlatform(ctx context.Context, mgr ctrl.Manager, f serveFlags, file []byte, socketFixed bool, injector webhook.Injector) (*platformInForce, error) {
+	reloads, err := newReloadMetrics(metrics.Registry)
+	if err != nil {
+		return nil, err
+	}
+	inForce := newPlatformInForce(file, injector, socketFixed, reloads, mgr.GetLogger().WithName("platform"), platformEvents(mgr))
+	return inForce, watchPlatform(ctx, mgr, f, inForce)
+}
 
 // watchPlatform follows the platform file: by the ConfigMap that it is mounted from, if that is named, because the kubelet
 // updates files up to two minutes later, on each node at another time, and meanwhile one replica would refuse what the other

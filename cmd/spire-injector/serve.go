@@ -125,14 +125,10 @@ func serve(ctx context.Context, f serveFlags) error {
 			return err
 		}
 	}
-	reloads, err := newReloadMetrics(metrics.Registry)
-	if err != nil {
-		return err
-	}
-	inForce := newPlatformInForce(file, webhook.Injector{
+	inForce, err := followPlatform(ctx, mgr, f, file, socketFixed, webhook.Injector{
 		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewMemory(rememberedConfigs).Generate,
-	}, socketFixed, reloads, logger.WithName("platform"), platformEvents(mgr))
-	if err := watchPlatform(ctx, mgr, f, inForce); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{})); err != nil {
