@@ -1,0 +1,71 @@
+// Package static makes one document of a generated configuration, because `envoy --mode validate` does not read the files of dynamic
+// resources.
+package static
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// Bootstrap returns the bootstrap with listeners, clusters and authorization in it.
+func Bootstrap(config templates.Config) ([]byte, error) {
+	var bootstrap map[string]any
+	if err := json.Unmarshal([]byte(config.Bootstrap), &bootstrap); err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	delete(bootstrap, "dynamic_resources")
+	static, ok := bootstrap["static_resources"].(map[string]any)
+	if !ok {
+		return nil, errors.New("bootstrap: expected static_resources, got none")
+	}
+	filters, err := resources(config.Authorization)
+	if err != nil {
+		return nil, fmt.Errorf("authorization: %w", err)
+	}
+	for field, document := range map[string]string{"listeners": config.Listeners, "clusters": config.Clusters} {
+		all, err := resources(document)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", field, err)
+		}
+		list, _ := static[field].([]any)
+		for _, resource := range all {
+			inline(resource, filters)
+			delete(resource, "@type")
+			list = append(list, resource)
+		}
+		static[field] = list
+	}
+	return json.Marshal(bootstrap)
+}
+
+func resources(document string) ([]map[string]any, error) {
+	var response struct {
+		Resources []map[string]any `json:"resources"`
+	}
+	return response.Resources, json.Unmarshal([]byte(document), &response)
+}
+
+// inline puts filters in the place of the references to them.
+func inline(value any, filters []map[string]any) {
+	switch value := value.(type) {
+	case []any:
+		for _, inner := range value {
+			inline(inner, filters)
+		}
+	case map[string]any:
+		if _, ok := value["config_discovery"]; ok {
+			for _, filter := range filters {
+				if len(filters) == 1 || filter["name"] == value["name"] {
+					delete(value, "config_discovery")
+					value["typed_config"] = filter["typed_config"]
+				}
+			}
+		}
+		for _, inner := range value {
+			inline(inner, filters)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package golden
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/envoy/static"
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// The real Envoy accepts what each case generates; cases that generate the same are one.
+func TestEnvoyAcceptsCorpus(t *testing.T) {
+	cases, err := Read("cases")
+	must(t, err)
+	cache, err := parts.UserCache()
+	must(t, err)
+	programs, err := parts.Ensure(t.Context(), cache, parts.ForEnvoy, os.Stderr)
+	must(t, err)
+	known := map[templates.Config]bool{}
+	for _, c := range cases {
+		in := c.input(t)
+		res, err := in.injector.Inject(in.namespace, in.pod)
+		if err != nil || !res.Inject {
+			continue
+		}
+		config := templates.Config{
+			Bootstrap: res.Pod.Annotations[webhook.AnnotationBootstrap], Listeners: res.Pod.Annotations[webhook.AnnotationListeners],
+			Clusters: res.Pod.Annotations[webhook.AnnotationClusters], Authorization: res.Pod.Annotations[webhook.AnnotationAuthorization],
+		}
+		if config.Bootstrap == "" || known[config] {
+			continue
+		}
+		known[config] = true
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			document, err := static.Bootstrap(config)
+			must(t, err)
+			path := filepath.Join(t.TempDir(), "bootstrap.json")
+			must(t, os.WriteFile(path, document, 0o644))
+			out, err := exec.CommandContext(t.Context(), programs.Envoy, "--mode", "validate", "--config-path", path, "--log-level", "error").CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	if len(known) < 10 {
+		t.Errorf("expected many different configurations, got %d", len(known))
+	}
+}

@@ -1,0 +1,85 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// BenchmarkContainers is one decision with its patch for pods of so many containers, each with two probes. Replicas of a workload
+// share one generated configuration; the first of them is measured as "new".
+func BenchmarkContainers(b *testing.B) {
+	for _, n := range []int{1, 10, 30} {
+		pod := server()
+		pod.Spec.Containers = nil
+		for i := range n {
+			probe := func(path string) *corev1.Probe {
+				return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt(20000 + i)}}}
+			}
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
+				Name: fmt.Sprintf("c%d", i), Image: "registry.example.org/team/app:v1", LivenessProbe: probe("/live"), ReadinessProbe: probe("/ready"),
+				Ports: []corev1.ContainerPort{{ContainerPort: int32(20000 + i)}},
+				Env:   []corev1.EnvVar{{Name: "A", Value: "a"}, {Name: "B", Value: "b"}},
+			})
+		}
+		benchmark(b, fmt.Sprintf("containers=%d", n), pod)
+	}
+}
+
+// BenchmarkUpstreams is the same for pods that call so many others.
+func BenchmarkUpstreams(b *testing.B) {
+	for _, n := range []int{1, 10, 50, 100} {
+		pod := server()
+		var list strings.Builder
+		for i := range n {
+			fmt.Fprintf(&list, "- {listen: %d, address: \"service-%03d.some-namespace.svc:8443\", peers: [/ns/some-namespace/sa/service-%03d]}\n", 20000+i, i, i)
+		}
+		pod.Annotations[AnnotationUpstreams] = list.String()
+		benchmark(b, fmt.Sprintf("upstreams=%d", n), pod)
+	}
+}
+
+func benchmark(b *testing.B, name string, pod *corev1.Pod) {
+	for _, way := range []struct {
+		name     string
+		generate func(templates.Proxy) (templates.Config, error)
+	}{{"replica", templates.NewMemory(1).Generate}, {"new", templates.Generate}} {
+		b.Run(name+"/"+way.name, func(b *testing.B) { decide(b, way.generate, pod) })
+	}
+}
+
+// decide answers the API server, from the bytes of the request to the patch.
+func decide(b *testing.B, generate func(templates.Proxy) (templates.Config, error), pod *corev1.Pod) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		b.Fatal(err)
+	}
+	p, err := ParsePlatform([]byte(platformText))
+	if err != nil {
+		b.Fatal(err)
+	}
+	data, err := runtimeJSON(pod)
+	if err != nil {
+		b.Fatal(err)
+	}
+	injector := Injector{Platform: p, Generate: generate}
+	handler := &Handler{Injector: func() Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: Namespace{Name: "demo"}},
+		Decoder: admission.NewDecoder(scheme)}
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: runtime.RawExtension{Raw: data}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		res := handler.Handle(context.Background(), req)
+		if err := res.Complete(req); err != nil || !res.Allowed {
+			b.Fatalf("allowed=%t, %v, %v", res.Allowed, res.Result, err)
+		}
+	}
+}
