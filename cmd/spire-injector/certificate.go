@@ -88,12 +88,9 @@ func watchServingCertificate(ctx context.Context, mgr ctrl.Manager, f serveFlags
 		return err
 	}
 	trust := func(any) {
-		registered, err := servingcert.Read(ctx, mgr.GetCache(), f.webhookConfig)
-		if err != nil {
+		if err := certificate.Follow(ctx, mgr.GetCache(), f.webhookConfig); err != nil {
 			logger.Error(err, "going by what was registered before")
-			return
 		}
-		certificate.Trust(registered, time.Now())
 	}
 	for _, kind := range servingcert.Kinds() {
 		if err := follow(ctx, mgr, kind, trust); err != nil {

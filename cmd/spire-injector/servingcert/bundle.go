@@ -24,6 +24,22 @@ func extend(bundle, added []byte, now time.Time) []byte {
 	return out.Bytes()
 }
 
+// withoutPredecessors returns bundle without the certificates that ca has replaced: those of its subject. A CA of another
+// subject is none of ours; an operator put it there, or cert-manager, to which an installation is just changing over.
+func withoutPredecessors(bundle, ca []byte) []byte {
+	subjects := map[string]bool{}
+	for _, certificate := range parse(ca) {
+		subjects[string(certificate.RawSubject)] = true
+	}
+	var out bytes.Buffer
+	for _, certificate := range parse(bundle) {
+		if !subjects[string(certificate.RawSubject)] {
+			out.Write(pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: certificate.Raw}))
+		}
+	}
+	return out.Bytes()
+}
+
 // parse returns the certificates of a bundle in PEM that can be read.
 func parse(bundle []byte) []*x509.Certificate {
 	var out []*x509.Certificate

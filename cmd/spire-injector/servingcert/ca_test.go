@@ -14,7 +14,7 @@ import (
 
 const host = "injector.system.svc"
 
-// ca signs certificates of a test. All have one subject, as those of one rotator do.
+// ca signs certificates of a test. Those of newCA have one subject, as those of one rotator do.
 type ca struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -23,8 +23,13 @@ type ca struct {
 
 func newCA(t *testing.T, notAfter time.Time) ca {
 	t.Helper()
+	return newCAOf(t, "ca", notAfter)
+}
+
+func newCAOf(t *testing.T, subject string, notAfter time.Time) ca {
+	t.Helper()
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "ca"}, NotBefore: notAfter.Add(-48 * time.Hour), NotAfter: notAfter,
+		Subject: pkix.Name{CommonName: subject}, NotBefore: notAfter.Add(-48 * time.Hour), NotAfter: notAfter,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	key := newKey(t)

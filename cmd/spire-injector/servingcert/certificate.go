@@ -1,12 +1,15 @@
 package servingcert
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Settle is how long after its own sight of a CA a replica takes all API servers to have seen it too. They learn it as the
@@ -26,6 +29,7 @@ type Certificate struct {
 	// OnShow is told of each certificate that is shown for the first time, if it is set.
 	OnShow func(leaf *x509.Certificate)
 
+	reading    sync.Mutex // one at a time, from the read to its effect
 	mu         sync.Mutex
 	shown      *tls.Certificate
 	next       *tls.Certificate // came after shown, and is shown when the API servers trust it
@@ -51,6 +55,19 @@ func (c *Certificate) Offer(certificate, key []byte, now time.Time) error {
 		c.next, c.since = &pair, time.Time{}
 	}
 	c.weigh(now)
+	return nil
+}
+
+// Follow takes what the configurations of a name register now. It may be called at the same time by the watches of several
+// kinds: whoever reads last is the last to be heard, so that nobody's older sight stays.
+func (c *Certificate) Follow(ctx context.Context, configurations client.Reader, name string) error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	registered, err := Read(ctx, configurations, name)
+	if err != nil {
+		return err
+	}
+	c.Trust(registered, time.Now())
 	return nil
 }
 

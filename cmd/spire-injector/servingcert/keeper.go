@@ -44,7 +44,7 @@ func (k *Keeper) AddTo(mgr ctrl.Manager) error {
 	return builder.Complete(k)
 }
 
-// Reconcile adds the Secret's CA where it is missing, and after [Overlap] takes the others away.
+// Reconcile adds the Secret's CA where it is missing, and after [Overlap] takes those away that it replaced.
 func (k *Keeper) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	var secret corev1.Secret
 	if err := k.Client.Get(ctx, k.Secret, &secret); apierrors.IsNotFound(err) {
@@ -87,7 +87,7 @@ func (k *Keeper) keep(ctx context.Context, object client.Object, retire bool, no
 	for i, r := range registered(object) {
 		before := r.CABundle
 		if retire {
-			before = nil
+			before = withoutPredecessors(before, k.ca)
 		}
 		if wanted := extend(before, k.ca, now); !bytes.Equal(wanted, r.CABundle) {
 			changed[i] = wanted

@@ -3,6 +3,7 @@ package servingcert
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +124,41 @@ func TestKeeperAddsTheNewCAAndTakesTheOldOneAwayLater(t *testing.T) {
 	})
 }
 
+// A CA of another origin is not the keeper's to take away, early or late.
+func TestKeeperLeavesTheCAsOfOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeeperTest(t)
+		own, theirs := newCA(t, time.Now().Add(24*time.Hour)).pem, newCAOf(t, "theirs", time.Now().Add(24*time.Hour)).pem
+		k.hold(own)
+		k.reconcile()
+		time.Sleep(Overlap)
+		k.reconcile()
+		for _, kind := range Kinds() {
+			if err := k.api.Get(t.Context(), client.ObjectKey{Name: name}, kind); err != nil {
+				t.Fatal(err)
+			}
+			bundles := map[int][]byte{}
+			for i := range registered(kind) {
+				bundles[i] = slices.Concat(own, theirs)
+			}
+			patch, err := patchBundles(kind, bundles)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.api.Patch(t.Context(), kind, patch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.reconcile()
+		k.want("after others added theirs", slices.Concat(theirs, own))
+		if again := k.reconcile(); again != 0 {
+			t.Errorf("expected nothing left to do, got a call after %s", again)
+		}
+		k.want("and again", slices.Concat(theirs, own))
+	})
+}
+
 func TestKeeperRepairs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -173,6 +209,55 @@ func TestKeeperWritesOnlyIntoTheVersionItRead(t *testing.T) {
 	k.keeper.Client = k.api
 	k.reconcile()
 	k.want("after another try", ca)
+}
+
+// Two watches tell of two changes at once. The one that read first must not be the last to be heard.
+func TestFollowEndsWithTheNewestSight(t *testing.T) {
+	t.Parallel()
+	k := newKeeperTest(t)
+	ca := newCA(t, time.Now().Add(24*time.Hour))
+	certificate := &Certificate{Host: host}
+	leaf, key := ca.leaf(t)
+	if err := certificate.Offer(leaf, key, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	first := slowReader{Reader: k.api, read: make(chan struct{}), answer: make(chan struct{})}
+	var watches sync.WaitGroup
+	follow := func(reader client.Reader) {
+		if err := certificate.Follow(t.Context(), reader, name); err != nil {
+			t.Error(err)
+		}
+	}
+	watches.Go(func() { follow(first) })
+	<-first.read // no configuration has the CA yet
+	k.hold(ca.pem)
+	k.reconcile()
+	second := make(chan struct{})
+	watches.Go(func() { follow(k.api); close(second) })
+	select {
+	case <-second:
+	case <-time.After(100 * time.Millisecond): // it waits for the first, as it should
+	}
+	close(first.answer)
+	watches.Wait()
+	if err := certificate.Trusted(time.Now()); err != nil {
+		t.Errorf("expected what was read last, got %v", err)
+	}
+}
+
+// slowReader answers late with what it read early.
+type slowReader struct {
+	client.Reader
+	read, answer chan struct{}
+}
+
+func (s slowReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	err := s.Reader.Get(ctx, key, object, options...)
+	if _, last := object.(*admissionregistrationv1.ValidatingWebhookConfiguration); last {
+		close(s.read)
+		<-s.answer
+	}
+	return err
 }
 
 // staleReader is a cache that is behind.
