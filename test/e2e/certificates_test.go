@@ -38,8 +38,10 @@ func TestOwnCertificatesAreRotated(t *testing.T) {
 // Nor does anybody when cert-manager does.
 func TestCertManagersCertificatesAreRotated(t *testing.T) {
 	certManager(t)
-	injector, served := release(t, "injector/overlays/cert-manager")
+	injector, served := release(t, "injector/base")
 	s := startStorm(t, served)
+	// Not even the change from certificates of its own.
+	upgrade(t, injector, served, "injector/overlays/cert-manager")
 	h := watchHandshakes(t, injector, "spire-injector-tls")
 	for round := range 2 {
 		t.Run(fmt.Sprintf("certificate %d", round), func(t *testing.T) {

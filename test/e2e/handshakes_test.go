@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -46,14 +47,15 @@ func watchHandshakes(t *testing.T, injector, secret string) *handshakes {
 	}
 	pods, err := h.client.CoreV1().Pods(injector).List(t.Context(), metav1.ListOptions{})
 	must(t, err)
-	if len(pods.Items) < 2 {
-		t.Fatalf("expected two replicas, got %d", len(pods.Items))
+	replicas := slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil })
+	if len(replicas) != 2 {
+		t.Fatalf("expected two replicas, got %d", len(replicas))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var callers sync.WaitGroup
 	h.stop = func() { cancel(); callers.Wait() }
 	t.Cleanup(h.stop)
-	for _, pod := range pods.Items {
+	for _, pod := range replicas {
 		seen := &replicaSeen{}
 		h.replicas[pod.Name] = seen
 		address := forwardTo(t, injector, "pod/"+pod.Name, 9443)

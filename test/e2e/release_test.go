@@ -33,3 +33,9 @@ func release(t *testing.T, overlay string) (injector, served string) {
 	must(t, r.Install(t.Context(), shared.env, served, progress{t}))
 	return r.Name, served
 }
+
+// upgrade changes the injector of a test's own to another overlay.
+func upgrade(t *testing.T, injector, served, overlay string) {
+	t.Helper()
+	must(t, install.Release{Name: injector, Overlay: manifests(overlay)}.Install(t.Context(), shared.env, served, progress{t}))
+}
