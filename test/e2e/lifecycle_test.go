@@ -51,7 +51,7 @@ func TestJobsFinish(t *testing.T) {
 	})
 	t.Logf("all had ended after %.0f s", time.Since(start).Seconds())
 	for _, pod := range podsOf(t, ns, "caller") {
-		if pod.Status.Phase != corev1.PodSucceeded || pod.Status.InitContainerStatuses[0].Name != "envoy" || pod.Status.InitContainerStatuses[0].State.Terminated == nil {
+		if pod.Status.Phase != corev1.PodSucceeded || statuses(pod)["envoy"].State.Terminated == nil {
 			t.Errorf("expected the pod to have ended, and its Envoy with it, got %+v", pod.Status)
 		}
 		for _, container := range []string{"before", "app"} {
@@ -228,7 +228,8 @@ func TestRunningPods(t *testing.T) {
 
 	t.Run("kubectl debug", func(t *testing.T) {
 		pod := apiPod(t, ns)
-		k(t, ns, "debug", pod.Name, "--image", image, "--image-pull-policy=IfNotPresent", "--target=app", "--container=looker", "--profile=general", "--", "/bin/true")
+		k(t, ns, "debug", pod.Name, "--image", image, "--image-pull-policy=IfNotPresent", "--target=app", "--container=looker",
+			"--profile=general", "--", "/bin/true")
 		eventually(t, "the end of the ephemeral container", func() error {
 			for _, status := range apiPod(t, ns).Status.EphemeralContainerStatuses {
 				if status.State.Terminated != nil && status.State.Terminated.ExitCode == 0 {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +23,11 @@ func gateway(namespace, peer string, routes ...item) workload {
 	}
 }
 
+// route is an item of a gateway's list.
+func route(namespace, match, app string) item {
+	return item{"match": match, "address": fmt.Sprintf("%s.%s.svc:8443", app, namespace), "peers": []string{id(namespace, app)}}
+}
+
 func TestGateway(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -35,13 +39,10 @@ func TestGateway(t *testing.T) {
 		objects = append(objects, w.service(ns), w.deployment(ns))
 		names = append(names, "deployment/"+name)
 	}
-	route := func(match, app string) item {
-		return item{"match": match, "address": fmt.Sprintf("%s.%s.svc:8443", app, ns), "peers": []string{id(ns, app)}}
-	}
-	edge := gateway(ns, id(ns, "valid"), route("/echo/one", "one"), route("/echo/two", "two"), route("app.example.org/", "two"))
+	edge := gateway(ns, id(ns, "valid"), route(ns, "/echo/one", "one"), route(ns, "/echo/two", "two"), route(ns, "app.example.org/", "two"))
 	outsider := workload{name: "outsider", args: []string{"api"}}
 	inside := client(ns, "valid")
-	inside.annotations["spiffe.io/upstreams"] = list(item{"listen": 8000, "address": "gateway." + ns + ".svc:8443", "peers": []string{id(ns, "gateway")}})
+	inside.annotations["spiffe.io/upstreams"] = list(upstream(ns, "gateway", 8000, 8443, "http"))
 	objects = append(objects, edge.service(ns), edge.deployment(ns), outsider.deployment(ns), inside.deployment(ns))
 	apply(t, objects...)
 	rollout(t, ns, append(names, "deployment/gateway", "deployment/outsider", "deployment/valid")...)
@@ -52,17 +53,16 @@ func TestGateway(t *testing.T) {
 			{"/echo/one", "", "one"}, {"/echo/one/x?y=z", "", "one"}, {"/echo/two", "", "two"}, {"/echo", "app.example.org", "two"},
 			{"/echo/one/../two", "", "two"}, // as every app behind it would read it
 		} {
-			got := echo(t, ns, "deployment/outsider", public+test.path, "--header", "Host: "+test.host, "--header", "X-Forwarded-Client-Cert: URI=spiffe://example.org/forged")
+			got := echo(t, ns, "deployment/outsider", public+test.path, "--header", "Host: "+test.host, "--header", forged)
 			if !strings.HasPrefix(got.Pod, test.app+"-") {
 				t.Errorf("%+v was answered by %q", test, got.Pod)
 			}
-			caller := strings.Join(got.Headers["X-Forwarded-Client-Cert"], ";")
-			if !strings.Contains(caller, "URI=spiffe://example.org"+id(ns, "gateway")) || strings.Contains(caller, "forged") {
-				t.Errorf("%+v: expected the gateway as the caller, got %q", test, caller)
+			if !strings.Contains(got.caller(), "URI=spiffe://example.org"+id(ns, "gateway")) || strings.Contains(got.caller(), "forged") {
+				t.Errorf("%+v: expected the gateway as the caller, got %q", test, got.caller())
 			}
 		}
 		for _, path := range []string{"/echo/ones", "/echo", "/api"} {
-			if out, _ := in(t, ns, "deployment/outsider", "/sample", "dial", "gateway."+ns+".svc:10080", "--plain", "--path", path); !strings.Contains(out, "answered: 404") {
+			if out := dial(t, ns, "gateway."+ns+".svc:10080", path); !strings.Contains(out, "answered: 404") {
 				t.Errorf("%s: expected 404, got %s", path, out)
 			}
 		}
@@ -84,6 +84,22 @@ func TestGateway(t *testing.T) {
 	})
 }
 
+// forged is a header by which a caller says to be somebody else.
+const forged = "X-Forwarded-Client-Cert: URI=spiffe://example.org/forged"
+
+// caller is what the app is told of who called.
+func (r request) caller() string { return strings.Join(r.Headers["X-Forwarded-Client-Cert"], ";") }
+
+// dial calls a port from the app outsider, which has no identity, in plain text, and returns what became of it.
+func dial(t *testing.T, namespace, address, path string) string {
+	t.Helper()
+	out, err := in(t, namespace, "deployment/outsider", "/sample", "dial", address, "--plain", "--path", path)
+	if out == "" {
+		t.Errorf("%s%s: %v", address, path, err)
+	}
+	return out
+}
+
 // echo asks a sample API, from a workload's app, what arrives there.
 func echo(t *testing.T, namespace, workload, url string, flags ...string) request {
 	t.Helper()
@@ -102,9 +118,12 @@ func echo(t *testing.T, namespace, workload, url string, flags ...string) reques
 func TestSocketModes(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	socket := workload{name: "socket", args: []string{"api"}, annotations: identified(ns, "socket", map[string]string{"spiffe.io/mode": "socket"})}
-	socket.edit = func(spec *corev1.PodSpec) {
-		spec.Containers = append(spec.Containers, container("second", "api", "--listen", "127.0.0.1:8081"))
+	socket := workload{
+		name: "socket", args: []string{"api"},
+		annotations: identified(ns, "socket", map[string]string{"spiffe.io/mode": "socket"}),
+		edit: func(spec *corev1.PodSpec) {
+			spec.Containers = append(spec.Containers, container("second", "api", "--listen", "127.0.0.1:8081"))
+		},
 	}
 	both := client(ns, "both")
 	both.annotations["spiffe.io/mode"] = "sidecar,socket"
@@ -113,7 +132,8 @@ func TestSocketModes(t *testing.T) {
 	for workload, containers := range map[string][]string{"socket": {"app", "second"}, "both": {"app"}} {
 		for _, c := range containers {
 			eventually(t, workload+", container "+c+": its SVID", func() error { // an app without Envoy is not waited for
-				out, err := shared.k.Run(t.Context(), "--namespace", ns, "exec", "deployment/"+workload, "--container", c, "--", "/sample", "svid", "-o", "json")
+				out, err := shared.k.Run(t.Context(), "--namespace", ns, "exec", "deployment/"+workload, "--container", c, "--",
+					"/sample", "svid", "-o", "json")
 				if err != nil {
 					return err
 				}
@@ -134,7 +154,7 @@ func TestSocketModes(t *testing.T) {
 	if out, err := in(t, ns, "deployment/both", "/sample", "get", url); err != nil || out != "ok\n" {
 		t.Errorf("both: expected ok through its Envoy, got %q (%v)", out, err)
 	}
-	if pod := onlyPod(t, ns, "both"); !slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "envoy" }) {
+	if pod := onlyPod(t, ns, "both"); len(pod.Spec.InitContainers) != 1 || pod.Spec.InitContainers[0].Name != "envoy" {
 		t.Errorf("both: expected an Envoy, got %+v", pod.Spec.InitContainers)
 	}
 }

@@ -40,7 +40,8 @@ func probed(namespace string) workload {
 			Path: "healthz/readiness", Port: intstr.FromInt32(8443), Scheme: corev1.URISchemeHTTPS, HTTPHeaders: headers,
 		}})
 		second := container("second", "api", "--name", "second", "--listen", "127.0.0.1:8081", "--grpc", "127.0.0.1:9091")
-		second.StartupProbe = probe(corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/sample", "get", "http://127.0.0.1:8081/healthz/startup"}}})
+		command := []string{"/sample", "get", "http://127.0.0.1:8081/healthz/startup"}
+		second.StartupProbe = probe(corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: command}})
 		second.StartupProbe.FailureThreshold, second.StartupProbe.TimeoutSeconds = 60, 5
 		second.LivenessProbe = probe(corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 9091, Service: new("liveness")}})
 		second.ReadinessProbe = probe(corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 9091, Service: new("readiness")}})
@@ -93,27 +94,24 @@ func TestProbes(t *testing.T) {
 	})
 	t.Run("nothing else of the app is reached, and no probe is logged", func(t *testing.T) {
 		pod := onlyPod(t, ns, "probed")
-		dial := func(port, path string) string {
-			out, _ := in(t, ns, "deployment/outsider", "/sample", "dial", pod.Status.PodIP+":"+port, "--plain", "--path", path)
-			return out
-		}
 		for path, want := range map[string]string{
-			"/probe/second/liveness": "404", "/probe/app/other": "404", "/probe/app/liveness/x": "404", "/api": "404", "/healthz/liveness": "404", "/": "404",
+			"/probe/second/liveness": "404", "/probe/app/other": "404", "/probe/app/liveness/x": "404",
+			"/api": "404", "/healthz/liveness": "404", "/": "404",
 			"/probe/app/startup":  "200",
 			"/probe/app/liveness": "400", // the app's own answer: the header is missing
 		} {
-			if out := dial("15022", path); !strings.Contains(out, "answered: "+want) {
+			if out := dial(t, ns, pod.Status.PodIP+":15022", path); !strings.Contains(out, "answered: "+want) {
 				t.Errorf("%s: expected %s, got %s", path, want, out)
 			}
 		}
 		for _, port := range []string{"8080", "8443", "9090", "7070", "8081", "9091"} {
-			if out := dial(port, "/api"); !strings.Contains(out, "connection refused") {
+			if out := dial(t, ns, pod.Status.PodIP+":"+port, "/api"); !strings.Contains(out, "connection refused") {
 				t.Errorf("port %s of the app: expected no connection, got %s", port, out)
 			}
 		}
-		out, err := in(t, ns, "deployment/outsider", "/sample", "load", "grpc://"+pod.Status.PodIP+":15030", "--duration", "300ms", "--workers", "1", "-o", "json")
-		if err == nil || !strings.Contains(out, "Unimplemented") || strings.Contains(out, "answered") {
-			t.Errorf("another method on the port of gRPC probes: expected it not to be implemented, got %s", out)
+		report := traffics(t, ns, "deployment/outsider", "grpc://"+pod.Status.PodIP+":15030")
+		if report.Failed != report.Total || !strings.Contains(fmt.Sprintf("%s", report.FirstFailures), "Unimplemented") {
+			t.Errorf("another method on the port of gRPC probes: expected it not to be implemented, got %+v", report)
 		}
 		if lines := envoyLog(t, ns, "pod/"+pod.Name); len(lines) != 0 {
 			t.Errorf("expected no line in the access log, got %+v", lines)
@@ -212,5 +210,6 @@ func health(t *testing.T, namespace, container, port string) map[string]kindHeal
 // turn switches the answers to a kind of probe.
 func turn(t *testing.T, namespace, container, port, kind, value string) {
 	t.Helper()
-	k(t, namespace, "exec", "deployment/probed", "--container", container, "--", "/sample", "health", kind, value, "--address", "127.0.0.1:"+port)
+	k(t, namespace, "exec", "deployment/probed", "--container", container, "--",
+		"/sample", "health", kind, value, "--address", "127.0.0.1:"+port)
 }

@@ -35,7 +35,7 @@ var variants = []variant{
 func TestRolloutsLoseNothing(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	edge := gateway(ns, id(ns, "client"), item{"match": "/", "address": fmt.Sprintf("graceful.%s.svc:8443", ns), "peers": []string{id(ns, "graceful")}})
+	edge := gateway(ns, id(ns, "client"), route(ns, "/", "graceful"))
 	all := []workload{edge}
 	plan := traffic{namespace: ns, apps: map[string]string{}}
 	plan.throughGateway()
@@ -55,8 +55,11 @@ func TestRolloutsLoseNothing(t *testing.T) {
 	apply(t, objects...)
 	rollout(t, ns, servers...)
 	before := podNames(t, ns, "")
-	client := workload{name: "client", args: plan.args(), annotations: identified(ns, "client", map[string]string{"spiffe.io/upstreams": list(plan.upstreams...)}),
-		edit: func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = new(int64(20)) }}
+	client := workload{
+		name: "client", args: plan.args(),
+		annotations: identified(ns, "client", map[string]string{"spiffe.io/upstreams": list(plan.upstreams...)}),
+		edit:        func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = new(int64(20)) },
+	}
 	apply(t, client.deployment(ns))
 	rollout(t, ns, "deployment/client")
 	firstClient := podNames(t, ns, "client")

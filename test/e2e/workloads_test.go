@@ -36,6 +36,14 @@ func list(items ...item) string {
 	return string(data)
 }
 
+// upstream is an item of a client's list: a port of another app's Service.
+func upstream(namespace, app string, listen, port int, protocol string) item {
+	return item{
+		"listen": listen, "protocol": protocol,
+		"address": fmt.Sprintf("%s.%s.svc:%d", app, namespace, port), "peers": []string{id(namespace, app)},
+	}
+}
+
 // identified are the annotations of an identity in a test's namespace, and others.
 func identified(namespace, name string, others map[string]string) map[string]string {
 	all := map[string]string{"spiffe.io/spiffe-id": id(namespace, name)}
