@@ -39,9 +39,9 @@ func TestOwnCertificatesAreRotated(t *testing.T) {
 func TestCertManagersCertificatesAreRotated(t *testing.T) {
 	certManager(t)
 	injector, served := release(t, "injector/base")
-	s := startStorm(t, served)
-	// Not even the change from certificates of its own.
+	// From here on there are CAs of both kinds in the webhook configurations.
 	upgrade(t, injector, served, "injector/overlays/cert-manager")
+	s := startStorm(t, served)
 	h := watchHandshakes(t, injector, "spire-injector-tls")
 	for round := range 2 {
 		t.Run(fmt.Sprintf("certificate %d", round), func(t *testing.T) {
