@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -135,6 +136,7 @@ func injectedCases(t *testing.T) map[*namedInput]*corev1.Pod {
 	all := map[*namedInput]*corev1.Pod{}
 	for _, c := range cases {
 		in := &namedInput{c.input(t), c.Name}
+		in.injector.Generate = templates.NewMemory(1).Generate // the same again and again
 		if res, err := in.injector.Inject(in.namespace, in.pod); err == nil && res.Inject {
 			all[in] = res.Pod
 		}
