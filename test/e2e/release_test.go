@@ -34,8 +34,10 @@ func release(t *testing.T, overlay string) (injector, served string) {
 	return r.Name, served
 }
 
-// upgrade changes the injector of a test's own to another overlay.
+// upgrade changes the injector of a test's own to another overlay, and waits until the old replicas are gone.
 func upgrade(t *testing.T, injector, served, overlay string) {
 	t.Helper()
+	before := podNames(t, injector, "")
 	must(t, install.Release{Name: injector, Overlay: manifests(overlay)}.Install(t.Context(), shared.env, served, progress{t}))
+	awaitPodsGone(t, injector, before)
 }
