@@ -58,14 +58,17 @@ func (p Proxy) inbound(in Inbound) *listenerv3.Listener {
 // mutualChain serves callers that show who they are.
 func (p Proxy) mutualChain(in Inbound) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{TransportSocket: downstreamTLS(p.ID, in)}
-	switch {
-	case in.Protocol != TCP:
-		chain.Filters = []*listenerv3.Filter{networkFilter(hcmFilter, p.mutualHTTP(in))}
-	case in.Audit:
-		chain.Filters = []*listenerv3.Filter{networkFilter("audit", tcpAudit(in)), networkFilter(tcpFilter, p.mutualTCP(in))}
-	default:
-		chain.Filters = []*listenerv3.Filter{networkFilter(tcpFilter, p.mutualTCP(in))}
+	if bundle(in.verified()) == allBundles {
+		chain.Filters = append(chain.Filters, networkFilter("one_id", oneID(in)))
 	}
+	if in.Protocol != TCP {
+		chain.Filters = append(chain.Filters, networkFilter(hcmFilter, p.mutualHTTP(in)))
+		return chain
+	}
+	if in.Audit {
+		chain.Filters = append(chain.Filters, networkFilter("audit", tcpAudit(in)))
+	}
+	chain.Filters = append(chain.Filters, networkFilter(tcpFilter, p.mutualTCP(in)))
 	return chain
 }
 

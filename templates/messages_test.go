@@ -163,15 +163,22 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 				t.Errorf("certificate: got %v, want %s", got, proxy.ID)
 			}
 			combined := tls.GetCombinedValidationContext()
-			if got := combined.GetValidationContextSdsSecretConfig().GetName(); got != "ALL" {
-				t.Errorf("bundles: got %q, want ALL", got)
-			}
 			accepted := []string{}
 			for _, san := range combined.GetDefaultValidationContext().GetMatchTypedSubjectAltNames() {
 				if san.GetSanType() != tlsv3.SubjectAltNameMatcher_URI {
 					t.Errorf("SAN type: %v", san)
 				}
 				accepted = append(accepted, spelling(san.GetMatcher()))
+			}
+			bundles := "ALL"
+			if len(accepted) > 0 {
+				domain := "spiffe://" + strings.Split(accepted[0], "/")[2]
+				if !slices.ContainsFunc(accepted, func(peer string) bool { return !strings.HasPrefix(peer, domain+"/") }) {
+					bundles = domain
+				}
+			}
+			if got := combined.GetValidationContextSdsSecretConfig().GetName(); got != bundles {
+				t.Errorf("bundles for %q: got %q, want %q", accepted, got, bundles)
 			}
 			got = append(got, accepted)
 		}

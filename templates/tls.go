@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -17,12 +18,19 @@ const (
 	allBundles = "ALL"
 )
 
+// bundle is the name of the bundles that peers are verified with. Where all of them are of one domain, it is that domain's
+// alone: with all bundles Envoy picks the one of the first URI in a certificate, but accepts any URI in it as the peer's ID, so
+// a CA could put an ID of another domain behind one of its own. Where there are several domains, [oneID] stands against that.
+func bundle(peers []Peer) string {
+	if len(peers) == 0 || slices.ContainsFunc(peers, func(p Peer) bool { return p.TrustDomain() != peers[0].TrustDomain() }) {
+		return allBundles
+	}
+	return peers[0].TrustDomain().IDString()
+}
+
 // downstreamTLS accepts the peers, or everyone of a trusted domain on a port whose peers are only audited.
 func downstreamTLS(id spiffeid.ID, in Inbound) *corev3.TransportSocket {
-	peers, alpn := in.Peers, []string{"h2", "http/1.1"}
-	if in.Audit {
-		peers = nil
-	}
+	peers, alpn := in.verified(), []string{"h2", "http/1.1"}
 	if in.Protocol == TCP {
 		alpn = nil
 	}
@@ -33,6 +41,14 @@ func downstreamTLS(id spiffeid.ID, in Inbound) *corev3.TransportSocket {
 		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
 		DisableStatefulSessionResumption: true,
 	})
+}
+
+// verified are the peers that TLS lets in; none means everyone of a trusted domain.
+func (in Inbound) verified() []Peer {
+	if in.Audit {
+		return nil
+	}
+	return in.Peers
 }
 
 func upstreamTLS(id spiffeid.ID, up Upstream) *corev3.TransportSocket {
@@ -79,7 +95,7 @@ func mutualTLS(id spiffeid.ID, peers []Peer, alpn ...string) *tlsv3.CommonTlsCon
 		ValidationContextType: &tlsv3.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
 				DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: accepted},
-				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: allBundles, SdsConfig: agentSource()},
+				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: bundle(peers), SdsConfig: agentSource()},
 			},
 		},
 	}

@@ -30,11 +30,9 @@ func TestPeers(t *testing.T) {
 	const (
 		notListed = "verify_cert_failed:_SAN_match"
 		wrongRoot = "unable_to_get_local_issuer_certificate"
-		noDomain  = "no_trust_bundle_store"
-		// A port without peers of a domain may or may not have the domain's bundle.
-		foreign     = notListed + "|" + noDomain
-		foreignRoot = wrongRoot + "|" + noDomain
+		noDomain  = "no_trust_bundle_store" // a port has only the bundles of its peers' domains
 	)
+	onlyOurs, onlyTheirs := []string{"exact", "below", "everyone"}, []string{"partner", "partners"}
 	ours, theirs := shared.own, shared.partner
 	stranger, err := newAuthority("stranger")
 	must(t, err)
@@ -43,7 +41,7 @@ func TestPeers(t *testing.T) {
 		name        string
 		certificate tls.Certificate
 		in          []string // lists that let it in
-		reason      string   // of all other refusals
+		reason      string   // of all other refusals by ports that know the ID's domain
 	}{
 		{"the peer", ours.svid(t, "/web"), []string{"exact", "everyone", "both"}, notListed},
 		{"a name that begins alike", ours.svid(t, "/web-evil"), []string{"everyone"}, notListed},
@@ -56,14 +54,14 @@ func TestPeers(t *testing.T) {
 		{"a prefix that begins alike", ours.svid(t, "/ns/prod-evil/a"), []string{"everyone"}, notListed},
 		{"the prefix further below", ours.svid(t, "/evil/ns/prod/a"), []string{"everyone"}, notListed},
 
-		{"the partner's peer", theirs.svid(t, "/web"), []string{"partner", "partners"}, foreign},
-		{"the partner's name that begins alike", theirs.svid(t, "/web-evil"), []string{"partners"}, foreign},
-		{"below the partner's prefix", theirs.svid(t, "/ns/prod/a"), []string{"partners", "both"}, foreign},
-		{"the partner's prefix that begins alike", theirs.svid(t, "/ns/prod-evil/a"), []string{"partners"}, foreign},
+		{"the partner's peer", theirs.svid(t, "/web"), []string{"partner", "partners"}, notListed},
+		{"the partner's name that begins alike", theirs.svid(t, "/web-evil"), []string{"partners"}, notListed},
+		{"below the partner's prefix", theirs.svid(t, "/ns/prod/a"), []string{"partners", "both"}, notListed},
+		{"the partner's prefix that begins alike", theirs.svid(t, "/ns/prod-evil/a"), []string{"partners"}, notListed},
 
 		{"our ID, signed by the partner", theirs.root.sign(t, uris(t, own("/web"))), nil, wrongRoot},
 		{"our ID below the prefix, signed by the partner", theirs.root.sign(t, uris(t, own("/ns/prod/a"))), nil, wrongRoot},
-		{"the partner's ID, signed by us", ours.root.sign(t, uris(t, partner("/web"))), nil, foreignRoot},
+		{"the partner's ID, signed by us", ours.root.sign(t, uris(t, partner("/web"))), nil, wrongRoot},
 		{"our ID, signed by a stranger", stranger.sign(t, uris(t, own("/web"))), nil, wrongRoot},
 		{"our ID, signed by a workload", extend(t, forger, uris(t, own("/web"))), nil, "CERTIFICATE_VERIFY_FAILED"},
 		{"our ID in a CA's certificate", ours.root.sign(t, func(c *x509.Certificate) {
@@ -88,18 +86,32 @@ func TestPeers(t *testing.T) {
 			break // each caller that is let in is waited for, because it says nothing
 		}
 		t.Run(test.name, func(t *testing.T) {
-			var refusals []map[string]string
+			leaf, err := x509.ParseCertificate(test.certificate.Certificate[0])
+			must(t, err)
+			unknownTo := onlyTheirs
+			if len(leaf.URIs) == 1 && leaf.URIs[0].Host != "example.org" {
+				unknownTo = onlyOurs
+			}
+			type refusal struct {
+				connection map[string]string
+				reason     string
+			}
+			var refusals []refusal
 			for name := range lists {
 				t.Run(name, func(t *testing.T) {
 					if slices.Contains(test.in, name) {
 						serves(t, listen[name], showing(test.certificate))
 					} else {
-						refusals = append(refusals, refused(t, listen[name], showing(test.certificate), ""))
+						reason := test.reason
+						if slices.Contains(unknownTo, name) {
+							reason += "|" + noDomain
+						}
+						refusals = append(refusals, refusal{refused(t, listen[name], showing(test.certificate), ""), reason})
 					}
 				})
 			}
-			for _, connection := range refusals {
-				x.logsRefusal(t, connection, test.reason)
+			for _, r := range refusals {
+				x.logsRefusal(t, r.connection, r.reason)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ var (
 )
 
 // agent is a real SDS server on a Unix socket that answers as a SPIRE agent does: an SVID by its
-// SPIFFE ID, the bundles under "ALL" for Envoy's SPIFFE validator, and a refusal for everything it
+// SPIFFE ID, the bundles under "ALL" for Envoy's SPIFFE validator, one of them under its domain, and a refusal for everything it
 // does not hold.
 type agent struct {
 	secretv3.UnimplementedSecretDiscoveryServiceServer
@@ -127,9 +128,10 @@ func (a *agent) StreamSecrets(stream secretv3.SecretDiscoveryService_StreamSecre
 }
 
 func (a *agent) secret(name string) (*tlsv3.Secret, error) {
-	if name == "ALL" {
+	known := slices.DeleteFunc(append([]*agent{a}, a.federated...), func(each *agent) bool { return name != "ALL" && name != each.domain.IDString() })
+	if len(known) > 0 {
 		bundles := &tlsv3.SPIFFECertValidatorConfig{}
-		for _, each := range append([]*agent{a}, a.federated...) {
+		for _, each := range known {
 			bundles.TrustDomains = append(bundles.TrustDomains, &tlsv3.SPIFFECertValidatorConfig_TrustDomain{
 				Name: each.domain.Name(), TrustBundle: inline(pemBlock("CERTIFICATE", each.ca.Raw)),
 			})
