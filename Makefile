@@ -53,7 +53,7 @@ fuzz: ## Fuzz every parser and the whole admission, FUZZTIME=1m each
 	@for package in ./webhook ./templates ./registrar ./cmd/spire-injector/offline; do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "== $$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s $$package || exit 1; \
 		done; \
 	done
 
