@@ -18,8 +18,3 @@ func containersOf(pod *corev1.Pod) iter.Seq[*corev1.Container] {
 		}
 	}
 }
-
-// runsBesideApp says whether an init container is a sidecar, which may have probes and stays.
-func runsBesideApp(c *corev1.Container) bool {
-	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-}

@@ -42,6 +42,7 @@ func (q question) key() string { return q.container.Name + "/" + q.kind }
 func questions(pod *corev1.Pod) []question {
 	var all []question
 	grpcPorts := map[uint16]uint16{} // the app's port to ours
+	nextGRPCPort := uint16(templates.FirstGRPCProbePort)
 	for c := range containersOf(pod) {
 		for _, p := range probesOf(c) {
 			if p.probe == nil {
@@ -53,7 +54,8 @@ func questions(pod *corev1.Pod) []question {
 			}
 			if asked.Kind == templates.ProbeGRPC {
 				if _, known := grpcPorts[asked.App]; !known {
-					grpcPorts[asked.App] = templates.FirstGRPCProbePort + uint16(len(grpcPorts))
+					grpcPorts[asked.App] = nextGRPCPort
+					nextGRPCPort++
 				}
 				asked.Listen = grpcPorts[asked.App]
 			}

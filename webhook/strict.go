@@ -48,8 +48,9 @@ func inYAML(t reflect.Type) string {
 		return "a list"
 	case reflect.Struct, reflect.Map:
 		return "an object"
+	default:
+		return "a number"
 	}
-	return "a number"
 }
 
 // oneDocument returns a YAML document as JSON. A second one would go unread, and somebody wrote it for a purpose.
