@@ -50,7 +50,7 @@ type Upstream struct {
 	// Match is the part of a gateway's requests that goes to Address.
 	Match   Match
 	Address Address
-	// Peers are the identities that the other side may have; never empty.
+	// Peers are the identities that the other side may have: never empty, all of one trust domain.
 	Peers []Peer
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol

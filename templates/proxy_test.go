@@ -56,6 +56,7 @@ func TestMistakesAtOnce(t *testing.T) {
 			Upstreams: []Upstream{
 				{Listen: 8000},
 				{Listen: 8001, Address: address(t, "api:1"), Peers: peers(t, "/web"), Protocol: 7},
+				{Listen: 8002, Address: address(t, "api:1"), Peers: peers(t, "/web", "spiffe://auxiliary.org/web")},
 			},
 		}, []string{
 			`inbound 1 (listen 8443): expected at least one peer, got none; "/*" allows the whole trust domain`,
@@ -68,6 +69,7 @@ func TestMistakesAtOnce(t *testing.T) {
 			`upstream 1 (listen 8000): expected an address, got none`,
 			`upstream 1 (listen 8000): expected at least one peer, got none; "/*" allows the whole trust domain`,
 			`upstream 2 (listen 8001): expected a known protocol, got protocol(7)`,
+			`upstream 3 (listen 8002): expected peers of one trust domain, got several`,
 		}},
 		{"gateway", Proxy{ID: good.ID, SVIDTTL: good.SVIDTTL, AgentSocket: good.AgentSocket,
 			Inbound: []Inbound{

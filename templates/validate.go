@@ -166,6 +166,10 @@ func (p Proxy) checkUpstreams(m *mistakes) {
 			m.add("%s: expected a known protocol, got %s", where, up.Protocol)
 		}
 		m.checkPeers(where, up.Peers)
+		// A server's certificate is not held against [oneID].
+		if bundle(up.Peers) == allBundles && len(up.Peers) > 0 {
+			m.add("%s: expected peers of one trust domain, got several", where)
+		}
 	}
 }
 

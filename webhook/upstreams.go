@@ -84,5 +84,12 @@ func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []
 	}
 	var inPeers []problem
 	up.Peers, inPeers = d.peerList(path+".peers", item.Peers)
+	// Envoy, as a client, would trust the CA of each of these domains for the peers of all of them.
+	for _, peer := range up.Peers {
+		if first := up.Peers[0].TrustDomain(); peer.TrustDomain() != first {
+			fail(".peers", fmt.Errorf("expected peers of one trust domain, got %s and %s: write an upstream for each", first, peer.TrustDomain()))
+			break
+		}
+	}
 	return up, append(problems, inPeers...)
 }
