@@ -167,20 +167,24 @@ func TestLoadSpeaksEveryProtocol(t *testing.T) {
 // TestLoadSeesWhatBreaks: a server that ends at once breaks streams, and nobody listens afterwards.
 func TestLoadSeesWhatBreaks(t *testing.T) {
 	t.Parallel()
-	api := startAPI(t, "--stop", "at-once")
-	go func() {
-		time.Sleep(300 * time.Millisecond)
-		api.stop()
-	}()
-	for url, want := range map[string]string{
-		"grpc://" + api.at("grpc") + "/count": "after [1-4] of 5 messages: .*Unavailable",
-		"grpc://" + api.at("grpc"):            "Unavailable",
-		"tcp://" + api.at("tcp"):              "connection refused",
+	for _, test := range []struct{ kind, path, want string }{
+		{"grpc", "/count", "after [1-4] of 5 messages: .*Unavailable"},
+		{"grpc", "", "Unavailable"},
+		{"tcp", "", "connection refused"},
 	} {
-		report, got := runLoad(t, t.Context(), url, "--duration", "1s", "--workers", "1", "--interval", "50ms")
-		if got.code != exitFailed || report.Failed == 0 || report.ByStatus["error"] != report.Failed ||
-			!slices.ContainsFunc(report.FirstFailures, func(f loadFailure) bool { return regexp.MustCompile(want).MatchString(f.Error) }) {
-			t.Errorf("%s: expected failures such as %q, got %+v", url, want, report)
-		}
+		t.Run(test.kind+test.path, func(t *testing.T) {
+			t.Parallel()
+			api := startAPI(t, "--stop", "at-once")
+			url := test.kind + "://" + api.at(test.kind) + test.path
+			go func() {
+				time.Sleep(300 * time.Millisecond)
+				api.stop()
+			}()
+			report, got := runLoad(t, t.Context(), url, "--duration", "1s", "--workers", "1", "--interval", "50ms")
+			if got.code != exitFailed || report.Failed == 0 || report.ByStatus["error"] != report.Failed ||
+				!slices.ContainsFunc(report.FirstFailures, func(f loadFailure) bool { return regexp.MustCompile(test.want).MatchString(f.Error) }) {
+				t.Errorf("%s: expected failures such as %q, got %+v", url, test.want, report)
+			}
+		})
 	}
 }
