@@ -53,9 +53,11 @@ func TestAppWaitsForLateEntry(t *testing.T) {
 	w := api(ns, id(ns, "valid"))
 	w.annotations["spiffe.io/proxy-log-level"] = "info"
 	injected := offline(t, manifest(t, w.pod(ns)))
-	// Without the label the webhook is not asked, so that nobody registers the pod.
-	injected = strings.Replace(injected, "spiffe.io/inject: enabled", "app.kubernetes.io/managed-by: offline", 1)
-	_, err := shared.k.With(t.Context(), injected, "apply", "-f", "-")
+	// The webhook is not asked about namespaces of another release, so that nobody registers the pod.
+	_, err := shared.k.Run(t.Context(), "label", "namespace", ns, "injector.spiffe.io/release=nobody")
+	must(t, err)
+	time.Sleep(time.Second) // the API server matches namespaces as its cache has them
+	_, err = shared.k.With(t.Context(), injected, "apply", "-f", "-")
 	must(t, err)
 
 	time.Sleep(12 * time.Second) // longer than SPIRE's default intervals together
