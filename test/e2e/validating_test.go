@@ -374,15 +374,17 @@ func TestPolicyHoldsWithoutInjector(t *testing.T) {
 func TestValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", args: []string{"api"}}.pod(ns)))
-	policy, err := shared.k.Run(t.Context(), "get", "validatingadmissionpolicybinding", "spire-injector", "-o", "yaml")
-	must(t, err)
+	answer := func(ctx context.Context, action string) error {
+		_, err := shared.k.Run(ctx, "patch", "validatingadmissionpolicybinding", "spire-injector", "--type", "merge",
+			"--patch", fmt.Sprintf(`{"spec": {"validationActions": [%q]}}`, action))
+		return err
+	}
 	t.Cleanup(func() {
-		if _, err := shared.k.With(context.Background(), policy, "replace", "--force", "-f", "-"); err != nil {
+		if err := answer(context.Background(), "Deny"); err != nil {
 			t.Error(err)
 		}
 	})
-	_, err = shared.k.Run(t.Context(), "delete", "validatingadmissionpolicybinding", "spire-injector")
-	must(t, err)
+	must(t, answer(t.Context(), "Audit"))
 
 	stolen := neverScheduled(workload{name: "stolen"}.pod(ns))
 	stolen.Labels[webhook.LabelIdentity] = apiPod(t, ns).Labels[webhook.LabelIdentity]
