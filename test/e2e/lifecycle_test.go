@@ -270,8 +270,13 @@ func TestRunningPods(t *testing.T) {
 	})
 	t.Run("in-place image patch of the app", func(t *testing.T) {
 		pod := apiPod(t, ns)
-		// The same image by another name, which is a change to the kubelet.
-		k(t, ns, "set", "image", "pod/"+pod.Name, "app=docker.io/"+shared.env.Images[sample])
+		// The same image by another name of the runtime's, which is a change to the kubelet: its full one, or that by digest.
+		app := pod.Status.ContainerStatuses[0]
+		name := app.Image
+		if name == pod.Spec.Containers[0].Image {
+			name = app.ImageID
+		}
+		k(t, ns, "set", "image", "pod/"+pod.Name, "app="+name)
 		eventually(t, "the app's restart", func() error {
 			after := apiPod(t, ns)
 			if after.UID != pod.UID || after.Status.InitContainerStatuses[0].RestartCount != 0 {
