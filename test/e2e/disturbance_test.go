@@ -100,9 +100,9 @@ func statusOf(t *testing.T, pods []corev1.Pod, path string) webhook.Status {
 	return webhook.Status{}
 }
 
-// Without the injector a pod that asked for mTLS does not start without it, and nobody else notices.
-func TestInjectorAway(t *testing.T) {
-	ns := namespace(t)
+// takeInjectorAway ends all replicas of the injector until the test is over.
+func takeInjectorAway(t *testing.T) {
+	t.Helper()
 	scale := func(replicas int) {
 		_, err := shared.k.Run(context.Background(), "--namespace", "spire-injector", "scale", "deployment/spire-injector", fmt.Sprintf("--replicas=%d", replicas))
 		if err != nil {
@@ -116,6 +116,12 @@ func TestInjectorAway(t *testing.T) {
 	})
 	scale(0)
 	awaitGone(t, before)
+}
+
+// Without the injector a pod that asked for mTLS does not start without it, and nobody else notices.
+func TestInjectorAway(t *testing.T) {
+	ns := namespace(t)
+	takeInjectorAway(t)
 	apply(t, neverScheduled(workload{name: "plain", args: []string{"api"}}.pod(ns)))
 	message := refused(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
 	if !strings.Contains(message, "pod.injector.spiffe.io") {

@@ -332,19 +332,7 @@ func patching(t *testing.T, ns, name, patch string) admissionregistrationv1.Muta
 func TestPolicyHoldsWithoutInjector(t *testing.T) {
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", args: []string{"api"}}.pod(ns)))
-	scale := func(replicas int) {
-		_, err := shared.k.Run(context.Background(), "--namespace", "spire-injector", "scale", "deployment/spire-injector", fmt.Sprintf("--replicas=%d", replicas))
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	before := replicas(t)
-	t.Cleanup(func() {
-		scale(2)
-		injectorIsBack(t)
-	})
-	scale(0)
-	awaitGone(t, before)
+	takeInjectorAway(t)
 
 	stolen := neverScheduled(workload{name: "stolen"}.pod(ns))
 	stolen.Labels[webhook.LabelIdentity] = apiPod(t, ns).Labels[webhook.LabelIdentity]
