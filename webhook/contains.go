@@ -27,8 +27,9 @@ func missing(injected, arrived *corev1.Pod) []Mistake {
 	// Everything of the user's is the same in both, because the one was made from the other.
 	mistakes = append(mistakes, missingContainers(injected.Spec.InitContainers, arrived.Spec.InitContainers)...)
 	mistakes = append(mistakes, missingContainers(injected.Spec.Containers, arrived.Spec.Containers)...)
+	volumes := asJSON(arrived.Spec.Volumes)
 	for _, v := range injected.Spec.Volumes {
-		if isOurVolume(v.Name) && !contains(asJSON(arrived.Spec.Volumes), asJSON([]corev1.Volume{v})) {
+		if isOurVolume(v.Name) && !contains(volumes, asJSON([]corev1.Volume{v})) {
 			changed("volume " + v.Name)
 		}
 	}
