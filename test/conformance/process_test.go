@@ -1,25 +1,25 @@
 package conformance
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/spire-injector/spire-injector/test/printed"
 )
 
 // process is a running program whose output is kept.
 type process struct {
-	out     *output
+	out     *printed.Output
 	command *exec.Cmd
 	ended   chan struct{} // closed when it has ended
 }
 
 func start(path string, args ...string) (*process, error) {
-	p := &process{out: &output{}, command: exec.Command(path, args...), ended: make(chan struct{})}
+	p := &process{out: &printed.Output{}, command: exec.Command(path, args...), ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = p.out, p.out
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.command.Start(); err != nil {
@@ -44,24 +44,6 @@ func (p *process) running() bool {
 	default:
 		return true
 	}
-}
-
-// output collects what a process prints while it runs.
-type output struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
 }
 
 // ports lie below the range that the kernel takes for outgoing connections, which could otherwise take one between its

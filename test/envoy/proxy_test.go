@@ -1,7 +1,6 @@
 package envoy
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -23,6 +21,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/test/printed"
 )
 
 // proxy is a running Envoy whose files are replaced as the kubelet does it.
@@ -33,7 +32,7 @@ type proxy struct {
 	replace *strings.Replacer
 	ready   string
 	admin   string
-	out     *output
+	out     *printed.Output
 	command *exec.Cmd
 }
 
@@ -44,7 +43,7 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 	admin, ready := freePort(t), freePort(t)
 	dir := t.TempDir()
 	x := &proxy{
-		t: t, dir: dir, out: &output{},
+		t: t, dir: dir, out: &printed.Output{},
 		replace: strings.NewReplacer(
 			templates.ConfigDir, dir,
 			fmt.Sprintf(`"port_value":%d`, templates.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
@@ -161,24 +160,6 @@ func containsAll(event map[string]any, fields map[string]string) bool {
 		}
 	}
 	return true
-}
-
-// output collects what Envoy prints while it runs.
-type output struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
 }
 
 func id(path string) spiffeid.ID { return spiffeid.RequireFromPath(trustDomain, path) }

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
+	"github.com/spire-injector/spire-injector/test/printed"
 )
 
 const name = "lifecycle-test"
@@ -229,7 +229,7 @@ func startAndStopAt(t *testing.T, o local.Options, moment func(local.State) bool
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "up", "--bare", "--name", name)
-	var output lockedBuffer
+	var output printed.Output
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -248,23 +248,6 @@ func startAndStopAt(t *testing.T, o local.Options, moment func(local.State) bool
 	}
 	_ = cmd.Wait()
 	return h
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func apiAnswers(s local.State) bool {
