@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"errors"
 	"bytes"
 	"context"
 	"fmt"
@@ -185,7 +186,10 @@ func TestDownAfterUpWasKilledAndItsRecordLost(t *testing.T) {
 	if got := inspect(t, o); !got.Running || got.Ready {
 		t.Fatalf("state after up was killed half-way: got running %t, ready %t; want true, false", got.Running, got.Ready)
 	}
-	if err := os.RemoveAll(filepath.Join(o.Cache.Dir, "clusters", name)); err != nil {
+	// Moved and not removed: what runs goes on writing into it.
+	lost := filepath.Join(o.Cache.Dir, "lost-record-of-"+name)
+	t.Cleanup(func() { _ = os.RemoveAll(lost) })
+	if err := errors.Join(os.RemoveAll(lost), os.Rename(filepath.Join(o.Cache.Dir, "clusters", name), lost)); err != nil {
 		t.Fatal(err)
 	}
 	if len(inhabitants(t, name, killed.namespaces)) == 0 {
