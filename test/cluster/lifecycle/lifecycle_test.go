@@ -3,9 +3,9 @@
 package lifecycle
 
 import (
-	"errors"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
