@@ -115,8 +115,27 @@ type Removed struct {
 	w      *watch
 }
 
+// removals bounds how often the invalid client is taken off the list until its open connection meets the new rules.
+const removals = 5
+
 // Remove takes the invalid client off the list while it calls, and returns with its first refused answer. Close the result.
+//
+// The new rules come some ms after the new listener. A request between the two is answered, as the last of its connection:
+// then there is no 403 to show, and everything is done again.
 func (s Scene) Remove(ctx context.Context) (*Removed, error) {
+	for attempt := 1; ; attempt++ {
+		r, err := s.remove(ctx)
+		if err != nil || r.Forbidden.Status != "503" || attempt == removals {
+			return r, err
+		}
+		r.Close()
+		if _, err := s.Admit(ctx); err != nil {
+			return r, err
+		}
+	}
+}
+
+func (s Scene) remove(ctx context.Context) (*Removed, error) {
 	r := &Removed{Watch: WatchCommand(Invalid, "503")}
 	p, err := s.apiPod(ctx)
 	if err != nil {
@@ -134,8 +153,12 @@ func (s Scene) Remove(ctx context.Context) (*Removed, error) {
 		return r, err
 	}
 	r.KubectlSeconds = r.Annotate.until(r.Annotate.End)
-	if r.Forbidden, err = r.w.nextIs(ctx, answered, "403", "RBAC: access denied"); err != nil {
+	const denied = "RBAC: access denied"
+	if r.Forbidden, err = r.w.next(ctx, answered, "403 "+denied); err != nil || r.Forbidden.Status == "503" {
 		return r, err
+	}
+	if r.Forbidden.Status != "403" || !strings.HasPrefix(r.Forbidden.Body, denied) {
+		return r, &Mismatch{What: r.Watch.String(), Expected: "403 " + denied, Got: r.Forbidden.Status + " " + r.Forbidden.Body}
 	}
 	r.ForbiddenSeconds = r.Annotate.until(r.Forbidden.Arrived)
 	r.Remote, err = s.openConnection(ctx, ID(Invalid), r.Annotate.Start)
