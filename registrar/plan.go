@@ -16,6 +16,8 @@ const (
 	Keep
 	Update
 	Refuse
+	Wait   // nothing to do before the entry expires
+	Remove // for good
 )
 
 func (a Action) String() string {
@@ -28,6 +30,10 @@ func (a Action) String() string {
 		return "update"
 	case Refuse:
 		return "refuse"
+	case Wait:
+		return "wait"
+	case Remove:
+		return "remove"
 	}
 	return fmt.Sprintf("Action(%d)", int(a))
 }

@@ -1,0 +1,209 @@
+package registrar
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Owner is an object of the Kubernetes API that needs identities: a pod, or what pods are made of, such as a Deployment.
+type Owner struct {
+	Kind      string
+	Namespace string
+	Name      string
+}
+
+// KindPod is the kind of owners that run.
+const KindPod = "Pod"
+
+func (o Owner) String() string { return strings.ToLower(o.Kind) + "/" + o.Namespace + "/" + o.Name }
+
+func (o Owner) compare(p Owner) int {
+	return cmp.Or(strings.Compare(o.Namespace, p.Namespace), strings.Compare(o.Kind, p.Kind), strings.Compare(o.Name, p.Name))
+}
+
+// Needs is what one owner needs of SPIRE.
+type Needs struct {
+	Workloads []Workload
+	// Held are the IDs of entries that have to stay as they are, although nothing of the owner says any more that they may
+	// be created: the owner runs with them.
+	Held []string
+}
+
+// Wanted is what all owners of one entry need together.
+type Wanted struct {
+	// Entry is the entry on which they converge; nil if it is only held.
+	Entry *Entry
+	// Owners are those that need it, in the order of namespace, kind and name, at most a few of them.
+	Owners []Owner
+}
+
+// maxOwners bounds the owners that are named beside an entry: each may get a Kubernetes event.
+const maxOwners = 3
+
+// Demand is which entries have to be there, and for whom. What it costs to change one owner does not depend on how many there
+// are. It is safe for concurrent use.
+type Demand struct {
+	cluster Cluster
+
+	mu      sync.Mutex
+	byOwner map[Owner][]claim
+	byEntry map[string]map[variant]*claimants
+}
+
+// variant tells apart what owners ask for under one entry ID: owners are many, variants of an entry are few.
+type variant string
+
+// held is the variant of owners that do not say what the entry has to be.
+const held variant = ""
+
+type claim struct {
+	entryID string
+	variant variant
+}
+
+type claimants struct {
+	entry  *Entry // nil for held
+	owners map[Owner]struct{}
+}
+
+// NewDemand returns the demand of nobody.
+func NewDemand(c Cluster) *Demand {
+	return &Demand{cluster: c, byOwner: map[Owner][]claim{}, byEntry: map[string]map[variant]*claimants{}}
+}
+
+// Set replaces what an owner needs; no needs forget it. It returns the IDs of entries that are wanted otherwise than before, in order.
+func (d *Demand) Set(o Owner, needs Needs) (changed []string) {
+	var claims []claim
+	entries := map[claim]*Entry{}
+	for _, w := range needs.Workloads {
+		e := d.cluster.WorkloadEntry(w)
+		c := claim{e.ID, variantOf(e)}
+		claims, entries[c] = append(claims, c), &e
+	}
+	for _, id := range needs.Held {
+		claims = append(claims, claim{id, held})
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.byOwner[o]
+	if slices.Equal(before, claims) {
+		return nil
+	}
+	affected := map[string]bool{}
+	for _, c := range claims {
+		affected[c.entryID] = d.add(o, c, entries[c]) || affected[c.entryID]
+	}
+	for _, c := range before {
+		if !slices.Contains(claims, c) {
+			affected[c.entryID] = d.remove(o, c) || affected[c.entryID]
+		}
+	}
+	d.byOwner[o] = claims
+	if len(claims) == 0 {
+		delete(d.byOwner, o)
+	}
+	maps.DeleteFunc(affected, func(_ string, otherwise bool) bool { return !otherwise })
+	return slices.Sorted(maps.Keys(affected))
+}
+
+func (d *Demand) add(o Owner, c claim, e *Entry) (otherwise bool) {
+	variants := d.byEntry[c.entryID]
+	if variants == nil {
+		variants = map[variant]*claimants{}
+		d.byEntry[c.entryID] = variants
+	}
+	all := variants[c.variant]
+	if all == nil {
+		all, otherwise = &claimants{entry: e, owners: map[Owner]struct{}{}}, true
+		variants[c.variant] = all
+	}
+	all.owners[o] = struct{}{}
+	return otherwise
+}
+
+func (d *Demand) remove(o Owner, c claim) (otherwise bool) {
+	variants := d.byEntry[c.entryID]
+	delete(variants[c.variant].owners, o)
+	if len(variants[c.variant].owners) > 0 {
+		return false
+	}
+	if delete(variants, c.variant); len(variants) == 0 {
+		delete(d.byEntry, c.entryID)
+	}
+	return true
+}
+
+// Of returns what is wanted under an entry ID; false if nobody needs it.
+func (d *Demand) Of(entryID string) (Wanted, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	variants, ok := d.byEntry[entryID]
+	return wantedBy(variants), ok
+}
+
+// All returns everything that is wanted, by entry ID, as it is at one moment.
+func (d *Demand) All() map[string]Wanted {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make(map[string]Wanted, len(d.byEntry))
+	for id, variants := range d.byEntry {
+		all[id] = wantedBy(variants)
+	}
+	return all
+}
+
+// Len is how many entries are wanted.
+func (d *Demand) Len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.byEntry)
+}
+
+// Pods is how many pods need an entry.
+func (d *Demand) Pods(entryID string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	pods := 0
+	for _, c := range d.byEntry[entryID] {
+		for o := range c.owners {
+			if o.Kind == KindPod {
+				pods++
+			}
+		}
+	}
+	return pods
+}
+
+func wantedBy(variants map[variant]*claimants) Wanted {
+	var w Wanted
+	for _, v := range slices.Sorted(maps.Keys(variants)) {
+		if e := variants[v].entry; e != nil && w.Entry == nil {
+			w.Entry = new(*e)
+		} else if e != nil {
+			*w.Entry = w.Entry.Converge(*e)
+		}
+		w.Owners = append(w.Owners, firstOf(maps.Keys(variants[v].owners))...)
+	}
+	slices.SortFunc(w.Owners, Owner.compare)
+	w.Owners = slices.Compact(w.Owners)
+	w.Owners = w.Owners[:min(len(w.Owners), maxOwners)]
+	return w
+}
+
+// firstOf takes any few.
+func firstOf(owners iter.Seq[Owner]) []Owner {
+	var few []Owner
+	for o := range owners {
+		if few = append(few, o); len(few) == maxOwners {
+			break
+		}
+	}
+	return few
+}
+
+func variantOf(e Entry) variant { return variant(fmt.Sprintf("%+v", e.Canonical())) }

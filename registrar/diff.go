@@ -1,0 +1,173 @@
+package registrar
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// Step is what has to be done about one entry so that SPIRE holds what is wanted.
+type Step struct {
+	Plan
+	// ID is that of the entry in SPIRE, also under Refuse.
+	ID string
+	// Why is empty when there is nothing to say.
+	Why Reason
+	// Missing are the trust domains that the entry has to do without until SPIRE has their bundles.
+	Missing []spiffeid.TrustDomain
+	// Owners are some of those that need the entry.
+	Owners []Owner
+}
+
+// Rules are what a [Diff] goes by beside what is wanted and what is there.
+type Rules struct {
+	Now time.Time
+	// Grace is how long an entry without owners stays.
+	Grace time.Duration
+	// Bundles are the foreign trust domains that SPIRE has bundles of.
+	Bundles []spiffeid.TrustDomain
+	// Exactly also takes back what no owner asks for any more, such as a TTL shorter than needed. It is right only when what is
+	// wanted was read later than what is there: an owner that was admitted in between must not lose what it asked for.
+	Exactly bool
+}
+
+// Diff compares what is wanted with what SPIRE holds below the alias, and returns what has to be done, what is left to wait
+// for, and what stands in the way, by entry ID; what is right as it is is left out.
+//
+//	owners            in SPIRE                              step
+//	say what it is    nothing                               create
+//	say what it is    ours, the same                        none
+//	say what it is    ours, differs                         update in place
+//	say what it is    another's                             as [Cluster.Plan] has it: none, or refuse
+//	hold it           nothing                               refuse: nobody may create it any more
+//	hold it           ours                                  none; update in place if it would expire
+//	none              ours, does not expire                 update in place: it expires after the grace time
+//	none              ours, will expire                     wait
+//	none              ours, has expired                     remove
+//	none              another's, or the alias               none
+//
+// That an entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on while no replica
+// runs, all replicas know it, and SPIRE removes the entry if we never do.
+func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []Step {
+	there := c.index(current)
+	var steps []Step
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		steps = append(steps, c.stepFor(id, wanted[id], there.take(id, wanted[id].Entry), rules))
+	}
+	for _, id := range slices.Sorted(maps.Keys(there.byID)) {
+		steps = append(steps, c.stepWithoutOwner(there.byID[id], rules))
+	}
+	return slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Keep && len(s.Missing) == 0 })
+}
+
+func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) Step {
+	s := Step{ID: id, Owners: wanted.Owners}
+	switch {
+	case wanted.Entry != nil:
+		var narrowed Entry
+		narrowed, s.Missing = wanted.Entry.Narrow(func(td spiffeid.TrustDomain) bool { return slices.Contains(rules.Bundles, td) })
+		if s.Plan = c.Plan(narrowed, current); rules.Exactly && current != nil && c.Owns(*current) {
+			s.Plan = exactly(narrowed, *current)
+		}
+	case current == nil:
+		s.Plan, s.Why = Plan{Action: Refuse, Reason: "its pods run with an identity that the platform file does not allow them any more, and SPIRE has lost it: " +
+			"allow it again in identity.claims, or give them another one"}, ReasonLost
+		return s
+	case c.Owns(*current) && !current.ExpiresAt.IsZero():
+		kept := current.Canonical()
+		kept.ExpiresAt = time.Time{}
+		s.Plan = Plan{Action: Update, Entry: kept, Fields: FieldExpiresAt}
+	default:
+		s.Plan = Plan{Action: Keep, Entry: *current}
+	}
+	switch s.Action {
+	case Create:
+		s.Why = ReasonMissed
+	case Update:
+		s.Why = ReasonDrifted
+		if s.Fields == FieldExpiresAt {
+			s.Why = ReasonNeededAgain
+		}
+	case Refuse:
+		s.Why = ReasonInTheWay
+	default:
+		if len(s.Missing) > 0 {
+			s.Why = ReasonNoBundle
+		}
+	}
+	if current != nil {
+		s.ID = current.ID
+	}
+	return s
+}
+
+// exactly is the update that makes an entry of ours what is wanted, no more and no less.
+func exactly(want, current Entry) Plan {
+	have, target := current.Canonical(), want.Canonical()
+	target.ID = have.ID
+	fields := have.differsIn(target)
+	if fields == 0 {
+		return Plan{Action: Keep, Entry: have}
+	}
+	return Plan{Action: Update, Entry: target, Fields: fields}
+}
+
+func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
+	s := Step{ID: current.ID}
+	switch {
+	case !c.Owns(current) || current.ID == c.NodeAlias().ID:
+		s.Plan = Plan{Action: Keep, Entry: current}
+	case current.ExpiresAt.IsZero():
+		target := current.Canonical()
+		target.ExpiresAt = rules.Now.Add(rules.Grace)
+		s.Plan, s.Why = Plan{Action: Update, Entry: target.Canonical(), Fields: FieldExpiresAt}, ReasonUnneeded
+	case rules.Now.Before(current.ExpiresAt):
+		s.Plan, s.Why = Plan{Action: Wait, Entry: current}, ReasonUnneeded
+	default:
+		s.Plan, s.Why = Plan{Action: Remove, Entry: current}, ReasonOutlived
+	}
+	return s
+}
+
+// index finds entries by ID, and by what SPIRE allows only once.
+type index struct {
+	byID  map[string]Entry
+	byKey map[string]string
+}
+
+func (c Cluster) index(entries []Entry) index {
+	x := index{byID: map[string]Entry{}, byKey: map[string]string{}}
+	for _, e := range entries {
+		x.byID[e.ID] = e
+		// An entry of ours before one of others: it is the one that we can change.
+		if other, taken := x.byKey[key(e)]; !taken || !c.Owns(x.byID[other]) {
+			x.byKey[key(e)] = e.ID
+		}
+	}
+	return x
+}
+
+// take returns the entry that has the place of a wanted one, and removes it from the index.
+func (x index) take(id string, wanted *Entry) *Entry {
+	if _, there := x.byID[id]; !there && wanted != nil {
+		id = x.byKey[key(*wanted)]
+	}
+	e, there := x.byID[id]
+	if !there {
+		return nil
+	}
+	delete(x.byID, id)
+	return &e
+}
+
+// key is what SPIRE lets only one entry have: SPIFFE ID, parent and selectors.
+func key(e Entry) string {
+	parts := []string{e.SPIFFEID.String(), e.ParentID.String()}
+	for _, s := range e.Canonical().Selectors {
+		parts = append(parts, s.String())
+	}
+	return strings.Join(parts, "\x00")
+}

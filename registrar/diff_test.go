@@ -1,0 +1,132 @@
+package registrar_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+func TestDiff(t *testing.T) {
+	c := demoCluster(t)
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	auxiliary := spiffeid.RequireTrustDomainFromString("auxiliary.org")
+	base := c.WorkloadEntry(workload("/api", 30*time.Second))
+	as := func(changes ...func(*registrar.Entry)) *registrar.Entry {
+		e := base.Canonical()
+		for _, change := range changes {
+			change(&e)
+		}
+		return &e
+	}
+	ttl := func(d time.Duration) func(*registrar.Entry) { return func(e *registrar.Entry) { e.X509SVIDTTL = d } }
+	expires := func(at time.Time) func(*registrar.Entry) { return func(e *registrar.Entry) { e.ExpiresAt = at } }
+	federated := func(e *registrar.Entry) { e.FederatesWith = []spiffeid.TrustDomain{auxiliary} }
+	named := func(id string) func(*registrar.Entry) { return func(e *registrar.Entry) { e.ID = id } }
+	alias := c.NodeAlias()
+
+	const nothing = ""
+	for name, tc := range map[string]struct {
+		wanted  *registrar.Entry
+		held    bool
+		current *registrar.Entry
+		exactly bool
+		bundles []spiffeid.TrustDomain
+		want    string // action, why, fields
+		after   *registrar.Entry
+	}{
+		"wanted, not there":                        {wanted: as(), want: "create EntryMissed", after: as()},
+		"wanted and there":                         {wanted: as(), current: as(), want: nothing},
+		"there with a shorter TTL":                 {wanted: as(), current: as(ttl(10 * time.Second)), want: nothing},
+		"there with a shorter TTL, exactly":        {wanted: as(), current: as(ttl(10 * time.Second)), exactly: true, want: "update EntryDrifted x509_svid_ttl", after: as()},
+		"there with a longer TTL":                  {wanted: as(), current: as(ttl(time.Hour)), want: "update EntryDrifted x509_svid_ttl", after: as()},
+		"wanted again":                             {wanted: as(), current: as(expires(start.Add(time.Hour))), want: "update EntryNeededAgain expires_at", after: as()},
+		"wanted again, exactly":                    {wanted: as(), current: as(expires(start.Add(-time.Hour))), exactly: true, want: "update EntryNeededAgain expires_at", after: as()},
+		"another's in its place":                   {wanted: as(), current: as(ttl(0), named("someone")), want: "refuse EntryInTheWay"},
+		"another's in its place, exactly":          {wanted: as(), current: as(ttl(0), named("someone")), exactly: true, want: "refuse EntryInTheWay"},
+		"another's serves":                         {wanted: as(), current: as(named("someone")), exactly: true, want: nothing},
+		"ours of another ID":                       {wanted: as(), current: as(named("spire-injector.demo-cluster.old")), exactly: true, want: nothing},
+		"no bundle":                                {wanted: as(federated), current: as(), exactly: true, want: "keep BundleMissing"},
+		"no bundle, not there":                     {wanted: as(federated), want: "create EntryMissed", after: as()},
+		"the bundle came":                          {wanted: as(federated), current: as(), bundles: []spiffeid.TrustDomain{auxiliary}, want: "update EntryDrifted federates_with", after: as(federated)},
+		"the bundle went":                          {wanted: as(federated), current: as(federated), exactly: true, want: "update EntryDrifted federates_with", after: as()},
+		"held, there":                              {held: true, current: as(), exactly: true, want: nothing},
+		"held, there in another form":              {held: true, current: as(ttl(time.Hour), federated), exactly: true, want: nothing},
+		"held, to be removed":                      {held: true, current: as(expires(start.Add(time.Minute))), want: "update EntryNeededAgain expires_at", after: as()},
+		"held, lost":                               {held: true, want: "refuse EntryLost"},
+		"unneeded":                                 {current: as(), want: "update EntryUnneeded expires_at", after: as(expires(start.Add(10 * time.Minute)))},
+		"unneeded, to be removed":                  {current: as(expires(start.Add(time.Second))), want: "wait EntryUnneeded"},
+		"unneeded for long":                        {current: as(expires(start)), want: "remove EntryOutlived"},
+		"another's, unneeded":                      {current: as(named("someone"), expires(start)), want: nothing},
+		"another cluster's, unneeded":              {current: as(named("spire-injector.demo-cluster-2.x"), expires(start)), want: nothing},
+		"our prefix with another parent, unneeded": {current: as(func(e *registrar.Entry) { e.ParentID = c.ServerID() }, expires(start)), want: nothing},
+		"the alias, not asked for":                 {current: &alias, want: nothing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wanted := map[string]registrar.Wanted{}
+			if tc.wanted != nil || tc.held {
+				wanted[base.ID] = registrar.Wanted{Entry: tc.wanted, Owners: []registrar.Owner{pod("a")}}
+			}
+			var current []registrar.Entry
+			if tc.current != nil {
+				current = append(current, *tc.current)
+			}
+			steps := c.Diff(wanted, current, registrar.Rules{Now: start, Grace: 10 * time.Minute, Bundles: tc.bundles, Exactly: tc.exactly})
+			var got []string
+			for _, s := range steps {
+				got = append(got, strings.TrimSpace(s.Action.String()+" "+string(s.Why)+" "+s.Fields.String()))
+				if tc.current != nil && s.ID != tc.current.ID || tc.current == nil && s.ID != base.ID {
+					t.Errorf("the step is about entry %s", s.ID)
+				}
+			}
+			if strings.Join(got, "; ") != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+			if tc.after == nil || len(steps) != 1 {
+				return
+			}
+			if diff := cmp.Diff(*tc.after, steps[0].Entry, entryComparer); diff != "" {
+				t.Errorf("entry afterwards (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What a diff leads to needs no other step, but for waiting.
+func TestDiffSettles(t *testing.T) {
+	c := demoCluster(t)
+	rules := registrar.Rules{Now: time.Now(), Grace: time.Minute, Exactly: true}
+	wanted := map[string]registrar.Wanted{}
+	var current []registrar.Entry
+	for i, path := range []string{"/a", "/b", "/c", "/d", "/e", "/f"} {
+		e := c.WorkloadEntry(workload(path, time.Minute))
+		if i%2 == 0 {
+			wanted[e.ID] = registrar.Wanted{Entry: &e}
+		}
+		if i%3 != 0 {
+			drifted := e
+			drifted.X509SVIDTTL = time.Hour
+			current = append(current, drifted)
+		}
+	}
+	for round := range 2 {
+		steps := c.Diff(wanted, current, rules)
+		for _, s := range steps {
+			current = slices.DeleteFunc(current, func(e registrar.Entry) bool { return e.ID == s.ID })
+			if s.Action != registrar.Remove {
+				current = append(current, s.Entry)
+			}
+			if round == 1 && s.Action != registrar.Wait {
+				t.Errorf("%v %s in the second round", s.Action, s.ID)
+			}
+		}
+		if round == 0 && len(steps) < 5 {
+			t.Errorf("%d steps in the first round, want one about each entry that is not right", len(steps))
+		}
+	}
+}
