@@ -59,17 +59,40 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (Result, []
 	if err != nil {
 		return Result{}, nil, err
 	}
+	if dryRun(req) || res.Reason == ReasonAlreadyInjected && statusOf(pod).Deferred && injector.Platform.OnUnavailable == Admit {
+		return res, Patch(pod, res.Pod), nil
+	}
 	// The effect comes last, when nothing of ours can refuse the pod any more.
-	if !dryRun(req) {
-		ctx, cancel := context.WithTimeout(ctx, registerTimeout)
-		defer cancel()
-		for _, w := range res.Workloads {
-			if _, err := h.Registrar.Ensure(ctx, w); err != nil {
-				return Result{}, nil, &registrationError{w, err}
-			}
+	if err := h.register(ctx, res.Workloads); err != nil {
+		if registrar.KindOf(err) != registrar.Unavailable || injector.Platform.OnUnavailable != Admit {
+			return Result{}, nil, err
+		}
+		if res, err = postponed(res); err != nil {
+			return Result{}, nil, err
 		}
 	}
 	return res, Patch(pod, res.Pod), nil
+}
+
+// postponed leaves the registration to the reconciler. A pod that is created says so; one that runs has its identity already.
+func postponed(res Result) (Result, error) {
+	if res.Reason == ReasonRegenerated {
+		return res, nil
+	}
+	res, err := deferred(res)
+	res.Reason = ReasonDeferred
+	return res, err
+}
+
+func (h *Handler) register(ctx context.Context, workloads []registrar.Workload) error {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	for _, w := range workloads {
+		if _, err := h.Registrar.Ensure(ctx, w); err != nil {
+			return &registrationError{w, err}
+		}
+	}
+	return nil
 }
 
 // podsOf decodes the pod of a request, and the one that was there before if there was one.
@@ -116,7 +139,18 @@ type registrationError struct {
 
 func (e *registrationError) Error() string {
 	return fmt.Sprintf("the identity %s could not be registered in SPIRE, so that the pod would wait for its certificate for ever; "+
-		"nothing was changed; create the pod again when this is mended: %v", e.workload.ID, e.err)
+		"nothing was changed; %s: %v", e.workload.ID, e.remedy(), e.err)
+}
+
+// retryAfter is when it makes sense to try again what failed because SPIRE did not answer: not much later than it comes back, and
+// not so soon that it comes back to a storm.
+const retryAfter = 10 * time.Second
+
+func (e *registrationError) remedy() string {
+	if registrar.KindOf(e.err) == registrar.Unavailable {
+		return fmt.Sprintf("try again in %s, as its controller does", retryAfter)
+	}
+	return "create the pod again when this is mended"
 }
 
 func (e *registrationError) Unwrap() error { return e.err }

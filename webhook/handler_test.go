@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -43,13 +44,17 @@ func (n namespaces) Live(context.Context, string) (Namespace, error)      { retu
 
 func ask(t *testing.T, s *spire, n namespaces, change func(*admission.Request)) admission.Response {
 	t.Helper()
+	return askOf(t, Injector{Platform: platform(t)}, s, n, change)
+}
+
+func askOf(t *testing.T, injector Injector, s *spire, n namespaces, change func(*admission.Request)) admission.Response {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, server())}}
 	change(&req)
-	injector := Injector{Platform: platform(t)}
 	h := &Handler{Injector: func() Injector { return injector }, Registrar: s, Namespaces: n, Decoder: admission.NewDecoder(scheme)}
 	return h.Handle(context.Background(), req)
 }
@@ -68,6 +73,31 @@ func runtimeJSON(pod *corev1.Pod) ([]byte, error) {
 	pod = pod.DeepCopy()
 	pod.APIVersion, pod.Kind = "v1", "Pod"
 	return json.Marshal(pod)
+}
+
+// patched is a pod as it is with an answer's patch.
+func patched(t *testing.T, pod *corev1.Pod, res admission.Response) *corev1.Pod {
+	t.Helper()
+	text, err := runtimeJSON(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := json.Marshal(res.Patches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, err := jsonpatch.DecodePatch(operations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err = patch.Apply(text); err != nil {
+		t.Fatal(err)
+	}
+	var out corev1.Pod
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatal(err)
+	}
+	return &out
 }
 
 func as(req *admission.Request) {}
@@ -104,10 +134,43 @@ func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
 		if res.Allowed || len(res.Patches) > 0 || res.Result.Code != test.code {
 			t.Errorf("%s: allowed=%t patches=%d code=%d: expected false, 0, %d", test.kind, res.Allowed, len(res.Patches), res.Result.Code, test.code)
 		}
+		if retry := res.Result.Details != nil && res.Result.Details.RetryAfterSeconds > 0; retry != (test.kind == registrar.Unavailable) {
+			t.Errorf("%s: details %+v: expected a time to try again only if SPIRE is away", test.kind, res.Result.Details)
+		}
 		for _, part := range []string{string(test.reason), "spiffe://example.org/api", "nothing was changed", "what to do"} {
 			if !strings.Contains(res.Result.Message, part) {
 				t.Errorf("%s: expected %q in %q", test.kind, part, res.Result.Message)
 			}
+		}
+	}
+}
+
+// While SPIRE is away a pod waits, if the platform says so, and only then.
+func TestHandlerAdmitsWithoutSPIRE(t *testing.T) {
+	injector := Injector{Platform: platform(t)}
+	injector.Platform.OnUnavailable = Admit
+	view := namespaces{cached: Namespace{Name: "demo"}}
+	away := &spire{err: &registrar.Error{Kind: registrar.Unavailable, Message: "away"}}
+	res := askOf(t, injector, away, view, as)
+	if !res.Allowed || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], string(ReasonDeferred)) {
+		t.Fatalf("allowed=%t warnings=%v: expected the pod with a warning (%v)", res.Allowed, res.Warnings, res.Result)
+	}
+	deferredPod := patched(t, server(), res)
+	if !statusOf(deferredPod).Deferred {
+		t.Errorf("the pod does not say that its registration is deferred: %s", deferredPod.Annotations[AnnotationStatus])
+	}
+	// Called again for the same pod, because another webhook changed it, it neither waits again nor finds fault.
+	before := len(away.calls)
+	res = askOf(t, injector, away, view, func(r *admission.Request) { r.Object = raw(t, deferredPod) })
+	if !res.Allowed || len(res.Patches) > 0 || len(away.calls) != before {
+		t.Errorf("called again: allowed=%t patches=%v, %d more calls of SPIRE (%v)", res.Allowed, res.Patches, len(away.calls)-before, res.Result)
+	}
+	if validated, err := injector.Validate(view.cached, deferredPod); err != nil {
+		t.Errorf("the pod does not pass validation: %v, %v", validated.Reason, err)
+	}
+	for _, kind := range []registrar.Kind{registrar.Denied, registrar.Conflict, registrar.Invalid, registrar.Failed} {
+		if res := askOf(t, injector, &spire{err: &registrar.Error{Kind: kind, Message: "no"}}, view, as); res.Allowed {
+			t.Errorf("%s: the pod is admitted", kind)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -56,9 +55,13 @@ func (i Injector) Inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 		return res, err
 	}
 	// Replicas of two versions work side by side while one takes the other's place: that a pod was injected by the other one is no
-	// fault, if it looks the same.
-	i.Version = statusOf(pod).Version
+	// fault, if it looks the same. Nor is what happened to be at its admission.
+	before := statusOf(pod)
+	i.Version = before.Version
 	res, err := i.inject(ns, strip(pod))
+	if err == nil && before.Deferred {
+		res, err = deferred(res)
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -88,6 +91,7 @@ func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 		}
 	}
 	annotations := map[string]string{}
+	var err error
 	if in.Mode.Envoy() {
 		cfg, err := i.addEnvoy(out, in, &status)
 		if err != nil {
@@ -99,11 +103,9 @@ func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 	}
 	out.Spec.Volumes = append(out.Spec.Volumes, socketVolume(i.Platform.AgentSocket))
 	status.Volumes = append(status.Volumes, SocketVolume)
-	statusJSON, err := json.Marshal(status)
-	if err != nil {
-		return Result{}, fmt.Errorf("encoding %s: %w", AnnotationStatus, err)
+	if annotations[AnnotationStatus], err = status.encode(); err != nil {
+		return Result{}, err
 	}
-	annotations[AnnotationStatus] = string(statusJSON)
 	out.Annotations = merged(out.Annotations, annotations)
 	out.Labels = merged(out.Labels, map[string]string{LabelIdentity: registrar.IdentityHash(in.ID)})
 	if err := refuse(ReasonInvalid, sizeMistakes(out)); err != nil {

@@ -70,6 +70,7 @@ type Platform struct {
 	Cluster       registrar.Cluster
 	ServerAddress string // unix:///path or host:port of the SPIRE server
 	AgentSocket   AgentSocket
+	OnUnavailable OnUnavailable
 	Templates     []IDTemplate // at least one
 	Claims        []Claim
 	Sidecar       Sidecar
@@ -86,6 +87,17 @@ type Platform struct {
 	Locked             []string // names, without our prefix, of annotations that nobody may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools
 }
+
+// OnUnavailable is what becomes of a pod whose identity SPIRE does not know yet while SPIRE does not answer.
+type OnUnavailable string
+
+// What can become of it.
+const (
+	// Admit lets it in: it waits for its certificate, and the reconciler registers it when SPIRE is back.
+	Admit OnUnavailable = "admit"
+	// Deny refuses it: its controller tries again.
+	Deny OnUnavailable = "deny"
+)
 
 // AgentSocket is where the SPIRE agent's Workload API is found on every node: the directory is mounted, never the file,
 // so that an agent which makes its socket anew is found again. Exactly one of HostPath and CSI is set.

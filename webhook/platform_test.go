@@ -18,6 +18,7 @@ func TestParsePlatformDefaults(t *testing.T) {
 	want := Platform{
 		ServerAddress: "spire-server.spire:8081",
 		AgentSocket:   AgentSocket{HostPath: "/run/spire/sockets", File: "agent.sock"},
+		OnUnavailable: Deny,
 		Templates:     []IDTemplate{{"/ns/{namespace}/sa/{serviceAccount}"}},
 		Claims:        []Claim{{Namespaces: []string{"demo"}, ServiceAccounts: []string{"*"}, Paths: []string{"/api"}}},
 		Sidecar:       Sidecar{Image: "envoy", LogLevel: "warning", Concurrency: 1},
@@ -38,7 +39,7 @@ spire:
   server: {address: "unix:///run/spire/private/api.sock"}
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
   nodeSelectors: ["k8s_psat:agent_ns:spire"]
-  onUnavailable: deny
+  onUnavailable: admit
 identity:
   templates: ["/{label:app}", "/fixed"]
   claims:
@@ -68,6 +69,7 @@ foreignAnnotations: [spiffe.io/audience]
 	comparePlatforms(t, Platform{
 		ServerAddress: "unix:///run/spire/private/api.sock",
 		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
+		OnUnavailable: Admit,
 		Templates:     []IDTemplate{{"/{label:app}"}, {"/fixed"}},
 		Claims: []Claim{{Namespaces: []string{"edge"}, ServiceAccounts: []string{"web"}, DNSNames: []string{"*.example.org"},
 			Flags: []Flag{FlagDownstream, FlagAdmin}}},
@@ -124,7 +126,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"a path as socket file", "file: agent.sock", "file: ../agent.sock", `spire.agentSocket.file: expected the socket's file name inside that directory, such as agent.sock, got "../agent.sock"`},
 		{"two sockets", "hostPath: /run", "csi: csi.spiffe.io, hostPath: /run", "spire.agentSocket: expected one of hostPath and csi, got both"},
 		{"bad CSI driver", "hostPath: /run/spire/sockets", "csi: CSI_driver", `spire.agentSocket.csi: expected the name of a CSI driver such as csi.spiffe.io, got "CSI_driver"`},
-		{"onUnavailable", "spire:\n", "spire:\n  onUnavailable: dent\n", `spire.onUnavailable: expected "deny", got "dent"`},
+		{"onUnavailable", "spire:\n", "spire:\n  onUnavailable: dent\n", `spire.onUnavailable: expected admit or deny, got "dent"; did you mean "deny"?`},
 		{"bad template", "identity:\n", "identity:\n  templates: [/ok, x]\n", `identity.templates[1]: template "x": expected a path such as /ns/{namespace}/sa/{serviceAccount}`},
 		{"bad claim", "paths: [/api]", "paths: [api]", `identity.claims[0]: path "api": expected a path such as /api or /team/*`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},

@@ -22,7 +22,7 @@ var platformFields = []platformField{
 	{"spire.agentSocket.csi", "CSI driver that mounts that directory, such as csi.spiffe.io; passes Pod Security restricted", "one of hostPath and csi"},
 	{"spire.agentSocket.file", "name of the socket in that directory", required},
 	{"spire.nodeSelectors", "which nodes' agents may serve this cluster's workloads", "k8s_psat:cluster:CLUSTERNAME"},
-	{"spire.onUnavailable", "deny: a pod whose identity cannot be registered is refused", "deny"},
+	{"spire.onUnavailable", "while SPIRE does not answer, a pod with an identity that is not registered yet is refused (deny), or waits for its certificate (admit)", string(Deny)},
 	{"identity.templates", "identities of pods that ask for none, the first whose variables all exist: {namespace}, {serviceAccount}, {label:KEY}", defaultIDTemplate},
 	{"identity.claims", "who may hold what lies outside /ns/OWN-NAMESPACE/, a list:", "none"},
 	{"identity.claims.namespaces", "their namespaces, * for all", required},

@@ -52,8 +52,9 @@ func (r *platformReader) readSPIRE(f platformFile) {
 	if file := r.AgentSocket.File; file == "" || strings.Contains(file, "/") {
 		r.fail("spire.agentSocket.file", "expected the socket's file name inside that directory, such as agent.sock, got %q", file)
 	}
-	if v := f.SPIRE.OnUnavailable; v != "" && v != "deny" {
-		r.fail("spire.onUnavailable", `expected "deny", got %q`, v)
+	r.OnUnavailable = OnUnavailable(cmp.Or(f.SPIRE.OnUnavailable, string(Deny)))
+	if v := r.OnUnavailable; v != Admit && v != Deny {
+		r.fail("spire.onUnavailable", "expected %s or %s, got %q%s", Admit, Deny, v, afterSemicolon(didYouMean(string(v), string(Admit), string(Deny))))
 	}
 }
 

@@ -1,8 +1,9 @@
 package webhook
 
-// Reason says why a pod was injected, left alone or refused. It is the one vocabulary of logs, answers and statuses:
-// a value never changes its meaning, so that people can search for it.
-type Reason string
+import "github.com/spire-injector/spire-injector/registrar"
+
+// Reason says why a pod was injected, left alone or refused. Those about registration entries are in package registrar.
+type Reason = registrar.Reason
 
 // Reasons to inject.
 const (
@@ -10,6 +11,8 @@ const (
 	ReasonNamespaceEnabled  Reason = "NamespaceEnabled"  // the namespace's label says enabled, the pod's says nothing
 	ReasonNamespaceRequired Reason = "NamespaceRequired" // the namespace's label says required
 	ReasonRegenerated       Reason = "Regenerated"       // a running pod's configuration follows its annotations
+	// ReasonDeferred: SPIRE did not answer in time, and the platform lets pods wait; the reconciler registers the identity.
+	ReasonDeferred Reason = "RegistrationDeferred"
 )
 
 // Reasons to leave a pod as it is.

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -33,10 +34,14 @@ func answer(ctx context.Context, m *Metrics, webhook string, req admission.Reque
 	}
 	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", took)
 	m.observe(webhook, req.Operation, "admitted", res.Reason, took)
-	if len(ops) == 0 {
-		return admission.Allowed(string(res.Reason))
+	response := admission.Allowed(string(res.Reason))
+	if len(ops) > 0 {
+		response = admission.Patched(string(res.Reason), ops...)
 	}
-	return admission.Patched(string(res.Reason), ops...)
+	if res.Reason == ReasonDeferred {
+		response = response.WithWarnings(fmt.Sprintf("%s: SPIRE does not answer: the pod waits for its certificate until it does", ReasonDeferred))
+	}
+	return response
 }
 
 func spiffeIDOf(res Result) string {
@@ -69,10 +74,11 @@ func denied(code int32, reason Reason, err error) admission.Response {
 	if code != http.StatusForbidden {
 		message = string(reason) + ": " + message
 	}
-	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{
-		Allowed: false,
-		Result:  &metav1.Status{Code: code, Reason: statusReason(code), Message: message},
-	}}
+	result := &metav1.Status{Code: code, Reason: statusReason(code), Message: message}
+	if code == http.StatusServiceUnavailable {
+		result.Details = &metav1.StatusDetails{RetryAfterSeconds: int32(retryAfter.Seconds())}
+	}
+	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: result}}
 }
 
 func statusReason(code int32) metav1.StatusReason {

@@ -15,6 +15,8 @@ type Status struct {
 	Version  string   `json:"version"` // of the injector
 	SPIFFEID string   `json:"spiffeID"`
 	EntryIDs []string `json:"entryIDs"` // of the registration entries in SPIRE, one for each container that has the identity
+	// Deferred says that SPIRE did not answer when the pod was admitted, so that the entries came later.
+	Deferred bool     `json:"deferred,omitempty"`
 	Mode     string   `json:"mode"`
 	Sidecar  string   `json:"sidecar,omitempty"` // Envoy's container, if there is one
 	Volumes  []string `json:"volumes"`
@@ -53,6 +55,27 @@ func isConfigVolume(v corev1.Volume) bool {
 	return v.Name == ConfigVolume && v.DownwardAPI != nil && slices.ContainsFunc(v.DownwardAPI.Items, func(item corev1.DownwardAPIVolumeFile) bool {
 		return item.FieldRef != nil && item.FieldRef.FieldPath == fmt.Sprintf("metadata.annotations['%s']", AnnotationBootstrap)
 	})
+}
+
+func (s Status) encode() (string, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("encoding %s: %w", AnnotationStatus, err)
+	}
+	return string(text), nil
+}
+
+// deferred is an injection whose registration is left to the reconciler: the pod says so.
+func deferred(res Result) (Result, error) {
+	status := statusOf(res.Pod)
+	status.Deferred = true
+	text, err := status.encode()
+	if err != nil {
+		return Result{}, err
+	}
+	res.Pod = res.Pod.DeepCopy()
+	res.Pod.Annotations[AnnotationStatus] = text
+	return res, nil
 }
 
 // strip returns a pod without what injection added.
