@@ -29,7 +29,8 @@ type platformInForce struct {
 	tell func(about runtime.Object, eventType, reason, note string)
 
 	mu   sync.Mutex
-	seen []byte // the file that was offered last
+	seen []byte   // the file that was offered last
+	told []func() // who is told of each file that was taken over
 }
 
 // newPlatformInForce begins with the file that the injector was made from.
@@ -42,6 +43,13 @@ func newPlatformInForce(file []byte, injector webhook.Injector, socketFixed bool
 }
 
 func (p *platformInForce) get() webhook.Injector { return *p.injector.Load() }
+
+// onChange has somebody told, soon after, of each file that is taken over.
+func (p *platformInForce) onChange(told func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = append(p.told, told)
+}
 
 // offer takes a platform file over, unless it is the one that was offered before. What is wrong with it is reported.
 func (p *platformInForce) offer(from runtime.Object, file []byte) {
@@ -66,6 +74,9 @@ func (p *platformInForce) offer(from runtime.Object, file []byte) {
 	p.metrics.succeeded.Set(1)
 	p.logger.Info("the new platform file is in force")
 	p.tell(from, corev1.EventTypeNormal, "PlatformReloaded", "the new platform file is in force")
+	for _, told := range p.told {
+		told()
+	}
 }
 
 // refuse reports that the file in force stays.

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
-	"path"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -22,8 +23,8 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/registration"
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
 )
@@ -45,6 +46,9 @@ type serveFlags struct {
 	workloadAPI        string
 	logLevel           string
 	leaderElectionName string
+	grace              time.Duration
+	resync             time.Duration
+	dryRun             bool
 }
 
 // rememberedConfigs bounds the memory of generated configurations: some 15 KB each, at most 250 KB.
@@ -56,12 +60,13 @@ func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc
 func newServeCommand() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:     "serve --config FILE",
-		Short:   "Run the admission webhook and the registrar",
-		Long:    "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads and keeps the serving certificate.",
-		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml",
-		Args:    noArguments,
-		RunE:    func(*cobra.Command, []string) error { return serve(ctrl.SetupSignalHandler(), f) },
+		Use:   "serve --config FILE",
+		Short: "Run the admission webhook and the registrar",
+		Long:  "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads, keeps the registration entries at what the cluster needs, and keeps the serving certificate.",
+		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml\n" +
+			"  spire-injector serve --config /etc/spire-injector/config.yaml --dry-run",
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error { return serve(ctrl.SetupSignalHandler(), f) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "/etc/spire-injector/config.yaml", "platform file")
@@ -81,6 +86,9 @@ func newServeCommand() *cobra.Command {
 	flags.StringVar(&f.workloadAPI, "workload-api", "", "socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's agentSocket)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.leaderElectionName, "leader-election-lease", "spire-injector", "Lease by which the replicas elect a leader")
+	flags.DurationVar(&f.grace, "entry-grace-time", 10*time.Minute, "how long a registration entry stays that no pod and no pod template needs any more")
+	flags.DurationVar(&f.resync, "resync-interval", 5*time.Minute, "time between two comparisons of all entries in SPIRE with what the cluster needs, give or take a tenth")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be changed in SPIRE, change nothing, and end")
 	return cmd
 }
 
@@ -89,7 +97,7 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if err := f.checkRotation(); err != nil {
+	if err := errors.Join(f.checkRotation(), f.checkEntries()); err != nil {
 		return usageError{err}
 	}
 	ctrl.SetLogger(logger)
@@ -101,13 +109,9 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	socketFixed := f.workloadAPI != ""
-	if !socketFixed {
-		f.workloadAPI = "unix://" + path.Join(platform.AgentSocket.HostPath, platform.AgentSocket.File)
-	}
-	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: platform.ServerAddress, AgentSocket: f.workloadAPI, TrustDomain: platform.Cluster.TrustDomain})
+	spire, err := dialSPIRE(f, platform, metrics.Registry)
 	if err != nil {
-		return fmt.Errorf("platform file %s: spire.server.address: %w", f.config, err)
+		return err
 	}
 	defer func() {
 		if err := spire.Close(); err != nil {
@@ -125,10 +129,17 @@ func serve(ctx context.Context, f serveFlags) error {
 			return err
 		}
 	}
-	inForce, err := followPlatform(ctx, mgr, f, file, socketFixed, webhook.Injector{
+	inForce, err := followPlatform(ctx, mgr, f, file, f.workloadAPI != "", webhook.Injector{
 		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewMemory(rememberedConfigs).Generate,
 	})
 	if err != nil {
+		return err
+	}
+	keeper := newKeeper(mgr, f, inForce, spire)
+	if f.dryRun {
+		return printPlan(ctx, mgr, keeper, os.Stdout)
+	}
+	if err := mgr.Add(keeper); err != nil {
 		return err
 	}
 	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{})); err != nil {
@@ -180,7 +191,11 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 	if err != nil {
 		return nil, fmt.Errorf("finding the Kubernetes API server: %w; run in a pod, or set KUBECONFIG", err)
 	}
-	byObject := watched(f)
+	byObject, err := registration.Watched()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(byObject, watched(f))
 	if f.configMap != "" {
 		byObject[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{
 			f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.configMap)},

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/registration"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+)
+
+// newKeeper lets the leading replica keep SPIRE's entries at what the cluster needs.
+func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *registration.Keeper {
+	keeper := registration.New(mgr, registration.Config{
+		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Reconnected: spire.Reconnected(), Injector: platform.get, Configuration: f.webhookConfig,
+		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: entryEvents(mgr),
+	})
+	platform.onChange(keeper.Reconsider)
+	return keeper
+}
+
+func entryEvents(mgr ctrl.Manager) func(about runtime.Object, eventType, reason, note string) {
+	recorder := mgr.GetEventRecorder("spire-injector")
+	return func(about runtime.Object, eventType, reason, note string) {
+		recorder.Eventf(about, nil, eventType, reason, "Register", "%s", shortened(note))
+	}
+}
+
+// minGrace keeps an entry for longer than any replica takes it for granted, and than a pod is on its way from admission to a cache.
+const minGrace = time.Minute
+
+func (f serveFlags) checkEntries() error {
+	switch {
+	case f.grace < minGrace:
+		return fmt.Errorf("--entry-grace-time: expected %s or more, got %s", minGrace, f.grace)
+	case f.resync < time.Second:
+		return fmt.Errorf("--resync-interval: expected 1s or more, got %s", f.resync)
+	}
+	return nil
+}
+
+// printPlan prints what the leading replica would change in SPIRE.
+func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *registration.Keeper, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.GetCache().Start(ctx) }()
+	steps, err := keeper.Plan(ctx)
+	cancel()
+	if err := errors.Join(err, <-ended); err != nil {
+		return err
+	}
+	if len(steps) == 0 {
+		_, err := fmt.Fprintln(out, "SPIRE holds what the cluster needs: nothing to do")
+		return err
+	}
+	return registration.WritePlan(out, steps)
+}

@@ -1,0 +1,108 @@
+package registration
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// kind is one kind of object that needs identities.
+type kind struct {
+	name  string
+	new   func() client.Object
+	list  func() client.ObjectList
+	needs func(i webhook.Injector, ns webhook.Namespace, o client.Object) registrar.Needs
+}
+
+// kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is on the
+// agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
+var kinds = []kind{
+	{registrar.KindPod, func() client.Object { return &corev1.Pod{} }, func() client.ObjectList { return &corev1.PodList{} },
+		func(i webhook.Injector, ns webhook.Namespace, o client.Object) registrar.Needs {
+			if pod, ok := o.(*corev1.Pod); ok {
+				return i.NeedsOfPod(ns, pod)
+			}
+			return registrar.Needs{}
+		}},
+	ofTemplate("Deployment", func() *appsv1.Deployment { return &appsv1.Deployment{} }, func() client.ObjectList { return &appsv1.DeploymentList{} },
+		func(o *appsv1.Deployment) *corev1.PodTemplateSpec { return &o.Spec.Template }),
+	ofTemplate("StatefulSet", func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} }, func() client.ObjectList { return &appsv1.StatefulSetList{} },
+		func(o *appsv1.StatefulSet) *corev1.PodTemplateSpec { return &o.Spec.Template }),
+	ofTemplate("DaemonSet", func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} }, func() client.ObjectList { return &appsv1.DaemonSetList{} },
+		func(o *appsv1.DaemonSet) *corev1.PodTemplateSpec { return &o.Spec.Template }),
+	ofTemplate("Job", func() *batchv1.Job { return &batchv1.Job{} }, func() client.ObjectList { return &batchv1.JobList{} },
+		func(o *batchv1.Job) *corev1.PodTemplateSpec {
+			if hasEnded(o) {
+				return nil
+			}
+			return &o.Spec.Template
+		}),
+	ofTemplate("CronJob", func() *batchv1.CronJob { return &batchv1.CronJob{} }, func() client.ObjectList { return &batchv1.CronJobList{} },
+		func(o *batchv1.CronJob) *corev1.PodTemplateSpec { return &o.Spec.JobTemplate.Spec.Template }),
+}
+
+// ofTemplate is a kind whose objects have a pod template, or nil when they make no more pods.
+func ofTemplate[O client.Object](name string, empty func() O, list func() client.ObjectList, template func(O) *corev1.PodTemplateSpec) kind {
+	return kind{name, func() client.Object { return empty() }, list, func(i webhook.Injector, ns webhook.Namespace, o client.Object) registrar.Needs {
+		object, ok := o.(O)
+		if !ok {
+			return registrar.Needs{}
+		}
+		t := template(object)
+		if t == nil {
+			return registrar.Needs{}
+		}
+		return i.NeedsOfTemplate(ns, &corev1.Pod{ObjectMeta: t.ObjectMeta, Spec: t.Spec})
+	}}
+}
+
+func hasEnded(job *batchv1.Job) bool {
+	for _, c := range job.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return true
+		}
+	}
+	return false
+}
+
+// Watched narrows what is kept in memory: of pods those that have an identity, and of each object what is read.
+func Watched() (map[client.Object]cache.ByObject, error) {
+	hasIdentity, err := labels.NewRequirement(webhook.LabelIdentity, selection.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("selecting injected pods: %w", err)
+	}
+	watched := map[client.Object]cache.ByObject{}
+	for _, k := range kinds {
+		watched[k.new()] = cache.ByObject{Transform: withoutManagedFields}
+	}
+	for o := range watched {
+		if _, isPod := o.(*corev1.Pod); isPod {
+			watched[o] = cache.ByObject{Label: labels.NewSelector().Add(*hasIdentity), Transform: trimPod}
+		}
+	}
+	return watched, nil
+}
+
+func trimPod(o any) (any, error) {
+	if pod, ok := o.(*corev1.Pod); ok {
+		return webhook.Trim(pod), nil
+	}
+	return o, nil
+}
+
+func withoutManagedFields(o any) (any, error) {
+	if object, ok := o.(metav1.Object); ok {
+		object.SetManagedFields(nil)
+	}
+	return o, nil
+}

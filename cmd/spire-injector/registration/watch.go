@@ -1,0 +1,163 @@
+package registration
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// watcher keeps a demand at what the objects of a cluster need.
+type watcher struct {
+	cache    cache.Cache
+	injector func() webhook.Injector
+	// configuration names the MutatingWebhookConfiguration that says in which namespaces pods are injected at all.
+	configuration string
+	demand        *registrar.Demand
+	changed       func(entryIDs ...string)
+	failed        func(err error, message string)
+}
+
+// start watches, and returns when the demand is complete.
+func (w *watcher) start(ctx context.Context) error {
+	var handlers []toolscache.ResourceEventHandlerRegistration
+	handle := func(o client.Object, h toolscache.ResourceEventHandler) error {
+		informer, err := w.cache.GetInformer(ctx, o)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", o, err)
+		}
+		registration, err := informer.AddEventHandler(h)
+		handlers = append(handlers, registration)
+		return err
+	}
+	// Namespaces come first: what an object needs depends on its namespace.
+	if err := handle(&corev1.Namespace{}, w.reconsider(ctx, namespaceAlike, func(o client.Object) string { return o.GetName() })); err != nil {
+		return err
+	}
+	if err := handle(&admissionregistrationv1.MutatingWebhookConfiguration{}, w.reconsider(ctx, configurationAlike, func(client.Object) string { return "" })); err != nil {
+		return err
+	}
+	if !w.cache.WaitForCacheSync(ctx) {
+		return context.Cause(ctx)
+	}
+	for _, k := range kinds {
+		set := func(o any) { w.set(ctx, k, o) }
+		h := toolscache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, after any) { set(after) }, DeleteFunc: func(o any) { w.forget(k, o) }}
+		if err := handle(k.new(), h); err != nil {
+			return err
+		}
+	}
+	for _, h := range handlers {
+		if !toolscache.WaitForCacheSync(ctx.Done(), h.HasSynced) {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// reconsider looks at all objects of a namespace, of all for the empty one, when something changes that they depend on.
+func (w *watcher) reconsider(ctx context.Context, alike func(before, after any) bool, namespace func(client.Object) string) toolscache.ResourceEventHandler {
+	look := func(o any) {
+		if o, ok := o.(client.Object); ok {
+			w.all(ctx, namespace(o))
+		}
+	}
+	return toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(o any, isInInitialList bool) {
+			if !isInInitialList { // an object may be seen before its namespace is
+				look(o)
+			}
+		},
+		UpdateFunc: func(before, after any) {
+			if !alike(before, after) {
+				look(after)
+			}
+		},
+	}
+}
+
+func namespaceAlike(before, after any) bool {
+	b, okB := before.(*corev1.Namespace)
+	a, okA := after.(*corev1.Namespace)
+	return okA && okB && reflect.DeepEqual(b.Labels, a.Labels) && reflect.DeepEqual(b.Annotations, a.Annotations)
+}
+
+func configurationAlike(before, after any) bool {
+	b, okB := before.(*admissionregistrationv1.MutatingWebhookConfiguration)
+	a, okA := after.(*admissionregistrationv1.MutatingWebhookConfiguration)
+	return okA && okB && b.Generation == a.Generation
+}
+
+// all looks at all objects of a namespace, of all for the empty one.
+func (w *watcher) all(ctx context.Context, namespace string) {
+	for _, k := range kinds {
+		list := k.list()
+		if err := w.cache.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+			w.failed(err, "what "+k.name+"s need is not looked at again")
+			continue
+		}
+		if err := meta.EachListItem(list, func(o runtime.Object) error { w.set(ctx, k, o); return nil }); err != nil {
+			w.failed(err, "what "+k.name+"s need is not looked at again")
+		}
+	}
+}
+
+// set looks at what one object needs.
+func (w *watcher) set(ctx context.Context, k kind, o any) {
+	object, ok := o.(client.Object)
+	if !ok {
+		return
+	}
+	var ns corev1.Namespace
+	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns); err != nil {
+		// What is not known to be unneeded stays, and the namespace's own event comes.
+		w.failed(err, fmt.Sprintf("what %s %s/%s needs is not looked at", k.name, object.GetNamespace(), object.GetName()))
+		return
+	}
+	var needs registrar.Needs
+	if w.injects(ctx, ns.Labels) {
+		needs = k.needs(w.injector(), webhook.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, object)
+	}
+	w.changed(w.demand.Set(owner(k, object), needs)...)
+}
+
+func (w *watcher) forget(k kind, o any) {
+	if gone, missed := o.(toolscache.DeletedFinalStateUnknown); missed {
+		o = gone.Obj
+	}
+	if object, ok := o.(client.Object); ok {
+		w.changed(w.demand.Set(owner(k, object), registrar.Needs{})...)
+	}
+}
+
+func owner(k kind, o client.Object) registrar.Owner {
+	return registrar.Owner{Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// injects says whether the API server asks us about pods of a namespace: what nobody injects needs no identity of ours. A
+// configuration that is not there says nothing.
+func (w *watcher) injects(ctx context.Context, namespaceLabels map[string]string) bool {
+	var c admissionregistrationv1.MutatingWebhookConfiguration
+	if err := w.cache.Get(ctx, client.ObjectKey{Name: w.configuration}, &c, client.UnsafeDisableDeepCopy); err != nil {
+		return true
+	}
+	for _, hook := range c.Webhooks {
+		selector, err := metav1.LabelSelectorAsSelector(hook.NamespaceSelector)
+		if err != nil || selector.Matches(labels.Set(namespaceLabels)) {
+			return true
+		}
+	}
+	return len(c.Webhooks) == 0
+}
