@@ -24,8 +24,14 @@ const patience = 2 * time.Minute
 // namespace makes a namespace for one test and removes it afterwards. When the test fails, what happened in it is logged.
 func namespace(t *testing.T) string {
 	t.Helper()
+	return namespaceNamed(t, strings.ToLower(strings.TrimPrefix(t.Name(), "Test")))
+}
+
+// namespaceNamed is namespace for tests whose own name is too long for one.
+func namespaceNamed(t *testing.T, what string) string {
+	t.Helper()
 	// A new name for each run: entries of an earlier one may still be there.
-	name := fmt.Sprintf("e2e-%s-%s", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), rand.String(5))
+	name := fmt.Sprintf("e2e-%s-%s", what, rand.String(5))
 	apply(t, &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name}})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -20,8 +20,8 @@ const ReleaseLabel = "injector.spiffe.io/release"
 // standard is the namespace of the default release, and the beginning of the names of what it has cluster-wide.
 const standard = "spire-injector"
 
-// Release is an injector beside the default one, in a namespace of its own. It shares SPIRE with it and nothing else, and
-// serves the namespaces whose [ReleaseLabel] is its Name.
+// Release is an injector beside the default one, in a namespace of its own. It shares SPIRE with it and nothing else, registers
+// workloads under its Name as the cluster's, and serves the namespaces whose [ReleaseLabel] is its Name.
 type Release struct {
 	Name    string // of its namespace, and in the place of the default's name in what it has cluster-wide
 	Overlay string // path of the injector's kustomization
@@ -147,6 +147,9 @@ func (r Release) walk(key string, value any) {
 				v[k] = r.own(text)
 			case isText && k == "cert-manager.io/inject-ca-from":
 				v[k] = r.own(text)
+			case isText && k == "config.yaml":
+				// Each keeps the registration entries of one name, and would remove the other's.
+				v[k] = strings.Replace(text, "clusterName: demo-cluster", "clusterName: "+r.Name, 1)
 			case k == "resourceNames" && clusterWide:
 				v[k] = []any{r.Name}
 			case k == "dnsNames":
