@@ -44,6 +44,7 @@ func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done f
 			removes = append(removes, s)
 		case Refuse:
 			done(Outcome{s, &Error{Kind: Conflict, Message: s.Reason}})
+		case Keep, Wait: // nothing to do
 		}
 	}
 	for group := range slices.Chunk(creates, batch) {

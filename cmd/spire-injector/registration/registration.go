@@ -14,11 +14,11 @@ import (
 
 // Config is what a [Keeper] works with.
 type Config struct {
-	Cluster  registrar.Cluster
-	SPIRE    registrar.Entries
+	Cluster registrar.Cluster
+	SPIRE   registrar.Entries
 	// Reconnected gets a value when SPIRE can be reached again after it could not: it may have lost everything.
 	Reconnected <-chan struct{}
-	Injector func() webhook.Injector // the one in force
+	Injector    func() webhook.Injector // the one in force
 	// Configuration names the MutatingWebhookConfiguration of this injector.
 	Configuration string
 	// Grace is how long an entry stays that nothing needs any more, Interval the time between two looks at everything.
