@@ -60,6 +60,15 @@ func (c *servingCertificate) trusted() healthz.Checker {
 	return func(*http.Request) error { return c.Trusted(time.Now()) }
 }
 
+// expiry returns when the certificate expires that is shown, or false before there is one.
+func (c *servingCertificate) expiry() (time.Time, bool) {
+	shown, err := c.Show(time.Now())
+	if err != nil {
+		return time.Time{}, false
+	}
+	return shown.Leaf.NotAfter, true
+}
+
 // watched narrows the watches to the one Secret and the registrations of one name: there is no right to see others.
 func watched(f serveFlags) map[client.Object]cache.ByObject {
 	name := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }

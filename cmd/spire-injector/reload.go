@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,6 +41,7 @@ func newPlatformInForce(file []byte, injector webhook.Injector, socketFixed bool
 	p := &platformInForce{socketFixed: socketFixed, metrics: metrics, logger: logger, tell: tell, seen: file}
 	p.injector.Store(&injector)
 	metrics.succeeded.Set(1)
+	metrics.hash.Set(fileHash(file))
 	return p
 }
 
@@ -72,6 +75,7 @@ func (p *platformInForce) offer(from runtime.Object, file []byte) {
 	p.injector.Store(&injector)
 	p.metrics.reloads.WithLabelValues(reloadTaken).Inc()
 	p.metrics.succeeded.Set(1)
+	p.metrics.hash.Set(fileHash(file))
 	p.logger.Info("the new platform file is in force")
 	p.tell(from, corev1.EventTypeNormal, "PlatformReloaded", "the new platform file is in force")
 	for _, told := range p.told {
@@ -115,6 +119,13 @@ const (
 type reloadMetrics struct {
 	reloads   *prometheus.CounterVec
 	succeeded prometheus.Gauge
+	hash      prometheus.Gauge
+}
+
+// fileHash stands for the content of a file: 48 bits, all of which the number of a metric keeps.
+func fileHash(file []byte) float64 {
+	sum := sha256.Sum256(file)
+	return float64(binary.BigEndian.Uint64(sum[:8]) >> 16)
 }
 
 func newReloadMetrics(r prometheus.Registerer) (*reloadMetrics, error) {
@@ -127,11 +138,15 @@ func newReloadMetrics(r prometheus.Registerer) (*reloadMetrics, error) {
 			Name: "spire_injector_config_last_reload_successful",
 			Help: "1 when the newest platform file is in force, 0 when it was refused.",
 		}),
+		hash: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "spire_injector_config_hash",
+			Help: "Hash of the platform file in force: equal at replicas that work by the same file.",
+		}),
 	}
 	for _, result := range []string{reloadTaken, reloadRefused} {
 		m.reloads.WithLabelValues(result) // so that there is a 0 to count from
 	}
-	for _, c := range []prometheus.Collector{m.reloads, m.succeeded} {
+	for _, c := range []prometheus.Collector{m.reloads, m.succeeded, m.hash} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,7 @@ func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
 		}), r
 }
 
-// values are the metrics: successes, failures, and whether the last one succeeded.
+// values are the metrics: successes, failures, whether the last one succeeded, and the hash.
 func (r *reports) values(t *testing.T) map[string]float64 {
 	t.Helper()
 	families, err := r.registry.Gather()
@@ -117,6 +118,11 @@ sidecar: {image: second}
 			if got := platform.get(); got.Platform.Sidecar.Image != test.image || got.Version != "v" {
 				t.Errorf("expected the image %s and the old version, got %s and %s", test.image, got.Platform.Sidecar.Image, got.Version)
 			}
+			inForce := platformFile
+			if test.metrics["reloads_total success"] > 0 {
+				inForce = test.file
+			}
+			test.metrics["hash"] = fileHash([]byte(inForce))
 			if diff := cmp.Diff(test.metrics, r.values(t)); diff != "" {
 				t.Errorf("metrics (-want +got):\n%s", diff)
 			}
@@ -137,8 +143,24 @@ func TestReloadAfterMistakeIsMended(t *testing.T) {
 	platform, r := newPlatform(t, false)
 	platform.offer(nil, []byte("{}"))
 	platform.offer(nil, []byte(platformFile))
-	if diff := cmp.Diff(values(1, 1, 1), r.values(t)); diff != "" {
+	want := values(1, 1, 1)
+	want["hash"] = fileHash([]byte(platformFile))
+	if diff := cmp.Diff(want, r.values(t)); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}
+
+// A metric is a float64, which keeps 53 bits.
+func TestFileHash(t *testing.T) {
+	t.Parallel()
+	first, second := fileHash([]byte("first")), fileHash([]byte("second"))
+	if first == second || first != fileHash([]byte("first")) {
+		t.Errorf("expected one number for each content, got %f and %f", first, second)
+	}
+	for _, hash := range []float64{first, second} {
+		if hash != math.Trunc(hash) || hash <= 0 || hash >= 1<<48 {
+			t.Errorf("expected a whole number of 48 bits, got %f", hash)
+		}
 	}
 }
 

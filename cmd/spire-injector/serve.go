@@ -151,6 +151,9 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err := addChecks(mgr, certificate, spire); err != nil {
 		return err
 	}
+	if err := registerMetrics(metrics.Registry, buildVersion(), certificate, spire); err != nil {
+		return err
+	}
 	if err := addRotation(mgr, f); err != nil {
 		return fmt.Errorf("setting up the rotation of the serving certificate: %w", err)
 	}

@@ -144,10 +144,8 @@ func wantReport(t *testing.T, part string) {
 // scrape reads a replica's metrics: values by name with labels.
 func scrape(t *testing.T, replica string) map[string]string {
 	t.Helper()
-	text, err := shared.k.Run(t.Context(), "get", "--raw", "/api/v1/namespaces/spire-injector/pods/"+replica+":8080/proxy/metrics")
-	must(t, err)
 	values := map[string]string{}
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(exported(t, replica)) {
 		if i := strings.LastIndex(line, " "); !strings.HasPrefix(line, "#") && i > 0 {
 			values[line[:i]] = strings.TrimSpace(line[i:])
 		}

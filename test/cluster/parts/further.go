@@ -49,6 +49,26 @@ func EnsureCSI(ctx context.Context, cache Cache, progress io.Writer) (CSI, error
 	return out, provide(ctx, cache, []part{p}, progress)
 }
 
+// Promtool is Prometheus' promtool, and a program that tells which metrics an expression reads.
+type Promtool struct {
+	Promtool    string
+	Expressions string
+}
+
+// EnsurePromtool provides promtool as [Ensure] provides the programs of a scope.
+func EnsurePromtool(ctx context.Context, cache Cache, progress io.Writer) (Promtool, error) {
+	p, err := modulePart(ctx, cache, "promtool", PrometheusVersion, recipe{
+		what:     "building promtool",
+		packages: []string{"./expressions", "github.com/prometheus/prometheus/cmd/promtool"},
+		flags:    []string{"-ldflags", strip},
+	})
+	if err != nil {
+		return Promtool{}, err
+	}
+	out := Promtool{Promtool: filepath.Join(p.dir, "promtool"), Expressions: filepath.Join(p.dir, "expressions")}
+	return out, provide(ctx, cache, []part{p}, progress)
+}
+
 // modulePart is a part that comes out of the module of its name.
 func modulePart(ctx context.Context, cache Cache, name, version string, r recipe) (part, error) {
 	root, err := Root()

@@ -20,6 +20,7 @@ const (
 
 	CertManagerVersion = "v1.21.2"
 	SPIFFECSIVersion   = "v0.2.3"
+	PrometheusVersion  = "v0.305.0" // of its Go module: Prometheus 3.5
 )
 
 // Programs are the paths of everything that [Ensure] provides.

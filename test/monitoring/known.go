@@ -1,0 +1,80 @@
+package monitoring
+
+import (
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// Prefix is the beginning of the names of the injector's own metrics.
+const Prefix = "spire_injector_"
+
+// Known are all metrics of the injector itself, and those of its libraries that are of interest, with every value of each label
+// that has few by design.
+func Known() Metrics {
+	result := []string{"success", "failure"}
+	kind := []string{"full", "changes"}
+	webhooks := []string{"mutate-pod", "validate-pod", "validate-workload"}
+	operations := []string{"CREATE", "UPDATE"}
+	known := Metrics{
+		Prefix + "admissions_total": {"webhook": webhooks, "operation": operations, "decision": {"admitted", "refused"}, "reason": reasons()},
+
+		Prefix + "config_reloads_total":                         {"result": result},
+		Prefix + "config_last_reload_successful":                {},
+		Prefix + "config_hash":                                  {},
+		Prefix + "build_info":                                   {"version": nil}, // one at a time
+		Prefix + "serving_certificate_expiry_timestamp_seconds": {},
+		Prefix + "svid_expiry_timestamp_seconds":                {},
+
+		Prefix + "spire_requests_total": {"method": nil, "code": grpcCodes()}, // the methods that the registrar calls
+
+		Prefix + "entries":                                  {"state": {"wanted", "registered", "missing", "unneeded", "refused", "without_bundle"}},
+		Prefix + "reconciles_total":                         {"kind": kind, "result": result},
+		Prefix + "reconcile_last_success_timestamp_seconds": {},
+		Prefix + "entry_changes_total":                      {"action": {"create", "update", "expire", "delete"}, "result": result},
+		Prefix + "reconcile_queue_length":                   {},
+		Prefix + "pending_pods":                             {},
+
+		Prefix + "rollout_pods":   {"state": {"outdated", "rejected"}},
+		Prefix + "rollout_paused": {},
+
+		"leader_election_master_status": {"name": {"spire-injector"}},
+		"workqueue_depth":               {"name": nil, "controller": nil, "priority": nil},
+		"rest_client_requests_total":    {"code": nil, "method": nil, "host": nil},
+	}
+	known.histogram(Prefix+"admission_duration_seconds", Labels{"webhook": webhooks, "operation": operations})
+	known.histogram(Prefix+"spire_request_duration_seconds", Labels{"method": nil})
+	known.histogram(Prefix+"reconcile_duration_seconds", Labels{"kind": kind})
+	return known
+}
+
+// histogram adds what a histogram is in Prometheus.
+func (m Metrics) histogram(name string, labels Labels) {
+	m.Add(Metrics{name + "_bucket": labels, name + "_sum": labels, name + "_count": labels})
+	m[name+"_bucket"]["le"] = nil
+}
+
+// reasons are all that an answer can have.
+func reasons() []string {
+	var out []string
+	for _, r := range []webhook.Reason{
+		webhook.ReasonPodEnabled, webhook.ReasonNamespaceEnabled, webhook.ReasonNamespaceRequired, webhook.ReasonRegenerated,
+		webhook.ReasonNotLabelled, webhook.ReasonPodDisabled, webhook.ReasonAlreadyInjected, webhook.ReasonUnchanged, webhook.ReasonLeftoversRemoved,
+		webhook.ReasonInvalid, webhook.ReasonNeedsNewPod, webhook.ReasonTampered,
+		webhook.ReasonSPIREUnavailable, webhook.ReasonSPIRERefused, webhook.ReasonInternal,
+	} {
+		out = append(out, string(r))
+	}
+	return out
+}
+
+// grpcCodes are the codes by gRPC's names, as in Unavailable.
+func grpcCodes() []string {
+	var out []string
+	for c := codes.OK; !strings.HasPrefix(c.String(), "Code("); c++ {
+		out = append(out, c.String())
+	}
+	return out
+}

@@ -1,0 +1,24 @@
+package monitoring
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestReadmeListsEveryMetric(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range Known() {
+		name, own := strings.CutPrefix(name, Prefix)
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			name = strings.TrimSuffix(name, suffix)
+		}
+		if own && !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("README.md does not list %s", name)
+		}
+	}
+}
