@@ -3,6 +3,8 @@ package registrar
 import (
 	"context"
 	"errors"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
 // ErrNotFound is returned by [EntryReader] and [EntryUpdater] when SPIRE holds no entry of that ID.
@@ -29,8 +31,38 @@ type CreateResult struct {
 
 // EntryUpdater changes entries in place.
 type EntryUpdater interface {
-	// UpdateEntry sets the given fields of the entry with e's ID, leaves the others, and returns what SPIRE holds now.
-	UpdateEntry(ctx context.Context, e Entry, fields Fields) (Entry, error)
+	// UpdateEntries sets the given fields of the entries with these IDs and leaves the others. Each entry is updated on
+	// its own; the results are in the same order and as many. An error means that nothing is known about any of them; it
+	// is an [Error].
+	UpdateEntries(ctx context.Context, entries []Entry, fields Fields) ([]UpdateResult, error)
+}
+
+// UpdateResult is SPIRE's answer about one entry.
+type UpdateResult struct {
+	// Err is an [Error], or wraps [ErrNotFound], if the entry was not updated.
+	Err error
+	// Entry is what SPIRE holds now; the zero Entry with Err.
+	Entry Entry
+}
+
+// EntryLister finds entries.
+type EntryLister interface {
+	// ListEntries returns every entry with this parent, page by page; the error is an [Error]. Entries that come or go
+	// meanwhile may be missing or not.
+	ListEntries(ctx context.Context, parent spiffeid.ID) ([]Entry, error)
+}
+
+// EntryDeleter removes entries.
+type EntryDeleter interface {
+	// DeleteEntries removes the entries with these IDs, each on its own; the results are in the same order and as many,
+	// nil also for an entry that is not there. An error means that nothing is known about any of them; it is an [Error].
+	DeleteEntries(ctx context.Context, ids []string) ([]error, error)
+}
+
+// BundleLister knows which foreign trust domains SPIRE has a bundle of.
+type BundleLister interface {
+	// FederatedBundles returns them all; the error is an [Error].
+	FederatedBundles(ctx context.Context) ([]spiffeid.TrustDomain, error)
 }
 
 // EntryReader reads entries.
