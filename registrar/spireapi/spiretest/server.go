@@ -1,44 +1,56 @@
-// Package spiretest runs, in the test's own process, stand-ins for a SPIRE server's Entry API and for a SPIRE
-// agent's Workload API. They speak real gRPC over real sockets, and were compared with SPIRE 1.15.3.
+// Package spiretest runs, in the test's own process, stand-ins for a SPIRE server's Entry, Bundle and Trust Domain
+// APIs and for a SPIRE agent's Workload API. They speak real gRPC over real sockets, and were compared with SPIRE 1.15.3.
 package spiretest
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffegrpc/grpccredentials"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	bundlev1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
+	trustdomainv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/trustdomain/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
-// Server is a SPIRE server's Entry API for one trust domain. Its zero value is not usable; see [NewServer].
+// Server is a SPIRE server's APIs for one trust domain. Its zero value is not usable; see [NewServer].
 type Server struct {
 	entryv1.UnimplementedEntryServer
+	bundlev1.UnimplementedBundleServer
+	trustdomainv1.UnimplementedTrustDomainServer
 	td spiffeid.TrustDomain
 
-	mu      sync.Mutex
-	entries []*types.Entry
-	calls   map[string]int
-	admins  map[spiffeid.ID]bool
-	before  func(ctx context.Context, method string) error
-	tamper  func(resp any)
+	mu            sync.Mutex
+	entries       table[*types.Entry]
+	bundles       table[*types.Bundle] // the own one among them
+	relationships table[*types.FederationRelationship]
+	published     map[string]*types.Bundle // what the bundle endpoints of foreign trust domains serve
+	calls         map[string]int
+	admins        map[spiffeid.ID]bool
+	before        func(ctx context.Context, method string) error
+	tamper        func(resp any)
+	maxAge        time.Duration
+	connections   int
 }
 
-// NewServer returns a server without entries that no one can reach yet.
+// NewServer returns a server without entries or foreign bundles that no one can reach yet.
 func NewServer(td spiffeid.TrustDomain) *Server {
-	return &Server{td: td, calls: map[string]int{}, admins: map[spiffeid.ID]bool{}}
+	s := &Server{td: td, published: map[string]*types.Bundle{}, calls: map[string]int{}, admins: map[spiffeid.ID]bool{}}
+	s.bundles.add(&types.Bundle{TrustDomain: td.Name()})
+	return s
 }
 
 // ServeUnix serves on a socket where every caller is trusted, until stop or the end of the test. It returns the
@@ -76,12 +88,18 @@ func (s *Server) ServeTLSAs(t testing.TB, ca *CA, as spiffeid.ID, address string
 }
 
 func (s *Server) serve(t testing.TB, lis net.Listener, opts ...grpc.ServerOption) (stop func()) {
-	server := grpc.NewServer(append(opts, grpc.UnaryInterceptor(s.intercept))...)
+	s.mu.Lock()
+	age := s.maxAge
+	s.mu.Unlock()
+	server := grpc.NewServer(append(opts, grpc.UnaryInterceptor(s.intercept), grpc.StatsHandler(connectionCounter{server: s}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: age}))...)
 	entryv1.RegisterEntryServer(server, s)
+	bundlev1.RegisterBundleServer(server, s)
+	trustdomainv1.RegisterTrustDomainServer(server, s)
 	return serve(t, server, lis)
 }
 
-// Calls returns how often the method of the Entry service was called, refused calls included.
+// Calls returns how often the method was called, refused calls included.
 func (s *Server) Calls(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,30 +120,36 @@ func (s *Server) Tamper(f func(resp any)) {
 	s.tamper = f
 }
 
-// Entries returns copies of the entries, in the order of creation.
-func (s *Server) Entries() []*types.Entry {
+// MaxConnectionAge sets, for what is served thereafter, how long a connection lives before the server ends it in an
+// orderly way. Zero is for ever; SPIRE's is three minutes, over TCP.
+func (s *Server) MaxConnectionAge(age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []*types.Entry
-	for _, e := range s.entries {
-		all = append(all, clone(e))
+	s.maxAge = age
+}
+
+// Connections returns how many were made so far.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connections
+}
+
+// connectionCounter implements stats.Handler.
+type connectionCounter struct{ server *Server }
+
+func (connectionCounter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+func (connectionCounter) HandleRPC(context.Context, stats.RPCStats)                       {}
+func (connectionCounter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+	return ctx
+}
+
+func (c connectionCounter) HandleConn(_ context.Context, event stats.ConnStats) {
+	if _, begins := event.(*stats.ConnBegin); begins {
+		c.server.mu.Lock()
+		defer c.server.mu.Unlock()
+		c.server.connections++
 	}
-	return all
-}
-
-// Put stores an entry unchecked, in the place of one with its ID.
-func (s *Server) Put(e *types.Entry) {
-	s.Delete(e.GetId())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.entries = append(s.entries, clone(e))
-}
-
-// Delete removes the entry of this ID, if there is one.
-func (s *Server) Delete(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.entries = slices.DeleteFunc(s.entries, func(e *types.Entry) bool { return e.GetId() == id })
 }
 
 func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -151,164 +175,23 @@ func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	return resp, err
 }
 
-// BatchCreateEntry creates each entry on its own. A duplicate is answered with ALREADY_EXISTS in two ways: with the
-// stored entry if it has the same SPIFFE ID, parent and selectors, without it if a unique column stands in the way.
-func (s *Server) BatchCreateEntry(_ context.Context, req *entryv1.BatchCreateEntryRequest) (*entryv1.BatchCreateEntryResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resp := &entryv1.BatchCreateEntryResponse{}
-	for _, e := range req.GetEntries() {
-		st, stored := s.create(e)
-		resp.Results = append(resp.Results, &entryv1.BatchCreateEntryResponse_Result{Status: st, Entry: stored})
-	}
-	return resp, nil
-}
-
-func (s *Server) create(e *types.Entry) (*types.Status, *types.Entry) {
-	if st := s.invalid(e); st != nil {
-		return st, nil
-	}
-	for _, other := range s.entries {
-		if key(other) == key(e) {
-			return result(codes.AlreadyExists, "similar entry already exists"), clone(other)
-		}
-	}
-	if e.GetId() == "" {
-		return result(codes.Unimplemented, "this stand-in makes no entry IDs"), nil
-	}
-	if s.find(e.GetId()) >= 0 {
-		return result(codes.AlreadyExists, "failed to create entry: datastore-sql: UNIQUE constraint failed: registered_entries.entry_id"), nil
-	}
-	if st := unknownBundle(e, "create"); st != nil {
-		return st, nil
-	}
-	if st := duplicates(e, "create"); st != nil {
-		return st, nil
-	}
-	s.entries = append(s.entries, clone(e))
-	return result(codes.OK, "OK"), clone(e)
-}
-
-func (s *Server) invalid(e *types.Entry) *types.Status {
-	id := e.GetSpiffeId()
-	switch {
-	case id.GetTrustDomain() != s.td.Name() || id.GetPath() == "" || strings.HasPrefix(id.GetPath(), "/spire/"):
-		return result(codes.InvalidArgument, fmt.Sprintf("failed to convert entry: invalid spiffe ID: %q is not a workload in trust domain %q", id, s.td.Name()))
-	case e.GetParentId().GetTrustDomain() != s.td.Name() || e.GetParentId().GetPath() == "":
-		return result(codes.InvalidArgument, "failed to convert entry: invalid parent ID")
-	case len(e.GetSelectors()) == 0:
-		return result(codes.InvalidArgument, "failed to convert entry: selector list is empty")
-	case len(e.GetId()) > 255 || strings.ContainsFunc(e.GetId(), notEntryID):
-		return result(codes.InvalidArgument, "failed to create entry: datastore-validation: invalid registration entry: entry ID contains invalid characters")
-	case e.GetX509SvidTtl() < 0 || e.GetJwtSvidTtl() < 0:
-		return result(codes.InvalidArgument, "failed to create entry: datastore-validation: invalid registration entry: X509SvidTtl is not set")
-	}
-	return nil
-}
-
-func notEntryID(r rune) bool {
-	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", r)
-}
-
-// unknownBundle refuses all federation, for this server has no foreign bundles.
-func unknownBundle(e *types.Entry, verb string) *types.Status {
-	if len(e.GetFederatesWith()) == 0 {
-		return nil
-	}
-	return result(codes.Internal, fmt.Sprintf("failed to %s entry: unable to find federated bundle %q", verb, "spiffe://"+e.GetFederatesWith()[0]))
-}
-
-// duplicates is the constraint that lists in one request run into.
-func duplicates(e *types.Entry, verb string) *types.Status {
-	seen := map[string]bool{}
-	for _, s := range e.GetSelectors() {
-		if v := s.GetType() + ":" + s.GetValue(); seen[v] {
-			return result(codes.AlreadyExists, "failed to "+verb+" entry: datastore-sql: UNIQUE constraint failed: "+
-				"selectors.registered_entry_id, selectors.type, selectors.value")
-		} else {
-			seen[v] = true
-		}
-	}
-	names := slices.Sorted(slices.Values(e.GetDnsNames()))
-	if len(slices.Compact(names)) != len(e.GetDnsNames()) {
-		return result(codes.AlreadyExists, "failed to "+verb+" entry: datastore-sql: UNIQUE constraint failed: dns_names.registered_entry_id, dns_names.value")
-	}
-	return nil
-}
-
-// BatchUpdateEntry changes what the mask names and counts up the revision.
-func (s *Server) BatchUpdateEntry(_ context.Context, req *entryv1.BatchUpdateEntryRequest) (*entryv1.BatchUpdateEntryResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resp := &entryv1.BatchUpdateEntryResponse{}
-	for _, e := range req.GetEntries() {
-		st, stored := s.update(e, req.GetInputMask())
-		resp.Results = append(resp.Results, &entryv1.BatchUpdateEntryResponse_Result{Status: st, Entry: stored})
-	}
-	return resp, nil
-}
-
-func (s *Server) update(e *types.Entry, mask *types.EntryMask) (*types.Status, *types.Entry) {
-	i := s.find(e.GetId())
-	if i < 0 {
-		return result(codes.NotFound, "failed to update entry"), nil
-	}
-	updated := clone(s.entries[i])
-	from, to, fields := e.ProtoReflect(), updated.ProtoReflect(), mask.ProtoReflect()
-	for n := range to.Descriptor().Fields().Len() {
-		field := to.Descriptor().Fields().Get(n)
-		selected := fields.Descriptor().Fields().ByName(field.Name())
-		if selected == nil || mask != nil && !fields.Get(selected).Bool() {
-			continue
-		}
-		if from.Has(field) {
-			to.Set(field, from.Get(field))
-		} else {
-			to.Clear(field)
-		}
-	}
-	if st := s.invalid(updated); st != nil {
-		return st, nil
-	}
-	if st := duplicates(updated, "update"); st != nil {
-		return st, nil
-	}
-	if st := unknownBundle(updated, "update"); st != nil {
-		return st, nil
-	}
-	updated.RevisionNumber = s.entries[i].GetRevisionNumber() + 1
-	s.entries[i] = clone(updated)
-	return result(codes.OK, "OK"), updated
-}
-
-// GetEntry returns the entry of this ID.
-func (s *Server) GetEntry(_ context.Context, req *entryv1.GetEntryRequest) (*types.Entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := s.find(req.GetId())
-	if i < 0 {
-		return nil, status.Error(codes.NotFound, "entry not found")
-	}
-	return clone(s.entries[i]), nil
-}
-
-func (s *Server) find(id string) int {
-	return slices.IndexFunc(s.entries, func(e *types.Entry) bool { return e.GetId() == id })
-}
-
-// key is what may exist only once.
-func key(e *types.Entry) string {
-	var selectors []string
-	for _, s := range e.GetSelectors() {
-		selectors = append(selectors, s.GetType()+":"+s.GetValue())
-	}
-	slices.Sort(selectors)
-	id, parent := e.GetSpiffeId(), e.GetParentId()
-	return strings.Join(append([]string{id.GetTrustDomain() + id.GetPath(), parent.GetTrustDomain() + parent.GetPath()}, slices.Compact(selectors)...), "\n")
-}
-
 func result(code codes.Code, message string) *types.Status {
 	return &types.Status{Code: int32(code), Message: message} //nolint:gosec // codes are small
 }
 
-func clone(e *types.Entry) *types.Entry { return proto.CloneOf(e) }
+// keep makes the fields that a mask selects, by their names, equal to those of from, and leaves the others.
+func keep(mask, from, to proto.Message) {
+	source, target, selection := from.ProtoReflect(), to.ProtoReflect(), mask.ProtoReflect()
+	for i := range selection.Descriptor().Fields().Len() {
+		selected := selection.Descriptor().Fields().Get(i)
+		field := target.Descriptor().Fields().ByName(selected.Name())
+		if field == nil || !selection.Get(selected).Bool() {
+			continue
+		}
+		if source.Has(field) {
+			target.Set(field, source.Get(field))
+		} else {
+			target.Clear(field)
+		}
+	}
+}
