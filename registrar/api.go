@@ -13,14 +13,14 @@ var ErrNotFound = errors.New("SPIRE holds no entry of this ID")
 // EntryCreator creates entries in SPIRE.
 type EntryCreator interface {
 	// CreateEntries creates the entries in the given order, each on its own: some may fail while others succeed.
-	// The results are in the same order and as many. An error means that nothing is known about any of them; it is
+	// The results are in the same order and as many. An error means that SPIRE did not answer about any of them; it is
 	// an [Error].
 	CreateEntries(ctx context.Context, entries []Entry) ([]CreateResult, error)
 }
 
 // CreateResult is SPIRE's answer about one entry.
 type CreateResult struct {
-	// Err is an [Error] if the entry was neither created nor found to exist.
+	// Err is an [Error] if the entry is not known to have been created or to exist.
 	Err error
 	// Existed says that SPIRE refused because an entry of the same ID, or of the same SPIFFE ID, parent and
 	// selectors exists already.
@@ -32,14 +32,14 @@ type CreateResult struct {
 // EntryUpdater changes entries in place.
 type EntryUpdater interface {
 	// UpdateEntries sets the given fields of the entries with these IDs and leaves the others. Each entry is updated on
-	// its own; the results are in the same order and as many. An error means that nothing is known about any of them; it
-	// is an [Error].
+	// its own; the results are in the same order and as many. An error means that SPIRE did not answer about any of them;
+	// it is an [Error].
 	UpdateEntries(ctx context.Context, entries []Entry, fields Fields) ([]UpdateResult, error)
 }
 
 // UpdateResult is SPIRE's answer about one entry.
 type UpdateResult struct {
-	// Err is an [Error], or wraps [ErrNotFound], if the entry was not updated.
+	// Err is an [Error], or wraps [ErrNotFound], if the entry is not known to have been updated.
 	Err error
 	// Entry is what SPIRE holds now; the zero Entry with Err.
 	Entry Entry
@@ -55,7 +55,8 @@ type EntryLister interface {
 // EntryDeleter removes entries.
 type EntryDeleter interface {
 	// DeleteEntries removes the entries with these IDs, each on its own; the results are in the same order and as many,
-	// nil also for an entry that is not there. An error means that nothing is known about any of them; it is an [Error].
+	// nil also for an entry that is not there, else an [Error]. An error means that SPIRE did not answer about any of
+	// them; it is an [Error].
 	DeleteEntries(ctx context.Context, ids []string) ([]error, error)
 }
 
@@ -70,9 +71,10 @@ type EntryReader interface {
 	GetEntry(ctx context.Context, id string) (Entry, error)
 }
 
-// API is what a [Registrar] needs of SPIRE's Entry API.
+// API is what a [Registrar] needs of SPIRE.
 type API interface {
 	EntryCreator
 	EntryUpdater
 	EntryReader
+	BundleLister
 }

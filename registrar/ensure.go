@@ -4,25 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"golang.org/x/sync/singleflight"
 )
 
 // Options tune a [Registrar]; the zero value is good.
 type Options struct {
-	// Fresh is how long an entry that SPIRE confirmed is taken to be there without asking again; 30 s by default.
+	// Fresh is how long an entry that SPIRE confirmed is taken to be there, and a bundle that SPIRE lacked to be missing,
+	// without asking again; 30 s by default.
 	Fresh time.Duration
-	// Remembered bounds how many confirmed entries are kept in memory; 10,000 by default.
+	// Remembered bounds how many confirmed entries, and how many missing bundles, are kept in memory; 10,000 by default.
 	Remembered int
 	// Timeout bounds one registration, which outlives a caller that gives up; 10 s by default.
 	Timeout time.Duration
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
+	// OnMissingBundle, if set, is told of each registration that had to leave foreign trust domains out because SPIRE has
+	// no bundle of them, with the entry as SPIRE holds it. Callers wait for it; it may be called concurrently.
+	OnMissingBundle func(entry Entry, missing []spiffeid.TrustDomain)
 }
 
-// maxAttempts bounds how often a registration starts over because an entry vanished between two calls.
+// maxAttempts bounds how often a registration starts over because an entry, or a bundle, vanished between two calls.
 const maxAttempts = 3
 
 // Registrar makes SPIRE hold the entries of workloads. It is safe for concurrent use, also beside others of the
@@ -31,7 +37,9 @@ type Registrar struct {
 	cluster Cluster
 	api     API
 	timeout time.Duration
-	known   *known
+	known   *known[string, Entry] // by the ID that was asked for, which may differ from the entry's own
+	lacking *known[spiffeid.TrustDomain, struct{}]
+	report  func(Entry, []spiffeid.TrustDomain)
 	flights singleflight.Group
 	// aliasSeen is whether this process has seen the node alias. Until then it is registered in a call of its own,
 	// so that when it cannot be, no workload's entry is left behind.
@@ -52,7 +60,14 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Registrar{cluster: cluster, api: api, timeout: o.Timeout, known: newKnown(o.Fresh, o.Remembered, o.Now)}
+	if o.OnMissingBundle == nil {
+		o.OnMissingBundle = func(Entry, []spiffeid.TrustDomain) {}
+	}
+	return &Registrar{
+		cluster: cluster, api: api, timeout: o.Timeout, report: o.OnMissingBundle,
+		known:   newKnown[string, Entry](o.Fresh, o.Remembered, o.Now),
+		lacking: newKnown[spiffeid.TrustDomain, struct{}](o.Fresh, o.Remembered, o.Now),
+	}
 }
 
 // Ensure returns when SPIRE holds an entry that gives the workload its identity, with that entry's ID. It changes
@@ -62,6 +77,10 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 // one identity share that call; it goes on when one of them gives up, and for that one the error is of kind
 // Unavailable and wraps the context's. Callers that differ in attributes converge (see [Entry.Converge]); two
 // processes that do so in the same instant can leave the longer of two TTLs until one of them asks again.
+//
+// Foreign trust domains that SPIRE has no bundle of are left out of the entry, and reported (see
+// [Options.OnMissingBundle]): the workload serves its own domain meanwhile. Once their bundle is there, a call that
+// comes after [Options.Fresh] adds them.
 //
 // Every error is an [Error].
 func (r *Registrar) Ensure(ctx context.Context, w Workload) (entryID string, err error) {
@@ -91,11 +110,23 @@ func (r *Registrar) Ensure(ctx context.Context, w Workload) (entryID string, err
 			if result.Err != nil {
 				return "", result.Err
 			}
-			if have := result.Val.(Entry); r.serves(have, want) {
-				return have.ID, nil
+			if got := result.Val.(registration); r.serves(got.entry, got.possible(want)) {
+				return got.entry.ID, nil
 			}
 		}
 	}
+}
+
+// registration is what SPIRE holds, and the trust domains that had to be left out of it.
+type registration struct {
+	entry   Entry
+	missing []spiffeid.TrustDomain
+}
+
+// possible is what was possible of a wanted entry.
+func (r registration) possible(want Entry) Entry {
+	want, _ = want.Narrow(func(td spiffeid.TrustDomain) bool { return !slices.Contains(r.missing, td) })
+	return want
 }
 
 func gaveUp(ctx context.Context, want Entry) error {
@@ -104,10 +135,17 @@ func gaveUp(ctx context.Context, want Entry) error {
 		want.ID, want.SPIFFEID, context.Cause(ctx))}
 }
 
-// lookUp returns the remembered entry if it serves the wanted one.
+// lookUp returns the remembered entry if it serves as much of the wanted one as is possible.
 func (r *Registrar) lookUp(want Entry) (Entry, bool) {
+	possible, _ := want.Narrow(r.mayHaveBundle)
 	have, ok := r.known.get(want.ID)
-	return have, ok && r.serves(have, want)
+	return have, ok && r.serves(have, possible)
+}
+
+// mayHaveBundle says whether SPIRE was not lately seen to lack the bundle.
+func (r *Registrar) mayHaveBundle(td spiffeid.TrustDomain) bool {
+	_, lacking := r.lacking.get(td)
+	return !lacking
 }
 
 // serves says whether what SPIRE holds needs no change to be what is wanted.
@@ -115,28 +153,52 @@ func (r *Registrar) serves(have, want Entry) bool {
 	return r.cluster.Plan(want, &have).Action == Keep
 }
 
-// register makes SPIRE hold the entry and returns what SPIRE holds.
-func (r *Registrar) register(ctx context.Context, want Entry) (Entry, error) {
+// register makes SPIRE hold the entry, as much of it as is possible.
+func (r *Registrar) register(ctx context.Context, want Entry) (registration, error) {
+	possible, missing := want.Narrow(r.mayHaveBundle)
 	// A flight that ended between a caller's look and its take-off has done the work already.
 	if have, ok := r.lookUp(want); ok {
-		return have, nil
+		return registration{have, missing}, nil
 	}
 	if !r.aliasSeen.Load() {
 		if _, err := r.settleAll(ctx, r.cluster.NodeAlias()); err != nil {
-			return Entry{}, err
+			return registration{}, err
 		}
 		r.aliasSeen.Store(true)
 	}
 	// The alias goes along every time: an entry whose parent is gone serves nobody, SPIRE does not say so, and one
 	// more row in a request that is made anyway costs less than a second request.
-	settled, err := r.settleAll(ctx, r.cluster.NodeAlias(), want)
+	settled, err := r.settleAll(ctx, r.cluster.NodeAlias(), possible)
+	for attempt := 1; KindOf(err) == MissingBundle && attempt < maxAttempts; attempt++ {
+		if possible, missing, err = r.askForBundles(ctx, want); err == nil {
+			settled, err = r.settleAll(ctx, r.cluster.NodeAlias(), possible)
+		}
+	}
 	if err != nil {
 		r.aliasSeen.Store(false)
-		return Entry{}, err
+		return registration{}, err
 	}
 	have := settled[1]
 	r.known.put(want.ID, have)
-	return have, nil
+	if len(missing) > 0 {
+		r.report(have, missing)
+	}
+	return registration{have, missing}, nil
+}
+
+// askForBundles narrows the entry to the trust domains whose bundle SPIRE has, and remembers the others.
+func (r *Registrar) askForBundles(ctx context.Context, want Entry) (possible Entry, missing []spiffeid.TrustDomain, err error) {
+	present, err := r.api.FederatedBundles(ctx)
+	if err != nil {
+		return Entry{}, nil, err
+	}
+	possible, missing = want.Narrow(func(td spiffeid.TrustDomain) bool {
+		return td == r.cluster.TrustDomain || slices.Contains(present, td)
+	})
+	for _, td := range missing {
+		r.lacking.put(td, struct{}{})
+	}
+	return possible, missing, nil
 }
 
 // errStartOver says that an entry vanished between two calls.
@@ -196,14 +258,24 @@ func (r *Registrar) settle(ctx context.Context, want Entry, result CreateResult)
 	}
 	switch plan := r.cluster.Plan(want, result.Entry); plan.Action {
 	case Update:
-		have, err := r.api.UpdateEntry(ctx, plan.Entry, plan.Fields)
-		if errors.Is(err, ErrNotFound) {
-			return Entry{}, errStartOver
-		}
-		return have, err
+		return r.update(ctx, plan)
 	case Refuse:
 		return Entry{}, &Error{Kind: Conflict, Message: plan.Reason}
 	default:
 		return plan.Entry, nil
 	}
+}
+
+func (r *Registrar) update(ctx context.Context, plan Plan) (Entry, error) {
+	results, err := r.api.UpdateEntries(ctx, []Entry{plan.Entry}, plan.Fields)
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(results) != 1 {
+		return Entry{}, &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE answered 1 update with %d results: expected one each", len(results))}
+	}
+	if errors.Is(results[0].Err, ErrNotFound) {
+		return Entry{}, errStartOver
+	}
+	return results[0].Entry, results[0].Err
 }

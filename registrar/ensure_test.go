@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
@@ -389,4 +390,141 @@ func TestTamperedAnswersAreNotBelieved(t *testing.T) {
 			wantKind(t, err, registrar.Failed, tc.want)
 		})
 	}
+}
+
+func federated(path string, domains ...string) registrar.Workload {
+	w := workload(path, 0)
+	for _, td := range domains {
+		w.FederatesWith = append(w.FederatesWith, spiffeid.RequireTrustDomainFromString(td))
+	}
+	return w
+}
+
+func TestEnsureLeavesOutDomainsWithoutBundle(t *testing.T) {
+	server, address := serve(t)
+	server.PutBundle(&types.Bundle{TrustDomain: "there.org"})
+	var now atomic.Int64
+	var reports []string
+	r := newRegistrar(t, address, registrar.Options{
+		Fresh: time.Minute, Now: func() time.Time { return time.Unix(now.Load(), 0) },
+		OnMissingBundle: func(e registrar.Entry, missing []spiffeid.TrustDomain) {
+			reports = append(reports, fmt.Sprint(e.SPIFFEID.Path(), " has ", e.FederatesWith, ", lacks ", missing))
+		},
+	})
+	mustEnsure(t, r, workload("/first", 0))
+	api := federated("/api", "there.org", "late.org", "example.org")
+	federation := func(id string) string {
+		for _, e := range server.Entries() {
+			if e.GetId() == id {
+				return fmt.Sprint(e.GetFederatesWith())
+			}
+		}
+		return "no entry"
+	}
+	wantFederation := func(id, want string) {
+		t.Helper()
+		if got := federation(id); got != want {
+			t.Errorf("federates with %s, want %s", got, want)
+		}
+	}
+	wantLists := func(want int) {
+		t.Helper()
+		if got := server.Calls("ListFederatedBundles"); got != want {
+			t.Errorf("%d lists of bundles, want %d", got, want)
+		}
+	}
+
+	id := mustEnsure(t, r, api)
+	wantFederation(id, "[example.org there.org]")
+	wantCalls(t, server, 4, 0, 0) // two of them for /first, then with and without the domain
+	wantLists(1)
+
+	// Known, and known to be missing: no call. Another identity: one call, without the domain from the start.
+	now.Store(50)
+	if got := mustEnsure(t, r, api); got != id {
+		t.Errorf("entry ID %q, want %q", got, id)
+	}
+	wantCalls(t, server, 4, 0, 0)
+	web := mustEnsure(t, r, federated("/web", "late.org"))
+	wantFederation(web, "[]")
+	wantCalls(t, server, 5, 0, 0)
+	wantLists(1)
+
+	// Still missing a while later: asked again, and nothing is changed.
+	now.Store(60)
+	mustEnsure(t, r, api)
+	wantCalls(t, server, 7, 1, 0) // the entry is there already, and its update is refused
+	wantLists(2)
+	if got := server.Entries()[2].GetRevisionNumber(); got != 0 {
+		t.Errorf("revision %d of an entry that cannot be changed", got)
+	}
+
+	server.PutBundle(&types.Bundle{TrustDomain: "late.org"})
+	now.Store(121)
+	mustEnsure(t, r, api)
+	wantFederation(id, "[example.org late.org there.org]")
+	mustEnsure(t, r, federated("/web", "late.org"))
+	wantFederation(web, "[late.org]")
+	wantLists(2)
+
+	want := []string{
+		"/api has [example.org there.org], lacks [late.org]", "/web has [], lacks [late.org]",
+		"/api has [example.org there.org], lacks [late.org]",
+	}
+	if got := fmt.Sprint(reports); got != fmt.Sprint(want) {
+		t.Errorf("reported %s, want %s", got, want)
+	}
+}
+
+func TestConcurrentCallersShareTheMissingBundle(t *testing.T) {
+	server, address := serve(t)
+	r := newRegistrar(t, address, registrar.Options{})
+	mustEnsure(t, r, workload("/first", 0))
+	var wg sync.WaitGroup
+	for n := range 60 {
+		wg.Go(func() {
+			if _, err := r.Ensure(t.Context(), federated("/api", fmt.Sprintf("missing%d.org", n%3))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := server.Calls("ListFederatedBundles"); got > 3 {
+		t.Errorf("%d lists of bundles for three domains, want at most one each", got)
+	}
+}
+
+// However short the memory, a caller is served by its own registration.
+func TestEnsureEndsWithoutMemory(t *testing.T) {
+	_, address := serve(t)
+	r := newRegistrar(t, address, registrar.Options{Fresh: 1})
+	mustEnsure(t, r, federated("/api", "missing.org"))
+}
+
+func TestBundleThatVanishesAgain(t *testing.T) {
+	server, address := serve(t)
+	r := newRegistrar(t, address, registrar.Options{})
+	mustEnsure(t, r, workload("/first", 0))
+	flicker := spiffeid.RequireTrustDomainFromString("flicker.org")
+	server.Before(func(_ context.Context, method string) error {
+		if method == create {
+			server.DeleteBundle(flicker)
+		} else {
+			server.PutBundle(&types.Bundle{TrustDomain: flicker.Name()})
+		}
+		return nil
+	})
+	_, err := r.Ensure(t.Context(), federated("/api", "flicker.org"))
+	wantKind(t, err, registrar.MissingBundle, `unable to find federated bundle "spiffe://flicker.org"`, "spire-server bundle set")
+	wantCalls(t, server, 5, 0, 0)
+
+	server.Before(func(_ context.Context, method string) error {
+		if method == "ListFederatedBundles" {
+			return status.Error(codes.PermissionDenied, "not this method")
+		}
+		return nil
+	})
+	server.DeleteBundle(flicker)
+	_, err = r.Ensure(t.Context(), federated("/api", "flicker.org"))
+	wantKind(t, err, registrar.Denied, "denies ListFederatedBundles")
 }

@@ -51,6 +51,22 @@ func (e Entry) Canonical() Entry {
 	return e
 }
 
+// Narrow returns the entry, in its canonical form, without the foreign trust domains that the function does not know,
+// and those, sorted: SPIRE takes no entry that federates with a domain that it has no bundle of.
+func (e Entry) Narrow(hasBundle func(spiffeid.TrustDomain) bool) (narrowed Entry, missing []spiffeid.TrustDomain) {
+	e = e.Canonical()
+	var kept []spiffeid.TrustDomain
+	for _, td := range e.FederatesWith {
+		if hasBundle(td) {
+			kept = append(kept, td)
+		} else {
+			missing = append(missing, td)
+		}
+	}
+	e.FederatesWith = kept
+	return e, missing
+}
+
 // Validate returns every reason for which SPIRE would refuse the entry, or nil.
 func (e Entry) Validate() error {
 	var errs []error

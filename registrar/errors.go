@@ -20,6 +20,9 @@ const (
 	Invalid
 	// Conflict: an entry of others is in the way.
 	Conflict
+	// MissingBundle: SPIRE has no bundle of a trust domain that the entry federates with. Without that domain, or once
+	// the bundle is there, it would take the entry.
+	MissingBundle
 )
 
 func (k Kind) String() string {
@@ -34,6 +37,8 @@ func (k Kind) String() string {
 		return "invalid"
 	case Conflict:
 		return "conflict"
+	case MissingBundle:
+		return "missing bundle"
 	}
 	return fmt.Sprintf("Kind(%d)", int(k))
 }

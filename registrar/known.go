@@ -5,46 +5,45 @@ import (
 	"time"
 )
 
-// known remembers entries that SPIRE was lately seen to hold. It keeps two generations of at most limit entries
+// known remembers what SPIRE was lately seen to hold, or to lack. It keeps two generations of at most limit entries
 // each and drops the older one when the younger is full or has lasted a whole window: memory is bounded, and
 // nothing need be searched for or swept.
-type known struct {
+type known[K comparable, V any] struct {
 	window time.Duration
 	limit  int
 	now    func() time.Time
 
 	mu         sync.Mutex
 	since      time.Time // when young was begun
-	young, old map[string]sighting
+	young, old map[K]sighting[V]
 }
 
-type sighting struct {
-	entry Entry
+type sighting[V any] struct {
+	value V
 	at    time.Time
 }
 
-func newKnown(window time.Duration, limit int, now func() time.Time) *known {
-	return &known{window: window, limit: limit, now: now, since: now(), young: map[string]sighting{}}
+func newKnown[K comparable, V any](window time.Duration, limit int, now func() time.Time) *known[K, V] {
+	return &known[K, V]{window: window, limit: limit, now: now, since: now(), young: map[K]sighting[V]{}}
 }
 
-// get returns the entry as it was seen within the window.
-func (k *known) get(id string) (Entry, bool) {
+// get returns what was seen within the window.
+func (k *known[K, V]) get(key K) (V, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s, ok := k.young[id]
+	s, ok := k.young[key]
 	if !ok {
-		s, ok = k.old[id]
+		s, ok = k.old[key]
 	}
-	return s.entry, ok && k.now().Sub(s.at) < k.window
+	return s.value, ok && k.now().Sub(s.at) < k.window
 }
 
-// put records under the ID that was asked for, which may differ from the entry's own.
-func (k *known) put(id string, e Entry) {
+func (k *known[K, V]) put(key K, value V) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
 	if len(k.young) >= k.limit || now.Sub(k.since) >= k.window {
-		k.old, k.young, k.since = k.young, map[string]sighting{}, now
+		k.old, k.young, k.since = k.young, map[K]sighting[V]{}, now
 	}
-	k.young[id] = sighting{entry: e, at: now}
+	k.young[key] = sighting[V]{value: value, at: now}
 }

@@ -8,7 +8,7 @@ import (
 
 func TestKnownForgets(t *testing.T) {
 	now := time.Unix(0, 0)
-	k := newKnown(30*time.Second, 100, func() time.Time { return now })
+	k := newKnown[string, Entry](30*time.Second, 100, func() time.Time { return now })
 	k.put("a", Entry{ID: "a"})
 	now = now.Add(30*time.Second - 1)
 	k.put("b", Entry{ID: "b"})
@@ -26,7 +26,7 @@ func TestKnownForgets(t *testing.T) {
 }
 
 func TestKnownIsBounded(t *testing.T) {
-	k := newKnown(time.Hour, 100, time.Now)
+	k := newKnown[string, Entry](time.Hour, 100, time.Now)
 	for i := range 10_000 {
 		k.put(strconv.Itoa(i), Entry{})
 	}

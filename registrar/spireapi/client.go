@@ -1,4 +1,4 @@
-// Package spireapi is the gRPC edge to the SPIRE server's Entry API: it converts, calls, and says in one error what
+// Package spireapi is the gRPC edge to the SPIRE server's Entry, Bundle and Trust Domain APIs: it converts, calls, and says in one error what
 // went wrong and what to do. What to call, and what to make of the answer, is decided in package registrar.
 package spireapi
 
@@ -13,9 +13,12 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffegrpc/grpccredentials"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	bundlev1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
+	trustdomainv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/trustdomain/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -31,17 +34,38 @@ type Config struct {
 	AgentSocket string
 	// TrustDomain is the server's: over TCP it must present spiffe://<trust domain>/spire/server.
 	TrustDomain spiffeid.TrustDomain
+	// Observe, if set, is told of each call to the server once it has ended: the method's bare name, as in
+	// BatchCreateEntry, its code, and how long it took. It is called concurrently, and callers wait for it.
+	Observe func(method string, code codes.Code, took time.Duration)
 }
 
-// Client calls one SPIRE server. It satisfies [registrar.API] and is safe for concurrent use.
+// Client calls one SPIRE server. It satisfies every interface of package registrar to SPIRE, and is safe for concurrent
+// use.
 type Client struct {
-	server   string
-	identity *identity // nil over a Unix socket
-	conn     *grpc.ClientConn
-	entries  entryv1.EntryClient
+	server       string
+	identity     *identity // nil over a Unix socket
+	conn         *grpc.ClientConn
+	entries      entryv1.EntryClient
+	bundles      bundlev1.BundleClient
+	trustDomains trustdomainv1.TrustDomainClient
+
+	reconnected chan struct{} // of one place
+	stopFollow  context.CancelFunc
+	followed    chan struct{}
 }
 
-var _ registrar.API = (*Client)(nil)
+var (
+	_ registrar.API                = (*Client)(nil)
+	_ registrar.EntryLister        = (*Client)(nil)
+	_ registrar.EntryDeleter       = (*Client)(nil)
+	_ registrar.BundleReader       = (*Client)(nil)
+	_ registrar.BundleRefresher    = (*Client)(nil)
+	_ registrar.RelationshipLister = (*Client)(nil)
+	_ registrar.RelationshipKeeper = (*Client)(nil)
+)
+
+// maxAnswer is far above a page of large entries; gRPC's own limit of 4 MiB is not.
+const maxAnswer = 64 << 20
 
 // Dial checks the configuration and returns at once: agent and server may come later, go away and come back. While
 // one of them is missing, calls fail fast and say which. Close releases what Dial starts.
@@ -62,11 +86,20 @@ func Dial(cfg Config) (*Client, error) {
 		}
 		creds = grpccredentials.MTLSClientCredentials(c.identity, c.identity, tlsconfig.AuthorizeID(serverID))
 	}
-	c.conn, err = grpc.NewClient(target, append(reconnectOptions(), grpc.WithTransportCredentials(creds))...)
+	opts := append(reconnectOptions(), grpc.WithTransportCredentials(creds), grpc.WithIdleTimeout(0),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
+	if cfg.Observe != nil {
+		opts = append(opts, grpc.WithUnaryInterceptor(observing(cfg.Observe)))
+	}
+	c.conn, err = grpc.NewClient(target, opts...)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("SPIRE server address %q: %w", cfg.ServerAddress, err), c.Close())
 	}
-	c.entries = entryv1.NewEntryClient(c.conn)
+	c.entries, c.bundles, c.trustDomains = entryv1.NewEntryClient(c.conn), bundlev1.NewBundleClient(c.conn), trustdomainv1.NewTrustDomainClient(c.conn)
+	var ctx context.Context
+	ctx, c.stopFollow = context.WithCancel(context.Background())
+	c.reconnected, c.followed = make(chan struct{}, 1), make(chan struct{})
+	go c.follow(ctx)
 	return c, nil
 }
 
@@ -83,6 +116,10 @@ func (c *Client) Ready(ctx context.Context) error {
 // Close ends the connection and what runs in the background.
 func (c *Client) Close() error {
 	var errs []error
+	if c.stopFollow != nil {
+		c.stopFollow()
+		<-c.followed
+	}
 	if c.conn != nil {
 		errs = append(errs, c.conn.Close())
 	}

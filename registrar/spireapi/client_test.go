@@ -21,6 +21,7 @@ import (
 
 var (
 	exampleOrg = spiffeid.RequireTrustDomainFromString("example.org")
+	otherOrg   = spiffeid.RequireTrustDomainFromString("other.org")
 	comparer   = cmp.Options{
 		cmp.Comparer(func(a, b spiffeid.ID) bool { return a == b }),
 		cmp.Comparer(func(a, b spiffeid.TrustDomain) bool { return a == b }),
@@ -100,6 +101,9 @@ func TestEveryFieldGoesAndComesBack(t *testing.T) {
 	want.Hint = "hint"
 	want.Downstream, want.Admin, want.StoreSVID = true, true, true
 	want.ExpiresAt = time.Unix(2_000_000_000, 5)
+	want.FederatesWith = []spiffeid.TrustDomain{otherOrg, spiffeid.RequireTrustDomainFromString("a.org")}
+	server.PutBundle(&types.Bundle{TrustDomain: "a.org"})
+	server.PutBundle(&types.Bundle{TrustDomain: "other.org"})
 	results, err := client.CreateEntries(t.Context(), []registrar.Entry{want})
 	if err != nil || results[0].Err != nil || results[0].Existed {
 		t.Fatalf("%+v, %v", results, err)
@@ -113,15 +117,6 @@ func TestEveryFieldGoesAndComesBack(t *testing.T) {
 	}
 	if diff := cmp.Diff(want.Canonical(), got, comparer); diff != "" {
 		t.Errorf("read (-want +got):\n%s", diff)
-	}
-
-	// The stand-in refuses federation, so this field is only read.
-	pb := server.Entries()[0]
-	pb.FederatesWith = []string{"b.org", "a.org"}
-	server.Put(pb)
-	got, err = client.GetEntry(t.Context(), want.ID)
-	if err != nil || len(got.FederatesWith) != 2 || got.FederatesWith[0].Name() != "a.org" {
-		t.Errorf("federated domains %v, %v; want a.org and b.org", got.FederatesWith, err)
 	}
 }
 
@@ -156,7 +151,7 @@ func TestUpdateChangesTheNamedFieldsOnly(t *testing.T) {
 		{registrar.FieldSPIFFEID | registrar.FieldParentID, func() { want.SPIFFEID, want.ParentID = full.SPIFFEID, full.ParentID }},
 	} {
 		step.apply()
-		got, err := client.UpdateEntry(t.Context(), full, step.fields)
+		got, err := update(t, client, full, step.fields)
 		if err != nil {
 			t.Fatalf("update %v: %v", step.fields, err)
 		}
@@ -164,9 +159,30 @@ func TestUpdateChangesTheNamedFieldsOnly(t *testing.T) {
 			t.Errorf("update %v (-want +got):\n%s", step.fields, diff)
 		}
 	}
-	full.FederatesWith = []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("other.org")}
-	_, err := client.UpdateEntry(t.Context(), full, registrar.FieldFederatesWith)
-	wantKind(t, err, registrar.Failed, `unable to find federated bundle "spiffe://other.org"`, "look at the server's log")
+	full.FederatesWith = []spiffeid.TrustDomain{otherOrg}
+	_, err := update(t, client, full, registrar.FieldFederatesWith)
+	wantKind(t, err, registrar.MissingBundle, `does not take entry "test.x"`, `unable to find federated bundle "spiffe://other.org"`,
+		"set up federation with that trust domain", "spire-server bundle set")
+	if _, err := update(t, client, full, registrar.FieldHint); err != nil {
+		t.Errorf("update of another field: %v", err)
+	}
+	server.PutBundle(&types.Bundle{TrustDomain: "other.org"})
+	if got, err := update(t, client, full, registrar.FieldFederatesWith); err != nil || len(got.FederatesWith) != 1 {
+		t.Errorf("update with the bundle there: %v, %v", got.FederatesWith, err)
+	}
+}
+
+// update is of one entry.
+func update(t *testing.T, client *spireapi.Client, e registrar.Entry, fields registrar.Fields) (registrar.Entry, error) {
+	t.Helper()
+	results, err := client.UpdateEntries(t.Context(), []registrar.Entry{e}, fields)
+	if err != nil {
+		return registrar.Entry{}, err
+	}
+	if len(results) != 1 {
+		t.Fatalf("%d results for one entry", len(results))
+	}
+	return results[0].Entry, results[0].Err
 }
 
 func TestResultsAreSeparateAndInOrder(t *testing.T) {
@@ -176,7 +192,7 @@ func TestResultsAreSeparateAndInOrder(t *testing.T) {
 	reserved, sameContent, sameID, federated := entry("/spire/x"), entry("/a"), entry("/c"), entry("/d")
 	sameContent.ID, sameContent.X509SVIDTTL = "another", time.Minute
 	sameID.ID = entry("/a").ID
-	federated.FederatesWith = []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("other.org")}
+	federated.FederatesWith = []spiffeid.TrustDomain{otherOrg}
 	results, err := client.CreateEntries(t.Context(), []registrar.Entry{entry("/a"), reserved, sameContent, sameID, federated, entry("/b")})
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +207,7 @@ func TestResultsAreSeparateAndInOrder(t *testing.T) {
 	if r := results[3]; r.Err != nil || !r.Existed || r.Entry != nil {
 		t.Errorf("same ID: %+v, want it to exist without an entry", r)
 	}
-	wantKind(t, results[4].Err, registrar.Failed, "unable to find federated bundle")
+	wantKind(t, results[4].Err, registrar.MissingBundle, `does not take entry "test.d"`, `unable to find federated bundle "spiffe://other.org"`, "spire-server bundle set")
 	if r := results[5]; r.Err != nil || r.Entry.ID != "test.b" {
 		t.Errorf("after failures: %+v", r)
 	}
@@ -203,13 +219,21 @@ func TestInvalidEntriesAreNotSent(t *testing.T) {
 	client := dial(t, spireapi.Config{ServerAddress: address})
 	bad := entry("/x")
 	bad.ID, bad.X509SVIDTTL, bad.Selectors = "a/b", time.Millisecond, nil
-	_, err := client.CreateEntries(t.Context(), []registrar.Entry{entry("/good"), bad})
-	wantKind(t, err, registrar.Invalid, `entry ID "a/b": expected`, "TTL 1ms: expected whole seconds", "no selectors")
-	_, err = client.UpdateEntry(t.Context(), bad, registrar.FieldSelectors)
+	results, err := client.CreateEntries(t.Context(), []registrar.Entry{bad})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, results[0].Err, registrar.Invalid, `entry ID "a/b": expected`, "TTL 1ms: expected whole seconds", "no selectors")
+	_, err = update(t, client, bad, registrar.FieldSelectors)
 	wantKind(t, err, registrar.Invalid, "no selectors")
 	if got := server.Calls("BatchCreateEntry") + server.Calls("BatchUpdateEntry"); got != 0 {
 		t.Errorf("%d calls, want none", got)
 	}
+	results, err = client.CreateEntries(t.Context(), []registrar.Entry{bad, entry("/good")})
+	if err != nil || results[1].Err != nil || results[1].Entry.ID != "test.good" {
+		t.Errorf("beside an invalid one: %+v, %v", results, err)
+	}
+	wantKind(t, results[0].Err, registrar.Invalid, `entry ID "a/b"`)
 }
 
 func TestMissingEntries(t *testing.T) {
@@ -219,7 +243,7 @@ func TestMissingEntries(t *testing.T) {
 	if _, err := client.GetEntry(t.Context(), "none"); !errors.Is(err, registrar.ErrNotFound) {
 		t.Errorf("get: %v, want ErrNotFound", err)
 	}
-	if _, err := client.UpdateEntry(t.Context(), entry("/none"), registrar.FieldHint); !errors.Is(err, registrar.ErrNotFound) {
+	if _, err := update(t, client, entry("/none"), registrar.FieldHint); !errors.Is(err, registrar.ErrNotFound) {
 		t.Errorf("update: %v, want ErrNotFound", err)
 	}
 }
@@ -245,10 +269,23 @@ func TestErrorsOfTheCall(t *testing.T) {
 			client := dial(t, spireapi.Config{ServerAddress: address})
 			_, err := client.CreateEntries(t.Context(), []registrar.Entry{entry("/x")})
 			wantKind(t, err, tc.kind, tc.text, "the reason", address)
-			_, err = client.UpdateEntry(t.Context(), entry("/x"), registrar.FieldHint)
+			_, err = update(t, client, entry("/x"), registrar.FieldHint)
 			wantKind(t, err, tc.kind, "the reason")
 			_, err = client.GetEntry(t.Context(), "x")
 			wantKind(t, err, tc.kind, "the reason")
+			_, err = client.DeleteEntries(t.Context(), []string{"x"})
+			wantKind(t, err, tc.kind, "the reason")
+			_, err = client.ListEntries(t.Context(), entry("/x").ParentID)
+			wantKind(t, err, tc.kind, "the reason")
+			_, err = client.FederatedBundles(t.Context())
+			wantKind(t, err, tc.kind, "the reason")
+			_, err = client.FederatedBundle(t.Context(), otherOrg)
+			wantKind(t, err, tc.kind, "the reason")
+			_, err = client.ListFederationRelationships(t.Context())
+			wantKind(t, err, tc.kind, "the reason")
+			_, err = client.CreateFederationRelationships(t.Context(), []registrar.Relationship{webRelationship(otherOrg)})
+			wantKind(t, err, tc.kind, "the reason")
+			wantKind(t, client.RefreshBundle(t.Context(), otherOrg), tc.kind, "the reason")
 		})
 	}
 }
@@ -261,6 +298,10 @@ func TestTamperedAnswers(t *testing.T) {
 		switch r := resp.(type) {
 		case *entryv1.BatchUpdateEntryResponse:
 			r.Results = nil
+		case *entryv1.BatchDeleteEntryResponse:
+			r.Results[0].Id = "another"
+		case *entryv1.ListEntriesResponse:
+			r.NextPageToken = "1"
 		case *types.Entry:
 			r.Id = "another"
 		}
@@ -268,10 +309,17 @@ func TestTamperedAnswers(t *testing.T) {
 	server.Put(&types.Entry{
 		Id: "x", SpiffeId: &types.SPIFFEID{TrustDomain: "example.org", Path: "/x"}, ParentId: &types.SPIFFEID{TrustDomain: "example.org", Path: "/p"},
 	})
-	_, err := client.GetEntry(t.Context(), "x")
+	deleted, err := client.DeleteEntries(t.Context(), []string{"y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, deleted[0], registrar.Failed, `entry "another" when asked about "y"`)
+	_, err = client.ListEntries(t.Context(), entry("/x").ParentID)
+	wantKind(t, err, registrar.Failed, `page "1" as the one after itself`)
+	_, err = client.GetEntry(t.Context(), "x")
 	wantKind(t, err, registrar.Failed, `entry "another" when asked about "x"`)
-	_, err = client.UpdateEntry(t.Context(), entry("/x"), registrar.FieldHint)
-	wantKind(t, err, registrar.Failed, "0 results for 1 entry", "check that the address is that of a SPIRE server")
+	_, err = update(t, client, entry("/x"), registrar.FieldHint)
+	wantKind(t, err, registrar.Failed, "0 results for 1 entries", "check that the address is that of a SPIRE server")
 }
 
 func TestServerThatIsAwayComesBack(t *testing.T) {

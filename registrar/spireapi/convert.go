@@ -99,6 +99,41 @@ func toMask(f registrar.Fields) *types.EntryMask {
 	}
 }
 
+func relationshipToProto(r registrar.Relationship) (*types.FederationRelationship, error) {
+	if err := r.Validate(); err != nil {
+		return nil, &registrar.Error{Kind: registrar.Invalid, Err: err, Message: fmt.Sprintf("federation relationship with %q: %v", r.TrustDomain, err)}
+	}
+	r = r.Canonical()
+	pb := &types.FederationRelationship{TrustDomain: r.TrustDomain.Name(), BundleEndpointUrl: r.BundleEndpointURL}
+	if r.Profile == registrar.HTTPSSPIFFE {
+		pb.BundleEndpointProfile = &types.FederationRelationship_HttpsSpiffe{HttpsSpiffe: &types.HTTPSSPIFFEProfile{EndpointSpiffeId: r.EndpointSPIFFEID.String()}}
+	} else {
+		pb.BundleEndpointProfile = &types.FederationRelationship_HttpsWeb{HttpsWeb: &types.HTTPSWebProfile{}}
+	}
+	return pb, nil
+}
+
+// relationshipFromProto returns the canonical form.
+func relationshipFromProto(pb *types.FederationRelationship) (registrar.Relationship, error) {
+	td, err := spiffeid.TrustDomainFromString(pb.GetTrustDomain())
+	if err != nil {
+		return registrar.Relationship{}, fmt.Errorf("trust domain: %w", err)
+	}
+	r := registrar.Relationship{TrustDomain: td, BundleEndpointURL: pb.GetBundleEndpointUrl()}
+	switch profile := pb.GetBundleEndpointProfile().(type) {
+	case *types.FederationRelationship_HttpsWeb:
+		r.Profile = registrar.HTTPSWeb
+	case *types.FederationRelationship_HttpsSpiffe:
+		r.Profile = registrar.HTTPSSPIFFE
+		if r.EndpointSPIFFEID, err = spiffeid.FromString(profile.HttpsSpiffe.GetEndpointSpiffeId()); err != nil {
+			return registrar.Relationship{}, fmt.Errorf("SPIFFE ID of the bundle endpoint of %q: %w", td, err)
+		}
+	default:
+		return registrar.Relationship{}, fmt.Errorf("bundle endpoint profile of %q: %T, expected https_web or https_spiffe", td, profile)
+	}
+	return r.Canonical(), nil
+}
+
 func idToProto(id spiffeid.ID) *types.SPIFFEID {
 	return &types.SPIFFEID{TrustDomain: id.TrustDomain().Name(), Path: id.Path()}
 }

@@ -4,48 +4,53 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
 // CreateEntries implements [registrar.EntryCreator].
 func (c *Client) CreateEntries(ctx context.Context, entries []registrar.Entry) ([]registrar.CreateResult, error) {
-	req := &entryv1.BatchCreateEntryRequest{}
-	for _, e := range entries {
-		pb, err := toProto(e)
-		if err != nil {
-			return nil, err
-		}
-		req.Entries = append(req.Entries, pb)
-	}
-	call := c.call("BatchCreateEntry")
-	if err := call.prepare(ctx); err != nil {
-		return nil, err
-	}
-	resp, err := c.entries.BatchCreateEntry(ctx, req)
-	if err != nil {
-		return nil, call.failed(ctx, err)
-	}
-	if got, want := len(resp.GetResults()), len(entries); got != want {
-		return nil, call.nonsense("%d results for %d entries", got, want)
-	}
 	results := make([]registrar.CreateResult, len(entries))
-	for i, r := range resp.GetResults() {
-		results[i] = call.created(entries[i], r)
+	valid := convert(entries, toProto, func(i int, err error) { results[i].Err = err })
+	err := inBatches(valid, entrySize, func(batch []entryItem) error {
+		call := c.call("BatchCreateEntry")
+		if err := call.prepare(ctx); err != nil {
+			return err
+		}
+		resp, err := c.entries.BatchCreateEntry(ctx, &entryv1.BatchCreateEntryRequest{Entries: sent(batch)})
+		if err != nil {
+			return call.failed(ctx, err)
+		}
+		if got, want := len(resp.GetResults()), len(batch); got != want {
+			return call.nonsense("%d results for %d entries", got, want)
+		}
+		for i, it := range batch {
+			results[it.index] = call.created(it.asked, resp.GetResults()[i])
+		}
+		return nil
+	}, func(it entryItem, err error) { results[it.index].Err = err })
+	if err != nil {
+		return nil, err
 	}
 	return results, nil
 }
+
+type entryItem = item[registrar.Entry, *types.Entry]
+
+func entrySize(it entryItem) int { return proto.Size(it.sent) }
 
 func (c *call) created(asked registrar.Entry, r *entryv1.BatchCreateEntryResponse_Result) registrar.CreateResult {
 	st := resultStatus(r.GetStatus())
 	existed := st.Code() == codes.AlreadyExists
 	switch {
 	case st.Code() != codes.OK && !existed:
-		return registrar.CreateResult{Err: c.refused(asked, st)}
+		return registrar.CreateResult{Err: c.refusedEntry(asked, st)}
 	case r.GetEntry() == nil && existed:
 		return registrar.CreateResult{Existed: true}
 	}
@@ -56,32 +61,109 @@ func (c *call) created(asked registrar.Entry, r *entryv1.BatchCreateEntryRespons
 	return registrar.CreateResult{Existed: existed, Entry: &e}
 }
 
-// UpdateEntry implements [registrar.EntryUpdater].
-func (c *Client) UpdateEntry(ctx context.Context, e registrar.Entry, fields registrar.Fields) (registrar.Entry, error) {
-	pb, err := toProto(e)
+// UpdateEntries implements [registrar.EntryUpdater].
+func (c *Client) UpdateEntries(ctx context.Context, entries []registrar.Entry, fields registrar.Fields) ([]registrar.UpdateResult, error) {
+	results := make([]registrar.UpdateResult, len(entries))
+	valid := convert(entries, toProto, func(i int, err error) { results[i].Err = err })
+	err := inBatches(valid, entrySize, func(batch []entryItem) error {
+		call := c.call("BatchUpdateEntry")
+		if err := call.prepare(ctx); err != nil {
+			return err
+		}
+		resp, err := c.entries.BatchUpdateEntry(ctx, &entryv1.BatchUpdateEntryRequest{Entries: sent(batch), InputMask: toMask(fields)})
+		if err != nil {
+			return call.failed(ctx, err)
+		}
+		if got, want := len(resp.GetResults()), len(batch); got != want {
+			return call.nonsense("%d results for %d entries", got, want)
+		}
+		for i, it := range batch {
+			results[it.index] = call.updated(it.asked, resp.GetResults()[i])
+		}
+		return nil
+	}, func(it entryItem, err error) { results[it.index].Err = err })
 	if err != nil {
-		return registrar.Entry{}, err
+		return nil, err
 	}
-	call := c.call("BatchUpdateEntry")
-	if err := call.prepare(ctx); err != nil {
-		return registrar.Entry{}, err
-	}
-	resp, err := c.entries.BatchUpdateEntry(ctx, &entryv1.BatchUpdateEntryRequest{Entries: []*types.Entry{pb}, InputMask: toMask(fields)})
-	if err != nil {
-		return registrar.Entry{}, call.failed(ctx, err)
-	}
-	if got := len(resp.GetResults()); got != 1 {
-		return registrar.Entry{}, call.nonsense("%d results for 1 entry", got)
-	}
-	result := resp.GetResults()[0]
-	switch st := resultStatus(result.GetStatus()); st.Code() {
+	return results, nil
+}
+
+func (c *call) updated(asked registrar.Entry, r *entryv1.BatchUpdateEntryResponse_Result) registrar.UpdateResult {
+	switch st := resultStatus(r.GetStatus()); st.Code() {
 	case codes.OK:
-		return call.storedUnder(e.ID, result.GetEntry())
+		e, err := c.storedUnder(asked.ID, r.GetEntry())
+		return registrar.UpdateResult{Entry: e, Err: err}
 	case codes.NotFound:
-		return registrar.Entry{}, fmt.Errorf("update entry %q: %w", e.ID, registrar.ErrNotFound)
+		return registrar.UpdateResult{Err: fmt.Errorf("update entry %q: %w", asked.ID, registrar.ErrNotFound)}
 	default:
-		return registrar.Entry{}, call.refused(e, st)
+		return registrar.UpdateResult{Err: c.refusedEntry(asked, st)}
 	}
+}
+
+func (c *call) refusedEntry(asked registrar.Entry, st *status.Status) error {
+	return c.refused(fmt.Sprintf("take entry %q (%s)", asked.ID, asked.SPIFFEID), st)
+}
+
+// DeleteEntries implements [registrar.EntryDeleter].
+func (c *Client) DeleteEntries(ctx context.Context, ids []string) ([]error, error) {
+	results := make([]error, len(ids))
+	type one = item[string, string]
+	all := convert(ids, func(id string) (string, error) { return id, nil }, nil)
+	err := inBatches(all, func(it one) int { return len(it.sent) }, func(batch []one) error {
+		call := c.call("BatchDeleteEntry")
+		if err := call.prepare(ctx); err != nil {
+			return err
+		}
+		resp, err := c.entries.BatchDeleteEntry(ctx, &entryv1.BatchDeleteEntryRequest{Ids: sent(batch)})
+		if err != nil {
+			return call.failed(ctx, err)
+		}
+		if got, want := len(resp.GetResults()), len(batch); got != want {
+			return call.nonsense("%d results for %d entries", got, want)
+		}
+		for i, it := range batch {
+			results[it.index] = call.deleted(it.asked, resp.GetResults()[i])
+		}
+		return nil
+	}, func(it one, err error) { results[it.index] = err })
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+func (c *call) deleted(id string, r *entryv1.BatchDeleteEntryResponse_Result) error {
+	switch st := resultStatus(r.GetStatus()); {
+	case r.GetId() != id:
+		return c.nonsense("a result about entry %q when asked about %q", r.GetId(), id)
+	case st.Code() == codes.OK || st.Code() == codes.NotFound:
+		return nil
+	default:
+		return c.refused(fmt.Sprintf("delete entry %q", id), st)
+	}
+}
+
+// ListEntries implements [registrar.EntryLister].
+func (c *Client) ListEntries(ctx context.Context, parent spiffeid.ID) ([]registrar.Entry, error) {
+	var found []*types.Entry
+	call := c.call("ListEntries")
+	err := call.pages(ctx, func(token string) (string, error) {
+		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{
+			Filter: &entryv1.ListEntriesRequest_Filter{ByParentId: idToProto(parent)}, PageSize: pageSize, PageToken: token,
+		})
+		found = append(found, resp.GetEntries()...)
+		return resp.GetNextPageToken(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]registrar.Entry, len(found))
+	for i, pb := range found {
+		if entries[i], err = call.stored(pb); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
 }
 
 // GetEntry implements [registrar.EntryReader].

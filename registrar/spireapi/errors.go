@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc/codes"
@@ -46,20 +47,26 @@ func (c *call) failed(ctx context.Context, err error) error {
 	return e
 }
 
-// refused explains the status of one entry.
-func (c *call) refused(asked registrar.Entry, st *status.Status) error {
+// refused explains the status of one of a batch; what is the thing that the server does not do.
+func (c *call) refused(what string, st *status.Status) error {
 	e := &registrar.Error{Kind: kindOf(st.Code()), Err: st.Err()}
-	if e.Kind == registrar.Denied {
+	remedy := "look at the server's log"
+	switch {
+	case e.Kind == registrar.Denied:
 		e.Message = c.denied(st)
 		return e
-	}
-	remedy := "look at the server's log"
-	if e.Kind == registrar.Invalid {
+	case e.Kind == registrar.Invalid:
 		remedy = "correct what it names"
+	case st.Code() == codes.Internal && strings.Contains(st.Message(), missingBundle):
+		e.Kind = registrar.MissingBundle
+		remedy = "set up federation with that trust domain, or give the server its bundle: spire-server bundle set -id spiffe://<trust domain> -path FILE"
 	}
-	e.Message = fmt.Sprintf("the SPIRE server at %s does not take entry %q (%s): %s (%s): %s", c.client.server, asked.ID, asked.SPIFFEID, st.Message(), st.Code(), remedy)
+	e.Message = fmt.Sprintf("the SPIRE server at %s does not %s: %s (%s): %s", c.client.server, what, st.Message(), st.Code(), remedy)
 	return e
 }
+
+// missingBundle is all that tells this refusal of SPIRE's from its other internal errors.
+const missingBundle = "unable to find federated bundle"
 
 func (c *call) denied(st *status.Status) string {
 	if c.caller.IsZero() {

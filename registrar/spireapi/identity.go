@@ -27,6 +27,8 @@ type identity struct {
 
 	answered     chan struct{} // closed once the agent has been heard or found missing
 	answeredOnce sync.Once
+	issued       chan struct{} // closed once there has been an SVID
+	issuedOnce   sync.Once
 
 	mu      sync.Mutex
 	current *workloadapi.X509Context // the last one received; an agent that is away takes nothing back
@@ -44,7 +46,7 @@ func followIdentity(socket string) (*identity, error) {
 		stop()
 		return nil, fmt.Errorf("agent socket %q: %w", socket, err)
 	}
-	i := &identity{socket: socket, client: client, stop: stop, ended: make(chan struct{}), answered: make(chan struct{})}
+	i := &identity{socket: socket, client: client, stop: stop, ended: make(chan struct{}), answered: make(chan struct{}), issued: make(chan struct{})}
 	go i.follow(ctx)
 	return i, nil
 }
@@ -73,6 +75,7 @@ func (i *identity) OnX509ContextUpdate(x *workloadapi.X509Context) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.current, i.err = x, nil
+	i.issuedOnce.Do(func() { close(i.issued) })
 	i.answeredOnce.Do(func() { close(i.answered) })
 }
 

@@ -1,6 +1,7 @@
 package spireapi_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,12 @@ func TestRotationIsFollowed(t *testing.T) {
 
 	// The next connection shows the next SVID. SPIRE's server ends each after three minutes; here it restarts.
 	agent.Give(ca.SVID(t, newID, time.Hour))
+	eventually(t, 3*time.Second, func() error {
+		if err := create(t, client, "/x"); !contains(err, newID.String()) {
+			return fmt.Errorf("the SVID has not arrived: %w", err)
+		}
+		return nil
+	})
 	stop()
 	server.ServeTLS(t, ca, address)
 	eventually(t, 3*time.Second, func() error { return create(t, client, "/x") })

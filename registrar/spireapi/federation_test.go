@@ -1,0 +1,139 @@
+package spireapi_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	bundlev1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
+	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+func webRelationship(td spiffeid.TrustDomain) registrar.Relationship {
+	return registrar.Relationship{TrustDomain: td, BundleEndpointURL: "https://" + td.Name() + ":8443", Profile: registrar.HTTPSWeb}
+}
+
+func TestFederatedBundles(t *testing.T) {
+	server, client := serve(t)
+	if got, err := client.FederatedBundles(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("%v, %v; want none, not the server's own either", got, err)
+	}
+	for i := range 501 {
+		server.PutBundle(&types.Bundle{TrustDomain: fmt.Sprintf("d%d.org", i), X509Authorities: []*types.X509Certificate{{Asn1: []byte("certificate")}}})
+	}
+	got, err := client.FederatedBundles(t.Context())
+	if err != nil || len(got) != 501 || got[500].Name() != "d500.org" {
+		t.Errorf("%d bundles, %v; want all 501", len(got), err)
+	}
+	if calls := server.Calls("ListFederatedBundles"); calls != 2 {
+		t.Errorf("%d calls for two lists, want 2", calls)
+	}
+
+	server.PutBundle(&types.Bundle{TrustDomain: "other.org", SequenceNumber: 7, RefreshHint: 300})
+	bundle, err := client.FederatedBundle(t.Context(), otherOrg)
+	if want := (registrar.Bundle{TrustDomain: otherOrg, SequenceNumber: 7, RefreshHint: 5 * time.Minute}); err != nil || bundle != want {
+		t.Errorf("%+v, %v; want %+v", bundle, err, want)
+	}
+	server.DeleteBundle(otherOrg)
+	if _, err := client.FederatedBundle(t.Context(), otherOrg); !errors.Is(err, registrar.ErrNoBundle) {
+		t.Errorf("%v, want ErrNoBundle", err)
+	}
+}
+
+// SPIRE gives all that is asked for without a page size; others may not.
+func TestFederatedBundlesInPages(t *testing.T) {
+	server, client := serve(t)
+	tokens := 0
+	server.Tamper(func(resp any) {
+		if list, ok := resp.(*bundlev1.ListFederatedBundlesResponse); ok {
+			if list.Bundles = []*types.Bundle{{TrustDomain: fmt.Sprintf("d%d.org", tokens)}}; tokens < 2 {
+				tokens++
+				list.NextPageToken = fmt.Sprint(tokens)
+			}
+		}
+	})
+	if got, err := client.FederatedBundles(t.Context()); err != nil || len(got) != 3 || got[2].Name() != "d2.org" {
+		t.Errorf("%v, %v; want one of each of three pages", got, err)
+	}
+}
+
+func TestOnlyNamesOfBundlesAreAsked(t *testing.T) {
+	server, client := serve(t)
+	server.PutBundle(&types.Bundle{TrustDomain: "other.org", X509Authorities: []*types.X509Certificate{{Asn1: []byte("certificate")}}, SequenceNumber: 1})
+	server.Tamper(func(resp any) {
+		if list, ok := resp.(interface{ GetBundles() []*types.Bundle }); ok {
+			for _, b := range list.GetBundles() {
+				if len(b.GetX509Authorities()) > 0 || b.GetSequenceNumber() != 0 {
+					t.Error("keys are sent that nobody needs")
+				}
+			}
+		}
+	})
+	if got, err := client.FederatedBundles(t.Context()); err != nil || len(got) != 1 || got[0] != otherOrg {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestFederationRelationships(t *testing.T) {
+	server, client := serve(t)
+	third := spiffeid.RequireTrustDomainFromString("third.org")
+	web, spiffe, own := webRelationship(otherOrg), webRelationship(third), webRelationship(exampleOrg)
+	spiffe.Profile, spiffe.EndpointSPIFFEID = registrar.HTTPSSPIFFE, spiffeid.RequireFromPath(third, "/spire/server")
+	plain := webRelationship(spiffeid.RequireTrustDomainFromString("plain.org"))
+	plain.BundleEndpointURL = "http://plain.org"
+
+	results, err := client.CreateFederationRelationships(t.Context(), []registrar.Relationship{web, plain, spiffe, own, web})
+	if err != nil || results[0] != nil || results[2] != nil {
+		t.Fatalf("%v, %v; want the first and third created", results, err)
+	}
+	wantKind(t, results[1], registrar.Invalid, `federation relationship with "plain.org"`, "expected an https URL")
+	wantKind(t, results[3], registrar.Invalid, `does not take the federation relationship with "example.org"`)
+	wantKind(t, results[4], registrar.Failed, "UNIQUE constraint failed")
+
+	current, err := client.ListFederationRelationships(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]registrar.Relationship{web, spiffe}, current, comparer); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+
+	spiffe, web.BundleEndpointURL = webRelationship(third), "https://elsewhere.org/bundle"
+	server.PutBundle(&types.Bundle{TrustDomain: "other.org", SequenceNumber: 3})
+	absent := webRelationship(spiffeid.RequireTrustDomainFromString("absent.org"))
+	results, err = client.UpdateFederationRelationships(t.Context(), []registrar.Relationship{web, spiffe, absent})
+	if err != nil || results[0] != nil || results[1] != nil {
+		t.Fatalf("%v, %v; want two updated", results, err)
+	}
+	wantKind(t, results[2], registrar.Failed, `does not take the federation relationship with "absent.org"`, "record not found")
+	current, err = client.ListFederationRelationships(t.Context())
+	if diff := cmp.Diff([]registrar.Relationship{web, spiffe}, current, comparer); diff != "" || err != nil {
+		t.Errorf("after the update: %v (-want +got):\n%s", err, diff)
+	}
+	if b, err := client.FederatedBundle(t.Context(), otherOrg); err != nil || b.SequenceNumber != 3 {
+		t.Errorf("bundle %+v, %v; want it untouched by the update", b, err)
+	}
+}
+
+func TestRefreshBundle(t *testing.T) {
+	server, client := serve(t)
+	if err := client.RefreshBundle(t.Context(), otherOrg); !errors.Is(err, registrar.ErrNoRelationship) {
+		t.Errorf("%v, want ErrNoRelationship", err)
+	}
+	if _, err := client.CreateFederationRelationships(t.Context(), []registrar.Relationship{webRelationship(otherOrg)}); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, client.RefreshBundle(t.Context(), otherOrg), registrar.Failed, "fails on RefreshBundle", "connection refused")
+	server.Publish(&types.Bundle{TrustDomain: "other.org", SequenceNumber: 9})
+	if err := client.RefreshBundle(t.Context(), otherOrg); err != nil {
+		t.Error(err)
+	}
+	if b, err := client.FederatedBundle(t.Context(), otherOrg); err != nil || b.SequenceNumber != 9 {
+		t.Errorf("bundle %+v, %v; want what is published", b, err)
+	}
+}
