@@ -22,7 +22,7 @@ func (c *Client) CreateEntries(ctx context.Context, entries []registrar.Entry) (
 		}
 		req.Entries = append(req.Entries, pb)
 	}
-	call := c.call("BatchCreateEntry")
+	call := c.call("BatchCreateEntry", entries...)
 	if err := call.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (c *Client) UpdateEntry(ctx context.Context, e registrar.Entry, fields regi
 	if err != nil {
 		return registrar.Entry{}, err
 	}
-	call := c.call("BatchUpdateEntry")
+	call := c.call("BatchUpdateEntry", e)
 	if err := call.prepare(ctx); err != nil {
 		return registrar.Entry{}, err
 	}

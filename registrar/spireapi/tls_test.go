@@ -62,7 +62,13 @@ func TestCallerWithoutAdminRights(t *testing.T) {
 	address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0")
 	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
 	wantKind(t, create(t, client, "/x"), registrar.Denied,
-		"denies BatchCreateEntry to spiffe://example.org/spire-injector", "-admin", "admin_ids", "authorization denied for method")
+		"denies BatchCreateEntry to spiffe://example.org/spire-injector", "-admin", "admin_ids", "authorization denied for method",
+		"policy-data.json lists")
+
+	flagged := entry("/tool")
+	flagged.Admin, flagged.Downstream = true, true
+	_, err := client.CreateEntries(within(t, 5*time.Second), []registrar.Entry{entry("/x"), flagged})
+	wantKind(t, err, registrar.Denied, `policy-data.json, beside the server's configuration, lists the path: add "/tool" under "admin", "/tool" under "downstream";`, "-admin")
 }
 
 func TestAgentMayComeLate(t *testing.T) {
