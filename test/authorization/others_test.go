@@ -104,18 +104,27 @@ func certificateRequest(t *testing.T, ids ...*url.URL) (*ecdsa.PrivateKey, []byt
 
 // allowedTo lists the methods that each caller may call.
 func allowedTo(t *testing.T, callers map[string]*grpc.ClientConn) map[string][]string {
+	var mu sync.Mutex
 	all := map[string][]string{}
-	for _, method := range methods() {
-		for name, conn := range callers {
-			err := attempt(t.Context(), conn, method)
-			if status.Code(err) == codes.Unavailable {
-				t.Errorf("%s %s: %v", name, method.FullName(), err)
+	var wait sync.WaitGroup
+	for name, conn := range callers {
+		wait.Go(func() {
+			var own []string
+			for _, method := range methods() {
+				err := attempt(t.Context(), conn, method)
+				if status.Code(err) == codes.Unavailable {
+					t.Errorf("%s %s: %v", name, method.FullName(), err)
+				}
+				if reached(err) {
+					own = append(own, string(method.FullName()))
+				}
 			}
-			if reached(err) {
-				all[name] = append(all[name], string(method.FullName()))
-			}
-		}
+			mu.Lock()
+			defer mu.Unlock()
+			all[name] = own
+		})
 	}
+	wait.Wait()
 	return all
 }
 
