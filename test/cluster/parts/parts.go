@@ -20,6 +20,8 @@ const (
 
 	CertManagerVersion = "v1.21.2"
 	SPIFFECSIVersion   = "v0.2.3"
+
+	ControllerManagerVersion = "v0.7.0"
 )
 
 // Programs are the paths of everything that [Ensure] provides.

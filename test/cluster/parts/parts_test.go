@@ -39,6 +39,7 @@ func TestVersionsAgreeWithTheModules(t *testing.T) {
 		{"kubernetes", "github.com/containernetworking/plugins", CNIVersion},
 		{"certmanager", "github.com/cert-manager/cert-manager", CertManagerVersion},
 		{"csi", "github.com/spiffe/spiffe-csi", SPIFFECSIVersion},
+		{"spirecontrollermanager", "github.com/spiffe/spire-controller-manager", ControllerManagerVersion},
 	} {
 		gomod, err := os.ReadFile(filepath.Join(root, "test/tools", tt.file, "go.mod"))
 		if err != nil {
