@@ -20,9 +20,9 @@ const (
 	// idsOfOurs begins the entry IDs of the default release.
 	idsOfOurs = "spire-injector.demo-cluster."
 	// managersPass is how often spire-controller-manager looks at all entries when nothing happens.
-	managersPass = 2 * time.Second
+	managersPass = time.Second
 	// ourPass is how often the injector looks at all entries, by this flag: less often, so that the two are told apart.
-	ourPass     = 5 * time.Second
+	ourPass     = 3 * time.Second
 	ourPassFlag = "--reconcile-interval"
 	// What the injector counts for each entry that it creates again because others deleted it.
 	vanishedMetric = `spire_injector_entry_changes_total{action="create",cause="vanished"`
