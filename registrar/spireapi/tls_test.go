@@ -128,7 +128,7 @@ func TestRotationIsFollowed(t *testing.T) {
 	// The next connection shows the next SVID. SPIRE's server ends each after three minutes; here it restarts.
 	agent.Give(ca.SVID(t, newID, time.Hour))
 	eventually(t, 3*time.Second, func() error {
-		if err := create(t, client, "/x"); !contains(err, newID.String()) {
+		if err := create(t, client, entry("/x")); !contains(err, newID.String()) {
 			return fmt.Errorf("the SVID has not arrived: %w", err)
 		}
 		return nil
