@@ -21,11 +21,10 @@ const (
 	idsOfOurs = "spire-injector.demo-cluster."
 	// managersPass is how often spire-controller-manager looks at all entries when nothing happens.
 	managersPass = time.Second
-	// ourPass is how often the injector looks at all entries, by this flag: less often, so that the two are told apart.
-	ourPass     = 3 * time.Second
-	ourPassFlag = "--reconcile-interval"
+	// ourPass is how often the injector looks at all entries: less often, so that the two are told apart.
+	ourPass = 3 * time.Second
 	// What the injector counts for each entry that it creates again because others deleted it.
-	vanishedMetric = `spire_injector_entry_changes_total{action="create",cause="vanished"`
+	vanishedMetric = `spire_injector_entry_changes_total{action="create",reason="EntryDeletedByOthers",result="success"`
 	// How it says so to people.
 	vanishedReason = "EntryDeletedByOthers"
 )
@@ -37,7 +36,7 @@ const (
 func TestBesideControllerManager(t *testing.T) {
 	ns := namespace(t)
 	manager := controllerManager(t)
-	lookOften(t)
+	serveWith(t, "--resync-interval="+ourPass.String())
 	w := api(ns, id(ns, "valid"))
 	w.annotations["spiffe.io/mode"] = "sidecar,socket"
 	deploy(t, ns, w, client(ns, "valid"))
@@ -121,7 +120,7 @@ func wantRepair(t *testing.T, run managerRun, ns string, ours []string, seen flo
 		return nil
 	})
 	t.Logf("the first was created again %.1f s later", took.Seconds())
-	wantToldSince(t, run.start)
+	wantToldSince(t, ns, run.start)
 	pause(t.Context(), 3*ourPass)
 	deleted, lasted := run.log(t).deleted, time.Since(run.start)
 	run.stop(t)
@@ -163,16 +162,6 @@ func wantServedByBoth(t *testing.T, ns string) {
 		}
 		return err
 	})
-}
-
-// lookOften makes the injector look at all entries soon again. The platform's clean-up undoes it.
-func lookOften(t *testing.T) {
-	t.Helper()
-	before := replicas(t)
-	patch := fmt.Sprintf(`[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "%s=%s"}]`, ourPassFlag, ourPass)
-	k(t, "spire-injector", "patch", "deployment/spire-injector", "--type=json", "--patch", patch)
-	rollout(t, "spire-injector", "deployment/spire-injector")
-	awaitGone(t, before)
 }
 
 // ourEntries are the IDs of what the pods of a namespace need: their entries and the parent of all.
@@ -248,13 +237,13 @@ func vanished(t *testing.T) (n float64) {
 	return n
 }
 
-// wantToldSince waits for a warning event in the injector's namespace that is not of before.
-func wantToldSince(t *testing.T, start time.Time) {
+// wantToldSince waits for a warning event in a namespace that is not of before.
+func wantToldSince(t *testing.T, ns string, start time.Time) {
 	t.Helper()
 	start = start.Truncate(time.Second) // as events have it
 	eventually(t, "an event "+vanishedReason, func() error {
 		var events corev1.EventList
-		if err := shared.k.Get(t.Context(), &events, "events", "--namespace", "spire-injector", "--field-selector", "reason="+vanishedReason); err != nil {
+		if err := shared.k.Get(t.Context(), &events, "events", "--namespace", ns, "--field-selector", "reason="+vanishedReason); err != nil {
 			return err
 		}
 		for _, e := range events.Items {
