@@ -26,7 +26,10 @@ const shortGrace = time.Minute
 func serveWith(t *testing.T, args ...string) {
 	t.Helper()
 	patch := func(ctx context.Context, args []string) error {
-		before := replicas(t)
+		names, err := shared.k.Run(ctx, "--namespace", "spire-injector", "get", "pods", "-o", "jsonpath={.items[*].metadata.name}")
+		if err != nil {
+			return err
+		}
 		body, err := json.Marshal([]item{{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": args}})
 		if err != nil {
 			return err
@@ -34,7 +37,7 @@ func serveWith(t *testing.T, args ...string) {
 		if _, err := shared.k.Run(ctx, "--namespace", "spire-injector", "patch", "deployment", "spire-injector", "--type=json", "--patch", string(body)); err != nil {
 			return err
 		}
-		awaitGone(t, before)
+		awaitGone(t, strings.Fields(names))
 		return nil
 	}
 	out, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "get", "deployment", "spire-injector", "-o", "jsonpath={.spec.template.spec.containers[0].args}")
@@ -258,7 +261,7 @@ func podsConverge(t *testing.T) {
 	ttl := func(seconds string) {
 		t.Helper()
 		eventually(t, "a TTL of "+seconds+" s", func() error {
-			if out := server(t, "entry", "show", "-spiffeID", "spiffe://example.org"+id(ns, "api"), "-output", "json"); !strings.Contains(out, `"x509_svid_ttl":`+seconds+",") {
+			if out := server(t, "entry", "show", "-spiffeID", "spiffe://example.org"+id(ns, "api"), "-output", "json"); !strings.Contains(out, `"x509_svid_ttl":`+seconds+"}") {
 				return fmt.Errorf("the entry is %s", out)
 			}
 			return nil
