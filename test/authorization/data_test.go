@@ -96,27 +96,24 @@ const misconfigured = "no matching policies found"
 // A server does not start with data that it could misunderstand.
 func TestMalformedData(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(injector map[string]any){
-		"a field too many":           func(i map[string]any) { i["path"] = []string{"/*"} },
-		"a field too few":            func(i map[string]any) { delete(i, "except") },
-		"no list":                    func(i map[string]any) { i["except"] = "/ns/*" },
-		"another type in a list":     func(i map[string]any) { i["except"] = []int{1} },
-		"a pattern that is no path":  func(i map[string]any) { i["except"] = []string{"ns/*"} },
-		"a path for a SPIFFE ID":     func(i map[string]any) { i["spiffe_id"] = injectorPath },
-		"no cluster":                 func(i map[string]any) { i["cluster"] = "" },
-		"a cluster that is no name":  func(i map[string]any) { i["cluster"] = "a/b" },
-		"another name for injectors": nil,
+	for name, change := range map[string]func(data, injector map[string]any){
+		"a field too many":           func(_, i map[string]any) { i["path"] = []string{"/*"} },
+		"a field too few":            func(_, i map[string]any) { delete(i, "except") },
+		"no list":                    func(_, i map[string]any) { i["except"] = "/ns/*" },
+		"an object for a list":       func(_, i map[string]any) { i["except"] = map[string]string{} },
+		"another type in a list":     func(_, i map[string]any) { i["except"] = []int{1} },
+		"a pattern that is no path":  func(_, i map[string]any) { i["except"] = []string{"ns/*"} },
+		"a path for a SPIFFE ID":     func(_, i map[string]any) { i["spiffe_id"] = injectorPath },
+		"no cluster":                 func(_, i map[string]any) { i["cluster"] = "" },
+		"a cluster that is no name":  func(_, i map[string]any) { i["cluster"] = "a/b" },
+		"another name for injectors": func(d, i map[string]any) { delete(d, "injectors"); d["injector"] = []any{i} },
+		"injectors that are no list": func(d, i map[string]any) { d["injectors"] = map[string]any{"a": i} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var data map[string]any
 			must(t, json.Unmarshal(marshal(t, shippedData(t, nil)), &data))
-			if change == nil {
-				data["injector"] = data["injectors"]
-				delete(data, "injectors")
-			} else {
-				change(data["injectors"].([]any)[0].(map[string]any))
-			}
+			change(data, data["injectors"].([]any)[0].(map[string]any))
 			s := startServer(t, policyFiles(t, marshal(t, data)))
 			deadline := time.Now().Add(time.Minute)
 			for s.Running() {
