@@ -111,6 +111,9 @@ func TestSPIREServerStopped(t *testing.T) {
 		message := refused(t, neverScheduled(named("denied").pod(ns)))
 		took := time.Since(start)
 		t.Logf("refused after %.1f s: %s", took.Seconds(), message)
+		if took > 20*time.Second { // the API server waits for ten, kubectl for itself
+			t.Error("that is too late to be of use")
+		}
 		for _, part := range []string{"SPIREUnavailable", id(ns, "denied"), "nothing was changed", "try again in"} {
 			if !strings.Contains(message, part) {
 				t.Errorf("expected %q in %s", part, message)
