@@ -195,7 +195,8 @@ func TestSPIREServerWithEmptiedDatabase(t *testing.T) {
 
 // The leader is killed while it works through many entries: the next one does the rest, and nothing twice.
 func TestLeaderKilledInABatch(t *testing.T) {
-	const identities = 600
+	const jobs, containers = 100, 30
+	const identities = jobs * containers
 	ns := namespace(t)
 	before := replicas(t)
 	scale := func(n int) {
@@ -210,12 +211,18 @@ func TestLeaderKilledInABatch(t *testing.T) {
 	scale(0)
 	awaitGone(t, before)
 	var objects []any
-	for n := range identities {
-		w := client(ns, fmt.Sprintf("w%d", n))
+	for n := range jobs {
+		name := fmt.Sprintf("w%d", n)
+		w := workload{name: name, annotations: identified(ns, name, map[string]string{"spiffe.io/mode": "socket"}), edit: func(spec *corev1.PodSpec) {
+			spec.Containers, spec.RestartPolicy = nil, corev1.RestartPolicyNever
+			for c := range containers { // each has an entry of its own
+				spec.Containers = append(spec.Containers, container(fmt.Sprintf("c%d", c), "api"))
+			}
+		}}
 		objects = append(objects, &batchv1.CronJob{
 			TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "CronJob"}, ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: ns},
 			Spec: batchv1.CronJobSpec{Schedule: "0 0 1 1 *", Suspend: new(true), JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
-				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: w.labels(), Annotations: w.annotations}, Spec: neverRestarted(w)},
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: w.labels(), Annotations: w.annotations}, Spec: w.podSpec()},
 			}}},
 		})
 	}
@@ -248,12 +255,6 @@ func TestLeaderKilledInABatch(t *testing.T) {
 	if atKill == identities {
 		t.Errorf("the leader had made all %d entries before it was killed: this tests nothing", identities)
 	}
-}
-
-func neverRestarted(w workload) corev1.PodSpec {
-	spec := w.podSpec()
-	spec.RestartPolicy = corev1.RestartPolicyNever
-	return spec
 }
 
 // A server that holds many entries, most of them of no concern or of no use, delays nobody and loses nothing of others.
