@@ -226,6 +226,14 @@ func (p *Plan) Done(pod Pod, outcome Outcome) {
 	}
 }
 
+// Recall says that a pod rejects what its namespace and the platform are, as was found out before this plan.
+func (p *Plan) Recall(pod Pod) {
+	p.rejected[pod] = true
+	if t := p.namespaces[pod.Namespace]; t != nil {
+		t.stopped = true
+	}
+}
+
 // Flies says whether a pod was changed by the plan and its outcome is awaited.
 func (p *Plan) Flies(pod Pod) bool {
 	_, flies := p.flying[pod]
@@ -255,6 +263,18 @@ func (p *Plan) StoppedNamespaces() []string {
 // Paused says whether outdated pods wait for somebody to act: for another rate, or for what they follow to be mended.
 func (p *Plan) Paused() bool {
 	return p.interval == 0 || len(p.StoppedNamespaces()) > 0
+}
+
+// Pods are those of which the plan knows something.
+func (p *Plan) Pods() []Pod {
+	out := slices.Clone(p.queue)
+	for pod := range p.flying {
+		out = append(out, pod)
+	}
+	for pod := range p.rejected {
+		out = append(out, pod)
+	}
+	return out
 }
 
 // Outdated is how many pods wait for their turn.
