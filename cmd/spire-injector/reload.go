@@ -27,6 +27,8 @@ type platformInForce struct {
 	logger      logr.Logger
 	// tell makes a Kubernetes event of the outcome, about what the file is from.
 	tell func(about runtime.Object, eventType, reason, note string)
+	// taken is called when another file is in force; nil: nobody wants to know.
+	taken func()
 
 	mu   sync.Mutex
 	seen []byte // the file that was offered last
@@ -64,6 +66,9 @@ func (p *platformInForce) offer(from runtime.Object, file []byte) {
 	p.injector.Store(&injector)
 	p.metrics.reloads.WithLabelValues(reloadTaken).Inc()
 	p.metrics.succeeded.Set(1)
+	if p.taken != nil {
+		p.taken()
+	}
 	p.logger.Info("the new platform file is in force")
 	p.tell(from, corev1.EventTypeNormal, "PlatformReloaded", "the new platform file is in force")
 }

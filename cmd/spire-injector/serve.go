@@ -45,6 +45,7 @@ type serveFlags struct {
 	workloadAPI        string
 	logLevel           string
 	leaderElectionName string
+	rolloutRate        string
 }
 
 // rememberedConfigs bounds the memory of generated configurations: some 15 KB each, at most 250 KB.
@@ -58,7 +59,7 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "serve --config FILE",
 		Short:   "Run the admission webhook and the registrar",
-		Long:    "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads and keeps the serving certificate.",
+		Long:    "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads: it keeps the serving certificate, and carries changes to running pods.",
 		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml",
 		Args:    noArguments,
 		RunE:    func(*cobra.Command, []string) error { return serve(ctrl.SetupSignalHandler(), f) },
@@ -81,6 +82,8 @@ func newServeCommand() *cobra.Command {
 	flags.StringVar(&f.workloadAPI, "workload-api", "", "socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's agentSocket)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.leaderElectionName, "leader-election-lease", "spire-injector", "Lease by which the replicas elect a leader")
+	flags.StringVar(&f.rolloutRate, "rollout-rate", defaultRolloutRate,
+		"how many running pods a second follow a changed namespace, platform file or template version, such as 0.5 or 10/s; 0: none")
 	return cmd
 }
 
@@ -91,6 +94,10 @@ func serve(ctx context.Context, f serveFlags) error {
 	}
 	if err := f.checkRotation(); err != nil {
 		return usageError{err}
+	}
+	rate, err := parseRolloutRate(f.rolloutRate)
+	if err != nil {
+		return err
 	}
 	ctrl.SetLogger(logger)
 	kubernetes, err := parseKubernetesVersion(f.kubernetes)
@@ -133,6 +140,9 @@ func serve(ctx context.Context, f serveFlags) error {
 	}
 	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{})); err != nil {
 		return err
+	}
+	if err := addRollout(ctx, mgr, f, rate, inForce); err != nil {
+		return fmt.Errorf("setting up what carries changes to running pods: %w", err)
 	}
 	if err := watchServingCertificate(ctx, mgr, f, certificate); err != nil {
 		return err
