@@ -98,7 +98,7 @@ func (r *Rollout) watch(ctx context.Context, key Pod) {
 func (r *Rollout) await(ctx context.Context, l look) {
 	f := finished{pod: l.pod, verdict: Verdict{Outcome: Unknown}, ours: l.ours}
 	switch {
-	case !serves(l.pod):
+	case !serves(l.pod) && l.image == "":
 		f.why = "its sidecar does not run yet"
 	case l.silent != nil && l.image == "":
 		f.why = l.silent.Error()

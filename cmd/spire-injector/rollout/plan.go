@@ -15,8 +15,6 @@ type Pod struct {
 }
 
 const (
-	// retryAfter is how long a pod is left alone that could not be changed.
-	retryAfter = 10 * time.Second
 	// maxUnknown is how many first pods may say nothing of their outcome before the others follow all the same: those that older
 	// templates made say nothing, ever.
 	maxUnknown = 3
@@ -191,12 +189,15 @@ func (p *Plan) Skip(pod Pod) {
 	p.next = p.spent
 }
 
-// Retry says that a pod could not be changed, and is still outdated.
-func (p *Plan) Retry(pod Pod, now time.Time) {
+// Retry says that a pod could not be changed, is still outdated, and is left alone until a time.
+func (p *Plan) Retry(pod Pod, until time.Time) {
 	delete(p.flying, pod)
 	p.Want(pod)
-	p.notBefore[pod] = now.Add(retryAfter)
+	p.notBefore[pod] = until
 }
+
+// Rejects says whether a pod rejects what it was given last.
+func (p *Plan) Rejects(pod Pod) bool { return p.rejected[pod] }
 
 // Done says what became of a changed pod, whoever changed it.
 func (p *Plan) Done(pod Pod, outcome Outcome) {

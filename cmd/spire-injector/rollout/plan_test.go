@@ -205,7 +205,7 @@ func TestPlanTriesAgain(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1, "a/1", "a/2")
 	r.want("a/1")
-	r.plan.Retry(pod("a/1"), r.now)
+	r.plan.Retry(pod("a/1"), r.now.Add(retryAfter))
 	r.wait(time.Second)
 	r.want("a/2") // is the first one in its place
 	r.done(Taken, "a/2")

@@ -56,6 +56,10 @@ type Rollout struct {
 const (
 	// settle is how long a change is left alone: its sort come several at a time, and the other replicas have to see it too.
 	settle = 500 * time.Millisecond
+	// retryAfter is how long a pod is left alone that could not be changed.
+	retryAfter = 10 * time.Second
+	// askAfter is how long one is left alone that does not run yet.
+	askAfter = time.Minute
 	// everything is the time between two looks at all pods, for changes that nobody told of.
 	everything = 30 * time.Minute
 )
@@ -286,13 +290,13 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 		return
 	case err != nil:
 		logger.Error(err, "reading a pod that is outdated; it is tried again")
-		r.Plan.Retry(key, time.Now())
+		r.Plan.Retry(key, time.Now().Add(retryAfter))
 		return
 	}
 	ns, err := r.Cluster.Namespace(ctx, key.Namespace)
 	if err != nil {
 		logger.Error(err, "reading the namespace of a pod that is outdated; it is tried again")
-		r.Plan.Retry(key, time.Now())
+		r.Plan.Retry(key, time.Now().Add(retryAfter))
 		return
 	}
 	refresh, _ := r.consider(r.Injector(), ns, pod)
@@ -300,10 +304,10 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 		r.Plan.Skip(key)
 		return
 	}
-	if !serves(pod) && !r.Plan.Proven(key.Namespace) {
-		// From this one nothing could be learnt.
+	if !serves(pod) && !r.Plan.Proven(key.Namespace) && !r.Plan.Rejects(key) {
+		// From this one nothing could be learnt for the others.
 		r.Plan.Skip(key)
-		r.Plan.Retry(key, time.Now())
+		r.Plan.Retry(key, time.Now().Add(askAfter))
 		return
 	}
 	before, asked := r.Envoys.Updates(ctx, pod)
@@ -315,7 +319,7 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 	if err != nil {
 		logger.Info("a running pod could not be changed; it is tried again", "error", err.Error())
 		r.Metrics.refreshed(outcomeFailed)
-		r.Plan.Retry(key, time.Now())
+		r.Plan.Retry(key, time.Now().Add(retryAfter))
 		return
 	}
 	logger.Info("changed a running pod to what its namespace and the platform are", "config", refresh.Wanted, "image", refresh.Image)

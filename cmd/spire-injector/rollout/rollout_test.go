@@ -184,7 +184,8 @@ func (w *world) kubelet(name types.NamespacedName, image string) {
 	case strings.HasPrefix(to, "missing"):
 		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "not found"}}
 	default:
-		p.Status.InitContainerStatuses[0].ContainerID = to
+		p.Status.InitContainerStatuses[0].ContainerID += to
+		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 		w.updates[name] = templates.Updates{lds: {}, cds: {}}
 	}
 	w.pods[name] = p
@@ -481,6 +482,13 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.want("a/0")
 		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: ErrImagePull: not found")
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "envoy" }) // which the others have still
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents()
+		if w.rollout.Plan.Rejecting() != 0 || w.rollout.Plan.Paused() {
+			t.Error("the mended pod still counts as rejecting")
+		}
 		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "newer" })
 		time.Sleep(time.Minute)
 		w.wantEvents()
