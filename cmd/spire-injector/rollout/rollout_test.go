@@ -570,3 +570,20 @@ func TestRolloutKnowsItsOwnChanges(t *testing.T) {
 		}
 	})
 }
+
+// The first pod is one that can tell of its outcome; when it has, pods that do not run yet follow too.
+func TestRolloutTriesPodThatRuns(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 3), func(w *world) {
+		for _, name := range []string{"a/0", "a/2"} {
+			w.pods[pod(name).NamespacedName].Status.InitContainerStatuses = nil
+		}
+		w.lead()
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/1")
+		w.allow("a", "/second")
+		time.Sleep(2 * askAfter)
+		w.want("a/1", "a/2", "a/0")
+	})
+}
