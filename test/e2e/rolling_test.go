@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,10 +87,11 @@ func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 	before := podsOf(t, ns, "api")
 	answered(t, ns, "other", "503")
 
-	report := make(chan loadReport)
-	go func() {
-		report <- load(t, ns, "deployment/valid", "--duration", "40s", "--workers", "4", "--interval", "20ms")
-	}()
+	var traffic sync.WaitGroup
+	var report loadReport
+	traffic.Go(func() {
+		report = load(t, ns, "deployment/valid", "--duration", "40s", "--workers", "4", "--interval", "20ms")
+	})
 	time.Sleep(2 * time.Second)
 	allow(valid, other)
 	rolled(t, ns, "api", "/other")
@@ -104,7 +106,8 @@ func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 		return nil
 	})
 	answered(t, ns, "other", "503")
-	(<-report).wantNoFailure(t)
+	traffic.Wait()
+	report.wantNoFailure(t)
 	untouched(t, ns, "api", before)
 
 	// What another tool writes on the namespace, and what pods say themselves, moves nobody.
@@ -149,7 +152,9 @@ func TestImageOfRunningPods(t *testing.T) {
 	ns := namespace(t)
 	original := platformInForce(t)
 	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
-	deploy(t, ns, func() workload { w := api(ns, id(ns, "valid")); w.replicas = 3; return w }(), client(ns, "valid"))
+	server := api(ns, id(ns, "caller"))
+	server.replicas = 3
+	deploy(t, ns, server, client(ns, "caller"))
 	image := podsOf(t, ns, "api")[0].Spec.InitContainers[0].Image
 	using := func(other string) string {
 		return changed(t, original, "  image: "+image+"\n", "  image: "+other+"\n  rollout: inPlace\n")
@@ -192,7 +197,7 @@ func TestImageOfRunningPods(t *testing.T) {
 		}
 		return nil
 	})
-	rollout(t, ns, "deployment/api", "deployment/valid")
+	rollout(t, ns, "deployment/api", "deployment/caller")
 
 	another := "docker.io/" + image
 	if strings.Contains(strings.SplitN(image, "/", 2)[0], ".") {
@@ -200,10 +205,11 @@ func TestImageOfRunningPods(t *testing.T) {
 		return
 	}
 	before := podsOf(t, ns, "api")
-	report := make(chan loadReport)
-	go func() {
-		report <- load(t, ns, "deployment/valid", "--duration", "30s", "--workers", "4", "--interval", "20ms")
-	}()
+	var traffic sync.WaitGroup
+	var report loadReport
+	traffic.Go(func() {
+		report = load(t, ns, "deployment/caller", "--duration", "30s", "--workers", "4", "--interval", "20ms")
+	})
 	time.Sleep(2 * time.Second)
 	setPlatform(t.Context(), t, using(another))
 	eventually(t, "the other image in all pods", func() error {
@@ -212,10 +218,10 @@ func TestImageOfRunningPods(t *testing.T) {
 		}
 		return nil
 	})
-	rollout(t, ns, "deployment/api", "deployment/valid")
+	rollout(t, ns, "deployment/api", "deployment/caller")
 	// What is under way in an Envoy that restarts is lost: how much, is for the reader to know.
-	r := <-report
-	t.Logf("%d of %d requests failed while every Envoy restarted", r.Failed, r.Total)
+	traffic.Wait()
+	t.Logf("%d of %d requests failed while every Envoy restarted", report.Failed, report.Total)
 	for _, was := range before {
 		if !slices.ContainsFunc(podsOf(t, ns, "api"), func(is corev1.Pod) bool { return is.UID == was.UID && restartsOf(is) == 0 }) {
 			t.Errorf("pod %s is gone, or its app has restarted", was.Name)
@@ -228,7 +234,7 @@ func TestImageOfRunningPods(t *testing.T) {
 		}
 		return nil
 	})
-	rollout(t, ns, "deployment/api", "deployment/valid")
+	rollout(t, ns, "deployment/api", "deployment/caller")
 }
 
 // What a running Envoy refuses is told on its pod and on the owner within a minute, whoever wrote it. Nothing that the injector

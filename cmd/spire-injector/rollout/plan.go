@@ -203,10 +203,9 @@ func (p *Plan) Rejects(pod Pod) bool { return p.rejected[pod] }
 func (p *Plan) Done(pod Pod, outcome Outcome) {
 	f, ours := p.flying[pod]
 	delete(p.flying, pod)
-	switch outcome {
-	case Rejected:
+	if outcome == Rejected {
 		p.rejected[pod] = true
-	case Taken:
+	} else if outcome == Taken {
 		delete(p.rejected, pod)
 	}
 	t := p.namespaces[pod.Namespace]
