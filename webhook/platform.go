@@ -50,6 +50,7 @@ type sidecarSection struct {
 	Resources   json.RawMessage `json:"resources"`
 	LogLevel    string          `json:"logLevel"`
 	Concurrency int             `json:"concurrency"`
+	Rollout     string          `json:"rollout"`
 	Metrics     *struct {
 		Port    int      `json:"port"`
 		Include []string `json:"include"`
@@ -74,6 +75,7 @@ type Platform struct {
 	Templates     []IDTemplate // at least one
 	Claims        []Claim
 	Sidecar       Sidecar
+	InPlace       bool // another image of the sidecar is carried to running pods, whose Envoy restarts for it
 	// Drain is how long a pod that ends keeps serving, so that its callers find another one; 0 leaves pods as they are.
 	Drain time.Duration
 
@@ -124,6 +126,7 @@ const (
 	maxDrain           = 5 * time.Minute
 	defaultIDTemplate  = "/ns/{namespace}/sa/{serviceAccount}"
 	maxConcurrency     = 64
+	rolloutInPlace     = "inPlace"
 )
 
 // ParsePlatform decodes a platform file strictly. The error lists everything that is wrong with it.

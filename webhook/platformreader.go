@@ -95,6 +95,13 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 	if err := checkConcurrency(r.Sidecar.Concurrency); err != nil {
 		r.fail("sidecar.concurrency", "%w", err)
 	}
+	switch f.Rollout {
+	case "":
+	case rolloutInPlace:
+		r.InPlace = true
+	default:
+		r.fail("sidecar.rollout", "expected %q or nothing, got %q", rolloutInPlace, f.Rollout)
+	}
 	if f.Metrics != nil {
 		if r.Sidecar.Metrics.Include = f.Metrics.Include; f.Metrics.Include == nil {
 			r.Sidecar.Metrics.Include = templates.DefaultStatistics()
@@ -149,7 +156,9 @@ func (r *platformReader) readDefaults(f defaultsSection) {
 func lockable() []string {
 	var names []string
 	for _, key := range writtenByUsers() {
-		names = append(names, strings.TrimPrefix(key, Prefix))
+		if key != AnnotationRefresh { // by which the injector works
+			names = append(names, strings.TrimPrefix(key, Prefix))
+		}
 	}
 	return names
 }
@@ -157,7 +166,7 @@ func lockable() []string {
 func (r *platformReader) readKeys(f platformFile) {
 	r.Locked, r.ForeignAnnotations = f.Locked, f.ForeignAnnotations
 	for i, name := range f.Locked {
-		if row, known := annotationFor(Prefix + name); !known || row.parse == nil {
+		if !slices.Contains(lockable(), name) {
 			r.fail(fmt.Sprintf("locked[%d]", i), "expected the name of an annotation without %s, such as proxy-image, got %q%s", Prefix, name,
 				afterSemicolon(didYouMean(strings.TrimPrefix(name, Prefix), lockable()...)))
 		}
