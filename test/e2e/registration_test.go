@@ -105,7 +105,12 @@ func asleep(ns string, w workload) any {
 
 // What SPIRE holds follows from what the cluster needs, and from nothing that anybody may have missed.
 func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
-	serveWith(t, "--entry-grace-time="+shortGrace.String(), "--resync-interval=10s")
+	many := namespaceNamed(t, "many")
+	manyEntries(t, many)
+	serveWith(t, "--entry-grace-time="+shortGrace.String(), "--resync-interval=10s") // restarts all replicas
+	start := time.Now()
+	apply(t, neverScheduled(api(many, id(many, "valid")).pod(many)))
+	t.Logf("a pod with a new identity was admitted %.2f s after the restart, with %d entries in SPIRE", time.Since(start).Seconds(), foreign+unneeded)
 	t.Run("side by side", func(t *testing.T) { // their times of grace as well
 		for name, test := range map[string]func(*testing.T){
 			"templates are known before their pods":             templatesAreKnown,
