@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -223,19 +222,7 @@ func containsAll(got map[string]bool, want []string) bool {
 }
 
 // vanished is how many entries the replicas have created again because others had deleted them.
-func vanished(t *testing.T) (n float64) {
-	t.Helper()
-	for _, replica := range replicas(t) {
-		for name, value := range scrape(t, replica) {
-			if strings.HasPrefix(name, vanishedMetric) {
-				v, err := strconv.ParseFloat(value, 64)
-				must(t, err)
-				n += v
-			}
-		}
-	}
-	return n
-}
+func vanished(t *testing.T) float64 { return total(t, vanishedMetric) }
 
 // wantToldSince waits for a warning event in a namespace that is not of before.
 func wantToldSince(t *testing.T, ns string, start time.Time) {
