@@ -145,6 +145,12 @@ func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 			})
 		}
 	})
+	t.Run("ten thousand entries, half of them of others", func(t *testing.T) { // whose time of grace is over
+		wantManyRight(t, many)
+		if got := entries(t, id(many, "api")); len(got) != 1 {
+			t.Errorf("expected the entry of the pod, got %+v", got)
+		}
+	})
 }
 
 func templatesAreKnown(t *testing.T) {
