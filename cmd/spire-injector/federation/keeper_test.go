@@ -307,13 +307,17 @@ func TestFollowsThePlatformFile(t *testing.T) {
 	publish(k, "leaving.org", 1)
 	k.start(t)
 	eventually(t, "the bundle of leaving.org", k.sequence(t, "leaving.org", 1))
-	eventually(t, "a failure of staying.org", func() bool {
+	eventually(t, "failures of staying.org", func() bool {
 		got, _ := k.metric(t, "refreshes_total", "staying.org", "failure")
-		return got > 0
+		return got > 1
 	})
 	publish(k, "staying.org", 2)
+	changed := time.Now() // about two seconds before the next try
 	k.want(federated("staying.org", rarely))
 	eventually(t, "the bundle of staying.org", k.sequence(t, "staying.org", 2))
+	if took := time.Since(changed); took > time.Second {
+		t.Errorf("the bundle came after %s, want at once", took)
+	}
 	for _, name := range []string{"sequence_number", "last_refresh_timestamp_seconds", "refresh_interval_seconds"} {
 		if _, there := k.metric(t, name, "leaving.org", ""); there {
 			t.Errorf("%s has leaving.org, want it dropped", name)
@@ -369,6 +373,18 @@ func TestRelationshipsThatVanish(t *testing.T) {
 	eventually(t, "the bundle", k.sequence(t, "partner.org", 1))
 	k.server.DeleteRelationship(spiffeid.RequireTrustDomainFromString("partner.org"))
 	eventually(t, "the relationship again", func() bool { return len(k.endpoints()) == 1 })
+}
+
+func TestWhatWasThereDoesNotArrive(t *testing.T) {
+	t.Parallel()
+	k := serve(t, federated("partner.org", often))
+	k.server.PutBundle(&types.Bundle{TrustDomain: "partner.org", SequenceNumber: 1})
+	publish(k, "partner.org", 2)
+	k.start(t)
+	eventually(t, "the bundle", k.sequence(t, "partner.org", 2))
+	if got := k.arrived.Load(); got != 0 {
+		t.Errorf("arrival was told %d times, want not at all", got)
+	}
 }
 
 // A bundle that comes by other ways than ours is awaited as well.
