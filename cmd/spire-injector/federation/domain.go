@@ -16,7 +16,7 @@ type domain struct {
 	freshness registrar.Freshness
 	due       time.Time // when to fetch its bundle
 	fetching  bool
-	failing   bool // the last fetch failed
+	failing   bool   // the last fetch failed
 	again     bool   // to be fetched once more after the fetch that is under way
 	seen      bool   // SPIRE was asked whether it has its bundle,
 	present   bool   // and had
