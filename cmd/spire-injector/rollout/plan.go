@@ -73,6 +73,9 @@ func NewPlan(rate float64) *Plan {
 	return p
 }
 
+// Hold lets no pod be changed before a time.
+func (p *Plan) Hold(until time.Time) { p.next, p.spent = until, until }
+
 // PlatformChanged says that all pods follow another platform than before.
 func (p *Plan) PlatformChanged() {
 	p.platform = platform{version: p.platform.version + 1, changed: true}

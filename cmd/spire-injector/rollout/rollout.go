@@ -44,6 +44,8 @@ type Rollout struct {
 	Plan     *Plan
 	Metrics  *Metrics
 	Logger   logr.Logger
+	// Calm is how long a new leader changes nothing: until replicas of the version before, which may know less, have ended.
+	Calm time.Duration
 	// Tell makes a Kubernetes event of what a pod rejects, about the pod and about its owner.
 	Tell func(pod *corev1.Pod, reason, note string)
 
@@ -60,6 +62,8 @@ const (
 	retryAfter = 10 * time.Second
 	// askAfter is how long one is left alone that does not run yet.
 	askAfter = time.Minute
+	// recalling bounds the time in which a new leader asks pods what the old one knew.
+	recalling = 20 * time.Second
 	// everything is the time between two looks at all pods, for changes that nobody told of.
 	everything = 30 * time.Minute
 )
@@ -70,6 +74,7 @@ func (r *Rollout) NeedLeaderElection() bool { return true }
 // Start implements the manager's Runnable.
 func (r *Rollout) Start(ctx context.Context) error {
 	r.stuck, r.wrote = map[Pod]string{}, map[Pod]string{}
+	r.Plan.Hold(time.Now().Add(r.Calm))
 	r.recall(ctx)
 	r.inbox.tell(func(m *mail) { m.all = true })
 	backstop := time.NewTicker(everything + rand.N(everything/10)) //nolint:gosec // replicas and clusters not all at once
@@ -230,10 +235,12 @@ const recalled = 3
 
 // recall learns what an earlier leader has learnt: where a pod rejects what a rollout gave it, the others are spared from the start.
 func (r *Rollout) recall(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, recalling)
+	defer cancel()
 	asked := map[string]int{}
 	injector := r.Injector()
 	err := r.Cluster.Each(ctx, "", func(pod *corev1.Pod) {
-		if pod.Annotations[webhook.AnnotationRefresh] == "" || asked[pod.Namespace] == recalled || ended(pod) || !serves(pod) {
+		if ctx.Err() != nil || pod.Annotations[webhook.AnnotationRefresh] == "" || asked[pod.Namespace] == recalled || ended(pod) || !serves(pod) {
 			return
 		}
 		ns, err := r.Cluster.Namespace(ctx, pod.Namespace)
@@ -254,7 +261,7 @@ func (r *Rollout) recall(ctx context.Context) {
 			"namespace", pod.Namespace, "pod", pod.Name, "files", Standing(now).Files)
 	})
 	if err != nil {
-		r.Logger.Error(err, "looking at what an earlier leader has changed")
+		r.Logger.Error(err, "looking at what an earlier leader has changed; what pods reject is found out anew")
 	}
 }
 

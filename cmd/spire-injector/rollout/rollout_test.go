@@ -23,6 +23,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
+const calm = 30 * time.Second
+
 const platformText = `
 apiVersion: injector.spiffe.io/v1alpha1
 kind: InjectorConfig
@@ -70,7 +72,7 @@ func newWorld(t *testing.T, rate float64, names ...string) *world {
 		pods: map[types.NamespacedName]*corev1.Pod{}, updates: map[types.NamespacedName]templates.Updates{},
 	}
 	w.rollout = &Rollout{
-		Injector: w.inForce, Cluster: w, Envoys: w, Plan: NewPlan(rate), Metrics: metrics, Logger: logr.Discard(),
+		Injector: w.inForce, Cluster: w, Envoys: w, Plan: NewPlan(rate), Metrics: metrics, Logger: logr.Discard(), Calm: calm,
 		Tell: func(pod *corev1.Pod, reason, note string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -232,7 +234,13 @@ func (w *world) lead() {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
 	go func() { _ = w.rollout.Start(ctx) }()
-	time.Sleep(time.Second)
+	time.Sleep(calm - time.Millisecond)
+	w.mu.Lock()
+	if len(w.changed) > 0 {
+		w.t.Errorf("a new leader changed %v at once", w.changed)
+	}
+	w.mu.Unlock()
+	time.Sleep(time.Millisecond)
 }
 
 // want expects these pods to have been changed, in this order, since it was called last.
