@@ -84,6 +84,14 @@ func (p *Plan) PlatformChanged() {
 	}
 }
 
+// Compared says that all pods were compared with what they should be. When none is outdated, the platform as it is needs no proof: what
+// a pod rejects later is the fault of its namespace.
+func (p *Plan) Compared() {
+	if len(p.queue)+len(p.flying) == 0 {
+		p.platform.proven = true
+	}
+}
+
 // Namespace says what a namespace is like. It reports whether that is another thing than before.
 func (p *Plan) Namespace(name, version string) bool {
 	if t, known := p.namespaces[name]; known && t.version == version {

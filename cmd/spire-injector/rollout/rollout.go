@@ -212,6 +212,9 @@ func (r *Rollout) walk(ctx context.Context, namespace string) {
 			r.gone(pod)
 		}
 	}
+	if namespace == "" {
+		r.Plan.Compared()
+	}
 	r.Logger.V(1).Info("compared running pods with what they should be", "namespace", namespace, "pods", len(seen), "outdated", r.Plan.Outdated(), "cannotFollow", len(r.stuck))
 }
 

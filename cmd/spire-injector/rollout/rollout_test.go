@@ -359,6 +359,23 @@ func TestRolloutStopsChangedPlatform(t *testing.T) {
 	})
 }
 
+// A platform that changed nothing in running pods is not to blame for what a namespace does later.
+func TestRolloutBlamesNamespaceAfterHarmlessPlatform(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, []string{"a/0", "a/1", "b/0"}, func(w *world) {
+		w.lead()
+		w.platform(func(p *webhook.Platform) { p.Sidecar.LogLevel = "info" })
+		time.Sleep(10 * time.Second)
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("no further pod of namespace a is changed")
+		w.allow("b", "/second")
+		time.Sleep(time.Minute)
+		w.want("b/0")
+	})
+}
+
 // A new leader learns from the pods what the old one knew.
 func TestRolloutRemembersByPods(t *testing.T) {
 	t.Parallel()
