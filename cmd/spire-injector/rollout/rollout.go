@@ -50,9 +50,10 @@ type Rollout struct {
 	Tell func(pod *corev1.Pod, reason, note string)
 
 	inbox   inbox
-	watched atomic.Int32   // pods that others have changed, and whose outcome is awaited
-	wrote   map[Pod]string // what the rollout made of pods, by [Config]
-	stuck   map[Pod]string // pods that cannot follow, by their state in the metrics
+	watched atomic.Int32      // pods that others have changed, and whose outcome is awaited
+	walked  map[string]string // versions of namespaces with which their pods were compared
+	wrote   map[Pod]string    // what the rollout made of pods, by [Config]
+	stuck   map[Pod]string    // pods that cannot follow, by their state in the metrics
 }
 
 const (
@@ -73,7 +74,7 @@ func (r *Rollout) NeedLeaderElection() bool { return true }
 
 // Start implements the manager's Runnable.
 func (r *Rollout) Start(ctx context.Context) error {
-	r.stuck, r.wrote = map[Pod]string{}, map[Pod]string{}
+	r.stuck, r.wrote, r.walked = map[Pod]string{}, map[Pod]string{}, map[string]string{}
 	r.Plan.Hold(time.Now().Add(r.Calm))
 	r.recall(ctx)
 	r.inbox.tell(func(m *mail) { m.all = true })
@@ -143,11 +144,14 @@ func (r *Rollout) follow(ctx context.Context, name string) {
 	switch {
 	case apierrors.IsNotFound(err):
 		r.Plan.NamespaceGone(name)
+		delete(r.walked, name)
 	case err != nil:
 		r.Logger.Error(err, "reading a namespace", "namespace", name)
 		return
-	case !r.Plan.Namespace(name, versionOf(ns)):
-		return // something of another tool's
+	case r.walked[name] == versionOf(ns):
+		return // something of another tool's has changed
+	default:
+		r.walked[name] = versionOf(ns)
 	}
 	r.walk(ctx, name)
 }
@@ -182,6 +186,7 @@ func (r *Rollout) walk(ctx context.Context, namespace string) {
 		if !known {
 			if found, err := r.Cluster.Namespace(ctx, pod.Namespace); err == nil {
 				ns = &found
+				r.walked[pod.Namespace] = versionOf(found)
 			}
 			namespaces[pod.Namespace] = ns
 		}

@@ -376,6 +376,30 @@ func TestRolloutBlamesNamespaceAfterHarmlessPlatform(t *testing.T) {
 	})
 }
 
+// A namespace may be seen to have changed by the way, before it is told: its other pods follow all the same.
+func TestRolloutFollowsNamespaceThatChangesMeanwhile(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 0.5, some("a", 3), func(w *world) {
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(1500 * time.Millisecond)
+		w.want("a/0")
+		w.mu.Lock()
+		w.namespaces["a"] = in("/third")
+		w.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		w.want("a/1")
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		w.want("a/2", "a/0")
+	})
+}
+
+// in is the namespace a with peers.
+func in(peers string) webhook.Namespace {
+	return webhook.Namespace{Name: "a", Annotations: map[string]string{webhook.AnnotationAllowedPeers: peers}}
+}
+
 // A new leader learns from the pods what the old one knew.
 func TestRolloutRemembersByPods(t *testing.T) {
 	t.Parallel()
