@@ -75,6 +75,9 @@ func (r *Rollout) NeedLeaderElection() bool { return true }
 // Start implements the manager's Runnable.
 func (r *Rollout) Start(ctx context.Context) error {
 	r.stuck, r.wrote, r.walked = map[Pod]string{}, map[Pod]string{}, map[string]string{}
+	if r.Plan.Paused() {
+		r.Logger.Info("running pods are not changed, because the rate is 0")
+	}
 	r.Plan.Hold(time.Now().Add(r.Calm))
 	r.recall(ctx)
 	r.inbox.tell(func(m *mail) { m.all = true })
@@ -190,13 +193,16 @@ func (r *Rollout) walk(ctx context.Context, namespace string) {
 			}
 			namespaces[pod.Namespace] = ns
 		}
-		if ns == nil || ended(pod) {
+		if ended(pod) {
 			return
 		}
 		seen[podOf(pod)] = true
+		if ns == nil {
+			return // it is going, or cannot be read at the moment
+		}
 		refresh, why := r.consider(injector, *ns, pod)
 		if refresh.Outdated {
-			r.Plan.Want(podOf(pod))
+			r.Plan.Want(podOf(pod), refresh.Image != "")
 		}
 		if why == "" {
 			return
@@ -305,13 +311,13 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 		return
 	case err != nil:
 		logger.Error(err, "reading a pod that is outdated; it is tried again")
-		r.Plan.Retry(key, time.Now().Add(retryAfter))
+		r.Plan.Retry(key, false, time.Now().Add(retryAfter))
 		return
 	}
 	ns, err := r.Cluster.Namespace(ctx, key.Namespace)
 	if err != nil {
 		logger.Error(err, "reading the namespace of a pod that is outdated; it is tried again")
-		r.Plan.Retry(key, time.Now().Add(retryAfter))
+		r.Plan.Retry(key, false, time.Now().Add(retryAfter))
 		return
 	}
 	refresh, _ := r.consider(r.Injector(), ns, pod)
@@ -322,7 +328,7 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 	if !serves(pod) && !r.Plan.Proven(key.Namespace) && !r.Plan.Rejects(key) {
 		// From this one nothing could be learnt for the others.
 		r.Plan.Skip(key)
-		r.Plan.Retry(key, time.Now().Add(askAfter))
+		r.Plan.Retry(key, refresh.Image != "", time.Now().Add(askAfter))
 		return
 	}
 	before, asked := r.Envoys.Updates(ctx, pod)
@@ -334,7 +340,7 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 	if err != nil {
 		logger.Info("a running pod could not be changed; it is tried again", "error", err.Error())
 		r.Metrics.refreshed(outcomeFailed)
-		r.Plan.Retry(key, time.Now().Add(retryAfter))
+		r.Plan.Retry(key, refresh.Image != "", time.Now().Add(retryAfter))
 		return
 	}
 	logger.Info("changed a running pod to what its namespace and the platform are", "config", refresh.Wanted, "image", refresh.Image)

@@ -543,6 +543,11 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		w.wantEvents()
 		slices.Sort(w.changed)
 		w.want(some("a", 3)...)
+		for i := len(w.at) - 2; i < len(w.at); i++ {
+			if d := w.at[i].Sub(w.at[i-1]); d < pauses[0] {
+				t.Errorf("two Envoys of a namespace restarted %s one after the other, without waiting for an outcome", d)
+			}
+		}
 		for name, p := range w.pods {
 			if p.Spec.InitContainers[0].Image != "newer" {
 				t.Errorf("%s has image %s", name, p.Spec.InitContainers[0].Image)
