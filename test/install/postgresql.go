@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"io"
+	"path/filepath"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -44,7 +45,7 @@ func PostgreSQL(ctx context.Context, env environment.Environment, progress io.Wr
 	}
 	k := kubectl.For(env)
 	remove = func(ctx context.Context) error {
-		_, secret := k.Run(ctx, "--namespace", "spire", "delete", "secret", databaseSecret, "--ignore-not-found")
+		_, secret := k.Run(ctx, "--namespace", "spire", "delete", "secret", databaseAccess, "--ignore-not-found")
 		_, namespace := k.Run(ctx, "delete", "namespace", PostgreSQLNamespace, "--ignore-not-found", "--timeout", timeout)
 		return errors.Join(secret, namespace)
 	}
@@ -55,8 +56,24 @@ func PostgreSQL(ctx context.Context, env environment.Environment, progress io.Wr
 	})
 }
 
-// databaseSecret is what manifests/spire/overlays/ha calls it.
-const databaseSecret = "spire-database"
+// MoveSPIRE is [SPIRE] from a kustomization with another database than SPIRE had. Its authorities and its entries are others then:
+// agents know it only when they start again, running pods when they have the next certificate.
+func MoveSPIRE(ctx context.Context, env environment.Environment, kustomization string, progress io.Writer) error {
+	k := kubectl.For(env)
+	return run(progress, []step{
+		{"applying " + filepath.ToSlash(kustomization), func() error { return Apply(ctx, env, kustomization) }},
+		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},
+		{"giving the injector an identity of its own", func() error { return injectorEntries(ctx, k) }},
+		{"starting the SPIRE agents again", func() error {
+			_, err := k.Run(ctx, "--namespace", "spire", "rollout", "restart", "daemonset/spire-agent")
+			return err
+		}},
+		{"waiting for the SPIRE agents", rollout(ctx, k, "spire", "daemonset/spire-agent")},
+	})
+}
+
+// databaseAccess is what manifests/spire/overlays/ha calls that Secret.
+const databaseAccess = "spire-database"
 
 // databaseSecrets tell the database its password, and SPIRE how to reach the database.
 func databaseSecrets(password string) []unstructured.Unstructured {
@@ -69,7 +86,7 @@ func databaseSecrets(password string) []unstructured.Unstructured {
 	}
 	return []unstructured.Unstructured{
 		secret(PostgreSQLNamespace, "postgresql", "password", password),
-		secret("spire", databaseSecret, "connection_string",
+		secret("spire", databaseAccess, "connection_string",
 			"postgresql://spire:"+password+"@postgresql."+PostgreSQLNamespace+"/postgres?sslmode=disable&connect_timeout=5"),
 	}
 }
