@@ -206,17 +206,23 @@ func forget(t *testing.T, unwanted []entry) {
 // registered are the IDs of all entries.
 func registered(t *testing.T) map[string]bool {
 	t.Helper()
+	ids := map[string]bool{}
+	for _, e := range allEntries(t) {
+		ids[e.ID] = true
+	}
+	return ids
+}
+
+// allEntries are all of SPIRE's, whoever made them.
+func allEntries(t *testing.T) []entry {
+	t.Helper()
 	out, err := install.Server(t.Context(), shared.k, "entry", "show", "-output", "json")
 	must(t, err)
 	var list struct {
 		Entries []entry `json:"entries"`
 	}
 	must(t, json.Unmarshal([]byte(out), &list))
-	ids := map[string]bool{}
-	for _, e := range list.Entries {
-		ids[e.ID] = true
-	}
-	return ids
+	return list.Entries
 }
 
 func containsAll(got map[string]bool, want []string) bool {
