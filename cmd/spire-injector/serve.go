@@ -18,6 +18,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -143,11 +144,15 @@ func serve(ctx context.Context, f serveFlags) error {
 		return err
 	}
 	keeper := newKeeper(mgr, f, inForce, spire)
+	relationships := newFederationKeeper(mgr, f, inForce, spire, keeper.LookAtAll)
 	if f.dryRun {
-		return printPlan(ctx, mgr, keeper, os.Stdout)
+		return printPlan(ctx, mgr, keeper, relationships, os.Stdout)
 	}
-	if err := mgr.Add(keeper); err != nil {
-		return err
+	back := afterReconnecting(spire.Reconnected(), keeper.LookAtAll, relationships.Reconnected)
+	for _, r := range []manager.Runnable{keeper, relationships, back} {
+		if err := mgr.Add(r); err != nil {
+			return err
+		}
 	}
 	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{})); err != nil {
 		return err
