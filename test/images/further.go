@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
@@ -14,6 +15,8 @@ const (
 	CSIRegistrar = "sig-storage/csi-node-driver-registrar:v2.14.0" // a registrar of ours under the published one's name
 
 	ControllerManager = "spiffe/spire-controller-manager:0.7.0"
+
+	InjectorBefore = "spire-injector/spire-injector:before"
 
 	PostgreSQL = "spire-injector/postgresql:1" // of whatever version the distribution of the machine has
 )
@@ -53,4 +56,20 @@ func ForControllerManager(ctx context.Context, cache parts.Cache, progress io.Wr
 
 func rootImage(name, path, program string) Image {
 	return Image{Name: name, Entries: []Entry{{Path: path, Source: program}}, Entrypoint: []string{path}}
+}
+
+// ForUpgrade returns the archive of the injector's version before the working tree's, under the name [InjectorBefore], and the
+// project's sources of then.
+func ForUpgrade(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, parts.Sources, error) {
+	const injector = "./cmd/spire-injector"
+	before, err := parts.Previous(ctx, cache, injector, progress)
+	if err != nil {
+		return nil, parts.Sources{}, err
+	}
+	program, err := parts.BuildPrevious(ctx, cache, before, injector, progress)
+	if err != nil {
+		return nil, parts.Sources{}, fmt.Errorf("commit %s: %w", before.Commit, err)
+	}
+	archives, err := writeAll(ctx, cache, []Image{ownImage(InjectorBefore, "/spire-injector", program)})
+	return archives, before, err
 }

@@ -21,13 +21,22 @@ func BuildOwn(ctx context.Context, cache Cache, pkg string, progress io.Writer) 
 	if err != nil {
 		return "", err
 	}
+	return buildIn(ctx, cache, root, filepath.Base(pkg), pkg, progress)
+}
+
+// BuildPrevious is [BuildOwn] from the sources of an earlier version.
+func BuildPrevious(ctx context.Context, cache Cache, s Sources, pkg string, progress io.Writer) (string, error) {
+	return buildIn(ctx, cache, s.Root, "previous-"+filepath.Base(pkg), pkg, progress)
+}
+
+// buildIn builds from the sources below root. The program's name begins with name.
+func buildIn(ctx context.Context, cache Cache, root, name, pkg string, progress io.Writer) (string, error) {
 	unlock, err := cache.Lock(ctx, "build", progress)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
 	folder := filepath.Join(cache.Dir, "own")
-	name := filepath.Base(pkg)
 	// The go command links again only when the file at its target is not what it would write.
 	latest := filepath.Join(folder, name)
 	build := command{dir: root, env: append([]string{"CGO_ENABLED=0"}, goEnv...),
