@@ -18,6 +18,8 @@ const (
 
 	InjectorBefore = "spire-injector/spire-injector:before"
 
+	EnvoyAgain = "envoyproxy/envoy:again" // what is in Envoy, under another name
+
 	PostgreSQL = "spire-injector/postgresql:1" // of whatever version the distribution of the machine has
 )
 
@@ -72,4 +74,18 @@ func ForUpgrade(ctx context.Context, cache parts.Cache, progress io.Writer) ([]A
 	}
 	archives, err := writeAll(ctx, cache, []Image{ownImage(InjectorBefore, "/spire-injector", program)})
 	return archives, before, err
+}
+
+// ForEnvoyAgain returns the archive of [EnvoyAgain].
+func ForEnvoyAgain(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, error) {
+	programs, err := parts.Ensure(ctx, cache, parts.ForEnvoy, progress)
+	if err != nil {
+		return nil, err
+	}
+	image, err := envoyImage(programs.Envoy)
+	if err != nil {
+		return nil, err
+	}
+	image.Name = EnvoyAgain
+	return writeAll(ctx, cache, []Image{image})
 }
