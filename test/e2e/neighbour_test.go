@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -230,19 +229,7 @@ func containsAll(got map[string]bool, want []string) bool {
 }
 
 // vanished is how many entries the replicas have created again because others had deleted them.
-func vanished(t *testing.T) (n float64) {
-	t.Helper()
-	for _, replica := range replicas(t) {
-		for name, value := range scrape(t, replica) {
-			if strings.HasPrefix(name, vanishedMetric) {
-				v, err := strconv.ParseFloat(value, 64)
-				must(t, err)
-				n += v
-			}
-		}
-	}
-	return n
-}
+func vanished(t *testing.T) float64 { return total(t, vanishedMetric) }
 
 // wantTold waits for a warning event in the test's namespace. Later ones of the same words are counted in it, minutes later.
 func wantTold(t *testing.T, ns string) {

@@ -62,6 +62,22 @@ func server(t *testing.T, args ...string) string {
 	return out
 }
 
+// registeredIn are the IDs of the registration entries of all identities of a namespace, by the identity's path.
+func registeredIn(t *testing.T, ns string) map[string][]string {
+	t.Helper()
+	var all struct {
+		Entries []entry `json:"entries"`
+	}
+	must(t, json.Unmarshal([]byte(server(t, "entry", "show", "-output", "json")), &all))
+	ids := map[string][]string{}
+	for _, e := range all.Entries {
+		if strings.HasPrefix(e.SPIFFEID.Path, id(ns, "")) {
+			ids[e.SPIFFEID.Path] = append(ids[e.SPIFFEID.Path], e.ID)
+		}
+	}
+	return ids
+}
+
 // awaitEntries waits until an identity has a number of registration entries, and returns how long that took.
 func awaitEntries(t *testing.T, path string, n int) time.Duration {
 	t.Helper()
@@ -121,6 +137,7 @@ func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 			"entries of others stay as they are":                foreignEntriesStay,
 			"pods of one identity that disagree converge":       podsConverge,
 			"StatefulSet pods that come again have their entry": statefulPodsComeAgain,
+			"two injectors of two clusters on one SPIRE server": clustersShareAServer,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
