@@ -56,7 +56,7 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	}
 	for i := range pods {
 		if i == pods/4 {
-			killReplica(t, signal, victim)
+			kill(t, signal, "spire-injector", victim, "spire-injector")
 			t.Logf("replica killed after %d of %d pods", created.Load(), pods)
 		}
 		next <- i
@@ -67,7 +67,7 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 		t.Errorf("%d of %d pods were not created, the first because: %v", pods-created.Load(), pods, *err)
 	}
 	t.Logf("%d pods created, %d creations had to be tried again", created.Load(), retried.Load())
-	wantKilled(t, victim)
+	wantKilled(t, "spire-injector", victim)
 
 	list, err := client.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{})
 	must(t, err)

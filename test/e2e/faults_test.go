@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,8 +20,11 @@ import (
 
 // The tests of this file disturb what all tests share, so none of them is parallel.
 
+// signals sends a signal to the processes of a program, as the sample's signal does.
+type signals func(program, signal string, flags ...string) error
+
 // onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never sees.
-func onTheNode(t *testing.T) (signal func(program, name string, flags ...string) error) {
+func onTheNode(t *testing.T) signals {
 	t.Helper()
 	const namespace, name = "kube-system", "e2e-signals"
 	pod := &corev1.Pod{
@@ -42,36 +44,6 @@ func onTheNode(t *testing.T) (signal func(program, name string, flags ...string)
 		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
 		return err
 	}
-}
-
-// killReplica kills the process of one of the injector's replicas, which gets no chance to end well; the kubelet starts it again.
-func killReplica(t *testing.T, signal func(program, name string, flags ...string) error, name string) {
-	t.Helper()
-	var pod corev1.Pod
-	must(t, shared.k.Get(t.Context(), &pod, "pod", name, "--namespace", "spire-injector"))
-	_, container, _ := strings.Cut(pod.Status.ContainerStatuses[0].ContainerID, "://")
-	if container == "" {
-		t.Fatalf("replica %s does not run", name)
-	}
-	must(t, signal("spire-injector", "KILL", "--cgroup", container))
-}
-
-// wantKilled waits until the kubelet has noticed that a replica was killed, and nothing milder.
-func wantKilled(t *testing.T, name string) {
-	t.Helper()
-	eventually(t, "a container of "+name+" that was killed", func() error {
-		var pod corev1.Pod
-		if err := shared.k.Get(t.Context(), &pod, "pod", name, "--namespace", "spire-injector"); err != nil {
-			return err
-		}
-		status := pod.Status.ContainerStatuses[0]
-		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
-			if state.Terminated != nil && state.Terminated.ExitCode == 128+int32(syscall.SIGKILL) {
-				return nil
-			}
-		}
-		return fmt.Errorf("its state is %+v", status)
-	})
 }
 
 // onUnavailable sets what becomes of pods while SPIRE does not answer, until the end of a test.
@@ -120,7 +92,7 @@ func constantTraffic(t *testing.T, ns string, d time.Duration) (wantNoFailure fu
 }
 
 // stopServer makes the SPIRE server hang, at the latest until the end of the test.
-func stopServer(t *testing.T, signal func(program, name string, flags ...string) error) {
+func stopServer(t *testing.T, signal signals) {
 	t.Helper()
 	must(t, signal("spire-server", "STOP"))
 	t.Cleanup(func() {
@@ -281,10 +253,10 @@ func TestLeaderKilledInABatch(t *testing.T) {
 	var lease coordinationv1.Lease
 	must(t, shared.k.Get(t.Context(), &lease, "lease", "spire-injector", "--namespace", "spire-injector"))
 	leader, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
-	killReplica(t, signal, leader)
+	kill(t, signal, "spire-injector", leader, "spire-injector")
 	atKill := ours()
 	start := time.Now()
-	wantKilled(t, leader)
+	wantKilled(t, "spire-injector", leader)
 	eventually(t, "all entries", func() error {
 		if n := ours(); n != identities {
 			return fmt.Errorf("there are %d of %d", n, identities)

@@ -3,52 +3,39 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// kill ends all processes of a name in a pod by SIGKILL. From within a container nobody can do that to its process 1, so a pod
-// does that sees the processes of its node.
-func kill(t *testing.T, namespace, pod, process string) {
+// kill ends a process in a pod of one container by SIGKILL, at once; the kubelet starts it again. A deleted pod is told to end first,
+// also by force, and goes on for seconds.
+func kill(t *testing.T, signal signals, namespace, pod, process string) {
 	t.Helper()
-	var victim corev1.Pod
-	must(t, shared.k.Get(t.Context(), &victim, "pod", pod, "--namespace", namespace))
-	uid := string(victim.UID)
-	// A cgroup's name has the pod's UID, with or without its hyphens.
-	script := fmt.Sprintf(`pids=
-for p in /proc/[0-9]*; do
-	[ "$(cat $p/comm 2>/dev/null)" = %s ] && grep -q -e %s -e %s $p/cgroup && pids="$pids ${p#/proc/}"
-done
-kill -9 $pids`, process, uid, strings.ReplaceAll(uid, "-", "_"))
-	killer := &corev1.Pod{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-		ObjectMeta: metav1.ObjectMeta{Name: "kill-" + pod, Namespace: "spire"}, // where pods may see the node
-		Spec: corev1.PodSpec{
-			NodeName: victim.Spec.NodeName, HostPID: true, RestartPolicy: corev1.RestartPolicyNever,
-			Containers: []corev1.Container{{
-				Name: "kill", Image: images.Busybox, ImagePullPolicy: corev1.PullIfNotPresent, Command: []string{"/bin/sh", "-c", script},
-			}},
-		},
+	container, _ := incarnation(t, namespace, pod)
+	_, number, _ := strings.Cut(container, "://")
+	if number == "" {
+		t.Fatalf("pod %s has no container to kill %s in", pod, process)
 	}
-	apply(t, killer)
-	defer k(t, "spire", "delete", "pod", killer.Name, "--wait=false", "--grace-period=1")
-	eventually(t, "the end of "+process+" in "+pod, func() error {
+	must(t, signal(process, "KILL", "--cgroup", number))
+}
+
+// wantKilled waits until the kubelet has noticed that a pod's container was killed, and not ended in another way.
+func wantKilled(t *testing.T, namespace, pod string) {
+	t.Helper()
+	eventually(t, "a killed container of "+pod, func() error {
 		var now corev1.Pod
-		if err := shared.k.Get(t.Context(), &now, "pod", killer.Name, "--namespace", "spire"); err != nil {
+		if err := shared.k.Get(t.Context(), &now, "pod", pod, "--namespace", namespace); err != nil {
 			return err
 		}
-		if now.Status.Phase == corev1.PodFailed {
-			logs, err := shared.k.Run(t.Context(), "--namespace", "spire", "logs", killer.Name)
-			t.Fatalf("nothing was killed: %s (%v)", logs, err)
+		status := now.Status.ContainerStatuses[0]
+		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+			if state.Terminated != nil && state.Terminated.ExitCode == 128+int32(syscall.SIGKILL) {
+				return nil
+			}
 		}
-		if now.Status.Phase != corev1.PodSucceeded {
-			return fmt.Errorf("the pod that kills is %s", now.Status.Phase)
-		}
-		return nil
+		return fmt.Errorf("its state is %+v", status)
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 // told why and accepted later, and in the end everybody is registered, exactly once.
 func TestDatabaseAndServersKilled(t *testing.T) {
 	ns := namespace(t)
+	signal := onTheNode(t)
 	spireOnPostgreSQL(t, ns)
 	server, caller := api(ns, id(ns, "valid")+" "+id(ns, "late")), client(ns, "valid")
 	for _, w := range []workload{server, caller} {
@@ -39,7 +40,7 @@ func TestDatabaseAndServersKilled(t *testing.T) {
 	}
 	p := during("the database was killed", func() {
 		backAfter(t, install.PostgreSQLNamespace, install.PostgreSQLPod, func() {
-			kill(t, install.PostgreSQLNamespace, install.PostgreSQLPod, "postgres")
+			kill(t, signal, install.PostgreSQLNamespace, install.PostgreSQLPod, "postgres")
 		})
 	})
 	if len(p.refused) == 0 {
@@ -54,7 +55,7 @@ func TestDatabaseAndServersKilled(t *testing.T) {
 	// Whichever of them the injector's replicas are connected to.
 	for _, pod := range []string{"spire-server-0", "spire-server-1"} {
 		p := during(pod+" was killed", func() {
-			backAfter(t, "spire", pod, func() { kill(t, "spire", pod, "spire-server") })
+			backAfter(t, "spire", pod, func() { kill(t, signal, "spire", pod, "spire-server") })
 		})
 		if p.longest > withoutAnswer {
 			t.Errorf("for %s nobody was accepted, although another server was there", p.longest)

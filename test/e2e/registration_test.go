@@ -65,12 +65,8 @@ func server(t *testing.T, args ...string) string {
 // registeredIn are the IDs of the registration entries of all identities of a namespace, by the identity's path.
 func registeredIn(t *testing.T, ns string) map[string][]string {
 	t.Helper()
-	var all struct {
-		Entries []entry `json:"entries"`
-	}
-	must(t, json.Unmarshal([]byte(server(t, "entry", "show", "-output", "json")), &all))
 	ids := map[string][]string{}
-	for _, e := range all.Entries {
+	for _, e := range allEntries(t) {
 		if strings.HasPrefix(e.SPIFFEID.Path, id(ns, "")) {
 			ids[e.SPIFFEID.Path] = append(ids[e.SPIFFEID.Path], e.ID)
 		}
@@ -143,6 +139,12 @@ func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 				t.Parallel()
 				test(t)
 			})
+		}
+	})
+	t.Run("ten thousand entries, half of them of others", func(t *testing.T) { // whose time of grace is over
+		wantManyRight(t, many)
+		if got := entries(t, id(many, "api")); len(got) != 1 {
+			t.Errorf("expected the entry of the pod, got %+v", got)
 		}
 	})
 }
