@@ -50,8 +50,8 @@ func (r Relationship) Validate() error {
 	if r.TrustDomain.IsZero() {
 		errs = append(errs, errors.New("no trust domain"))
 	}
-	if u, err := url.Parse(r.BundleEndpointURL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
-		errs = append(errs, fmt.Errorf("bundle endpoint %q: expected an https URL with a host and without a user, as in https://spire.auxiliary.org:8443", r.BundleEndpointURL))
+	if err := CheckBundleEndpoint(r.BundleEndpointURL); err != nil {
+		errs = append(errs, fmt.Errorf("bundle endpoint %q: %w", r.BundleEndpointURL, err))
 	}
 	switch r.Profile {
 	case HTTPSWeb:
@@ -63,6 +63,21 @@ func (r Relationship) Validate() error {
 		errs = append(errs, fmt.Errorf("profile %q of the bundle endpoint: expected %s or %s", r.Profile, HTTPSWeb, HTTPSSPIFFE))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckBundleEndpoint says why SPIRE would not fetch a bundle from the URL, or nil.
+func CheckBundleEndpoint(endpoint string) error {
+	if u, err := url.Parse(endpoint); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return errors.New("expected an https URL with a host and without a user, as in https://spire.auxiliary.org:8443")
+	}
+	return nil
+}
+
+// Federated is a foreign trust domain whose relationship is kept and whose bundle is fetched again and again.
+type Federated struct {
+	Relationship
+	// Refresh is the time between two fetches; it is more than 0.
+	Refresh time.Duration
 }
 
 // PlanFederation returns what has to be created and what has to be updated so that SPIRE has the wanted relationships,

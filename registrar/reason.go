@@ -16,3 +16,9 @@ const (
 	ReasonInTheWay    Reason = "EntryInTheWay"        // an entry of others has its place
 	ReasonLost        Reason = "EntryLost"            // its owner has it from a time before a rule that forbids it: nobody may create it again
 )
+
+// Reasons about federation.
+const (
+	ReasonBundleStale         Reason = "BundleStale"         // SPIRE has not fetched the bundle of a foreign trust domain for several of its intervals
+	ReasonRelationshipRefused Reason = "RelationshipRefused" // SPIRE does not take a federation relationship of the platform file
+)

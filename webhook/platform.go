@@ -33,6 +33,8 @@ type platformFile struct {
 		AgentSocket   AgentSocket `json:"agentSocket"`
 		NodeSelectors []string    `json:"nodeSelectors"`
 		OnUnavailable string      `json:"onUnavailable"`
+
+		Federation []federationSection `json:"federation"`
 	} `json:"spire"`
 	Identity struct {
 		Templates []string `json:"templates"`
@@ -45,11 +47,20 @@ type platformFile struct {
 	ForeignAnnotations []string `json:"foreignAnnotations"`
 }
 
+type federationSection struct {
+	TrustDomain      string `json:"trustDomain"`
+	BundleEndpoint   string `json:"bundleEndpoint"`
+	Profile          string `json:"profile"`
+	EndpointSPIFFEID string `json:"endpointSPIFFEID"`
+	Refresh          string `json:"refresh"`
+}
+
 type sidecarSection struct {
 	Image       string          `json:"image"`
 	Resources   json.RawMessage `json:"resources"`
 	LogLevel    string          `json:"logLevel"`
 	Concurrency int             `json:"concurrency"`
+	Rollout     string          `json:"rollout"`
 	Metrics     *struct {
 		Port    int      `json:"port"`
 		Include []string `json:"include"`
@@ -71,9 +82,11 @@ type Platform struct {
 	ServerAddress string // unix:///path or host:port of the SPIRE server
 	AgentSocket   AgentSocket
 	OnUnavailable OnUnavailable
-	Templates     []IDTemplate // at least one
+	Federation    []registrar.Federated // at most one of each trust domain, none of the own one
+	Templates     []IDTemplate          // at least one
 	Claims        []Claim
 	Sidecar       Sidecar
+	InPlace       bool // another image of the sidecar is carried to running pods, whose Envoy restarts for it
 	// Drain is how long a pod that ends keeps serving, so that its callers find another one; 0 leaves pods as they are.
 	Drain time.Duration
 
@@ -124,6 +137,10 @@ const (
 	maxDrain           = 5 * time.Minute
 	defaultIDTemplate  = "/ns/{namespace}/sa/{serviceAccount}"
 	maxConcurrency     = 64
+	rolloutInPlace     = "inPlace"
+	defaultRefresh     = 5 * time.Minute
+	minRefresh         = 10 * time.Second
+	maxRefresh         = 24 * time.Hour
 )
 
 // ParsePlatform decodes a platform file strictly. The error lists everything that is wrong with it.
@@ -143,6 +160,7 @@ func ParsePlatform(data []byte) (Platform, error) {
 	}
 	r := platformReader{errs: unknown}
 	r.readSPIRE(f)
+	r.readFederation(f.SPIRE.Federation)
 	r.readIdentity(f)
 	r.readSidecar(f.Sidecar)
 	r.readDefaults(f.Defaults)

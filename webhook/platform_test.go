@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates"
 )
 
@@ -40,6 +41,9 @@ spire:
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
   nodeSelectors: ["k8s_psat:agent_ns:spire"]
   onUnavailable: admit
+  federation:
+  - {trustDomain: auxiliary.org, bundleEndpoint: "https://auxiliary.org:8443", refresh: 10s}
+  - {trustDomain: partner.org, bundleEndpoint: "https://10.0.0.1/bundle", profile: https_spiffe, endpointSPIFFEID: "spiffe://partner.org/spire/server"}
 identity:
   templates: ["/{label:app}", "/fixed"]
   claims:
@@ -48,6 +52,7 @@ sidecar:
   image: envoy
   logLevel: debug
   concurrency: 2
+  rollout: inPlace
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
 defaults: {inboundPort: 9443, allowedPeers: [/web, "spiffe://auxiliary.org/*"], federatesWith: [auxiliary.org], x509SVIDTTL: 30s, jwtSVIDTTL: 5m, drain: 0s}
@@ -57,7 +62,7 @@ foreignAnnotations: [spiffe.io/audience]
 	if err != nil {
 		t.Fatal(err)
 	}
-	auxiliary := spiffeid.RequireTrustDomainFromString("auxiliary.org")
+	auxiliary, partner := spiffeid.RequireTrustDomainFromString("auxiliary.org"), spiffeid.RequireTrustDomainFromString("partner.org")
 	var peers []templates.Peer
 	for _, text := range []string{"/web", "spiffe://auxiliary.org/*"} {
 		peer, err := templates.ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliary}, text)
@@ -70,11 +75,17 @@ foreignAnnotations: [spiffe.io/audience]
 		ServerAddress: "unix:///run/spire/private/api.sock",
 		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
 		OnUnavailable: Admit,
-		Templates:     []IDTemplate{{"/{label:app}"}, {"/fixed"}},
+		Federation: []registrar.Federated{
+			{Relationship: registrar.Relationship{TrustDomain: auxiliary, BundleEndpointURL: "https://auxiliary.org:8443", Profile: registrar.HTTPSWeb}, Refresh: 10 * time.Second},
+			{Relationship: registrar.Relationship{TrustDomain: partner, BundleEndpointURL: "https://10.0.0.1/bundle", Profile: registrar.HTTPSSPIFFE,
+				EndpointSPIFFEID: spiffeid.RequireFromPath(partner, "/spire/server")}, Refresh: 5 * time.Minute},
+		},
+		Templates: []IDTemplate{{"/{label:app}"}, {"/fixed"}},
 		Claims: []Claim{{Namespaces: []string{"edge"}, ServiceAccounts: []string{"web"}, DNSNames: []string{"*.example.org"},
 			Flags: []Flag{FlagDownstream, FlagAdmin}}},
 		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2, Metrics: templates.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
 			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}},
+		InPlace:            true,
 		InboundPort:        9443,
 		AllowedPeers:       peers,
 		FederatesWith:      []spiffeid.TrustDomain{auxiliary},
@@ -96,11 +107,16 @@ func comparePlatforms(t *testing.T, want, got Platform) {
 	}
 	equal := cmp.Options{
 		cmpopts.IgnoreFields(Platform{}, "Cluster"), cmp.AllowUnexported(IDTemplate{}),
-		cmpopts.EquateComparable(templates.Peer{}, spiffeid.TrustDomain{}),
+		cmpopts.EquateComparable(templates.Peer{}, spiffeid.TrustDomain{}, spiffeid.ID{}),
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {
 		t.Errorf("platform (-want +got):\n%s", diff)
 	}
+}
+
+// federation is the beginning of spire with these relationships.
+func federation(items ...string) string {
+	return "spire:\n  federation:\n  - " + strings.Join(items, "\n  - ") + "\n"
 }
 
 // Each field is broken alone, by a change of the valid file.
@@ -127,9 +143,35 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"two sockets", "hostPath: /run", "csi: csi.spiffe.io, hostPath: /run", "spire.agentSocket: expected one of hostPath and csi, got both"},
 		{"bad CSI driver", "hostPath: /run/spire/sockets", "csi: CSI_driver", `spire.agentSocket.csi: expected the name of a CSI driver such as csi.spiffe.io, got "CSI_driver"`},
 		{"onUnavailable", "spire:\n", "spire:\n  onUnavailable: dent\n", `spire.onUnavailable: expected admit or deny, got "dent"; did you mean "deny"?`},
+		{"federation with the own trust domain", "spire:\n", federation("{trustDomain: example.org, bundleEndpoint: 'https://a.org'}"),
+			`spire.federation[0].trustDomain: expected foreign trust domains, got the own one, "example.org"`},
+		{"federation with nobody", "spire:\n", federation("{bundleEndpoint: 'https://a.org'}"),
+			`spire.federation[0].trustDomain: expected a trust domain such as auxiliary.org, got "": trust domain is missing`},
+		{"federation twice", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org'}", "{trustDomain: b.org, bundleEndpoint: 'https://b.org'}",
+			"{trustDomain: a.org, bundleEndpoint: 'https://c.org'}"),
+			`spire.federation[2].trustDomain: a.org is that of spire.federation[0] already, expected one relationship for each trust domain`},
+		{"federation without endpoint", "spire:\n", federation("{trustDomain: a.org}"),
+			`spire.federation[0].bundleEndpoint: expected an https URL with a host and without a user, as in https://spire.auxiliary.org:8443, got ""`},
+		{"federation in plain text", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'http://a.org'}"),
+			`spire.federation[0].bundleEndpoint: expected an https URL with a host and without a user, as in https://spire.auxiliary.org:8443, got "http://a.org"`},
+		{"another profile", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org', profile: https-web, endpointSPIFFEID: x}"),
+			`spire.federation[0].profile: expected https_web or https_spiffe, got "https-web"; did you mean "https_web"?`},
+		{"https_spiffe without ID", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org', profile: https_spiffe}"),
+			`spire.federation[0].endpointSPIFFEID: expected the SPIFFE ID of the server at the bundle endpoint, such as spiffe://auxiliary.org/spire/server, got "": …`},
+		{"https_web with ID", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org', endpointSPIFFEID: 'spiffe://a.org/x'}"),
+			`spire.federation[0].endpointSPIFFEID: only a server with profile https_spiffe has one, got "spiffe://a.org/x" with https_web`},
+		{"refreshed too often", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org', refresh: 9s}"),
+			`spire.federation[0].refresh: expected a duration from 10s to 24h0m0s, got "9s"`},
+		{"refreshed too rarely", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org', refresh: 25h}"),
+			`spire.federation[0].refresh: expected a duration from 10s to 24h0m0s, got "25h"`},
+		{"refreshed sometime", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org', refresh: daily}"),
+			`spire.federation[0].refresh: expected a duration from 10s to 24h0m0s, got "daily"`},
+		{"unknown field of a federation", "spire:\n", federation("{trustDomain: a.org, bundleEndpoint: 'https://a.org', bundleEndpointURL: x}"),
+			`unknown field "spire.federation[0].bundleEndpointURL"`},
 		{"bad template", "identity:\n", "identity:\n  templates: [/ok, x]\n", `identity.templates[1]: template "x": expected a path such as /ns/{namespace}/sa/{serviceAccount}`},
 		{"bad claim", "paths: [/api]", "paths: [api]", `identity.claims[0]: path "api": expected a path such as /api or /team/*`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"unknown rollout", "image: envoy", "image: envoy, rollout: inplace", `sidecar.rollout: expected "inPlace" or nothing, got "inplace"`},
 		{"bad log level", "image: envoy", "image: envoy, logLevel: warn", `sidecar.logLevel: expected one of trace, debug, info, warning, error, critical, off, got "warn"`},
 		{"no threads", "image: envoy", "image: envoy, concurrency: -1", "sidecar.concurrency: expected 1 to 64 worker threads, got -1"},
 		{"too many threads", "image: envoy", "image: envoy, concurrency: 65", "sidecar.concurrency: expected 1 to 64 worker threads, got 65"},
@@ -149,6 +191,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"inbound on the metrics port", "image: envoy", "image: envoy, metrics: {port: 8443}", "defaults.inboundPort: port 8443 is that of sidecar.metrics"},
 		{"unknown key locked", "sidecar:", "locked: [proxyimage]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "proxyimage"; did you mean "proxy-image"?`},
 		{"locked with prefix", "sidecar:", "locked: [spiffe.io/mode]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "spiffe.io/mode"; did you mean "mode"?`},
+		{"what the injector works by locked", "sidecar:", "locked: [refresh]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "refresh"…`},
 		{"what the webhook writes locked", "sidecar:", "locked: [status]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "status"…`},
 		{"own key as foreign", "sidecar:", "foreignAnnotations: [spiffe.io/mode]\nsidecar:", `foreignAnnotations[0]: expected a key under spiffe.io/ that is not the injector's own, got "spiffe.io/mode"`},
 		{"key of nobody's as foreign", "sidecar:", "foreignAnnotations: [example.org/x]\nsidecar:", `foreignAnnotations[0]: expected a key under spiffe.io/ that is not the injector's own, got "example.org/x"`},

@@ -3,6 +3,8 @@ package webhook
 import (
 	"fmt"
 	"strings"
+
+	"github.com/spire-injector/spire-injector/registrar"
 )
 
 // platformField is one field of the platform file, for people.
@@ -23,6 +25,13 @@ var platformFields = []platformField{
 	{"spire.agentSocket.file", "name of the socket in that directory", required},
 	{"spire.nodeSelectors", "which nodes' agents may serve this cluster's workloads", "k8s_psat:cluster:CLUSTERNAME"},
 	{"spire.onUnavailable", "while SPIRE does not answer, a pod with an identity that is not registered yet is refused (deny), or waits for its certificate (admit)", string(Deny)},
+	{"spire.federation", "foreign trust domains whose bundles SPIRE is told to fetch, again and again; a relationship that is taken off the list stays in SPIRE", "none"},
+	{"spire.federation.trustDomain", "the foreign one, such as auxiliary.org", required},
+	{"spire.federation.bundleEndpoint", "https URL of its bundle", required},
+	{"spire.federation.profile", fmt.Sprintf("how its server is authenticated: %s, by a certificate of the public web, or %s, by an SVID; if that is one of the foreign trust "+
+		"domain itself, SPIRE has to be given the first bundle (spire-server bundle set)", registrar.HTTPSWeb, registrar.HTTPSSPIFFE), string(registrar.HTTPSWeb)},
+	{"spire.federation.endpointSPIFFEID", fmt.Sprintf("SPIFFE ID of that server under %s, such as spiffe://auxiliary.org/spire/server", registrar.HTTPSSPIFFE), "required there"},
+	{"spire.federation.refresh", "time between two fetches, 10s to 24h", fmt.Sprint(defaultRefresh)},
 	{"identity.templates", "identities of pods that ask for none, the first whose variables all exist: {namespace}, {serviceAccount}, {label:KEY}", defaultIDTemplate},
 	{"identity.claims", "who may hold what lies outside /ns/OWN-NAMESPACE/, a list:", "none"},
 	{"identity.claims.namespaces", "their namespaces, * for all", required},
@@ -34,6 +43,7 @@ var platformFields = []platformField{
 	{"sidecar.resources", "of Envoy's container", "none"},
 	{"sidecar.logLevel", "Envoy's: " + strings.Join(logLevels, ", "), "warning"},
 	{"sidecar.concurrency", fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency), "1"},
+	{"sidecar.rollout", rolloutInPlace + ": another image is carried to running pods as well, where only Envoy's container restarts", "new pods only"},
 	{"sidecar.metrics", "serves Envoy's statistics to Prometheus, at /stats/prometheus, if it is there", "off"},
 	{"sidecar.metrics.port", "on this port", fmt.Sprint(defaultMetricsPort)},
 	{"sidecar.metrics.include", "and only those whose names begin so, in Envoy's spelling", "traffic, refusals and certificates"},

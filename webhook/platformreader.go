@@ -58,6 +58,65 @@ func (r *platformReader) readSPIRE(f platformFile) {
 	}
 }
 
+func (r *platformReader) readFederation(sections []federationSection) {
+	first := map[spiffeid.TrustDomain]int{}
+	for i, f := range sections {
+		field := fmt.Sprintf("spire.federation[%d]", i)
+		federated := r.federated(field, f)
+		if federated.TrustDomain.IsZero() {
+			continue // and reported
+		}
+		if other, twice := first[federated.TrustDomain]; twice {
+			r.fail(field+".trustDomain", "%s is that of spire.federation[%d] already, expected one relationship for each trust domain", federated.TrustDomain, other)
+			continue
+		}
+		first[federated.TrustDomain] = i
+		r.Federation = append(r.Federation, federated)
+	}
+}
+
+// federated reads one relationship. Its trust domain is zero if that is wrong.
+func (r *platformReader) federated(field string, f federationSection) registrar.Federated {
+	federated := registrar.Federated{Refresh: defaultRefresh, Relationship: registrar.Relationship{
+		BundleEndpointURL: f.BundleEndpoint, Profile: registrar.EndpointProfile(cmp.Or(f.Profile, string(registrar.HTTPSWeb))),
+	}}
+	domains, errs := parseFederated(r.Cluster.TrustDomain, []string{f.TrustDomain})
+	for _, err := range errs {
+		r.fail(field+".trustDomain", "%w", err)
+	}
+	if len(domains) > 0 {
+		federated.TrustDomain = domains[0]
+	}
+	if err := registrar.CheckBundleEndpoint(f.BundleEndpoint); err != nil {
+		r.fail(field+".bundleEndpoint", "%w, got %q", err, f.BundleEndpoint)
+	}
+	r.readEndpointIdentity(field, f.EndpointSPIFFEID, &federated.Relationship)
+	if v := f.Refresh; v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < minRefresh || d > maxRefresh {
+			r.fail(field+".refresh", "expected a duration from %s to %s, got %q", minRefresh, maxRefresh, v)
+		}
+		federated.Refresh = d
+	}
+	return federated
+}
+
+// readEndpointIdentity reads by what the server of a bundle is known.
+func (r *platformReader) readEndpointIdentity(field, id string, relationship *registrar.Relationship) {
+	var err error
+	switch profile := relationship.Profile; {
+	case profile == registrar.HTTPSSPIFFE:
+		if relationship.EndpointSPIFFEID, err = spiffeid.FromString(id); err != nil {
+			r.fail(field+".endpointSPIFFEID", "expected the SPIFFE ID of the server at the bundle endpoint, such as spiffe://auxiliary.org/spire/server, got %q: %w", id, err)
+		}
+	case profile != registrar.HTTPSWeb:
+		r.fail(field+".profile", "expected %s or %s, got %q%s", registrar.HTTPSWeb, registrar.HTTPSSPIFFE, profile,
+			afterSemicolon(didYouMean(string(profile), string(registrar.HTTPSWeb), string(registrar.HTTPSSPIFFE))))
+	case id != "":
+		r.fail(field+".endpointSPIFFEID", "only a server with profile %s has one, got %q with %s", registrar.HTTPSSPIFFE, id, profile)
+	}
+}
+
 func (r *platformReader) readIdentity(f platformFile) {
 	texts := f.Identity.Templates
 	if len(texts) == 0 {
@@ -94,6 +153,13 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 	}
 	if err := checkConcurrency(r.Sidecar.Concurrency); err != nil {
 		r.fail("sidecar.concurrency", "%w", err)
+	}
+	switch f.Rollout {
+	case "":
+	case rolloutInPlace:
+		r.InPlace = true
+	default:
+		r.fail("sidecar.rollout", "expected %q or nothing, got %q", rolloutInPlace, f.Rollout)
 	}
 	if f.Metrics != nil {
 		if r.Sidecar.Metrics.Include = f.Metrics.Include; f.Metrics.Include == nil {
@@ -149,7 +215,9 @@ func (r *platformReader) readDefaults(f defaultsSection) {
 func lockable() []string {
 	var names []string
 	for _, key := range writtenByUsers() {
-		names = append(names, strings.TrimPrefix(key, Prefix))
+		if key != AnnotationRefresh { // by which the injector works
+			names = append(names, strings.TrimPrefix(key, Prefix))
+		}
 	}
 	return names
 }
@@ -157,7 +225,7 @@ func lockable() []string {
 func (r *platformReader) readKeys(f platformFile) {
 	r.Locked, r.ForeignAnnotations = f.Locked, f.ForeignAnnotations
 	for i, name := range f.Locked {
-		if row, known := annotationFor(Prefix + name); !known || row.parse == nil {
+		if !slices.Contains(lockable(), name) {
 			r.fail(fmt.Sprintf("locked[%d]", i), "expected the name of an annotation without %s, such as proxy-image, got %q%s", Prefix, name,
 				afterSemicolon(didYouMean(strings.TrimPrefix(name, Prefix), lockable()...)))
 		}

@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/registration"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
@@ -18,7 +19,7 @@ import (
 // newKeeper lets the leading replica keep SPIRE's entries at what the cluster needs.
 func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *registration.Keeper {
 	keeper := registration.New(mgr, registration.Config{
-		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Reconnected: spire.Reconnected(), Injector: platform.get, Configuration: f.webhookConfig,
+		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Injector: platform.get, Configuration: f.webhookConfig,
 		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: entryEvents(mgr),
 	})
 	platform.onChange(keeper.Reconsider)
@@ -46,19 +47,26 @@ func (f serveFlags) checkEntries() error {
 }
 
 // printPlan prints what the leading replica would change in SPIRE.
-func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *registration.Keeper, out io.Writer) error {
+func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *registration.Keeper, relationships *federation.Keeper, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.GetCache().Start(ctx) }()
 	steps, err := keeper.Plan(ctx)
+	create, update, errFederation := relationships.Plan(ctx)
 	cancel()
-	if err := errors.Join(err, <-ended); err != nil {
+	if err := errors.Join(err, errFederation, <-ended); err != nil {
 		return err
 	}
-	if len(steps) == 0 {
+	if len(steps)+len(create)+len(update) == 0 {
 		_, err := fmt.Fprintln(out, "SPIRE holds what the cluster needs: nothing to do")
 		return err
 	}
-	return registration.WritePlan(out, steps)
+	if len(steps) > 0 {
+		err = registration.WritePlan(out, steps)
+	}
+	if len(create)+len(update) > 0 {
+		err = errors.Join(err, federation.WritePlan(out, create, update))
+	}
+	return err
 }

@@ -92,7 +92,7 @@ func (c *call) rightsRemedy() string {
 			"add " + strings.Join(flags, ", ") + "; if the server has no such policy, " + rights
 	}
 	return rights + "; an authorization policy (auth_opa_policy_engine), if there is one, must allow it too: that of spire-injector's manifests allows " +
-		"the cluster, node selectors and paths that policy-data.json lists"
+		"the cluster, node selectors, paths and federation that policy-data.json lists"
 }
 
 // flagsOf lists the flags that entries have, as the paths to add to the lists of policy-data.json.

@@ -2,16 +2,11 @@ package authorization
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
-
-	"github.com/spire-injector/spire-injector/webhook"
 )
 
 // What the data grants, the injector may; what they take away, it may not.
@@ -96,27 +91,24 @@ const misconfigured = "no matching policies found"
 // A server does not start with data that it could misunderstand.
 func TestMalformedData(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(injector map[string]any){
-		"a field too many":           func(i map[string]any) { i["path"] = []string{"/*"} },
-		"a field too few":            func(i map[string]any) { delete(i, "except") },
-		"no list":                    func(i map[string]any) { i["except"] = "/ns/*" },
-		"another type in a list":     func(i map[string]any) { i["except"] = []int{1} },
-		"a pattern that is no path":  func(i map[string]any) { i["except"] = []string{"ns/*"} },
-		"a path for a SPIFFE ID":     func(i map[string]any) { i["spiffe_id"] = injectorPath },
-		"no cluster":                 func(i map[string]any) { i["cluster"] = "" },
-		"a cluster that is no name":  func(i map[string]any) { i["cluster"] = "a/b" },
-		"another name for injectors": nil,
+	for name, change := range map[string]func(data, injector map[string]any){
+		"a field too many":           func(_, i map[string]any) { i["path"] = []string{"/*"} },
+		"a field too few":            func(_, i map[string]any) { delete(i, "except") },
+		"no list":                    func(_, i map[string]any) { i["except"] = "/ns/*" },
+		"an object for a list":       func(_, i map[string]any) { i["except"] = map[string]string{} },
+		"another type in a list":     func(_, i map[string]any) { i["except"] = []int{1} },
+		"a pattern that is no path":  func(_, i map[string]any) { i["except"] = []string{"ns/*"} },
+		"a path for a SPIFFE ID":     func(_, i map[string]any) { i["spiffe_id"] = injectorPath },
+		"no cluster":                 func(_, i map[string]any) { i["cluster"] = "" },
+		"a cluster that is no name":  func(_, i map[string]any) { i["cluster"] = "a/b" },
+		"another name for injectors": func(d, i map[string]any) { delete(d, "injectors"); d["injector"] = []any{i} },
+		"injectors that are no list": func(d, i map[string]any) { d["injectors"] = map[string]any{"a": i} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var data map[string]any
 			must(t, json.Unmarshal(marshal(t, shippedData(t, nil)), &data))
-			if change == nil {
-				data["injector"] = data["injectors"]
-				delete(data, "injectors")
-			} else {
-				change(data["injectors"].([]any)[0].(map[string]any))
-			}
+			change(data, data["injectors"].([]any)[0].(map[string]any))
 			s := startServer(t, policyFiles(t, marshal(t, data)))
 			deadline := time.Now().Add(time.Minute)
 			for s.Running() {
@@ -130,69 +122,4 @@ func TestMalformedData(t *testing.T) {
 			}
 		})
 	}
-}
-
-// What the manifests say in several places is the same in all of them.
-func TestManifestsAgree(t *testing.T) {
-	t.Parallel()
-	server := read(t, "spire/base/server.conf")
-	injector := shippedData(t, nil).Injectors[0]
-	for _, want := range []string{
-		`rego_path = "/etc/spire/policy.rego"`, `policy_data_path = "/etc/spire/policy-data.json"`, `admin_ids = ["` + injector.SPIFFEID + `"]`,
-	} {
-		if !strings.Contains(strings.Join(strings.Fields(server), " "), want) {
-			t.Errorf("server.conf: expected %s", want)
-		}
-	}
-	if want, got := "[server.conf, policy.rego, policy-data.json, ", read(t, "spire/base/kustomization.yaml"); !strings.Contains(got, want) {
-		t.Errorf("kustomization.yaml of SPIRE: expected files: %s", want)
-	}
-	if diff := cmp.Diff(beside(t, server, "DataStore"), beside(t, read(t, "spire/overlays/ha/server.conf"), "DataStore")); diff != "" {
-		t.Errorf("spire/overlays/ha/server.conf (+) and the base's (-) differ in more than the DataStore:\n%s", diff)
-	}
-	if want, got := `"spiffe_id": "`+injector.SPIFFEID+`"`, read(t, "spire/base/injector-entries.json"); !strings.Contains(got, want) {
-		t.Errorf("injector-entries.json: expected %s", want)
-	}
-	files, err := filepath.Glob(manifest("injector/*/*config.yaml"))
-	must(t, err)
-	overlays, err := filepath.Glob(manifest("injector/overlays/*/config.yaml"))
-	must(t, err)
-	files = append(append(files, overlays...), manifest("demo/api/platform/config.yaml"))
-	if len(files) < 4 {
-		t.Fatalf("expected several platform files, found %v", files)
-	}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		must(t, err)
-		platform, err := webhook.ParsePlatform(raw)
-		must(t, err)
-		alias := platform.Cluster.NodeAlias()
-		var selectors []string
-		for _, s := range alias.Selectors {
-			selectors = append(selectors, s.String())
-		}
-		got := policyInjector{SPIFFEID: alias.SPIFFEID.TrustDomain().ID().String() + injectorPath, Cluster: platform.Cluster.Name, NodeSelectors: selectors}
-		want := policyInjector{SPIFFEID: injector.SPIFFEID, Cluster: injector.Cluster, NodeSelectors: injector.NodeSelectors}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("policy-data.json (-) and %s (+):\n%s", file, diff)
-		}
-	}
-}
-
-// beside is a configuration of SPIRE without its plugin of a kind.
-func beside(t *testing.T, config, kind string) string {
-	t.Helper()
-	before, rest, found := strings.Cut(config, "\n  "+kind+" ")
-	_, after, closed := strings.Cut(rest, "\n  }\n")
-	if !found || !closed {
-		t.Fatalf("expected a plugin %s in\n%s", kind, config)
-	}
-	return before + "\n" + after
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	raw, err := os.ReadFile(manifest(path))
-	must(t, err)
-	return string(raw)
 }

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
-// shared is what all tests use. TestMain fills it once, before any test.
+// shared is what all tests use. TestMain fills it once, before any test; ports are for everybody.
 var shared struct {
 	programs parts.Programs
 	root     string // the project's top folder
+	ports    standalone.Ports
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

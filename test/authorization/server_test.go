@@ -63,8 +63,10 @@ func startServer(t *testing.T, experimental standalone.Object) server {
 		}
 		_ = os.RemoveAll(dir)
 	})
-	s.Server, err = standalone.StartServer(t.Context(), filepath.Join(dir, "server"), shared.programs.SPIREServer, standalone.ServerConfig{
-		Domain: domain, AdminIDs: []string{spiffeID(injectorPath), spiffeID(adminPath)}, Experimental: experimental,
+	port, err := shared.ports.Free(t.Context())
+	must(t, err)
+	s.Server, err = standalone.StartServer(filepath.Join(dir, "server"), shared.programs.SPIREServer, standalone.ServerConfig{
+		Domain: domain, Port: port, AdminIDs: []string{spiffeID(injectorPath), spiffeID(adminPath)}, Experimental: experimental,
 	})
 	must(t, err)
 	return s

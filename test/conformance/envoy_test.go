@@ -130,7 +130,7 @@ func httpURL(port uint16, path string) string {
 
 func port(t *testing.T) uint16 {
 	t.Helper()
-	out, err := standalone.FreePort(t.Context())
+	out, err := ports.Free(t.Context())
 	must(t, err)
 	return out
 }

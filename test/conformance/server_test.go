@@ -11,6 +11,9 @@ import (
 	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
+// ports are those of the tests: none is given out twice.
+var ports standalone.Ports
+
 // server is a SPIRE server with a trust domain of its own, and the authority that it signs with.
 type server struct {
 	*standalone.Server
@@ -30,8 +33,12 @@ func startServer(ctx context.Context, dir, program, domain string) (*server, err
 	if err != nil {
 		return nil, err
 	}
-	s, err := standalone.StartServer(ctx, filepath.Join(dir, "data"), program, standalone.ServerConfig{
-		Domain: domain, Certificate: certificate, Key: key,
+	port, err := ports.Free(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := standalone.StartServer(filepath.Join(dir, "data"), program, standalone.ServerConfig{
+		Domain: domain, Port: port, Certificate: certificate, Key: key,
 	})
 	return &server{Server: s, root: root}, err
 }

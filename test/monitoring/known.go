@@ -38,6 +38,11 @@ func Known() Metrics {
 		Prefix + "reconcile_queue_length":                   {},
 		Prefix + "pending_pods":                             {},
 
+		Prefix + "federation_refreshes_total":                {"trust_domain": nil, "result": result}, // those of the platform file
+		Prefix + "federation_last_refresh_timestamp_seconds": {"trust_domain": nil},
+		Prefix + "federation_refresh_interval_seconds":       {"trust_domain": nil},
+		Prefix + "federation_sequence_number":                {"trust_domain": nil},
+
 		Prefix + "rollout_pods":   {"state": {"outdated", "rejected"}},
 		Prefix + "rollout_paused": {},
 

@@ -1,11 +1,6 @@
 package standalone
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"os/exec"
 	"syscall"
 
@@ -49,18 +44,4 @@ func (p *Process) Running() bool {
 	default:
 		return true
 	}
-}
-
-// FreePort returns a port that is free on all addresses. It lies below the range that the kernel takes for outgoing
-// connections, which could otherwise take it between its choice and its use.
-func FreePort(ctx context.Context) (uint16, error) {
-	var config net.ListenConfig
-	for range 20000 {
-		port := uint16(10000 + rand.IntN(20000)) //nolint:gosec // nobody is kept from guessing it
-		listener, err := config.Listen(ctx, "tcp", fmt.Sprintf("0.0.0.0:%d", port))
-		if err == nil {
-			return port, listener.Close()
-		}
-	}
-	return 0, errors.New("found no free port from 10000 to 29999")
 }

@@ -25,6 +25,7 @@ import (
 // ServerConfig is what differs between servers.
 type ServerConfig struct {
 	Domain string // its trust domain
+	Port   uint16 // where it listens, on loopback
 	// Certificate and Key are files of an authority that signs the server's own; without them it signs itself.
 	Certificate, Key string
 	AdminIDs         []string
@@ -40,8 +41,8 @@ type Server struct {
 }
 
 // StartServer makes dir for what the server keeps. It does not wait until the server answers; see [Server.Wait].
-func StartServer(ctx context.Context, dir, program string, c ServerConfig) (*Server, error) {
-	s := &Server{}
+func StartServer(dir, program string, c ServerConfig) (*Server, error) {
+	s := &Server{Port: c.Port}
 	var err error
 	if s.Domain, err = spiffeid.TrustDomainFromString(c.Domain); err != nil {
 		return nil, err
@@ -49,11 +50,8 @@ func StartServer(ctx context.Context, dir, program string, c ServerConfig) (*Ser
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if s.Port, err = FreePort(ctx); err != nil {
-		return nil, err
-	}
 	socket := filepath.Join(dir, "api.sock")
-	config, err := writeConfig(dir, c.config(dir, socket, s.Port))
+	config, err := writeConfig(dir, c.config(dir, socket))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +62,7 @@ func StartServer(ctx context.Context, dir, program string, c ServerConfig) (*Ser
 	return s, err
 }
 
-func (c ServerConfig) config(dir, socket string, port uint16) Object {
+func (c ServerConfig) config(dir, socket string) Object {
 	experimental := Object{"cache_reload_interval": "1s"}
 	maps.Copy(experimental, c.Experimental)
 	plugins := Object{
@@ -76,7 +74,7 @@ func (c ServerConfig) config(dir, socket string, port uint16) Object {
 		plugins["UpstreamAuthority"] = plugin("disk", Object{"cert_file_path": c.Certificate, "key_file_path": c.Key})
 	}
 	server := Object{
-		"trust_domain": c.Domain, "bind_address": "127.0.0.1", "bind_port": port, "socket_path": socket, "data_dir": dir,
+		"trust_domain": c.Domain, "bind_address": "127.0.0.1", "bind_port": c.Port, "socket_path": socket, "data_dir": dir,
 		"log_level": "INFO", "experimental": experimental,
 	}
 	if len(c.AdminIDs) > 0 {

@@ -14,11 +14,9 @@ import (
 
 // Config is what a [Keeper] works with.
 type Config struct {
-	Cluster registrar.Cluster
-	SPIRE   registrar.Entries
-	// Reconnected gets a value when SPIRE can be reached again after it could not: it may have lost everything.
-	Reconnected <-chan struct{}
-	Injector    func() webhook.Injector // the one in force
+	Cluster  registrar.Cluster
+	SPIRE    registrar.Entries
+	Injector func() webhook.Injector // the one in force
 	// Configuration names the MutatingWebhookConfiguration of this injector.
 	Configuration string
 	// Grace is how long an entry stays that nothing needs any more, Interval the time between two looks at everything.
@@ -90,6 +88,10 @@ func (k *Keeper) Reconsider() {
 	}
 }
 
+// LookAtAll has all entries in SPIRE looked at soon, because SPIRE was away and may have lost everything, or because it has a bundle
+// that entries may have waited for.
+func (k *Keeper) LookAtAll() { k.reconciler.LookAtAll() }
+
 // follow looks again when what entries depend on beside the objects has changed.
 func (k *Keeper) follow(ctx context.Context) {
 	for {
@@ -98,8 +100,6 @@ func (k *Keeper) follow(ctx context.Context) {
 			return
 		case <-k.reconsidered:
 			k.watcher.all(ctx, "")
-		case <-k.config.Reconnected:
-			k.reconciler.LookAtAll()
 		}
 	}
 }

@@ -30,6 +30,14 @@ func (s *Server) Relationships() []*types.FederationRelationship {
 	return s.relationships.all()
 }
 
+// DeleteRelationship removes the federation relationship with a trust domain and leaves its bundle, as
+// `spire-server federation delete` does.
+func (s *Server) DeleteRelationship(td spiffeid.TrustDomain) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.relationships.delete(ofTrustDomain[*types.FederationRelationship](td.Name()))
+}
+
 // ListFederationRelationships pages through all of them.
 func (s *Server) ListFederationRelationships(_ context.Context, req *trustdomainv1.ListFederationRelationshipsRequest) (*trustdomainv1.ListFederationRelationshipsResponse, error) {
 	s.mu.Lock()

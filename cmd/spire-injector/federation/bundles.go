@@ -1,0 +1,58 @@
+package federation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// fetched is how a fetch ended.
+type fetched struct {
+	domain *domain
+	bundle registrar.Bundle
+	err    error
+}
+
+// fetch has SPIRE fetch a bundle, and tells how it ended.
+func (k *Keeper) fetch(ctx context.Context, d *domain, r registrar.Relationship) {
+	f := fetched{domain: d}
+	within, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	if f.err = k.config.SPIRE.RefreshBundle(within, r.TrustDomain); f.err == nil {
+		f.bundle, f.err = k.config.SPIRE.FederatedBundle(within, r.TrustDomain)
+	}
+	if within.Err() != nil {
+		f.err = fmt.Errorf("SPIRE did not get the bundle of %s within %s: look whether it reaches %s: %w", r.TrustDomain, fetchTimeout, r.BundleEndpointURL, f.err)
+	}
+	select {
+	case k.fetched <- f:
+	case <-ctx.Done():
+	}
+}
+
+// take takes note of the end of a fetch.
+func (k *Keeper) take(f fetched) {
+	d, now := f.domain, time.Now()
+	if k.domains[d.TrustDomain] != d {
+		return // no longer of interest
+	}
+	before := *d
+	d.end(now, f.err, spread())
+	k.metrics.fetched(d, f.err)
+	if f.err != nil {
+		k.report.notFetched(d, f.err, now)
+		if errors.Is(f.err, registrar.ErrNoRelationship) && !d.refused {
+			k.look = now // somebody removed it
+		}
+		return
+	}
+	d.seen, d.present, d.sequence = true, true, f.bundle.SequenceNumber
+	k.metrics.sequenceNumber(d)
+	k.report.fetched(d, before)
+	if !before.present {
+		k.config.Arrived()
+	}
+}

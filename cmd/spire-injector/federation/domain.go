@@ -1,0 +1,109 @@
+package federation
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// domain is a foreign trust domain of the platform file.
+type domain struct {
+	registrar.Federated
+	freshness registrar.Freshness
+	due       time.Time // when to fetch its bundle
+	fetching  bool
+	failing   bool   // the last fetch failed
+	again     bool   // to be fetched once more after the fetch that is under way
+	seen      bool   // SPIRE was asked whether it has its bundle,
+	present   bool   // and had
+	refused   bool   // SPIRE does not take its relationship
+	sequence  uint64 // of the bundle that was fetched last
+}
+
+// domains are those of the platform file.
+type domains map[spiffeid.TrustDomain]*domain
+
+// adopt makes them those that are wanted, and returns the others. What is new or has another relationship is due.
+func (all domains) adopt(wanted []registrar.Federated, now time.Time) (gone []*domain) {
+	kept := map[spiffeid.TrustDomain]bool{}
+	for _, w := range wanted {
+		w.Relationship = w.Canonical()
+		kept[w.TrustDomain] = true
+		d, known := all[w.TrustDomain]
+		if !known {
+			d = &domain{freshness: registrar.Freshness{Fetched: now}}
+			all[w.TrustDomain] = d
+		}
+		changed := d.Relationship != w.Relationship
+		d.Federated, d.freshness.Interval = w, w.Refresh
+		if changed {
+			d.hurry(now)
+		} else if next := d.freshness.Next(1); next.Before(d.due) {
+			d.due = next // the interval is shorter than it was
+		}
+	}
+	for td, d := range all {
+		if !kept[td] {
+			gone = append(gone, d)
+			delete(all, td)
+		}
+	}
+	return gone
+}
+
+// begin returns those that are due, in order, and takes them to be fetched.
+func (all domains) begin(now time.Time) []*domain {
+	var due []*domain
+	for _, d := range all {
+		if !d.fetching && !d.due.After(now) {
+			d.fetching = true
+			due = append(due, d)
+		}
+	}
+	slices.SortFunc(due, func(a, b *domain) int { return strings.Compare(a.TrustDomain.Name(), b.TrustDomain.Name()) })
+	return due
+}
+
+// next is when the first is due, or then if that is earlier.
+func (all domains) next(then time.Time) time.Time {
+	for _, d := range all {
+		if !d.fetching && d.due.Before(then) {
+			then = d.due
+		}
+	}
+	return then
+}
+
+// hurry has all fetched at once.
+func (all domains) hurry(now time.Time) {
+	for _, d := range all {
+		d.hurry(now)
+	}
+}
+
+// hurryFailing has those fetched at once whose last fetch failed.
+func (all domains) hurryFailing(now time.Time) {
+	for _, d := range all {
+		if d.failing {
+			d.hurry(now)
+		}
+	}
+}
+
+// hurry has the bundle fetched at once, and soon again if that fails.
+func (d *domain) hurry(now time.Time) {
+	d.freshness.Failures, d.due, d.again = 0, now, d.fetching
+}
+
+// end takes a fetch to have ended; with a spread as [registrar.Freshness.Next] has it.
+func (d *domain) end(now time.Time, err error, spread float64) {
+	d.fetching, d.failing = false, err != nil
+	d.freshness = d.freshness.After(now, err)
+	if d.due = d.freshness.Next(spread); d.again {
+		d.again, d.due = false, now
+	}
+}

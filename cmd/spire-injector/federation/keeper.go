@@ -1,0 +1,129 @@
+package federation
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// SPIRE is what a [Keeper] needs of a SPIRE server.
+type SPIRE interface {
+	registrar.RelationshipLister
+	registrar.RelationshipKeeper
+	registrar.BundleLister
+	registrar.BundleReader
+	registrar.BundleRefresher
+}
+
+// Config is what a [Keeper] works with.
+type Config struct {
+	SPIRE SPIRE
+	// Wanted are the relationships of the platform file in force.
+	Wanted func() []registrar.Federated
+	// Interval is the time between two looks at the relationships in SPIRE, give or take a tenth.
+	Interval time.Duration
+	// Arrived is told when SPIRE has got a bundle that it did not have: entries may wait for it.
+	Arrived func()
+	Logger  logr.Logger
+	Metrics prometheus.Registerer
+	// Event makes a Kubernetes event about the platform file.
+	Event func(eventType, reason, note string)
+}
+
+const (
+	// lookTimeout bounds a look at the relationships, which SPIRE answers by itself.
+	lookTimeout = 20 * time.Second
+	// Between two tries.
+	minRetry = 500 * time.Millisecond
+	maxRetry = 30 * time.Second
+	// fetchTimeout bounds the fetch of a bundle, for which SPIRE waits for the foreign server.
+	fetchTimeout = 20 * time.Second
+)
+
+// Keeper keeps SPIRE's federation relationships at what the platform file says, and their bundles fresh. It is a Runnable of a
+// manager, on the leading replica only. It removes no relationship: others may rely on it.
+type Keeper struct {
+	config      Config
+	report      reporter
+	changed     chan struct{}
+	reconnected chan struct{}
+
+	// The rest belongs to Start.
+	metrics *collectors
+	domains domains
+	fetched chan fetched
+	look    time.Time // when to look at the relationships
+	retry   time.Duration
+}
+
+// New returns a keeper that does nothing before it is started by a manager, or asked for a plan.
+func New(c Config) *Keeper {
+	return &Keeper{
+		config: c, report: reporter{logger: c.Logger, event: c.Event}, changed: make(chan struct{}, 1), reconnected: make(chan struct{}, 1),
+		domains: domains{}, fetched: make(chan fetched), retry: minRetry,
+	}
+}
+
+// NeedLeaderElection says that one replica is enough.
+func (k *Keeper) NeedLeaderElection() bool { return true }
+
+// Reconsider has the platform file looked at soon, after it changed.
+func (k *Keeper) Reconsider() { poke(k.changed) }
+
+// Reconnected has everything looked at and fetched soon, after SPIRE was away: it may have lost what it knew.
+func (k *Keeper) Reconnected() { poke(k.reconnected) }
+
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // somebody said so already
+	}
+}
+
+// Start keeps relationships and bundles until ctx is done.
+func (k *Keeper) Start(ctx context.Context) error {
+	var err error
+	if k.metrics, err = newCollectors(k.config.Metrics); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if !time.Now().Before(k.look) {
+			k.lookAtRelationships(ctx)
+		}
+		for _, d := range k.domains.begin(time.Now()) {
+			go k.fetch(ctx, d, d.Relationship)
+		}
+		k.await(ctx)
+	}
+	return nil
+}
+
+// await returns when there may be something to do.
+func (k *Keeper) await(ctx context.Context) {
+	timer := time.NewTimer(time.Until(k.domains.next(k.look)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case f := <-k.fetched:
+		k.take(f)
+	case <-k.changed:
+		k.look = time.Now()
+		k.domains.hurryFailing(k.look)
+	case <-k.reconnected:
+		k.look = time.Now()
+		k.domains.hurry(k.look)
+	}
+}
+
+// jittered spreads what replicas and clusters do at the same interval.
+func jittered(d time.Duration) time.Duration {
+	return d - d/10 + time.Duration(spread()*float64(d/5))
+}
+
+func spread() float64 { return rand.Float64() } //nolint:gosec // only to spread

@@ -1,0 +1,75 @@
+package federation
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Results of a fetch, as the metric has them.
+const (
+	success = "success"
+	failure = "failure"
+)
+
+// collectors are the metrics of the leading replica; the others do not export them. They have a series for each trust domain of
+// the platform file.
+type collectors struct {
+	refreshes *prometheus.CounterVec
+	last      *prometheus.GaugeVec
+	interval  *prometheus.GaugeVec
+	sequence  *prometheus.GaugeVec
+}
+
+// trustDomain is the label that all have.
+const trustDomain = "trust_domain"
+
+func newCollectors(r prometheus.Registerer) (*collectors, error) {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{trustDomain})
+	}
+	m := &collectors{
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spire_injector_federation_refreshes_total",
+			Help: "Fetches of the bundles of federated trust domains, by result (success, failure).",
+		}, []string{trustDomain, "result"}),
+		last: gauge("spire_injector_federation_last_refresh_timestamp_seconds",
+			"When SPIRE last fetched the bundle of a federated trust domain; before the first time, since when this replica has tried."),
+		interval: gauge("spire_injector_federation_refresh_interval_seconds", "Time between two fetches of the bundle of a federated trust domain, by the platform file."),
+		sequence: gauge("spire_injector_federation_sequence_number", "Sequence number of the bundle of a federated trust domain: it grows with each change."),
+	}
+	for _, c := range []prometheus.Collector{m.refreshes, m.last, m.interval, m.sequence} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *collectors) adopted(d *domain) {
+	td := d.TrustDomain.Name()
+	for _, result := range []string{success, failure} {
+		m.refreshes.WithLabelValues(td, result) // so that there is a 0 to count from
+	}
+	m.last.WithLabelValues(td).Set(float64(d.freshness.Fetched.Unix()))
+	m.interval.WithLabelValues(td).Set(d.Refresh.Seconds())
+}
+
+func (m *collectors) fetched(d *domain, err error) {
+	result := success
+	if err != nil {
+		result = failure
+	}
+	m.refreshes.WithLabelValues(d.TrustDomain.Name(), result).Inc()
+	m.last.WithLabelValues(d.TrustDomain.Name()).Set(float64(d.freshness.Fetched.Unix()))
+}
+
+func (m *collectors) sequenceNumber(d *domain) {
+	m.sequence.WithLabelValues(d.TrustDomain.Name()).Set(float64(d.sequence))
+}
+
+func (m *collectors) forget(d *domain) {
+	series := prometheus.Labels{trustDomain: d.TrustDomain.Name()}
+	m.refreshes.DeletePartialMatch(series)
+	for _, g := range []*prometheus.GaugeVec{m.last, m.interval, m.sequence} {
+		g.Delete(series)
+	}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+)
+
+// newFederationKeeper lets the leading replica keep SPIRE's federation relationships at what the platform file says. Who waits for a
+// bundle is told when it arrived.
+func newFederationKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client, arrived func()) *federation.Keeper {
+	keeper := federation.New(federation.Config{
+		SPIRE: spire, Wanted: func() []registrar.Federated { return platform.get().Platform.Federation }, Interval: f.resync, Arrived: arrived,
+		Logger: mgr.GetLogger().WithName("federation"), Metrics: metrics.Registry, Event: federationEvents(mgr, f),
+	})
+	platform.onChange(keeper.Reconsider)
+	return keeper
+}
+
+// federationEvents makes events about what the platform file is from.
+func federationEvents(mgr ctrl.Manager, f serveFlags) func(eventType, reason, note string) {
+	recorder := mgr.GetEventRecorder("spire-injector")
+	return func(eventType, reason, note string) {
+		about, err := platformSource(mgr.GetClient(), f)
+		if err != nil {
+			mgr.GetLogger().WithName("federation").Error(err, "there is no event of it", "reason", reason)
+			return
+		}
+		recorder.Eventf(about, nil, eventType, reason, "Federate", "%s", shortened(note))
+	}
+}
+
+// platformSource is the ConfigMap of the platform file, or the own pod if that is not known.
+func platformSource(cached client.Reader, f serveFlags) (runtime.Object, error) {
+	if f.configMap == "" {
+		return ownPod(f)
+	}
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: f.configMap}}
+	return configMap, cached.Get(context.Background(), client.ObjectKeyFromObject(configMap), configMap)
+}
+
+// afterReconnecting tells everybody of each time that SPIRE is back, on the leading replica, where they work.
+func afterReconnecting(reconnected <-chan struct{}, told ...func()) manager.Runnable {
+	return manager.RunnableFunc(func(ctx context.Context) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-reconnected:
+				for _, tell := range told {
+					tell()
+				}
+			}
+		}
+	})
+}
