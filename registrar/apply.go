@@ -47,13 +47,13 @@ func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done f
 		case Keep, Wait: // nothing to do
 		}
 	}
-	for group := range slices.Chunk(creates, batch) {
+	for _, group := range groups(creates) {
 		if err := c.create(ctx, api, group, done); err != nil {
 			return err
 		}
 	}
 	for _, fields := range slices.Sorted(maps.Keys(updates)) {
-		for group := range slices.Chunk(updates[fields], batch) {
+		for _, group := range groups(updates[fields]) {
 			if err := update(ctx, api, group, fields, done); err != nil {
 				return err
 			}
@@ -67,10 +67,37 @@ func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done f
 	return nil
 }
 
+// groups are the steps of one request each. An entry with a flag has one for itself: SPIRE's authorization policy may deny it,
+// and then the whole request.
+func groups(steps []Step) [][]Step {
+	var out [][]Step
+	plain := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return hasFlag(s.Entry) })
+	for group := range slices.Chunk(plain, batch) {
+		out = append(out, group)
+	}
+	for _, s := range steps {
+		if hasFlag(s.Entry) {
+			out = append(out, []Step{s})
+		}
+	}
+	return out
+}
+
+func hasFlag(e Entry) bool { return e.Admin || e.Downstream || e.StoreSVID }
+
+// deniedAlone turns the denial of a request about one entry with a flag into an outcome, so that the others go on.
+func deniedAlone(steps []Step, err error, done func(Outcome)) error {
+	if len(steps) == 1 && hasFlag(steps[0].Entry) && KindOf(err) == Denied {
+		done(Outcome{steps[0], err})
+		return nil
+	}
+	return err
+}
+
 func (c Cluster) create(ctx context.Context, api Entries, steps []Step, done func(Outcome)) error {
 	results, err := api.CreateEntries(ctx, entriesOf(steps))
 	if err != nil {
-		return err
+		return deniedAlone(steps, err, done)
 	}
 	for i, s := range steps {
 		o, err := c.created(ctx, api, s, results[i])
@@ -97,7 +124,7 @@ func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResul
 	s.ID, s.Why = r.Entry.ID, ReasonDrifted
 	switch s.Plan = c.Plan(s.Entry, r.Entry); s.Action {
 	case Update:
-		var out Outcome
+		out := Outcome{Step: s}
 		err := update(ctx, api, []Step{s}, s.Fields, func(o Outcome) { out = o })
 		return out, err
 	case Refuse:
@@ -112,7 +139,7 @@ func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResul
 func update(ctx context.Context, api Entries, steps []Step, fields Fields, done func(Outcome)) error {
 	results, err := api.UpdateEntries(ctx, entriesOf(steps), fields)
 	if err != nil {
-		return err
+		return deniedAlone(steps, err, done)
 	}
 	for i, s := range steps {
 		if s.Entry = results[i].Entry; results[i].Err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -303,6 +304,28 @@ func TestReconcilerSaysWhatIsInTheWay(t *testing.T) {
 	r.await("the other entry, and what is in the way", func() bool { return r.has(entryID(t, "/web")) && r.counts().Refused == 1 })
 	if got := r.reasons("somebody"); !slices.Contains(got, registrar.ReasonInTheWay) {
 		t.Errorf("reasons %v, want %s", got, registrar.ReasonInTheWay)
+	}
+}
+
+// SPIRE's authorization policy denies a request for the sake of one entry in it.
+func TestReconcilerRegistersTheOthersBesideADeniedOne(t *testing.T) {
+	r := newReconciliation(t, registrar.ReconcilerOptions{})
+	r.server.Refuse(func(req any) error {
+		if create, ok := req.(*entryv1.BatchCreateEntryRequest); ok && slices.ContainsFunc(create.GetEntries(), (*types.Entry).GetAdmin) {
+			return status.Error(codes.PermissionDenied, "denied by policy")
+		}
+		return nil
+	})
+	admin := workload("/admin", 0)
+	admin.Admin = true
+	r.set(pod("admin"), needs(admin))
+	for i := range 5 {
+		r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
+	}
+	r.start()
+	r.await("the others", func() bool { return len(r.server.Entries()) == 6 && r.counts().Refused == 1 })
+	if r.last.Err != nil {
+		t.Errorf("the look ended early: %v", r.last.Err)
 	}
 }
 

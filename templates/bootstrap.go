@@ -31,7 +31,7 @@ func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: slices.Concat([]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners()),
 			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), p.probeClusters(),
-				p.metricsClusters()),
+				p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, AdminPort)}),
 		},
 		StatsConfig: p.Metrics.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{

@@ -11,6 +11,8 @@ const (
 	ReadinessPath = "/ready"
 	// AppReadinessPath is the same for the data ports and the app's ports behind them.
 	AppReadinessPath = "/ready/app"
+	// UpdatesPath answers on the same port how reading the changed files went, as [ParseUpdates] reads it.
+	UpdatesPath = "/updates"
 	// ProbePort is where the kubelet asks what it would ask of the app by HTTP or TCP.
 	ProbePort = 15022
 	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.

@@ -63,8 +63,10 @@ func alwaysKept() []string {
 		"cluster." + ownPorts + ".membership_", "cluster." + appPorts + ".membership_",
 		"cluster." + probePrefix + probeClusterPrefixes[ProbeTCP] + "*.membership_",
 	}
-	for _, source := range []string{"listener_manager.lds.", "cluster_manager.cds.", authorizationStats} {
-		out = append(out, source+"update_rejected", source+"update_failure", source+"update_success")
+	for _, source := range updateSources() {
+		for _, name := range updateStatistics {
+			out = append(out, source.prefix+name)
+		}
 	}
 	return append(out, authorizationStats+"config_fail")
 }

@@ -74,6 +74,9 @@ var annotations = []annotation{
 		doc: fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency)},
 	{key: AnnotationProxyResources, example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*draft).parseProxyResources,
 		doc: "resources of Envoy's container, in YAML"},
+	{key: AnnotationRefresh, example: `"1"`, live: true, parse: (*draft).parseRefresh,
+		doc: "another value than before, up to 64 bytes, makes the configuration of a running pod anew, by the namespace and the platform file as " +
+			"they are; the injector writes it when they change, at the pace of its --rollout-rate"},
 	{key: AnnotationStatus, doc: "what was injected, as JSON"},
 	{key: AnnotationBootstrap, doc: "Envoy's bootstrap configuration"},
 	{key: AnnotationListeners, doc: "Envoy's listeners"},

@@ -14,6 +14,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 )
 
+// maxRefresh bounds the value of [AnnotationRefresh].
+const maxRefresh = 64
+
 // draft collects the parsed annotations of one pod. Its parse methods are the parsers of the table.
 type draft struct {
 	platform Platform
@@ -239,6 +242,14 @@ func (d *draft) parseProxyConcurrency(v string) []problem {
 	}
 	d.sidecar.Concurrency = n
 	return whole(checkConcurrency(n))
+}
+
+// parseRefresh accepts everything short: what counts is that it changes.
+func (d *draft) parseRefresh(v string) []problem {
+	if len(v) > maxRefresh {
+		return whole(fmt.Errorf("expected at most %d bytes, got %d", maxRefresh, len(v)))
+	}
+	return nil
 }
 
 func (d *draft) parseProxyResources(v string) []problem {

@@ -38,6 +38,7 @@ const (
 	AnnotationProxyLogLevel    = Prefix + "proxy-log-level"
 	AnnotationProxyConcurrency = Prefix + "proxy-concurrency"
 	AnnotationProxyResources   = Prefix + "proxy-resources"
+	AnnotationRefresh          = Prefix + "refresh"
 )
 
 // Annotations that the webhook writes.

@@ -60,6 +60,7 @@ type sidecarSection struct {
 	Resources   json.RawMessage `json:"resources"`
 	LogLevel    string          `json:"logLevel"`
 	Concurrency int             `json:"concurrency"`
+	Rollout     string          `json:"rollout"`
 	Metrics     *struct {
 		Port    int      `json:"port"`
 		Include []string `json:"include"`
@@ -85,6 +86,7 @@ type Platform struct {
 	Templates     []IDTemplate          // at least one
 	Claims        []Claim
 	Sidecar       Sidecar
+	InPlace       bool // another image of the sidecar is carried to running pods, whose Envoy restarts for it
 	// Drain is how long a pod that ends keeps serving, so that its callers find another one; 0 leaves pods as they are.
 	Drain time.Duration
 
@@ -128,16 +130,17 @@ type Sidecar struct {
 }
 
 const (
-	defaultInboundPort = 8443
-	defaultMetricsPort = 15090
-	defaultSVIDTTL     = time.Hour
-	defaultDrain       = 10 * time.Second
-	maxDrain           = 5 * time.Minute
-	defaultIDTemplate  = "/ns/{namespace}/sa/{serviceAccount}"
-	maxConcurrency     = 64
-	defaultRefresh     = 5 * time.Minute
-	minRefresh         = 10 * time.Second
-	maxRefresh         = 24 * time.Hour
+	defaultInboundPort   = 8443
+	defaultMetricsPort   = 15090
+	defaultSVIDTTL       = time.Hour
+	defaultDrain         = 10 * time.Second
+	maxDrain             = 5 * time.Minute
+	defaultIDTemplate    = "/ns/{namespace}/sa/{serviceAccount}"
+	maxConcurrency       = 64
+	defaultBundleRefresh = 5 * time.Minute
+	minBundleRefresh     = 10 * time.Second
+	maxBundleRefresh     = 24 * time.Hour
+	rolloutInPlace       = "inPlace"
 )
 
 // ParsePlatform decodes a platform file strictly. The error lists everything that is wrong with it.

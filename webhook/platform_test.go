@@ -52,6 +52,7 @@ sidecar:
   image: envoy
   logLevel: debug
   concurrency: 2
+  rollout: inPlace
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
 defaults: {inboundPort: 9443, allowedPeers: [/web, "spiffe://auxiliary.org/*"], federatesWith: [auxiliary.org], x509SVIDTTL: 30s, jwtSVIDTTL: 5m, drain: 0s}
@@ -84,6 +85,7 @@ foreignAnnotations: [spiffe.io/audience]
 			Flags: []Flag{FlagDownstream, FlagAdmin}}},
 		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2, Metrics: templates.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
 			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}},
+		InPlace:            true,
 		InboundPort:        9443,
 		AllowedPeers:       peers,
 		FederatesWith:      []spiffeid.TrustDomain{auxiliary},
@@ -169,6 +171,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"bad template", "identity:\n", "identity:\n  templates: [/ok, x]\n", `identity.templates[1]: template "x": expected a path such as /ns/{namespace}/sa/{serviceAccount}`},
 		{"bad claim", "paths: [/api]", "paths: [api]", `identity.claims[0]: path "api": expected a path such as /api or /team/*`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"unknown rollout", "image: envoy", "image: envoy, rollout: inplace", `sidecar.rollout: expected "inPlace" or nothing, got "inplace"`},
 		{"bad log level", "image: envoy", "image: envoy, logLevel: warn", `sidecar.logLevel: expected one of trace, debug, info, warning, error, critical, off, got "warn"`},
 		{"no threads", "image: envoy", "image: envoy, concurrency: -1", "sidecar.concurrency: expected 1 to 64 worker threads, got -1"},
 		{"too many threads", "image: envoy", "image: envoy, concurrency: 65", "sidecar.concurrency: expected 1 to 64 worker threads, got 65"},
@@ -188,6 +191,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"inbound on the metrics port", "image: envoy", "image: envoy, metrics: {port: 8443}", "defaults.inboundPort: port 8443 is that of sidecar.metrics"},
 		{"unknown key locked", "sidecar:", "locked: [proxyimage]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "proxyimage"; did you mean "proxy-image"?`},
 		{"locked with prefix", "sidecar:", "locked: [spiffe.io/mode]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "spiffe.io/mode"; did you mean "mode"?`},
+		{"what the injector works by locked", "sidecar:", "locked: [refresh]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "refresh"…`},
 		{"what the webhook writes locked", "sidecar:", "locked: [status]\nsidecar:", `locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got "status"…`},
 		{"own key as foreign", "sidecar:", "foreignAnnotations: [spiffe.io/mode]\nsidecar:", `foreignAnnotations[0]: expected a key under spiffe.io/ that is not the injector's own, got "spiffe.io/mode"`},
 		{"key of nobody's as foreign", "sidecar:", "foreignAnnotations: [example.org/x]\nsidecar:", `foreignAnnotations[0]: expected a key under spiffe.io/ that is not the injector's own, got "example.org/x"`},

@@ -77,7 +77,7 @@ func (r *platformReader) readFederation(sections []federationSection) {
 
 // federated reads one relationship. Its trust domain is zero if that is wrong.
 func (r *platformReader) federated(field string, f federationSection) registrar.Federated {
-	federated := registrar.Federated{Refresh: defaultRefresh, Relationship: registrar.Relationship{
+	federated := registrar.Federated{Refresh: defaultBundleRefresh, Relationship: registrar.Relationship{
 		BundleEndpointURL: f.BundleEndpoint, Profile: registrar.EndpointProfile(cmp.Or(f.Profile, string(registrar.HTTPSWeb))),
 	}}
 	domains, errs := parseFederated(r.Cluster.TrustDomain, []string{f.TrustDomain})
@@ -93,8 +93,8 @@ func (r *platformReader) federated(field string, f federationSection) registrar.
 	r.readEndpointIdentity(field, f.EndpointSPIFFEID, &federated.Relationship)
 	if v := f.Refresh; v != "" {
 		d, err := time.ParseDuration(v)
-		if err != nil || d < minRefresh || d > maxRefresh {
-			r.fail(field+".refresh", "expected a duration from %s to %s, got %q", minRefresh, maxRefresh, v)
+		if err != nil || d < minBundleRefresh || d > maxBundleRefresh {
+			r.fail(field+".refresh", "expected a duration from %s to %s, got %q", minBundleRefresh, maxBundleRefresh, v)
 		}
 		federated.Refresh = d
 	}
@@ -154,6 +154,13 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 	if err := checkConcurrency(r.Sidecar.Concurrency); err != nil {
 		r.fail("sidecar.concurrency", "%w", err)
 	}
+	switch f.Rollout {
+	case "":
+	case rolloutInPlace:
+		r.InPlace = true
+	default:
+		r.fail("sidecar.rollout", "expected %q or nothing, got %q", rolloutInPlace, f.Rollout)
+	}
 	if f.Metrics != nil {
 		if r.Sidecar.Metrics.Include = f.Metrics.Include; f.Metrics.Include == nil {
 			r.Sidecar.Metrics.Include = templates.DefaultStatistics()
@@ -208,7 +215,9 @@ func (r *platformReader) readDefaults(f defaultsSection) {
 func lockable() []string {
 	var names []string
 	for _, key := range writtenByUsers() {
-		names = append(names, strings.TrimPrefix(key, Prefix))
+		if key != AnnotationRefresh { // by which the injector works
+			names = append(names, strings.TrimPrefix(key, Prefix))
+		}
 	}
 	return names
 }
@@ -216,7 +225,7 @@ func lockable() []string {
 func (r *platformReader) readKeys(f platformFile) {
 	r.Locked, r.ForeignAnnotations = f.Locked, f.ForeignAnnotations
 	for i, name := range f.Locked {
-		if row, known := annotationFor(Prefix + name); !known || row.parse == nil {
+		if !slices.Contains(lockable(), name) {
 			r.fail(fmt.Sprintf("locked[%d]", i), "expected the name of an annotation without %s, such as proxy-image, got %q%s", Prefix, name,
 				afterSemicolon(didYouMean(strings.TrimPrefix(name, Prefix), lockable()...)))
 		}

@@ -74,10 +74,8 @@ func denied(code int32, reason Reason, err error) admission.Response {
 	if code != http.StatusForbidden {
 		message = string(reason) + ": " + message
 	}
+	// No RetryAfterSeconds, also where it makes sense: by it kubectl says nothing for ten tries.
 	result := &metav1.Status{Code: code, Reason: statusReason(code), Message: message}
-	if code == http.StatusServiceUnavailable {
-		result.Details = &metav1.StatusDetails{RetryAfterSeconds: int32(retryAfter.Seconds())}
-	}
 	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: result}}
 }
 

@@ -11,12 +11,51 @@ import (
 var regenerated = []string{AnnotationListeners, AnnotationClusters, AnnotationAuthorization}
 
 // Update decides on a change of a running pod. Who may call whom can change: the generated listeners, clusters and
-// authorization follow the annotations. What the running containers cannot take is refused with "needs a new pod".
+// authorization follow the annotations, and so does Envoy's image when a refresh is asked for and the platform wants it. What the running containers cannot take is refused with "needs a new pod".
 // A pod that was never injected, and a change that touches nothing of ours, come back as they are.
 func (i Injector) Update(ns Namespace, before, after *corev1.Pod) (Result, error) {
 	if !injected(before) {
 		return Result{Decision: Decision{Reason: ReasonUnchanged}, Pod: after}, refuse(ReasonNeedsNewPod, lateArrivals(before, after))
 	}
+	res, err := i.update(ns, before, i.asked(before, after))
+	if err != nil {
+		return Result{}, err
+	}
+	// Called a second time for one change, because another webhook changed something as well, we find what we wrote.
+	return res, refuse(ReasonTampered, notAmong(after, before, res.Pod))
+}
+
+// asked is a change of a running pod without what Update answered to it: the very pod given if there is no answer in it.
+func (i Injector) asked(before, after *corev1.Pod) *corev1.Pod {
+	asked := after
+	if slices.ContainsFunc(regenerated, func(key string) bool { return before.Annotations[key] != after.Annotations[key] }) {
+		asked = after.DeepCopy()
+		for _, key := range regenerated {
+			setOrDelete(asked, key, before)
+		}
+	}
+	if i.Platform.InPlace && before.Annotations[AnnotationRefresh] != after.Annotations[AnnotationRefresh] {
+		asked = withSidecarImage(asked, sidecarImage(before))
+	}
+	return asked
+}
+
+// notAmong finds what of the generated is in none of the pods that it may come from.
+func notAmong(pod *corev1.Pod, from ...*corev1.Pod) []Mistake {
+	var mistakes []Mistake
+	check := func(where string, of func(*corev1.Pod) string) {
+		if !slices.ContainsFunc(from, func(source *corev1.Pod) bool { return of(source) == of(pod) }) {
+			mistakes = append(mistakes, writtenByUsAlone(where))
+		}
+	}
+	for _, key := range regenerated {
+		check("annotation "+key, func(p *corev1.Pod) string { return p.Annotations[key] })
+	}
+	check("container "+SidecarName+", image", sidecarImage)
+	return mistakes
+}
+
+func (i Injector) update(ns Namespace, before, after *corev1.Pod) (Result, error) {
 	if err := refuse(ReasonTampered, tampered(before, after)); err != nil {
 		return Result{}, err
 	}
@@ -42,14 +81,16 @@ func (i Injector) Update(ns Namespace, before, after *corev1.Pod) (Result, error
 		return Result{}, err
 	}
 	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
-	bootstrap := before.Annotations[AnnotationBootstrap]
-	if was, err := i.inject(ns, strip(before)); err == nil {
-		bootstrap = was.Pod.Annotations[AnnotationBootstrap]
-	}
-	if bootstrap != res.Pod.Annotations[AnnotationBootstrap] {
+	if was, err := i.inject(ns, strip(before)); err == nil && was.Pod.Annotations[AnnotationBootstrap] != res.Pod.Annotations[AnnotationBootstrap] {
 		return Result{}, refuse(ReasonNeedsNewPod, portsStay(changed))
 	}
+	if err := refuse(ReasonNeedsNewPod, fixed(before, res.Pod)); err != nil {
+		return Result{}, err
+	}
 	out := after.DeepCopy()
+	if i.Platform.InPlace && slices.Contains(changed, AnnotationRefresh) {
+		out = withSidecarImage(out, sidecarImage(res.Pod))
+	}
 	for _, key := range regenerated {
 		out.Annotations[key] = res.Pod.Annotations[key]
 	}

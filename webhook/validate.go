@@ -28,24 +28,11 @@ func (i Injector) Validate(ns Namespace, pod *corev1.Pod) (Result, error) {
 // ValidateUpdate checks a change of a running pod with which all mutating webhooks are done: what the webhook wrote is as it was, or
 // what [Injector.Update] makes of the change.
 func (i Injector) ValidateUpdate(ns Namespace, before, after *corev1.Pod) (Result, error) {
-	asked := after
-	if injected(before) { // the change without what Update answered to it
-		asked = after.DeepCopy()
-		for _, key := range regenerated {
-			setOrDelete(asked, key, before)
-		}
-	}
-	res, err := i.Update(ns, before, asked)
+	res, err := i.Update(ns, before, after)
 	if err != nil {
 		return Result{}, err
 	}
-	var mistakes []Mistake
-	for _, key := range regenerated {
-		if res.Pod.Annotations[key] != after.Annotations[key] {
-			mistakes = append(mistakes, writtenByUsAlone("annotation "+key))
-		}
-	}
-	return Result{Decision: res.Decision, Pod: after}, refuse(ReasonTampered, mistakes)
+	return Result{Decision: res.Decision, Pod: after}, refuse(ReasonTampered, notAmong(after, res.Pod))
 }
 
 // setOrDelete gives a pod another one's annotation, or its absence.

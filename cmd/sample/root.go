@@ -46,6 +46,7 @@ Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 		newDialCommand(),
 		newSVIDCommand(),
 		newNoopWebhookCommand(),
+		newSignalCommand(),
 	)
 	return root
 }

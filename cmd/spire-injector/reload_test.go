@@ -113,6 +113,8 @@ sidecar: {image: second}
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			platform, r := newPlatform(t, test.socketFixed)
+			taken := 0.
+			platform.onChange(func() { taken++ })
 			platform.offer(nil, []byte(test.file))
 			platform.offer(nil, []byte(test.file)) // a file that is known already is no news
 			if got := platform.get(); got.Platform.Sidecar.Image != test.image || got.Version != "v" {
@@ -128,6 +130,9 @@ sidecar: {image: second}
 			}
 			if outcomes := test.metrics["reloads_total success"] + test.metrics["reloads_total failure"]; len(r.events) != int(outcomes) || len(r.log) != int(outcomes) {
 				t.Errorf("expected %g events and lines of log, got %q and %q", outcomes, r.events, r.log)
+			}
+			if taken != test.metrics["reloads_total success"] {
+				t.Errorf("%g times it was told that another file is in force", taken)
 			}
 			for _, part := range test.reported {
 				if !strings.Contains(strings.Join(r.events, "\n"), part) || !strings.Contains(strings.Join(r.log, "\n"), part) {

@@ -50,6 +50,7 @@ type serveFlags struct {
 	grace              time.Duration
 	resync             time.Duration
 	dryRun             bool
+	rolloutRate        string
 }
 
 // rememberedConfigs bounds the memory of generated configurations: some 15 KB each, at most 250 KB.
@@ -63,7 +64,7 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the admission webhook and the registrar",
-		Long:  "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads, keeps the registration entries at what the cluster needs, and keeps the serving certificate.",
+		Long:  "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads, keeps the registration entries at what the cluster needs, carries changes to running pods, and keeps the serving certificate.",
 		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml\n" +
 			"  spire-injector serve --config /etc/spire-injector/config.yaml --dry-run",
 		Args: noArguments,
@@ -90,6 +91,8 @@ func newServeCommand() *cobra.Command {
 	flags.DurationVar(&f.grace, "entry-grace-time", 10*time.Minute, "how long a registration entry stays that no pod and no pod template needs any more")
 	flags.DurationVar(&f.resync, "resync-interval", 5*time.Minute, "time between two comparisons of all entries in SPIRE with what the cluster needs, give or take a tenth")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be changed in SPIRE, change nothing, and end")
+	flags.StringVar(&f.rolloutRate, "rollout-rate", defaultRolloutRate,
+		"how many running pods a second follow a changed namespace, platform file or template version, such as 0.5 or 10/s; 0: none")
 	return cmd
 }
 
@@ -100,6 +103,10 @@ func serve(ctx context.Context, f serveFlags) error {
 	}
 	if err := errors.Join(f.checkRotation(), f.checkEntries()); err != nil {
 		return usageError{err}
+	}
+	rate, err := parseRolloutRate(f.rolloutRate)
+	if err != nil {
+		return err
 	}
 	ctrl.SetLogger(logger)
 	kubernetes, err := parseKubernetesVersion(f.kubernetes)
@@ -149,6 +156,9 @@ func serve(ctx context.Context, f serveFlags) error {
 	}
 	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{})); err != nil {
 		return err
+	}
+	if err := addRollout(ctx, mgr, f, rate, inForce); err != nil {
+		return fmt.Errorf("setting up what carries changes to running pods: %w", err)
 	}
 	if err := watchServingCertificate(ctx, mgr, f, certificate); err != nil {
 		return err

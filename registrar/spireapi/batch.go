@@ -30,6 +30,15 @@ func convert[Asked, Sent any](all []Asked, to func(Asked) (Sent, error), invalid
 	return items
 }
 
+// asked are the items as the caller gave them.
+func asked[A, S any](batch []item[A, S]) []A {
+	all := make([]A, len(batch))
+	for i, it := range batch {
+		all[i] = it.asked
+	}
+	return all
+}
+
 func sent[Asked, Sent any](items []item[Asked, Sent]) []Sent {
 	all := make([]Sent, len(items))
 	for i, it := range items {

@@ -84,9 +84,13 @@ func TestReconnectedTellsOfAServerThatComesLate(t *testing.T) {
 	stop()
 	client := dial(t, spireapi.Config{ServerAddress: address})
 	time.Sleep(200 * time.Millisecond)
+	server.MaxConnectionAge(100 * time.Millisecond)
 	server.ServeUnixAt(t, address)
 	if !reconnected(client, 3*time.Second) {
 		t.Fatal("not told that the server is there")
+	}
+	if reconnected(client, 500*time.Millisecond) {
+		t.Error("told again although every further connection succeeded")
 	}
 }
 

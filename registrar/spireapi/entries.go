@@ -19,7 +19,7 @@ func (c *Client) CreateEntries(ctx context.Context, entries []registrar.Entry) (
 	results := make([]registrar.CreateResult, len(entries))
 	valid := convert(entries, toProto, func(i int, err error) { results[i].Err = err })
 	err := inBatches(valid, entrySize, func(batch []entryItem) error {
-		call := c.call("BatchCreateEntry")
+		call := c.call("BatchCreateEntry", asked(batch)...)
 		if err := call.prepare(ctx); err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (c *Client) UpdateEntries(ctx context.Context, entries []registrar.Entry, f
 	results := make([]registrar.UpdateResult, len(entries))
 	valid := convert(entries, toProto, func(i int, err error) { results[i].Err = err })
 	err := inBatches(valid, entrySize, func(batch []entryItem) error {
-		call := c.call("BatchUpdateEntry")
+		call := c.call("BatchUpdateEntry", asked(batch)...)
 		if err := call.prepare(ctx); err != nil {
 			return err
 		}

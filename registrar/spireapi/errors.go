@@ -19,9 +19,12 @@ type call struct {
 	method string
 	// caller is the own SPIFFE ID; zero over a Unix socket, where the server asks for none.
 	caller spiffeid.ID
+	asked  []registrar.Entry // the entries to write, if any
 }
 
-func (c *Client) call(method string) *call { return &call{client: c, method: method} }
+func (c *Client) call(method string, asked ...registrar.Entry) *call {
+	return &call{client: c, method: method, asked: asked}
+}
 
 // prepare fails if the server could not be talked to for want of an own identity.
 func (c *call) prepare(ctx context.Context) (err error) {
@@ -73,9 +76,35 @@ func (c *call) denied(st *status.Status) string {
 		return fmt.Sprintf("the SPIRE server at %s denies %s (%s): its authorization policy (auth_opa_policy_engine) must allow local callers this method",
 			c.client.server, c.method, st.Message())
 	}
-	return fmt.Sprintf("the SPIRE server at %s denies %s to %s (%s): set the admin flag on that ID's registration entry (spire-server entry update … -admin) "+
-		"or list the ID under admin_ids in the server's configuration; an authorization policy, if there is one, must allow it too",
-		c.client.server, c.method, c.caller, st.Message())
+	return fmt.Sprintf("the SPIRE server at %s denies %s to %s (%s): %s", c.client.server, c.method, c.caller, st.Message(), c.rightsRemedy())
+}
+
+// rightsRemedy is how the own ID gets the right to call. Flags of the entries that are to be written come first: the policy of
+// this project's manifests refuses those by default, and nothing else that the injector does.
+func (c *call) rightsRemedy() string {
+	const rights = "set the admin flag on that ID's registration entry (spire-server entry update … -admin) or list the ID under admin_ids in the server's configuration"
+	if flags := flagsOf(c.asked); len(flags) > 0 {
+		return "the authorization policy of spire-injector's manifests registers no such flag unless policy-data.json, beside the server's configuration, lists the path: " +
+			"add " + strings.Join(flags, ", ") + "; if the server has no such policy, " + rights
+	}
+	return rights + "; an authorization policy (auth_opa_policy_engine), if there is one, must allow it too: that of spire-injector's manifests allows " +
+		"the cluster, node selectors, paths and federation that policy-data.json lists"
+}
+
+// flagsOf lists the flags that entries have, as the paths to add to the lists of policy-data.json.
+func flagsOf(entries []registrar.Entry) []string {
+	var out []string
+	for _, e := range entries {
+		for _, flag := range []struct {
+			name string
+			set  bool
+		}{{"admin", e.Admin}, {"downstream", e.Downstream}, {"store_svid", e.StoreSVID}} {
+			if flag.set {
+				out = append(out, fmt.Sprintf("%q under %q", e.SPIFFEID.Path(), flag.name))
+			}
+		}
+	}
+	return out
 }
 
 // nonsense is about an answer that no SPIRE server gives.

@@ -33,9 +33,9 @@ func eventually(t *testing.T, limit time.Duration, call func() error) (took time
 	}
 }
 
-func create(t *testing.T, client *spireapi.Client, path string) error {
+func create(t *testing.T, client *spireapi.Client, entries ...registrar.Entry) error {
 	t.Helper()
-	_, err := client.CreateEntries(within(t, 5*time.Second), []registrar.Entry{entry(path)})
+	_, err := client.CreateEntries(within(t, 5*time.Second), entries)
 	return err
 }
 
@@ -47,7 +47,7 @@ func TestMutualTLS(t *testing.T) {
 	server := spiretest.NewServer(exampleOrg)
 	address, _ := server.ServeTLS(t, ca, "127.0.0.1:0", injectorID)
 	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
-	if err := create(t, client, "/x"); err != nil {
+	if err := create(t, client, entry("/x")); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(server.Entries()); got != 1 {
@@ -62,8 +62,13 @@ func TestCallerWithoutAdminRights(t *testing.T) {
 	agent.Serve(t)
 	address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0")
 	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
-	wantKind(t, create(t, client, "/x"), registrar.Denied,
-		"denies BatchCreateEntry to spiffe://example.org/spire-injector", "-admin", "admin_ids", "authorization denied for method")
+	wantKind(t, create(t, client, entry("/x")), registrar.Denied,
+		"denies BatchCreateEntry to spiffe://example.org/spire-injector", "-admin", "admin_ids", "authorization denied for method",
+		"policy-data.json lists")
+
+	flagged := entry("/tool")
+	flagged.Admin, flagged.Downstream = true, true
+	wantKind(t, create(t, client, entry("/x"), flagged), registrar.Denied, `policy-data.json, beside the server's configuration, lists the path: add "/tool" under "admin", "/tool" under "downstream";`, "-admin")
 }
 
 func TestAgentMayComeLate(t *testing.T) {
@@ -73,22 +78,22 @@ func TestAgentMayComeLate(t *testing.T) {
 	address, _ := server.ServeTLS(t, ca, "127.0.0.1:0", injectorID)
 	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
 
-	wantKind(t, create(t, client, "/x"), registrar.Unavailable,
+	wantKind(t, create(t, client, entry("/x")), registrar.Unavailable,
 		"no SVID from the SPIRE agent at "+agent.Address(), "no such file or directory", "check that the agent runs on this node")
 
 	agent.Serve(t)
 	took := eventually(t, 4*time.Second, func() error {
-		err := create(t, client, "/x")
+		err := create(t, client, entry("/x"))
 		if err != nil && registrar.KindOf(err) == registrar.Unavailable && contains(err, "has no SVID for the injector") {
 			return nil
 		}
 		return err
 	})
 	t.Logf("agent heard after %v", took.Round(time.Millisecond))
-	wantKind(t, create(t, client, "/x"), registrar.Unavailable, "no identity issued", "create a registration entry with admin rights")
+	wantKind(t, create(t, client, entry("/x")), registrar.Unavailable, "no identity issued", "create a registration entry with admin rights")
 
 	agent.Give(ca.SVID(t, injectorID, time.Hour))
-	took = eventually(t, 3*time.Second, func() error { return create(t, client, "/x") })
+	took = eventually(t, 3*time.Second, func() error { return create(t, client, entry("/x")) })
 	t.Logf("SVID received after %v", took.Round(time.Millisecond))
 }
 
@@ -99,10 +104,10 @@ func TestServerMustBeTheTrustDomainsOwn(t *testing.T) {
 	agent.Serve(t)
 	server := spiretest.NewServer(exampleOrg)
 	impostor, _ := server.ServeTLSAs(t, ca, spiffeid.RequireFromPath(exampleOrg, "/a-workload"), "127.0.0.1:0", injectorID)
-	wantKind(t, create(t, dial(t, spireapi.Config{ServerAddress: impostor, AgentSocket: agent.Address()}), "/x"), registrar.Unavailable,
+	wantKind(t, create(t, dial(t, spireapi.Config{ServerAddress: impostor, AgentSocket: agent.Address()}), entry("/x")), registrar.Unavailable,
 		"unexpected ID", "spiffe://example.org/a-workload", "serves this trust domain")
 	stranger, _ := server.ServeTLS(t, otherCA, "127.0.0.1:0", injectorID)
-	wantKind(t, create(t, dial(t, spireapi.Config{ServerAddress: stranger, AgentSocket: agent.Address()}), "/x"), registrar.Unavailable,
+	wantKind(t, create(t, dial(t, spireapi.Config{ServerAddress: stranger, AgentSocket: agent.Address()}), entry("/x")), registrar.Unavailable,
 		"certificate signed by unknown authority")
 	if got := server.Calls("BatchCreateEntry"); got != 0 {
 		t.Errorf("%d calls reached the wrong servers", got)
@@ -118,19 +123,19 @@ func TestRotationIsFollowed(t *testing.T) {
 	server := spiretest.NewServer(exampleOrg)
 	address, stop := server.ServeTLS(t, ca, "127.0.0.1:0", newID)
 	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
-	wantKind(t, create(t, client, "/x"), registrar.Denied)
+	wantKind(t, create(t, client, entry("/x")), registrar.Denied)
 
 	// The next connection shows the next SVID. SPIRE's server ends each after three minutes; here it restarts.
 	agent.Give(ca.SVID(t, newID, time.Hour))
 	eventually(t, 3*time.Second, func() error {
-		if err := create(t, client, "/x"); !contains(err, newID.String()) {
+		if err := create(t, client, entry("/x")); !contains(err, newID.String()) {
 			return fmt.Errorf("the SVID has not arrived: %w", err)
 		}
 		return nil
 	})
 	stop()
 	server.ServeTLS(t, ca, address)
-	eventually(t, 3*time.Second, func() error { return create(t, client, "/x") })
+	eventually(t, 3*time.Second, func() error { return create(t, client, entry("/x")) })
 }
 
 func TestExpiredSVID(t *testing.T) {
@@ -140,12 +145,12 @@ func TestExpiredSVID(t *testing.T) {
 	stop := agent.Serve(t)
 	address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0", injectorID)
 	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
-	wantKind(t, create(t, client, "/x"), registrar.Unavailable, "own SVID (spiffe://example.org/spire-injector) expired at")
+	wantKind(t, create(t, client, entry("/x")), registrar.Unavailable, "own SVID (spiffe://example.org/spire-injector) expired at")
 
 	stop()
 	agent.Give(ca.SVID(t, injectorID, time.Hour))
 	agent.Serve(t)
-	eventually(t, 4*time.Second, func() error { return create(t, client, "/x") })
+	eventually(t, 4*time.Second, func() error { return create(t, client, entry("/x")) })
 }
 
 // go-spiffe's watch ends for good with either of these; an agent that shuts down says Canceled.
@@ -158,9 +163,9 @@ func TestAgentThatEndsTheWatch(t *testing.T) {
 			agent.Serve(t)
 			address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0", injectorID)
 			client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
-			wantKind(t, create(t, client, "/x"), registrar.Unavailable, "no SVID from the SPIRE agent", "go away")
+			wantKind(t, create(t, client, entry("/x")), registrar.Unavailable, "no SVID from the SPIRE agent", "go away")
 			agent.Give(ca.SVID(t, injectorID, time.Hour))
-			eventually(t, 3*time.Second, func() error { return create(t, client, "/x") })
+			eventually(t, 3*time.Second, func() error { return create(t, client, entry("/x")) })
 		})
 	}
 }
@@ -173,14 +178,14 @@ func TestAgentThatGoesAwayTakesNothingBack(t *testing.T) {
 	server := spiretest.NewServer(exampleOrg)
 	address, stopServer := server.ServeTLS(t, ca, "127.0.0.1:0", injectorID)
 	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
-	if err := create(t, client, "/x"); err != nil {
+	if err := create(t, client, entry("/x")); err != nil {
 		t.Fatal(err)
 	}
 	stop()
 	stopServer()
-	wantKind(t, create(t, client, "/y"), registrar.Unavailable, "no answer from the SPIRE server at "+address)
+	wantKind(t, create(t, client, entry("/y")), registrar.Unavailable, "no answer from the SPIRE server at "+address)
 	server.ServeTLS(t, ca, address)
-	eventually(t, 3*time.Second, func() error { return create(t, client, "/y") })
+	eventually(t, 3*time.Second, func() error { return create(t, client, entry("/y")) })
 }
 
 func TestCloseEndsEverything(t *testing.T) {

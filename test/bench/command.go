@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,10 @@ type settings struct {
 	rounds int
 	times  int
 	idle   time.Duration
+
+	bursts   []int
+	accounts int
+	present  int
 }
 
 func newCommand() *cobra.Command {
@@ -33,6 +38,7 @@ Figures go to standard output, progress to standard error. A figure is worth as 
 are taken on a node and here are compared: the clocks of a foreign cluster have to agree with this machine's.`,
 		Example: `  go run ./test/bench
   go run ./test/bench creations --pods 200 --rounds 1
+  go run ./test/bench registration --bursts 1000,8000
   go run ./test/bench -o json >figures.json`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -45,9 +51,12 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags := root.PersistentFlags()
 	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
 	flags.IntVar(&s.pods, "pods", 1000, "creations: pods per round and webhook")
-	flags.IntVar(&s.atOnce, "at-once", 50, "creations: requests at a time")
+	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration: requests at a time")
 	flags.IntVar(&s.rounds, "rounds", 3, "creations: rounds, each with every webhook in turn")
-	flags.IntVar(&s.times, "times", 10, "first-ok, policy: how often")
+	flags.IntVar(&s.times, "times", 10, "first-ok, policy, registration: how often")
+	flags.IntSliceVar(&s.bursts, "bursts", []int{1000}, "registration: pods of one service account, a burst for each number")
+	flags.IntVar(&s.accounts, "accounts", 1000, "registration: pods of a burst in which each has a service account of its own")
+	flags.IntVar(&s.present, "present", 10000, "registration: entries of others that SPIRE has when single pods come")
 	flags.DurationVar(&s.idle, "idle", 30*time.Second, "memory: how long the sidecars are left alone before")
 	for _, m := range measures() {
 		root.AddCommand(&cobra.Command{
@@ -76,7 +85,7 @@ func (s settings) check() error {
 	for _, f := range []struct {
 		flag  string
 		value int
-	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}} {
+	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}, {"accounts", s.accounts}, {"present", s.present}, {"bursts", least(s.bursts)}} {
 		if f.value < 1 {
 			errs = append(errs, fmt.Errorf("--%s: expected 1 or more, got %d", f.flag, f.value))
 		}
@@ -89,6 +98,9 @@ func (s settings) check() error {
 	}
 	return nil
 }
+
+// least is 1 for none: then there is nothing to refuse.
+func least(values []int) int { return slices.Min(append([]int{1}, values...)) }
 
 // measureAndPrint prints what was measured also when a measure failed, because the others took minutes.
 func measureAndPrint(c *cobra.Command, s settings, chosen []measure) error {

@@ -18,6 +18,8 @@ type report struct {
 	FirstOK   *firstOKFigures   `json:"firstOK,omitempty"`
 	Policy    *policyFigures    `json:"policy,omitempty"`
 	Memory    []memoryFigures   `json:"memory,omitempty"`
+
+	Registration *registrationFigures `json:"registration,omitempty"`
 }
 
 func (r report) printJSON(w io.Writer) error {
@@ -40,6 +42,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Policy != nil {
 		printPolicy(t, *r.Policy)
+	}
+	if r.Registration != nil {
+		printRegistration(t, *r.Registration)
 	}
 	if r.Memory != nil {
 		printMemory(t, r.Memory)
@@ -111,6 +116,23 @@ func printPolicy(t io.Writer, f policyFigures) {
 	row(t, "", "median s", "max s")
 	row(t, "a new peer gets ok", fmt.Sprintf("%.3f", inSeconds(f.Allowed.Median)), fmt.Sprintf("%.3f", inSeconds(f.Allowed.Max)))
 	row(t, "a removed peer is refused", fmt.Sprintf("%.3f", inSeconds(f.Refused.Median)), fmt.Sprintf("%.3f", inSeconds(f.Refused.Max)))
+}
+
+func printRegistration(t io.Writer, f registrationFigures) {
+	title(t, "From the last pod of a burst until SPIRE has the entries of all; calls, processor time and memory since the first")
+	row(t, "pods", "accounts", "by", "pods/s", "p50 ms", "p99 ms", "entries", "registered s", "calls", "per pod", "CPU s", "MiB", "server's CPU s")
+	for _, b := range f.Bursts {
+		own, server := b.Usage[b.Registrant], b.Usage["spire-server"]
+		row(t, b.Pods, b.Accounts, b.Registrant, fmt.Sprintf("%.1f", b.Creation.PerSecond), milliseconds(b.Creation.P50), milliseconds(b.Creation.P99),
+			b.Entries, fmt.Sprintf("%.2f", inSeconds(b.Registered)), b.Calls.total(), fmt.Sprintf("%.3f", b.PerPod),
+			fmt.Sprintf("%.1f", inSeconds(own.CPU)), mebibytes(own.Memory), fmt.Sprintf("%.1f", inSeconds(server.CPU)))
+	}
+	for _, o := range f.OnePod {
+		title(t, fmt.Sprintf("One pod with %d entries present, %d times, by %s", o.Present, len(o.Registered.All), o.Registrant))
+		row(t, "until", "median s", "max s")
+		row(t, "created", fmt.Sprintf("%.3f", inSeconds(o.Creation.Median)), fmt.Sprintf("%.3f", inSeconds(o.Creation.Max)))
+		row(t, "registered", fmt.Sprintf("%.3f", inSeconds(o.Registered.Median)), fmt.Sprintf("%.3f", inSeconds(o.Registered.Max)))
+	}
 }
 
 func printMemory(t io.Writer, figures []memoryFigures) {

@@ -74,7 +74,7 @@ func TestAdminChangesNothing(t *testing.T) {
 		send(t, x.admin, "POST", path)
 	}
 
-	if !x.running() {
+	if !x.Running() {
 		t.Fatal("Envoy has ended")
 	}
 	if status, body := send(t, x.admin, "GET", "/ready"); status != 200 || body != "LIVE\n" {
@@ -85,7 +85,7 @@ func TestAdminChangesNothing(t *testing.T) {
 	}
 	serves(t, listen, caller)
 	x.refuses(t, listen, showing(shared.own.svid(t, "/other")), "", "SAN_match")
-	if strings.Contains(x.out.String(), "[trace]") || strings.Contains(x.out.String(), "[debug]") {
+	if strings.Contains(x.Out.String(), "[trace]") || strings.Contains(x.Out.String(), "[debug]") {
 		t.Error("Envoy logs more than before")
 	}
 }

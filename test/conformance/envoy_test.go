@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
 // patience bounds what must happen; nothing is expected to take this long.
@@ -21,7 +22,7 @@ const patience = 20 * time.Second
 
 // proxy is a running Envoy.
 type proxy struct {
-	*process
+	*standalone.Process
 	admin, ready uint16
 }
 
@@ -29,7 +30,7 @@ type proxy struct {
 // Of the configuration only the directory and the two fixed ports are moved, because several Envoys share this machine.
 func startProxy(t *testing.T, path string, p templates.Proxy) *proxy {
 	t.Helper()
-	p.ID, p.AgentSocket = spiffeid.RequireFromPath(shared.own.domain, path), shared.socket
+	p.ID, p.AgentSocket = spiffeid.RequireFromPath(shared.own.Domain, path), shared.socket
 	if p.SVIDTTL == 0 {
 		p.SVIDTTL = time.Hour
 	}
@@ -52,16 +53,16 @@ func startProxy(t *testing.T, path string, p templates.Proxy) *proxy {
 	for i := range args {
 		args[i] = move.Replace(args[i])
 	}
-	x.process, err = start(shared.envoys[path], args...)
+	x.Process, err = standalone.Start(shared.envoys[path], args...)
 	must(t, err)
 	t.Cleanup(func() {
-		x.stop()
+		x.Stop()
 		if t.Failed() {
-			t.Logf("output of Envoy %s:\n%s", path, x.out)
+			t.Logf("output of Envoy %s:\n%s", path, x.Out)
 		}
 	})
 	eventually(t, "readiness of Envoy "+path, func() error {
-		if !x.running() {
+		if !x.Running() {
 			return errors.New("it has ended")
 		}
 		response, err := http.Get(httpURL(x.ready, templates.ReadinessPath))
@@ -82,7 +83,7 @@ func (x *proxy) event(t *testing.T, fields map[string]string) map[string]any {
 	t.Helper()
 	var found map[string]any
 	eventually(t, fmt.Sprintf("a line of the access log with %v", fields), func() error {
-		for line := range strings.Lines(x.out.String()) {
+		for line := range strings.Lines(x.Out.String()) {
 			found = nil
 			if json.Unmarshal([]byte(line), &found) == nil && has(found, fields) {
 				return nil
@@ -107,7 +108,7 @@ func peers(t *testing.T, names ...string) []templates.Peer {
 	t.Helper()
 	var out []templates.Peer
 	for _, name := range names {
-		peer, err := templates.ParsePeer(shared.own.domain, []spiffeid.TrustDomain{shared.partner.domain}, name)
+		peer, err := templates.ParsePeer(shared.own.Domain, []spiffeid.TrustDomain{shared.partner.Domain}, name)
 		must(t, err)
 		out = append(out, peer)
 	}
@@ -129,7 +130,7 @@ func httpURL(port uint16, path string) string {
 
 func port(t *testing.T) uint16 {
 	t.Helper()
-	out, err := freePort()
+	out, err := ports.Free(t.Context())
 	must(t, err)
 	return out
 }

@@ -84,7 +84,7 @@ func TestPortsForThePlatform(t *testing.T) {
 			}
 		})
 	}
-	if log := x.out.String(); strings.Contains(log, `"event"`) {
+	if log := x.Out.String(); strings.Contains(log, `"event"`) {
 		t.Errorf("questions of the platform are in the access log:\n%s", log)
 	}
 }

@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 	"time"
 
-	agentv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/agent/v1"
 	bundlev1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
 const (
@@ -27,7 +27,7 @@ const (
 // spire is two trust domains that know each other's bundle, and an agent of the first.
 type spire struct {
 	own, partner *server
-	agent        *process
+	agent        *standalone.Process
 	socket       string            // the agent's Workload API
 	envoys       map[string]string // by path of the SPIFFE ID: the program that gets that SVID, and no other
 }
@@ -49,36 +49,36 @@ func startSPIRE(ctx context.Context, dir string, programs parts.Programs) (*spir
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var err error
-	if s.own, err = startServer(filepath.Join(dir, "own"), programs.SPIREServer, ownDomain); err != nil {
+	if s.own, err = startServer(ctx, filepath.Join(dir, "own"), programs.SPIREServer, ownDomain); err != nil {
 		return s, err
 	}
-	if s.partner, err = startServer(filepath.Join(dir, "partner"), programs.SPIREServer, partnerDomain); err != nil {
+	if s.partner, err = startServer(ctx, filepath.Join(dir, "partner"), programs.SPIREServer, partnerDomain); err != nil {
 		return s, err
 	}
-	if err := errors.Join(s.own.wait(ctx), s.partner.wait(ctx)); err != nil {
+	if err := errors.Join(s.own.Wait(ctx), s.partner.Wait(ctx)); err != nil {
 		return s, err
 	}
 	if err := s.federate(ctx); err != nil {
 		return s, err
 	}
-	token, err := agentv1.NewAgentClient(s.own.api).CreateJoinToken(ctx, &agentv1.CreateJoinTokenRequest{Ttl: 600})
+	token, err := s.own.JoinToken(ctx)
 	if err != nil {
 		return s, err
 	}
-	if err := s.register(ctx, "/spire/agent/join_token/"+token.Value); err != nil {
+	if err := s.register(ctx, "/spire/agent/join_token/"+token); err != nil {
 		return s, err
 	}
-	s.agent, err = startAgent(filepath.Join(dir, "agent"), programs.SPIREAgent, s.own, s.socket, token.Value)
+	s.agent, err = standalone.StartAgent(ctx, filepath.Join(dir, "agent"), programs.SPIREAgent, s.own.Server, s.socket, token)
 	return s, err
 }
 
 // federate gives our server the partner's bundle.
 func (s *spire) federate(ctx context.Context) error {
-	bundle, err := bundlev1.NewBundleClient(s.partner.api).GetBundle(ctx, &bundlev1.GetBundleRequest{})
+	bundle, err := bundlev1.NewBundleClient(s.partner.API).GetBundle(ctx, &bundlev1.GetBundleRequest{})
 	if err != nil {
 		return err
 	}
-	response, err := bundlev1.NewBundleClient(s.own.api).BatchSetFederatedBundle(ctx, &bundlev1.BatchSetFederatedBundleRequest{
+	response, err := bundlev1.NewBundleClient(s.own.API).BatchSetFederatedBundle(ctx, &bundlev1.BatchSetFederatedBundleRequest{
 		Bundle: []*types.Bundle{bundle},
 	})
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *spire) register(ctx context.Context, agent string) error {
 			request.Entries = append(request.Entries, entry)
 		}
 	}
-	response, err := entryv1.NewEntryClient(s.own.api).BatchCreateEntry(ctx, request)
+	response, err := entryv1.NewEntryClient(s.own.API).BatchCreateEntry(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -126,38 +126,13 @@ func failed(what string, status *types.Status) error {
 	return fmt.Errorf("%s: %s", what, status.Message)
 }
 
-func startAgent(dir, program string, s *server, socket, token string) (*process, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	bundle := filepath.Join(dir, "bundle.crt")
-	if err := os.WriteFile(bundle, s.root.pem(), 0o600); err != nil {
-		return nil, err
-	}
-	config, err := writeConfig(dir, object{
-		"agent": object{
-			"trust_domain": s.domain.Name(), "server_address": "127.0.0.1", "server_port": s.port, "socket_path": socket, "data_dir": dir,
-			"trust_bundle_path": bundle, "join_token": token, "log_level": "INFO", "experimental": object{"sync_interval": "1s"},
-		},
-		"plugins": object{
-			"KeyManager":       plugin("memory", object{}),
-			"NodeAttestor":     plugin("join_token", object{}),
-			"WorkloadAttestor": plugin("unix", object{"discover_workload_path": true, "workload_size_limit": -1}),
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return start(program, "run", "-config", config)
-}
-
 func (s *spire) stop() {
 	if s.agent != nil {
-		s.agent.stop()
+		s.agent.Stop()
 	}
 	for _, server := range []*server{s.own, s.partner} {
-		if server != nil && server.process != nil {
-			server.stop()
+		if server != nil && server.Server != nil {
+			server.Stop()
 		}
 	}
 }
@@ -166,20 +141,20 @@ func (s *spire) stop() {
 func (s *spire) output() string {
 	out := ""
 	for _, server := range []*server{s.own, s.partner} {
-		if server != nil && server.process != nil {
-			out += fmt.Sprintf("SPIRE server of %s:\n%s\n", server.domain, server.out)
+		if server != nil && server.Server != nil {
+			out += fmt.Sprintf("SPIRE server of %s:\n%s\n", server.Domain, server.Out)
 		}
 	}
 	if s.agent != nil {
-		out += fmt.Sprintf("SPIRE agent:\n%s\n", s.agent.out)
+		out += fmt.Sprintf("SPIRE agent:\n%s\n", s.agent.Out)
 	}
 	return out
 }
 
 // own is the ID, or the peers, of our domain with this path; partner is the same of the other.
-func own(path string) string { return shared.own.domain.IDString() + path }
+func own(path string) string { return shared.own.Domain.IDString() + path }
 
-func partner(path string) string { return shared.partner.domain.IDString() + path }
+func partner(path string) string { return shared.partner.Domain.IDString() + path }
 
 // linkOrCopy gives a program a second name, or a copy where that lies on another file system.
 func linkOrCopy(from, to string) error {

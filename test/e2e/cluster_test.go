@@ -99,6 +99,12 @@ func refused(t *testing.T, object any) string {
 // eventually calls try until it returns nil, and returns how long that took.
 func eventually(t *testing.T, what string, try func() error) time.Duration {
 	t.Helper()
+	return eventuallyWithin(t, patience, what, try)
+}
+
+// eventuallyWithin is eventually for what may take long.
+func eventuallyWithin(t *testing.T, patience time.Duration, what string, try func() error) time.Duration {
+	t.Helper()
 	start := time.Now()
 	for {
 		err := try()

@@ -79,6 +79,12 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 // apply writes the files into a new directory and swaps the symbolic link "..data" to it.
 func (x *proxy) apply(p templates.Proxy) {
 	x.t.Helper()
+	x.applyWith(p, func(string) {})
+}
+
+// applyWith is apply with a change of the files before they are in force.
+func (x *proxy) applyWith(p templates.Proxy, change func(dir string)) {
+	x.t.Helper()
 	config, err := templates.Generate(p)
 	if err != nil {
 		x.t.Fatal(err)
@@ -95,6 +101,7 @@ func (x *proxy) apply(p templates.Proxy) {
 			must(x.t, os.Symlink(filepath.Join("..data", name), filepath.Join(x.dir, name)))
 		}
 	}
+	change(filepath.Join(x.dir, next))
 	must(x.t, os.Symlink(next, filepath.Join(x.dir, "..data_tmp")))
 	must(x.t, os.Rename(filepath.Join(x.dir, "..data_tmp"), filepath.Join(x.dir, "..data")))
 }

@@ -35,6 +35,7 @@ const manifests = "../../manifests/injector/base"
 // apiServer is a real one, with etcd and without kubelets, that asks this process as it asks the injector in a cluster.
 type apiServer struct {
 	client.Client
+	config   *rest.Config
 	webhooks *httptest.Server
 
 	mu       sync.Mutex
@@ -60,7 +61,7 @@ func startAPIServer(t *testing.T) *apiServer {
 	must(t, err)
 	t.Cleanup(func() { must(t, environment.Stop()) })
 	config.WarningHandler = rest.NoWarnings{}
-	s := &apiServer{spire: &recorder{}}
+	s := &apiServer{config: config, spire: &recorder{}}
 	scheme := runtime.NewScheme()
 	must(t, corev1.AddToScheme(scheme))
 	s.Client, err = client.New(config, client.Options{Scheme: scheme})

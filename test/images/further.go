@@ -12,6 +12,8 @@ const (
 	CertManager  = "spire-injector/cert-manager:1.21.2"
 	CSIDriver    = "spiffe/spiffe-csi-driver:0.2.3"
 	CSIRegistrar = "sig-storage/csi-node-driver-registrar:v2.14.0" // a registrar of ours under the published one's name
+
+	ControllerManager = "spiffe/spire-controller-manager:0.7.0"
 )
 
 // ForCertManager returns the archive of cert-manager, and the folder of its CustomResourceDefinitions.
@@ -35,6 +37,16 @@ func ForCSI(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archi
 		rootImage(CSIDriver, "/spiffe-csi-driver", programs.Driver),
 		rootImage(CSIRegistrar, "/csi-node-driver-registrar", programs.Registrar),
 	})
+}
+
+// ForControllerManager returns the archive of spire-controller-manager, and the folder of its CustomResourceDefinitions.
+func ForControllerManager(ctx context.Context, cache parts.Cache, progress io.Writer) (archives []Archive, crds string, err error) {
+	manager, err := parts.EnsureControllerManager(ctx, cache, progress)
+	if err != nil {
+		return nil, "", err
+	}
+	archives, err = writeAll(ctx, cache, []Image{ownImage(ControllerManager, "/spire-controller-manager", manager.Program)})
+	return archives, manager.CRDs, err
 }
 
 func rootImage(name, path, program string) Image {

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -33,7 +34,7 @@ func Known() Metrics {
 		Prefix + "entries":                                  {"state": {"wanted", "registered", "missing", "unneeded", "refused", "without_bundle"}},
 		Prefix + "reconciles_total":                         {"kind": kind, "result": result},
 		Prefix + "reconcile_last_success_timestamp_seconds": {},
-		Prefix + "entry_changes_total":                      {"action": {"create", "update", "expire", "delete"}, "result": result},
+		Prefix + "entry_changes_total":                      {"action": {"create", "update", "refuse", "remove"}, "reason": entryReasons(), "result": result},
 		Prefix + "reconcile_queue_length":                   {},
 		Prefix + "pending_pods":                             {},
 
@@ -65,10 +66,22 @@ func (m Metrics) histogram(name string, labels Labels) {
 func reasons() []string {
 	var out []string
 	for _, r := range []webhook.Reason{
-		webhook.ReasonPodEnabled, webhook.ReasonNamespaceEnabled, webhook.ReasonNamespaceRequired, webhook.ReasonRegenerated,
+		webhook.ReasonPodEnabled, webhook.ReasonNamespaceEnabled, webhook.ReasonNamespaceRequired, webhook.ReasonRegenerated, webhook.ReasonDeferred,
 		webhook.ReasonNotLabelled, webhook.ReasonPodDisabled, webhook.ReasonAlreadyInjected, webhook.ReasonUnchanged, webhook.ReasonLeftoversRemoved,
 		webhook.ReasonInvalid, webhook.ReasonNeedsNewPod, webhook.ReasonTampered,
 		webhook.ReasonSPIREUnavailable, webhook.ReasonSPIRERefused, webhook.ReasonInternal,
+	} {
+		out = append(out, string(r))
+	}
+	return out
+}
+
+// entryReasons are all that a change of an entry can have; admission may have been faster, which has none.
+func entryReasons() []string {
+	out := []string{""}
+	for _, r := range []registrar.Reason{
+		registrar.ReasonMissed, registrar.ReasonVanished, registrar.ReasonDrifted, registrar.ReasonNeededAgain, registrar.ReasonUnneeded,
+		registrar.ReasonOutlived, registrar.ReasonNoBundle, registrar.ReasonInTheWay, registrar.ReasonLost,
 	} {
 		out = append(out, string(r))
 	}

@@ -65,6 +65,7 @@ func newCollectors(r prometheus.Registerer, queued func() int) (*collectors, err
 			m.passes.WithLabelValues(kind, result) // so that there is a 0 to count from
 		}
 	}
+	m.changes.WithLabelValues(registrar.Create.String(), string(registrar.ReasonVanished), "success")
 	for _, c := range []prometheus.Collector{m.entries, m.changes, m.passes, m.duration, m.lastSuccess, m.pendingPods, queue} {
 		if err := r.Register(c); err != nil {
 			return nil, err

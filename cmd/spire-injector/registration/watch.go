@@ -8,8 +8,6 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -147,17 +145,12 @@ func owner(k kind, o client.Object) registrar.Owner {
 }
 
 // injects says whether the API server asks us about pods of a namespace: what nobody injects needs no identity of ours. A
-// configuration that is not there says nothing.
+// configuration that cannot be read says nothing.
 func (w *watcher) injects(ctx context.Context, namespaceLabels map[string]string) bool {
 	var c admissionregistrationv1.MutatingWebhookConfiguration
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: w.configuration}, &c, client.UnsafeDisableDeepCopy); err != nil {
 		return true
 	}
-	for _, hook := range c.Webhooks {
-		selector, err := metav1.LabelSelectorAsSelector(hook.NamespaceSelector)
-		if err != nil || selector.Matches(labels.Set(namespaceLabels)) {
-			return true
-		}
-	}
-	return len(c.Webhooks) == 0
+	serves, err := webhook.Served(&c)
+	return err != nil || serves(namespaceLabels)
 }

@@ -41,6 +41,7 @@ type Server struct {
 	calls         map[string]int
 	admins        map[spiffeid.ID]bool
 	before        func(ctx context.Context, method string) error
+	policy        func(req any) error
 	tamper        func(resp any)
 	maxAge        time.Duration
 	connections   int
@@ -113,6 +114,13 @@ func (s *Server) Before(f func(ctx context.Context, method string) error) {
 	s.before = f
 }
 
+// Refuse sets the authorization policy, which sees each request; an error is the answer.
+func (s *Server) Refuse(f func(req any) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy = f
+}
+
 // Tamper sets what may change each answer.
 func (s *Server) Tamper(f func(resp any)) {
 	s.mu.Lock()
@@ -156,7 +164,7 @@ func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	method := info.FullMethod[strings.LastIndex(info.FullMethod, "/")+1:]
 	s.mu.Lock()
 	s.calls[method]++
-	before, tamper := s.before, s.tamper
+	before, tamper, policy := s.before, s.tamper, s.policy
 	caller, overTLS := grpccredentials.PeerIDFromContext(ctx)
 	denied := overTLS && !s.admins[caller]
 	s.mu.Unlock()
@@ -165,6 +173,11 @@ func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	}
 	if before != nil {
 		if err := before(ctx, method); err != nil {
+			return nil, err
+		}
+	}
+	if policy != nil {
+		if err := policy(req); err != nil {
 			return nil, err
 		}
 	}

@@ -132,7 +132,7 @@ func (s *Server) RefreshBundle(_ context.Context, req *trustdomainv1.RefreshBund
 	}
 	b := s.published[td.Name()]
 	if b == nil {
-		return nil, status.Errorf(codes.Internal, "failed to refresh bundle: failed to fetch federated bundle from endpoint: Get %q: connection refused",
+		return nil, status.Errorf(codes.Internal, "failed to refresh bundle: failed to fetch federated bundle from endpoint: failed to fetch bundle: Get %q: dial tcp: connect: connection refused",
 			s.relationships.rows[i].value.GetBundleEndpointUrl())
 	}
 	s.keepBundle(b)

@@ -69,6 +69,29 @@ func EnsurePromtool(ctx context.Context, cache Cache, progress io.Writer) (Promt
 	return out, provide(ctx, cache, []part{p}, progress)
 }
 
+// ControllerManager is spire-controller-manager and its API.
+type ControllerManager struct {
+	Program string
+	CRDs    string // folder of the CustomResourceDefinitions of spire.spiffe.io
+}
+
+// EnsureControllerManager provides spire-controller-manager as [Ensure] provides the programs of a scope.
+func EnsureControllerManager(ctx context.Context, cache Cache, progress io.Writer) (ControllerManager, error) {
+	const module = "github.com/spiffe/spire-controller-manager"
+	p, err := modulePart(ctx, cache, "spirecontrollermanager", ControllerManagerVersion, recipe{
+		what:     "building spire-controller-manager",
+		packages: []string{module + "/cmd"},
+		flags:    []string{"-ldflags", strip},
+		data:     dataFiles{module: module, pattern: "config/crd/bases/spire.spiffe.io_cluster*.yaml", folder: "crds"},
+	})
+	if err != nil {
+		return ControllerManager{}, err
+	}
+	// The go command names the program by its package.
+	out := ControllerManager{Program: filepath.Join(p.dir, "cmd"), CRDs: filepath.Join(p.dir, "crds")}
+	return out, provide(ctx, cache, []part{p}, progress)
+}
+
 // modulePart is a part that comes out of the module of its name.
 func modulePart(ctx context.Context, cache Cache, name, version string, r recipe) (part, error) {
 	root, err := Root()

@@ -18,9 +18,10 @@ const (
 	SPIREVersion      = "v1.15.3"
 	EnvoyVersion      = "1.40.0"
 
-	CertManagerVersion = "v1.21.2"
-	SPIFFECSIVersion   = "v0.2.3"
-	PrometheusVersion  = "v0.305.0" // of its Go module: Prometheus 3.5
+	CertManagerVersion       = "v1.21.2"
+	SPIFFECSIVersion         = "v0.2.3"
+	PrometheusVersion        = "v0.305.0" // of its Go module: Prometheus 3.5
+	ControllerManagerVersion = "v0.7.0"
 )
 
 // Programs are the paths of everything that [Ensure] provides.

@@ -40,6 +40,7 @@ func TestVersionsAgreeWithTheModules(t *testing.T) {
 		{"certmanager", "github.com/cert-manager/cert-manager", CertManagerVersion},
 		{"csi", "github.com/spiffe/spiffe-csi", SPIFFECSIVersion},
 		{"promtool", "github.com/prometheus/prometheus", PrometheusVersion},
+		{"spirecontrollermanager", "github.com/spiffe/spire-controller-manager", ControllerManagerVersion},
 	} {
 		gomod, err := os.ReadFile(filepath.Join(root, "test/tools", tt.file, "go.mod"))
 		if err != nil {

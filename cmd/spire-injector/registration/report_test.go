@@ -1,0 +1,106 @@
+package registration
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+func step(action registrar.Action, why registrar.Reason, owners ...registrar.Owner) registrar.Step {
+	e := registrar.Entry{ID: "spire-injector.demo-cluster.x", SPIFFEID: spiffeid.RequireFromString("spiffe://example.org/api")}
+	return registrar.Step{Plan: registrar.Plan{Action: action, Entry: e}, ID: e.ID, Why: why, Owners: owners}
+}
+
+var (
+	aPod        = registrar.Owner{Kind: "Pod", Namespace: "demo", Name: "api-0"}
+	aDeployment = registrar.Owner{Kind: "Deployment", Namespace: "demo", Name: "api"}
+)
+
+// Owners are told of what somebody has to mend, and of what they waited for.
+func TestEventsOnOwners(t *testing.T) {
+	denied := &registrar.Error{Kind: registrar.Denied, Message: "ask the SPIRE team"}
+	for name, tc := range map[string]struct {
+		outcome registrar.Outcome
+		kind    string
+		note    string
+	}{
+		"refused":                       {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aPod), Err: denied}, corev1.EventTypeWarning, "ask the SPIRE team"},
+		"deleted by others":             {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonVanished, aDeployment)}, corev1.EventTypeWarning, "entryIDPrefix"},
+		"missed at admission":           {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aPod)}, corev1.EventTypeNormal, "registered spiffe://example.org/api"},
+		"before the first pod":          {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aDeployment)}, "", ""},
+		"with a pod and its Deployment": {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aDeployment, aPod)}, "", ""},
+		"repaired":                      {registrar.Outcome{Step: step(registrar.Update, registrar.ReasonDrifted, aPod)}, "", ""},
+	} {
+		kind, note := eventOf(tc.outcome)
+		if kind != tc.kind || !strings.Contains(note, tc.note) || (note == "") != (tc.note == "") {
+			t.Errorf("%s: event %s %q, want %s with %q", name, kind, note, tc.kind, tc.note)
+		}
+	}
+}
+
+func TestPlanForPeople(t *testing.T) {
+	expiring := step(registrar.Update, registrar.ReasonUnneeded)
+	expiring.Fields, expiring.Entry.ExpiresAt = registrar.FieldExpiresAt, time.Date(2030, 1, 1, 12, 30, 0, 0, time.UTC)
+	narrowed := step(registrar.Keep, registrar.ReasonNoBundle, aDeployment, aPod)
+	narrowed.Missing = []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("auxiliary.org")}
+	var out strings.Builder
+	if err := WritePlan(&out, []registrar.Step{step(registrar.Create, registrar.ReasonMissed, aPod), expiring, narrowed}); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.TrimPrefix(`
+ACTION  ENTRY                          SPIFFE ID                 REASON         DETAILS                       OWNERS
+create  spire-injector.demo-cluster.x  spiffe://example.org/api  EntryMissed                                  pod/demo/api-0
+update  spire-injector.demo-cluster.x  spiffe://example.org/api  EntryUnneeded  expires_at; expires 12:30:00  
+keep    spire-injector.demo-cluster.x  spiffe://example.org/api  BundleMissing  without [auxiliary.org]       deployment/demo/api, pod/demo/api-0
+`, "\n")
+	if got := out.String(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestMetricsOfALook(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, err := newCollectors(registry, func() int { return 7 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.now = func() time.Time { return time.Unix(1000, 0) }
+	m.outcome(registrar.Outcome{Step: step(registrar.Keep, "")}) // no change
+	m.outcome(registrar.Outcome{Step: step(registrar.Update, registrar.ReasonDrifted)})
+	m.outcome(registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed), Err: &registrar.Error{}})
+	m.pass(registrar.Pass{Full: true, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Unneeded: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
+	m.pass(registrar.Pass{Err: &registrar.Error{}, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Unneeded: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
+	const want = `
+# HELP spire_injector_entry_changes_total Changes of registration entries by the reconciler, by action (create, update, refuse, remove), its reason and result (success, failure).
+# TYPE spire_injector_entry_changes_total counter
+spire_injector_entry_changes_total{action="create",reason="EntryDeletedByOthers",result="success"} 0
+spire_injector_entry_changes_total{action="create",reason="EntryMissed",result="failure"} 1
+spire_injector_entry_changes_total{action="update",reason="EntryDrifted",result="success"} 1
+# HELP spire_injector_pending_pods Pods that wait because their registration entry is not in SPIRE.
+# TYPE spire_injector_pending_pods gauge
+spire_injector_pending_pods 8
+# HELP spire_injector_reconcile_last_success_timestamp_seconds When everything was last compared without an error.
+# TYPE spire_injector_reconcile_last_success_timestamp_seconds gauge
+spire_injector_reconcile_last_success_timestamp_seconds 1000
+# HELP spire_injector_reconcile_queue_length Entries that wait to be compared.
+# TYPE spire_injector_reconcile_queue_length gauge
+spire_injector_reconcile_queue_length 7
+# HELP spire_injector_reconciles_total Comparisons of what is wanted with what SPIRE holds, by kind (full, changes) and result (success, failure).
+# TYPE spire_injector_reconciles_total counter
+spire_injector_reconciles_total{kind="changes",result="failure"} 1
+spire_injector_reconciles_total{kind="changes",result="success"} 0
+spire_injector_reconciles_total{kind="full",result="failure"} 0
+spire_injector_reconciles_total{kind="full",result="success"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "spire_injector_entry_changes_total", "spire_injector_pending_pods",
+		"spire_injector_reconcile_last_success_timestamp_seconds", "spire_injector_reconcile_queue_length", "spire_injector_reconciles_total"); err != nil {
+		t.Error(err)
+	}
+}

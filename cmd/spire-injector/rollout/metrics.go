@@ -1,0 +1,72 @@
+package rollout
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// States of pods in the metric.
+const (
+	stateOutdated    = "outdated"
+	stateRejected    = "rejected"
+	stateNeedsNewPod = "needs_new_pod"
+	stateInvalid     = "invalid"
+)
+
+// outcomeFailed is that of a change which the API server or our own webhook refused.
+const outcomeFailed = "failed"
+
+// Metrics show how far running pods are. In replicas that do not lead they stay 0.
+type Metrics struct {
+	paused    prometheus.Gauge
+	pods      *prometheus.GaugeVec
+	refreshes *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
+	m := &Metrics{
+		paused: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "spire_injector_rollout_paused",
+			Help: "1 when outdated pods wait for somebody to act: the rate is 0, or pods reject what the others would get.",
+		}),
+		pods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "spire_injector_rollout_pods",
+			Help: "Running pods that are not what their namespace, the platform file and the templates would make of them, by state: outdated (wait for " +
+				"their turn), rejected (their Envoy refuses what they were given), needs_new_pod (their ports or identity would change), " +
+				"invalid (their namespace or the platform file would have them refused).",
+		}, []string{"state"}),
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spire_injector_rollout_refreshes_total",
+			Help: "Changes of running pods, by outcome: taken, rejected, unknown (the pod does not say), failed (it was not changed).",
+		}, []string{"outcome"}),
+	}
+	for _, state := range states() {
+		m.pods.WithLabelValues(state)
+	}
+	for _, outcome := range []string{string(Taken), string(Rejected), string(Unknown), outcomeFailed} {
+		m.refreshes.WithLabelValues(outcome) // so that there is a 0 to count from
+	}
+	for _, c := range []prometheus.Collector{m.paused, m.pods, m.refreshes} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func states() []string { return []string{stateOutdated, stateRejected, stateNeedsNewPod, stateInvalid} }
+
+func (m *Metrics) refreshed(outcome string) { m.refreshes.WithLabelValues(outcome).Inc() }
+
+func (m *Metrics) show(plan *Plan, stuck map[Pod]string) {
+	count := map[string]int{stateOutdated: plan.Outdated(), stateRejected: plan.Rejecting()}
+	for _, state := range stuck {
+		count[state]++
+	}
+	for _, state := range states() {
+		m.pods.WithLabelValues(state).Set(float64(count[state]))
+	}
+	paused := 0.
+	if plan.Paused() {
+		paused = 1
+	}
+	m.paused.Set(paused)
+}

@@ -1,0 +1,284 @@
+package rollout
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Pod is one pod, not another one of the same name.
+type Pod struct {
+	types.NamespacedName
+	UID types.UID
+}
+
+const (
+	// maxUnknown is how many first pods may say nothing of their outcome before the others follow all the same: those that older
+	// templates made say nothing, ever.
+	maxUnknown = 3
+	// maxRejecting is in how many namespaces pods may reject what is proven elsewhere, until all others are spared.
+	maxRejecting = 3
+)
+
+// Plan says which outdated pod is changed next, and when. It is pure: time and outcomes come from its caller.
+//
+// What pods follow comes from two sides, their namespace and the platform (its file, and the version of the templates). Each side, once
+// changed, is tried on one pod, whose outcome is awaited; then the others follow, at the rate. A pod that rejects stops its
+// namespace. It stops everything when it is the first pod of a changed platform, or when pods of several namespaces reject.
+// What was stopped goes on when its namespace or the platform changes again.
+type Plan struct {
+	interval   time.Duration // between two pods; 0: paused
+	next       time.Time     // the earliest time of the next pod
+	spent      time.Time     // what next was before the pod that was taken last
+	platform   platform
+	namespaces map[string]*trial
+	queue      []Pod // in order of arrival
+	queued     map[Pod]bool
+	notBefore  map[Pod]time.Time
+	flying     map[Pod]flight
+	rejected   map[Pod]bool
+}
+
+// trial is how far one namespace's pods are in following it as it is.
+type trial struct {
+	version string
+	proven  bool
+	unknown int
+	stopped bool
+}
+
+type platform struct {
+	version int
+	changed bool // under this leader, so that a rejection is its fault and not that of a namespace
+	proven  bool
+	unknown int
+}
+
+// flight is what a pod was changed for.
+type flight struct {
+	platform  int
+	namespace string
+}
+
+// NewPlan plans for so many pods a second; 0 is none, until the process is started with another rate.
+func NewPlan(rate float64) *Plan {
+	p := &Plan{
+		namespaces: map[string]*trial{}, queued: map[Pod]bool{}, notBefore: map[Pod]time.Time{}, flying: map[Pod]flight{}, rejected: map[Pod]bool{},
+	}
+	if rate > 0 {
+		p.interval = time.Duration(float64(time.Second) / rate)
+	}
+	return p
+}
+
+// PlatformChanged says that all pods follow another platform than before.
+func (p *Plan) PlatformChanged() {
+	p.platform = platform{version: p.platform.version + 1, changed: true}
+	for name, t := range p.namespaces {
+		p.namespaces[name] = &trial{version: t.version}
+	}
+}
+
+// Namespace says what a namespace is like. It reports whether that is another thing than before.
+func (p *Plan) Namespace(name, version string) bool {
+	if t, known := p.namespaces[name]; known && t.version == version {
+		return false
+	}
+	p.namespaces[name] = &trial{version: version}
+	return true
+}
+
+// NamespaceGone forgets a namespace. Its pods are forgotten one by one.
+func (p *Plan) NamespaceGone(name string) { delete(p.namespaces, name) }
+
+// Want says that a pod is outdated. Its namespace is known already.
+func (p *Plan) Want(pod Pod) {
+	if !p.queued[pod] {
+		p.queued[pod] = true
+		p.queue = append(p.queue, pod)
+	}
+}
+
+// Forget says that a pod is not outdated, or not there any more.
+func (p *Plan) Forget(pod Pod) {
+	if p.queued[pod] {
+		p.queue = slices.DeleteFunc(p.queue, func(other Pod) bool { return other == pod })
+		delete(p.queued, pod)
+	}
+	delete(p.notBefore, pod)
+}
+
+// Gone says that a pod is not there any more.
+func (p *Plan) Gone(pod Pod) {
+	p.Forget(pod)
+	delete(p.flying, pod)
+	delete(p.rejected, pod)
+}
+
+// Next takes the pod that is to be changed at this time, if there is one. What became of it is said by [Plan.Done], [Plan.Skip] or
+// [Plan.Retry].
+func (p *Plan) Next(now time.Time) (Pod, bool) {
+	if p.interval == 0 || p.Stopped() || now.Before(p.next) {
+		return Pod{}, false
+	}
+	i := slices.IndexFunc(p.queue, func(pod Pod) bool { return !now.Before(p.notBefore[pod]) && p.mayFly(pod) })
+	if i < 0 {
+		return Pod{}, false
+	}
+	pod := p.queue[i]
+	p.Forget(pod)
+	p.flying[pod] = flight{p.platform.version, p.namespaces[pod.Namespace].version}
+	p.spent, p.next = p.next, now.Add(p.interval)
+	return pod, true
+}
+
+// mayFly says whether a pod need not wait for another one's outcome.
+func (p *Plan) mayFly(pod Pod) bool {
+	t := p.namespaces[pod.Namespace]
+	if _, flies := p.flying[pod]; flies || t == nil || t.stopped {
+		return false
+	}
+	if !p.platform.proven && len(p.flying) > 0 {
+		return false
+	}
+	return t.proven || !p.someFlyIn(pod.Namespace)
+}
+
+func (p *Plan) someFlyIn(namespace string) bool {
+	for pod := range p.flying {
+		if pod.Namespace == namespace {
+			return true
+		}
+	}
+	return false
+}
+
+// Wait is how long it takes at least until [Plan.Next] has a pod. It is false when there is none to wait for but an outcome or a change.
+func (p *Plan) Wait(now time.Time) (time.Duration, bool) {
+	if p.interval == 0 || p.Stopped() {
+		return 0, false
+	}
+	var earliest time.Time
+	found := false
+	for _, pod := range p.queue {
+		at := p.notBefore[pod]
+		if at.Before(p.next) {
+			at = p.next
+		}
+		if (!found || at.Before(earliest)) && p.mayFly(pod) {
+			earliest, found = at, true
+		}
+	}
+	if !found {
+		return 0, false
+	}
+	return max(0, earliest.Sub(now)), true
+}
+
+// Proven says whether what a pod follows has been taken by another one, so that its own outcome need not be awaited.
+func (p *Plan) Proven(namespace string) bool {
+	t := p.namespaces[namespace]
+	return t != nil && t.proven && p.platform.proven
+}
+
+// Skip says that the pod taken last was not to be changed after all. It costs no time.
+func (p *Plan) Skip(pod Pod) {
+	delete(p.flying, pod)
+	p.next = p.spent
+}
+
+// Retry says that a pod could not be changed, is still outdated, and is left alone until a time.
+func (p *Plan) Retry(pod Pod, until time.Time) {
+	delete(p.flying, pod)
+	p.Want(pod)
+	p.notBefore[pod] = until
+}
+
+// Rejects says whether a pod rejects what it was given last.
+func (p *Plan) Rejects(pod Pod) bool { return p.rejected[pod] }
+
+// Done says what became of a changed pod, whoever changed it.
+func (p *Plan) Done(pod Pod, outcome Outcome) {
+	f, ours := p.flying[pod]
+	delete(p.flying, pod)
+	if outcome == Rejected {
+		p.rejected[pod] = true
+	} else if outcome == Taken {
+		delete(p.rejected, pod)
+	}
+	t := p.namespaces[pod.Namespace]
+	if !ours || f.platform != p.platform.version || t == nil || t.version != f.namespace {
+		return // the outcome of what is not wanted any more says nothing of what is
+	}
+	switch outcome {
+	case Rejected:
+		t.stopped = true
+	case Taken:
+		t.proven, p.platform.proven = true, true
+	case Unknown:
+		t.unknown++
+		p.platform.unknown++
+		t.proven = t.proven || t.unknown >= maxUnknown
+		p.platform.proven = p.platform.proven || p.platform.unknown >= maxUnknown
+	case Pending: // no outcome
+	}
+}
+
+// Recall says that a pod rejects what its namespace and the platform are, as was found out before this plan.
+func (p *Plan) Recall(pod Pod) {
+	p.rejected[pod] = true
+	if t := p.namespaces[pod.Namespace]; t != nil {
+		t.stopped = true
+	}
+}
+
+// Flies says whether a pod was changed by the plan and its outcome is awaited.
+func (p *Plan) Flies(pod Pod) bool {
+	_, flies := p.flying[pod]
+	return flies
+}
+
+// Stopped says whether all pods are spared because too many have rejected what they would get.
+func (p *Plan) Stopped() bool {
+	allowed := maxRejecting
+	if p.platform.changed && !p.platform.proven {
+		allowed = 1
+	}
+	return len(p.StoppedNamespaces()) >= allowed
+}
+
+// StoppedNamespaces are those of which a pod rejected what the others would get as well, in order.
+func (p *Plan) StoppedNamespaces() []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(p.namespaces)) {
+		if p.namespaces[name].stopped {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Paused says whether outdated pods wait for somebody to act: for another rate, or for what they follow to be mended.
+func (p *Plan) Paused() bool {
+	return p.interval == 0 || len(p.StoppedNamespaces()) > 0
+}
+
+// Pods are those of which the plan knows something.
+func (p *Plan) Pods() []Pod {
+	out := slices.Clone(p.queue)
+	for pod := range p.flying {
+		out = append(out, pod)
+	}
+	for pod := range p.rejected {
+		out = append(out, pod)
+	}
+	return out
+}
+
+// Outdated is how many pods wait for their turn.
+func (p *Plan) Outdated() int { return len(p.queue) }
+
+// Rejecting is how many pods refuse the configuration that they were given last.
+func (p *Plan) Rejecting() int { return len(p.rejected) }

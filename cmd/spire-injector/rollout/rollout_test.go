@@ -1,0 +1,589 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+const platformText = `
+apiVersion: injector.spiffe.io/v1alpha1
+kind: InjectorConfig
+trustDomain: example.org
+clusterName: demo
+spire:
+  server: {address: "spire-server.spire:8081"}
+  agentSocket: {hostPath: /run/spire/sockets, file: agent.sock}
+sidecar: {image: envoy}
+`
+
+// world is a cluster with a webhook and Envoys, which refuse to let a peer "bad" in. Its time is that of the bubble.
+type world struct {
+	t          *testing.T
+	mu         sync.Mutex
+	injector   webhook.Injector
+	namespaces map[string]webhook.Namespace
+	pods       map[types.NamespacedName]*corev1.Pod
+	updates    map[types.NamespacedName]templates.Updates
+	noPage     bool  // these Envoys are old
+	refusal    error // of every change of a pod
+	stale      bool  // the replica that answers has not seen the change yet
+	looks      int   // at Envoys
+	changed    []string
+	at         []time.Time // of the changes
+	events     []string
+
+	rollout *Rollout
+	stop    func()
+}
+
+// newWorld has pods "namespace/name", whose namespaces let the peer /first in.
+func newWorld(t *testing.T, rate float64, names ...string) *world {
+	t.Helper()
+	platform, err := webhook.ParsePlatform([]byte(platformText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		t: t, injector: webhook.Injector{Platform: platform}, namespaces: map[string]webhook.Namespace{},
+		pods: map[types.NamespacedName]*corev1.Pod{}, updates: map[types.NamespacedName]templates.Updates{},
+	}
+	w.rollout = &Rollout{
+		Injector: w.inForce, Cluster: w, Envoys: w, Plan: NewPlan(rate), Metrics: metrics, Logger: logr.Discard(),
+		Tell: func(pod *corev1.Pod, reason, note string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.events = append(w.events, pod.Namespace+"/"+pod.Name+" "+reason+": "+note)
+		},
+	}
+	for _, name := range names {
+		w.add(pod(name).NamespacedName)
+	}
+	return w
+}
+
+func (w *world) add(name types.NamespacedName) {
+	w.t.Helper()
+	ns, known := w.namespaces[name.Namespace]
+	if !known {
+		ns = webhook.Namespace{Name: name.Namespace, Annotations: map[string]string{webhook.AnnotationAllowedPeers: "/first"}}
+		w.namespaces[name.Namespace] = ns
+	}
+	p := &corev1.Pod{}
+	p.Namespace, p.Name, p.UID = name.Namespace, name.Name, types.UID("uid-"+name.String())
+	p.Labels = map[string]string{webhook.LabelInject: webhook.InjectEnabled}
+	p.Annotations = map[string]string{webhook.AnnotationAppPort: "8080"}
+	p.Spec.Containers = []corev1.Container{{Name: "app", Image: "app"}}
+	res, err := w.injector.Inject(ns, p)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p = res.Pod
+	started := true
+	p.Status.PodIP = "10.0.0.1"
+	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{
+		Name: webhook.SidecarName, ContainerID: "first", Started: &started, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+	}}
+	w.pods[name], w.updates[name] = p, templates.Updates{lds: {Taken: 1, Last: time.Now()}, cds: {Taken: 1, Last: time.Now()}}
+}
+
+func (w *world) inForce() webhook.Injector {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.injector
+}
+
+func (w *world) Each(_ context.Context, namespace string, do func(*corev1.Pod)) error {
+	w.mu.Lock()
+	names := slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
+	var all []*corev1.Pod
+	for _, name := range names {
+		if namespace == "" || name.Namespace == namespace {
+			all = append(all, w.pods[name].DeepCopy())
+		}
+	}
+	w.mu.Unlock()
+	for _, p := range all {
+		do(p)
+	}
+	return nil
+}
+
+func (w *world) Pod(_ context.Context, name types.NamespacedName) (*corev1.Pod, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, ok := w.pods[name]
+	if !ok {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, name.Name)
+	}
+	return p.DeepCopy(), nil
+}
+
+func (w *world) Namespace(_ context.Context, name string) (webhook.Namespace, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ns, ok := w.namespaces[name]
+	if !ok {
+		return ns, apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, name)
+	}
+	return ns, nil
+}
+
+func (w *world) Refresh(_ context.Context, p *corev1.Pod, value string) (*corev1.Pod, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refusal != nil {
+		return nil, w.refusal
+	}
+	name := podOf(p).NamespacedName
+	after := w.pods[name].DeepCopy()
+	after.Annotations[webhook.AnnotationRefresh] = value
+	if w.stale {
+		return after, nil
+	}
+	res, err := w.injector.Update(w.namespaces[p.Namespace], w.pods[name], after)
+	if err != nil {
+		return nil, err
+	}
+	w.changed, w.at = append(w.changed, name.String()), append(w.at, time.Now())
+	before := w.pods[name].Spec.InitContainers[0].Image
+	w.pods[name] = res.Pod
+	go w.kubelet(name, before)
+	return res.Pod.DeepCopy(), nil
+}
+
+// kubelet gives an Envoy its files, or another image, a while later.
+func (w *world) kubelet(name types.NamespacedName, image string) {
+	time.Sleep(100 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.pods[name].DeepCopy()
+	switch to := p.Spec.InitContainers[0].Image; {
+	case to == image:
+	case strings.HasPrefix(to, "missing"):
+		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "not found"}}
+	default:
+		p.Status.InitContainerStatuses[0].ContainerID += to
+		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+		w.updates[name] = templates.Updates{lds: {}, cds: {}}
+	}
+	w.pods[name] = p
+	next := maps.Clone(w.updates[name])
+	for file, u := range next {
+		if file == lds && strings.Contains(p.Annotations[webhook.AnnotationListeners], "example.org/bad") {
+			u.Refused++
+		} else {
+			u.Taken++
+			u.Last = time.Now()
+		}
+		next[file] = u
+	}
+	w.updates[name] = next
+}
+
+func (w *world) Updates(_ context.Context, p *corev1.Pod) (templates.Updates, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	if w.noPage {
+		return nil, ErrNoPage
+	}
+	return w.updates[podOf(p).NamespacedName], nil
+}
+
+// allow changes a namespace.
+func (w *world) allow(namespace, peers string) {
+	w.mu.Lock()
+	w.namespaces[namespace] = webhook.Namespace{Name: namespace, Annotations: map[string]string{webhook.AnnotationAllowedPeers: peers, "other.io/x": peers}}
+	w.mu.Unlock()
+	w.rollout.NamespaceChanged(namespace)
+}
+
+// platform changes the platform.
+func (w *world) platform(change func(*webhook.Platform)) {
+	w.mu.Lock()
+	change(&w.injector.Platform)
+	w.mu.Unlock()
+	w.rollout.PlatformChanged()
+}
+
+func (w *world) lead() {
+	ctx, stop := context.WithCancel(context.Background())
+	w.stop = stop
+	go func() { _ = w.rollout.Start(ctx) }()
+	time.Sleep(time.Second)
+}
+
+// want expects these pods to have been changed, in this order, since it was called last.
+func (w *world) want(names ...string) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Equal(w.changed, names) {
+		w.t.Errorf("expected %v to be changed, got %v", names, w.changed)
+	}
+	w.changed = nil
+}
+
+func (w *world) wantEvents(parts ...string) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.events) != len(parts) {
+		w.t.Errorf("expected %d events, got %q", len(parts), w.events)
+		return
+	}
+	for i, part := range parts {
+		if !strings.Contains(w.events[i], part) {
+			w.t.Errorf("expected an event with %q, got %q", part, w.events[i])
+		}
+	}
+	w.events = nil
+}
+
+func inWorld(t *testing.T, rate float64, names []string, do func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, rate, names...)
+		do(w)
+		w.stop()
+		time.Sleep(2 * time.Minute) // until every goroutine has noticed
+	})
+}
+
+func some(namespace string, n int) []string {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("%s/%d", namespace, i))
+	}
+	return names
+}
+
+func TestRolloutFollowsNamespace(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 2, append(some("a", 5), "b/0"), func(w *world) {
+		w.lead()
+		w.want()
+		w.allow("a", "/second")
+		time.Sleep(time.Minute)
+		w.want(some("a", 5)...)
+		for i := 2; i < len(w.at); i++ { // the second one follows the first one's outcome
+			if d := w.at[i].Sub(w.at[i-1]); d != 500*time.Millisecond {
+				t.Errorf("pod %d was changed %s after the one before", i, d)
+			}
+		}
+		w.wantEvents()
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		w.want()
+	})
+}
+
+func TestRolloutStopsAfterFirstPod(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, append(some("a", 3), some("b", 2)...), func(w *world) {
+		w.lead()
+		w.allow("a", "/bad")
+		time.Sleep(59 * time.Second) // within the minute
+		w.want("a/0")
+		w.wantEvents("a/0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.json)")
+		w.allow("b", "/second") // which is not a's fault
+		time.Sleep(time.Minute)
+		w.want("b/0", "b/1")
+		w.allow("a", "/first")
+		time.Sleep(time.Minute)
+		w.want("a/0") // the others have it still
+		w.wantEvents()
+		if w.rollout.Plan.Rejecting() != 0 {
+			t.Error("the mended pod still counts as rejecting")
+		}
+	})
+}
+
+func TestRolloutStopsChangedPlatform(t *testing.T) {
+	t.Parallel()
+	names := []string{"a/0", "a/1", "b/0", "b/1"}
+	inWorld(t, 10, names, func(w *world) {
+		for ns := range w.namespaces { // they leave it to the platform who may call
+			w.namespaces[ns] = webhook.Namespace{Name: ns}
+		}
+		bad := func(text string) func(*webhook.Platform) {
+			return func(p *webhook.Platform) {
+				peer, err := templates.ParsePeer(p.Cluster.TrustDomain, nil, text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.AllowedPeers = []templates.Peer{peer}
+			}
+		}
+		bad("/first")(&w.injector.Platform)
+		w.lead()
+		w.want()
+		w.platform(bad("/bad"))
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("no further pod is changed until the platform file or the namespaces change again")
+		w.platform(bad("/second"))
+		time.Sleep(time.Minute)
+		slices.Sort(w.changed)
+		w.want(names...)
+	})
+}
+
+// A new leader learns from the pods what the old one knew.
+func TestRolloutRemembersByPods(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 4), func(w *world) {
+		w.lead()
+		time.Sleep(10 * time.Second)
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.stop()
+		w.rollout.Plan, w.rollout.inbox = NewPlan(10), inbox{}
+		w.lead()
+		time.Sleep(time.Minute)
+		w.want()
+		if !w.rollout.Plan.Paused() || w.rollout.Plan.Outdated() != 3 {
+			t.Errorf("expected three outdated pods to wait, got %d", w.rollout.Plan.Outdated())
+		}
+		w.allow("a", "/second")
+		time.Sleep(time.Minute)
+		w.want("a/1", "a/2", "a/3", "a/0")
+	})
+}
+
+func TestRolloutCarriesWhatChangedWhileNobodyLed(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.allow("a", "/second")
+		w.lead()
+		time.Sleep(time.Minute)
+		w.want("a/0", "a/1")
+	})
+}
+
+func TestRolloutPaused(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 0, some("a", 2), func(w *world) {
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(time.Hour)
+		w.want()
+		if !w.rollout.Plan.Paused() || w.rollout.Plan.Outdated() != 2 {
+			t.Errorf("expected two outdated pods to wait, got %d", w.rollout.Plan.Outdated())
+		}
+	})
+}
+
+func TestRolloutTriesAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, some("a", 1), func(w *world) {
+		w.refusal = errors.New("the webhook is away")
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(time.Minute)
+		w.want()
+		w.mu.Lock()
+		w.refusal = nil
+		w.mu.Unlock()
+		time.Sleep(retryAfter)
+		w.want("a/0")
+	})
+}
+
+func TestRolloutOfOldEnvoys(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, some("a", 5), func(w *world) {
+		w.noPage = true
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(time.Minute)
+		w.want(some("a", 5)...)
+		w.wantEvents()
+	})
+}
+
+// What an Envoy rejects of its owner's own changes is reported as well, and stops nobody.
+func TestRolloutReportsChangesOfOthers(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]time.Duration{"before the files": 0, "after the files": 2 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, 1, some("a", 2), func(w *world) {
+				w.lead()
+				time.Sleep(10 * time.Second)
+				annotate := func(peers string) {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					key := pod("a/1").NamespacedName
+					after := w.pods[key].DeepCopy()
+					after.Annotations[webhook.AnnotationAllowedPeers] = peers
+					res, err := w.injector.Update(w.namespaces["a"], w.pods[key], after)
+					if err != nil {
+						t.Fatal(err)
+					}
+					w.pods[key] = res.Pod
+					go w.kubelet(key, "envoy")
+					go func() {
+						time.Sleep(late)
+						w.rollout.PodChanged(podOf(res.Pod), Config(res.Pod))
+					}()
+				}
+				annotate("/good")
+				time.Sleep(time.Minute)
+				w.wantEvents()
+				annotate("/bad")
+				time.Sleep(time.Minute)
+				w.wantEvents("a/1 ConfigurationRejected")
+				if w.rollout.Plan.Paused() || w.rollout.Plan.Rejecting() != 1 {
+					t.Errorf("expected one that rejects and nothing paused, got %d", w.rollout.Plan.Rejecting())
+				}
+				annotate("/good")
+				time.Sleep(time.Minute)
+				w.wantEvents()
+				if w.rollout.Plan.Rejecting() != 0 {
+					t.Error("the mended pod still counts as rejecting")
+				}
+			})
+		})
+	}
+}
+
+func TestRolloutOfImageInPlace(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 3), func(w *world) {
+		w.lead()
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "missing-not-asked" })
+		time.Sleep(time.Minute)
+		w.want() // new pods only
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image, p.InPlace = "missing", true })
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: ErrImagePull: not found")
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "envoy" }) // which the others have still
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents()
+		if w.rollout.Plan.Rejecting() != 0 || w.rollout.Plan.Paused() {
+			t.Error("the mended pod still counts as rejecting")
+		}
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "newer" })
+		time.Sleep(time.Minute)
+		w.wantEvents()
+		slices.Sort(w.changed)
+		w.want(some("a", 3)...)
+		for name, p := range w.pods {
+			if p.Spec.InitContainers[0].Image != "newer" {
+				t.Errorf("%s has image %s", name, p.Spec.InitContainers[0].Image)
+			}
+		}
+	})
+}
+
+// Pods that cannot follow are counted, and hold nobody up.
+func TestRolloutCountsPodsThatCannotFollow(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, []string{"a/0", "b/0", "c/0", "c/1"}, func(w *world) {
+		w.lead()
+		w.allow("a", "first") // which is no peer
+		w.mu.Lock()
+		w.namespaces["b"] = webhook.Namespace{Name: "b", Annotations: map[string]string{webhook.AnnotationAllowedPeers: "/first", webhook.AnnotationSPIFFEID: "/ns/b/other"}}
+		w.mu.Unlock()
+		w.rollout.NamespaceChanged("b")
+		w.allow("c", "/second")
+		time.Sleep(10 * time.Second)
+		w.want("c/0", "c/1")
+		states := map[string]string{}
+		for key, state := range w.rollout.stuck {
+			states[key.NamespacedName.String()] = state
+		}
+		if want := map[string]string{"a/0": stateInvalid, "b/0": stateNeedsNewPod}; !maps.Equal(states, want) {
+			t.Errorf("expected %v, got %v", want, states)
+		}
+		w.mu.Lock()
+		delete(w.pods, pod("b/0").NamespacedName)
+		w.mu.Unlock()
+		w.rollout.PodGone(Pod{pod("b/0").NamespacedName, "uid-b/0"})
+		w.allow("a", "/first")
+		time.Sleep(10 * time.Second)
+		if len(w.rollout.stuck) > 0 {
+			t.Errorf("expected nothing left, got %v", w.rollout.stuck)
+		}
+	})
+}
+
+// While one version of the injector takes another one's place, or before all have seen a change, a pod may be given something else.
+func TestRolloutNoticesOtherReplicas(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.stale = true
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(5 * time.Second)
+		if w.rollout.Plan.Proven("a") || w.rollout.Plan.Outdated() != 2 {
+			t.Errorf("expected two outdated pods and nothing proven, got %d", w.rollout.Plan.Outdated())
+		}
+		w.mu.Lock()
+		w.stale = false
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		w.want("a/0", "a/1")
+	})
+}
+
+// The watch tells of the rollout's own changes too, which are looked at already.
+func TestRolloutKnowsItsOwnChanges(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		looks := w.looks
+		key := pod("a/0").NamespacedName
+		w.rollout.PodChanged(podOf(w.pods[key]), Config(w.pods[key]))
+		time.Sleep(time.Minute)
+		if w.looks != looks {
+			t.Errorf("its Envoy was asked %d times more", w.looks-looks)
+		}
+	})
+}
+
+// The first pod is one that can tell of its outcome; when it has, pods that do not run yet follow too.
+func TestRolloutTriesPodThatRuns(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 3), func(w *world) {
+		for _, name := range []string{"a/0", "a/2"} {
+			w.pods[pod(name).NamespacedName].Status.InitContainerStatuses = nil
+		}
+		w.lead()
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/1")
+		w.allow("a", "/second")
+		time.Sleep(2 * askAfter)
+		w.want("a/1", "a/2", "a/0")
+	})
+}

@@ -1,0 +1,2 @@
+// Package authorization tests what the policy of manifests/spire lets the callers of a real SPIRE server do, by attempts.
+package authorization

@@ -1,0 +1,346 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/test/install"
+)
+
+// The tests of this file disturb what all tests share, so none of them is parallel.
+
+// onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never sees.
+func onTheNode(t *testing.T) (signal func(program, name string)) {
+	t.Helper()
+	const namespace, name = "kube-system", "e2e-signals"
+	pod := &corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
+		Spec: corev1.PodSpec{HostPID: true, TerminationGracePeriodSeconds: new(int64(0)), Containers: []corev1.Container{container("app", "api", "--listen", "127.0.0.1:8080")}},
+	}
+	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true), RunAsUser: new(int64(0)), RunAsNonRoot: new(false)}
+	apply(t, pod)
+	t.Cleanup(func() {
+		if _, err := shared.k.Run(context.Background(), "--namespace", namespace, "delete", "pod", name, "--wait=false"); err != nil {
+			t.Error(err)
+		}
+	})
+	k(t, namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout", patience.String())
+	return func(program, signal string) {
+		t.Helper()
+		_, err := shared.k.Run(context.Background(), "--namespace", namespace, "exec", name, "--", "/sample", "signal", program, signal)
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// onUnavailable sets what becomes of pods while SPIRE does not answer, until the end of a test.
+func onUnavailable(t *testing.T, what string) {
+	t.Helper()
+	const name = "spire-injector-config"
+	get := func() string {
+		return k(t, "spire-injector", "get", "configmap", name, "-o", "jsonpath={.data.config\\.yaml}")
+	}
+	set := func(ctx context.Context, file string) error {
+		patch, err := json.Marshal(item{"data": item{"config.yaml": file}})
+		if err != nil {
+			return err
+		}
+		_, err = shared.k.Run(ctx, "--namespace", "spire-injector", "patch", "configmap", name, "--type=merge", "--patch", string(patch))
+		return err
+	}
+	before := get()
+	after := strings.ReplaceAll(before, "onUnavailable: deny", "onUnavailable: "+what)
+	if after == before {
+		t.Fatalf("expected onUnavailable: deny in %s", before)
+	}
+	t.Cleanup(func() {
+		if err := set(context.Background(), before); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, set(t.Context(), after))
+	time.Sleep(2 * time.Second) // every replica watches
+}
+
+// constantTraffic calls the API of a namespace until it is asked how that went.
+func constantTraffic(t *testing.T, ns string, d time.Duration) (wantNoFailure func()) {
+	t.Helper()
+	var running sync.WaitGroup
+	var report loadReport
+	running.Go(func() {
+		report = load(t, ns, "deployment/valid", "--duration", d.String(), "--workers", "4", "--interval", "20ms")
+	})
+	return func() {
+		t.Helper()
+		running.Wait()
+		report.wantNoFailure(t)
+	}
+}
+
+// The SPIRE server hangs: it takes connections and does not answer.
+func TestSPIREServerStopped(t *testing.T) {
+	ns := namespace(t)
+	signal := onTheNode(t)
+	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
+	stop := func() {
+		signal("spire-server", "STOP")
+		t.Cleanup(func() { signal("spire-server", "CONT") })
+	}
+	named := func(name string) workload {
+		w := client(ns, "valid")
+		w.name, w.annotations["spiffe.io/spiffe-id"] = name, id(ns, name)
+		return w
+	}
+
+	t.Run("pods with a new identity are refused, in time and with a reason", func(t *testing.T) {
+		wantNoFailure := constantTraffic(t, ns, 30*time.Second)
+		stop()
+		start := time.Now()
+		message := refused(t, neverScheduled(named("denied").pod(ns)))
+		took := time.Since(start)
+		t.Logf("refused after %.1f s: %s", took.Seconds(), message)
+		if took > 20*time.Second { // the API server waits for ten, kubectl for itself
+			t.Error("that is too late to be of use")
+		}
+		for _, part := range []string{"SPIREUnavailable", id(ns, "denied"), "nothing was changed", "try again in"} {
+			if !strings.Contains(message, part) {
+				t.Errorf("expected %q in %s", part, message)
+			}
+		}
+		apply(t, neverScheduled(client(ns, "valid").pod(ns))) // a known identity takes no call
+		signal("spire-server", "CONT")
+		t.Logf("created %.1f s after the server went on", eventually(t, "a creation", func() error {
+			_, err := shared.k.With(t.Context(), manifest(t, neverScheduled(named("denied").pod(ns))), "apply", "-f", "-")
+			return err
+		}).Seconds())
+		wantNoFailure()
+	})
+	t.Run("pods wait where the platform lets them", func(t *testing.T) {
+		onUnavailable(t, "admit")
+		stop()
+		w := named("admitted")
+		_, err := shared.k.With(t.Context(), manifest(t, w.deployment(ns)), "apply", "-f", "-")
+		must(t, err)
+		var pod corev1.Pod
+		eventually(t, "the pod", func() error {
+			pods := podsOf(t, ns, "admitted")
+			if len(pods) != 1 {
+				return fmt.Errorf("there are %d", len(pods))
+			}
+			pod = pods[0]
+			return nil
+		})
+		if status := pod.Annotations["spiffe.io/status"]; !strings.Contains(status, `"deferred":true`) {
+			t.Errorf("the pod does not say that its registration is deferred: %s", status)
+		}
+		time.Sleep(10 * time.Second)
+		if got := k(t, ns, "get", "pod", pod.Name, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`); got == "True" {
+			t.Error("the pod is ready without an identity")
+		}
+		signal("spire-server", "CONT")
+		start := time.Now()
+		rollout(t, ns, "deployment/admitted")
+		t.Logf("ready %.1f s after the server went on", time.Since(start).Seconds())
+		if got := entries(t, id(ns, "admitted")); len(got) != 1 {
+			t.Errorf("expected one entry, got %+v", got)
+		}
+	})
+}
+
+// What a server lost it gets again as soon as it is back, and not at the next look at everything.
+func TestSPIREServerWithEmptiedDatabase(t *testing.T) {
+	ns := namespace(t)
+	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
+	apply(t, asleep(ns, client(ns, "asleep")))
+	awaitEntries(t, id(ns, "asleep"), 1)
+
+	var ours struct {
+		Entries []entry `json:"entries"`
+	}
+	out := server(t, "entry", "show", "-parentID", "spiffe://example.org/spire-injector/demo-cluster/node", "-output", "json")
+	must(t, json.Unmarshal([]byte(out), &ours))
+	list := map[string][]string{"ids": {"spire-injector.demo-cluster.node"}}
+	for _, e := range ours.Entries {
+		list["ids"] = append(list["ids"], e.ID)
+	}
+	for _, entryID := range list["ids"] {
+		server(t, "entry", "delete", "-entryID", entryID)
+	}
+	k(t, "spire", "delete", "pod", "spire-server-0", "--grace-period=0", "--force")
+	rollout(t, "spire", "statefulset/spire-server")
+	start := time.Now()
+	for _, name := range []string{"api", "valid", "asleep"} {
+		awaitEntries(t, id(ns, name), 1)
+	}
+	t.Logf("%d entries were lost; those of three identities were there %.1f s after the server was ready", len(list["ids"]), time.Since(start).Seconds())
+	k(t, ns, "rollout", "restart", "deployment/api")
+	rollout(t, ns, "deployment/api")
+	eventually(t, "a call", func() error {
+		_, err := in(t, ns, "deployment/valid", "/sample", "get", url)
+		return err
+	})
+}
+
+// The leader is killed while it works through many entries: the next one does the rest, and nothing twice.
+func TestLeaderKilledInABatch(t *testing.T) {
+	const jobs, containers = 100, 30
+	const identities = jobs * containers
+	ns := namespace(t)
+	before := replicas(t)
+	scale := func(n int) {
+		k(t, "spire-injector", "scale", "deployment/spire-injector", fmt.Sprintf("--replicas=%d", n))
+	}
+	t.Cleanup(func() {
+		if _, err := shared.k.Run(context.Background(), "--namespace", "spire-injector", "scale", "deployment/spire-injector", "--replicas=2"); err != nil {
+			t.Error(err)
+		}
+		injectorIsBack(t)
+	})
+	scale(0)
+	awaitGone(t, before)
+	var objects []any
+	for n := range jobs {
+		name := fmt.Sprintf("w%d", n)
+		w := workload{name: name, annotations: identified(ns, name, map[string]string{"spiffe.io/mode": "socket"}), edit: func(spec *corev1.PodSpec) {
+			spec.Containers, spec.RestartPolicy = nil, corev1.RestartPolicyNever
+			for c := range containers { // each has an entry of its own
+				spec.Containers = append(spec.Containers, container(fmt.Sprintf("c%d", c), "api"))
+			}
+		}}
+		objects = append(objects, &batchv1.CronJob{
+			TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "CronJob"}, ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: ns},
+			Spec: batchv1.CronJobSpec{Schedule: "0 0 1 1 *", Suspend: new(true), JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: w.labels(), Annotations: w.annotations}, Spec: w.podSpec()},
+			}}},
+		})
+	}
+	apply(t, objects...)
+	ours := func() (n int) {
+		out := server(t, "entry", "show", "-parentID", "spiffe://example.org/spire-injector/demo-cluster/node", "-output", "json")
+		return strings.Count(out, `"path":"`+id(ns, "w"))
+	}
+
+	scale(2)
+	eventually(t, "the first of the entries", func() error {
+		if n := ours(); n == 0 {
+			return fmt.Errorf("there are none")
+		}
+		return nil
+	})
+	var lease coordinationv1.Lease
+	must(t, shared.k.Get(t.Context(), &lease, "lease", "spire-injector", "--namespace", "spire-injector"))
+	leader, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
+	k(t, "spire-injector", "delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
+	atKill := ours()
+	start := time.Now()
+	eventually(t, "all entries", func() error {
+		if n := ours(); n != identities {
+			return fmt.Errorf("there are %d of %d", n, identities)
+		}
+		return nil
+	})
+	t.Logf("the leader was killed with %d of %d entries made; all were there %.1f s later", atKill, identities, time.Since(start).Seconds())
+	if atKill == identities {
+		t.Errorf("the leader had made all %d entries before it was killed: this tests nothing", identities)
+	}
+}
+
+// The injector's own SVID expires while the SPIRE server is away, and is renewed when it is back.
+func TestOwnSVIDExpiresWhileSPIREIsAway(t *testing.T) {
+	ns := namespace(t)
+	signal := onTheNode(t)
+	ttl := func(ctx context.Context, seconds string) error {
+		_, err := install.Server(ctx, shared.k, "entry", "update", "-entryID", "bootstrap.demo-cluster.spire-injector",
+			"-parentID", "spiffe://example.org/bootstrap/demo-cluster/node", "-spiffeID", "spiffe://example.org/ns/spire-injector/sa/spire-injector",
+			"-selector", "k8s:ns:spire-injector", "-selector", "k8s:sa:spire-injector", "-selector", "k8s:container-name:spire-injector",
+			"-x509SVIDTTL", seconds)
+		return err
+	}
+	t.Cleanup(func() {
+		if err := ttl(context.Background(), "3600"); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, ttl(t.Context(), "20"))
+	time.Sleep(15 * time.Second) // until the agent has renewed it
+	signal("spire-server", "STOP")
+	t.Cleanup(func() { signal("spire-server", "CONT") })
+	time.Sleep(30 * time.Second)
+	message := refused(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
+	if !strings.Contains(message, "expired") {
+		t.Errorf("expected that the injector's own SVID has expired, got %s", message)
+	}
+	signal("spire-server", "CONT")
+	took := eventually(t, "a creation", func() error {
+		_, err := shared.k.With(t.Context(), manifest(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns))), "apply", "-f", "-")
+		return err
+	})
+	t.Logf("created %.1f s after the server went on", took.Seconds())
+}
+
+// The agent of the node is away: what runs goes on until its SVIDs expire, and what is new waits for it.
+func TestAgentAway(t *testing.T) {
+	ns := namespace(t)
+	server, caller := api(ns, id(ns, "valid")), client(ns, "valid")
+	server.annotations["spiffe.io/x509-svid-ttl"], caller.annotations["spiffe.io/x509-svid-ttl"] = "1h", "1h"
+	deploy(t, ns, server, caller)
+	wantNoFailure := constantTraffic(t, ns, 40*time.Second)
+	agent := func(ctx context.Context, selector string) error {
+		_, err := shared.k.Run(ctx, "--namespace", "spire", "patch", "daemonset", "spire-agent", "--type=merge", "--patch",
+			`{"spec":{"template":{"spec":{"nodeSelector":`+selector+`}}}}`)
+		return err
+	}
+	t.Cleanup(func() {
+		if err := agent(context.Background(), "null"); err != nil {
+			t.Error(err)
+		}
+		rolloutAfter(t, "spire", "daemonset/spire-agent")
+	})
+	must(t, agent(t.Context(), `{"e2e.example.org/no-such-node":""}`))
+	eventually(t, "the end of the agent", func() error {
+		if pods := podNames(t, "spire", ""); slices.ContainsFunc(pods, func(name string) bool { return strings.HasPrefix(name, "spire-agent") }) {
+			return fmt.Errorf("there are %v", pods)
+		}
+		return nil
+	})
+	late := client(ns, "late")
+	apply(t, late.deployment(ns))
+	time.Sleep(15 * time.Second)
+	if ready := k(t, ns, "get", "deployment", "late", "-o", "jsonpath={.status.readyReplicas}"); ready != "" {
+		t.Errorf("expected that a new pod waits for the agent, %s is ready", ready)
+	}
+	must(t, agent(t.Context(), "null"))
+	start := time.Now()
+	rollout(t, ns, "deployment/late")
+	t.Logf("the pod that waited was ready %.1f s after the agent was wanted again", time.Since(start).Seconds())
+	wantNoFailure()
+}
+
+// The API server is killed, and every watch with it.
+func TestAPIServerRestarted(t *testing.T) {
+	ns := namespace(t)
+	signal := onTheNode(t)
+	apply(t, asleep(ns, client(ns, "before")))
+	awaitEntries(t, id(ns, "before"), 1)
+	signal("kube-apiserver", "KILL")
+	took := eventually(t, "an answer of the API server", func() error {
+		_, err := shared.k.With(t.Context(), manifest(t, asleep(ns, client(ns, "after"))), "apply", "-f", "-")
+		return err
+	})
+	t.Logf("the API server answered again after %.1f s", took.Seconds())
+	t.Logf("what came then was registered after %.1f s", awaitEntries(t, id(ns, "after"), 1).Seconds())
+	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
+	stays(t, id(ns, "before"), 1, 10*time.Second)
+}

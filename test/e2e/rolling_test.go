@@ -1,0 +1,324 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// byDefault is an API that leaves to its namespace and the platform who may call it.
+func byDefault(namespace string, replicas int32) workload {
+	w := api(namespace, "")
+	delete(w.annotations, "spiffe.io/allowed-peers")
+	w.replicas = replicas
+	return w
+}
+
+// rolled waits until the rules of all pods of an app have a text, and wants them to have got it one after the other: the pods of the
+// first second are as many as the rate lets through, and those who follow come a second apart.
+func rolled(t *testing.T, namespace, app, text string) {
+	t.Helper()
+	start := time.Now()
+	since := map[string]time.Duration{}
+	eventually(t, "rules with "+text+" in all pods", func() error {
+		pods := podsOf(t, namespace, app)
+		for _, pod := range pods {
+			if _, seen := since[pod.Name]; !seen && strings.Contains(pod.Annotations[webhook.AnnotationAuthorization], text) {
+				since[pod.Name] = time.Since(start)
+			}
+		}
+		if len(since) < len(pods) {
+			return fmt.Errorf("%d of %d have them", len(since), len(pods))
+		}
+		return nil
+	})
+	var times []time.Duration
+	for _, d := range since {
+		times = append(times, d)
+	}
+	slices.Sort(times)
+	t.Logf("pods followed after %v", times)
+	for i := 1; i < len(times); i++ {
+		if d := times[i] - times[i-1]; d < 400*time.Millisecond { // they are looked at every 200 ms
+			t.Errorf("expected a second between two pods, got %s", d)
+		}
+	}
+}
+
+// untouched wants the same pods as before, without a restart.
+func untouched(t *testing.T, namespace, app string, before []corev1.Pod) {
+	t.Helper()
+	for _, was := range before {
+		if !slices.ContainsFunc(podsOf(t, namespace, app), func(is corev1.Pod) bool {
+			return is.UID == was.UID && restartsOf(is) == 0 && is.Status.InitContainerStatuses[0].RestartCount == 0
+		}) {
+			t.Errorf("pod %s is gone, or has restarted", was.Name)
+		}
+	}
+}
+
+// answered waits until a client's request to the API is answered with a status.
+func answered(t *testing.T, namespace, client, status string) {
+	t.Helper()
+	_, err := in(t, namespace, "deployment/"+client, "/sample", "watch", url, "--interval", "100ms", "--timeout", patience.String(), "--until-status", status)
+	must(t, err)
+}
+
+// A namespace's list of peers changes, both ways: its running pods obey, one after the other and without a restart, and who stays on
+// the list loses nothing.
+func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	allow := func(peers ...string) {
+		k(t, "", "annotate", "namespace", ns, "--overwrite", "spiffe.io/allowed-peers="+strings.Join(peers, ","))
+	}
+	valid, other := id(ns, "valid"), id(ns, "other")
+	allow(valid)
+	time.Sleep(time.Second) // until both replicas have seen it
+	deploy(t, ns, byDefault(ns, 4), client(ns, "valid"), client(ns, "other"))
+	before := podsOf(t, ns, "api")
+	answered(t, ns, "other", "503")
+
+	var traffic sync.WaitGroup
+	var report loadReport
+	traffic.Go(func() {
+		report = load(t, ns, "deployment/valid", "--duration", "40s", "--workers", "4", "--interval", "20ms")
+	})
+	time.Sleep(2 * time.Second)
+	allow(valid, other)
+	rolled(t, ns, "api", "/other")
+	answered(t, ns, "other", "200")
+	allow(valid)
+	eventually(t, "the removed peer gone from all rules", func() error {
+		for _, pod := range podsOf(t, ns, "api") {
+			if strings.Contains(pod.Annotations[webhook.AnnotationAuthorization], "/other") {
+				return fmt.Errorf("%s lets it in", pod.Name)
+			}
+		}
+		return nil
+	})
+	answered(t, ns, "other", "503")
+	traffic.Wait()
+	report.wantNoFailure(t)
+	untouched(t, ns, "api", before)
+
+	// What another tool writes on the namespace, and what pods say themselves, moves nobody.
+	generations := func() (all []string) {
+		for _, pod := range podsOf(t, ns, "") {
+			all = append(all, pod.Name+" "+pod.Annotations[webhook.AnnotationRefresh])
+		}
+		return all
+	}
+	were := generations()
+	k(t, "", "annotate", "namespace", ns, "example.org/a=b")
+	time.Sleep(3 * time.Second)
+	if got := generations(); !slices.Equal(were, got) {
+		t.Errorf("pods were changed for nothing: before %v, after %v", were, got)
+	}
+}
+
+// The same for the platform file. Not parallel: the platform is everybody's.
+func TestPlatformDefaultsReachRunningPods(t *testing.T) {
+	ns := namespace(t)
+	original := platformInForce(t)
+	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
+	allowing := func(peers ...string) string {
+		return changed(t, original, "defaults:\n", fmt.Sprintf("defaults:\n  allowedPeers: [%s]\n", strings.Join(peers, ", ")))
+	}
+	valid, other := id(ns, "valid"), id(ns, "other")
+	setPlatform(t.Context(), t, allowing(valid))
+	time.Sleep(2 * time.Second) // until both replicas have seen it
+	deploy(t, ns, byDefault(ns, 3), client(ns, "valid"), client(ns, "other"))
+	before := podsOf(t, ns, "api")
+	answered(t, ns, "valid", "200")
+	answered(t, ns, "other", "503")
+	setPlatform(t.Context(), t, allowing(valid, other))
+	rolled(t, ns, "api", "/other")
+	answered(t, ns, "other", "200")
+	untouched(t, ns, "api", before)
+}
+
+// An image that does not start is carried to one pod, is told there and at its owner, and goes no further. One that starts is
+// carried to all, where Envoy alone restarts. Not parallel: the platform is everybody's.
+func TestImageOfRunningPods(t *testing.T) {
+	ns := namespace(t)
+	original := platformInForce(t)
+	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
+	server := api(ns, id(ns, "caller"))
+	server.replicas = 3
+	deploy(t, ns, server, client(ns, "caller"))
+	image := podsOf(t, ns, "api")[0].Spec.InitContainers[0].Image
+	using := func(other string) string {
+		return changed(t, original, "  image: "+image+"\n", "  image: "+other+"\n  rollout: inPlace\n")
+	}
+	images := func() map[string]int {
+		n := map[string]int{}
+		for _, pod := range podsOf(t, ns, "") {
+			n[pod.Spec.InitContainers[0].Image]++
+		}
+		return n
+	}
+	const broken = "Not/An/Image" // which the kubelet refuses at once
+	setPlatform(t.Context(), t, using(broken))
+	told := eventually(t, "an event", func() error { return eventOf(t, "", "Pod", "InvalidImageName") })
+	t.Logf("told after %.1f s", told.Seconds())
+	if told > time.Minute {
+		t.Errorf("expected it told within a minute, it took %s", told)
+	}
+	time.Sleep(5 * time.Second) // for others, if there were any
+	sum := 0
+	for _, pods := range clusterWide(t, broken) {
+		sum += pods
+	}
+	if sum != 1 {
+		t.Errorf("expected one pod of the cluster with the broken image, got %d", sum)
+	}
+	eventually(t, "the metrics", func() error {
+		for _, replica := range replicas(t) {
+			if got := scrape(t, replica); got["spire_injector_rollout_paused"] == "1" && got[`spire_injector_rollout_pods{state="rejected"}`] == "1" {
+				return nil
+			}
+		}
+		return fmt.Errorf("no replica shows a pause and a pod that rejects")
+	})
+
+	setPlatform(t.Context(), t, using(image))
+	eventually(t, "the broken image gone", func() error {
+		if pods := clusterWide(t, broken); len(pods) > 0 {
+			return fmt.Errorf("still in %v", pods)
+		}
+		return nil
+	})
+	rollout(t, ns, "deployment/api", "deployment/caller")
+
+	another := "docker.io/" + image
+	if strings.Contains(strings.SplitN(image, "/", 2)[0], ".") {
+		t.Logf("there is no second name known for %s: an image that starts is not tried", image)
+		return
+	}
+	before := podsOf(t, ns, "api")
+	var traffic sync.WaitGroup
+	var report loadReport
+	traffic.Go(func() {
+		report = load(t, ns, "deployment/caller", "--duration", "30s", "--workers", "4", "--interval", "20ms")
+	})
+	time.Sleep(2 * time.Second)
+	setPlatform(t.Context(), t, using(another))
+	eventually(t, "the other image in all pods", func() error {
+		if got := images(); got[another] != 4 {
+			return fmt.Errorf("got %v", got)
+		}
+		return nil
+	})
+	rollout(t, ns, "deployment/api", "deployment/caller")
+	// What is under way in an Envoy that restarts is lost: how much, is for the reader to know.
+	traffic.Wait()
+	t.Logf("%d of %d requests failed while every Envoy restarted", report.Failed, report.Total)
+	for _, was := range before {
+		if !slices.ContainsFunc(podsOf(t, ns, "api"), func(is corev1.Pod) bool { return is.UID == was.UID && restartsOf(is) == 0 }) {
+			t.Errorf("pod %s is gone, or its app has restarted", was.Name)
+		}
+	}
+	setPlatform(t.Context(), t, using(image))
+	eventually(t, "the first image in all pods", func() error {
+		if got := images(); got[image] != 4 {
+			return fmt.Errorf("got %v", got)
+		}
+		return nil
+	})
+	rollout(t, ns, "deployment/api", "deployment/caller")
+}
+
+// What a running Envoy refuses is told on its pod and on the owner within a minute, whoever wrote it. Nothing that the injector
+// generates is refused, so this is written past it.
+func TestRejectedConfigurationIsTold(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
+	pod := apiPod(t, ns)
+	answered(t, ns, "valid", "200")
+	broken := strings.Replace(pod.Annotations[webhook.AnnotationListeners], `"stat_prefix":`, `"no_such_field":`, 1)
+	if broken == pod.Annotations[webhook.AnnotationListeners] {
+		t.Fatalf("the listeners have no stat_prefix: %s", broken)
+	}
+	k(t, "", "label", "namespace", ns, "injector.spiffe.io/release=nobody")
+	time.Sleep(time.Second) // the API server matches namespaces as its cache has them
+	k(t, ns, "annotate", "pod", pod.Name, "--overwrite", webhook.AnnotationListeners+"="+broken)
+	k(t, "", "label", "namespace", ns, "injector.spiffe.io/release-")
+	told := eventually(t, "events", func() error {
+		if err := eventOf(t, ns, "Pod", "(listeners.json)"); err != nil {
+			return err
+		}
+		return eventOf(t, ns, "ReplicaSet", pod.Name)
+	})
+	t.Logf("told after %.1f s", told.Seconds())
+	if told > time.Minute {
+		t.Errorf("expected it told within a minute, it took %s", told)
+	}
+	answered(t, ns, "valid", "200") // by the configuration before
+
+	// Whoever may annotate the pod can have it made anew.
+	eventually(t, "the API server asking us again", func() error {
+		_, err := shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", pod.Name, "--overwrite", "spiffe.io/refresh=by-hand-"+fmt.Sprint(time.Now().UnixMilli()))
+		must(t, err)
+		if got := apiPod(t, ns).Annotations[webhook.AnnotationListeners]; got != pod.Annotations[webhook.AnnotationListeners] {
+			return fmt.Errorf("the listeners are still %s", got)
+		}
+		return nil
+	})
+}
+
+// eventOf finds the event of a rejection about a kind of object, with a part of its text; in all namespaces, if none is named.
+func eventOf(t *testing.T, namespace, kind, part string) error {
+	t.Helper()
+	where := []string{"events", "--namespace", namespace}
+	if namespace == "" {
+		where = []string{"events", "--all-namespaces"}
+	}
+	var events corev1.EventList
+	must(t, shared.k.Get(t.Context(), &events, where...))
+	for _, e := range events.Items {
+		if e.Type == corev1.EventTypeWarning && e.Reason == "ConfigurationRejected" && e.InvolvedObject.Kind == kind && strings.Contains(e.Message, part) {
+			return nil
+		}
+	}
+	return fmt.Errorf("not among %d events", len(events.Items))
+}
+
+// clusterWide counts pods whose Envoy has an image, by their namespace.
+func clusterWide(t *testing.T, image string) map[string]int {
+	t.Helper()
+	var pods corev1.PodList
+	must(t, shared.k.Get(t.Context(), &pods, "pods", "--all-namespaces", "--selector", webhook.LabelIdentity))
+	n := map[string]int{}
+	for _, pod := range pods.Items {
+		if slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool { return c.Image == image }) {
+			n[pod.Namespace]++
+		}
+	}
+	return n
+}
+
+func platformInForce(t *testing.T) string {
+	t.Helper()
+	var m corev1.ConfigMap
+	must(t, shared.k.Get(t.Context(), &m, "configmap", platformMap, "--namespace", "spire-injector"))
+	return m.Data["config.yaml"]
+}
+
+// changed replaces a part that has to be there.
+func changed(t *testing.T, text, old, replacement string) string {
+	t.Helper()
+	if !strings.Contains(text, old) {
+		t.Fatalf("expected %q in\n%s", old, text)
+	}
+	return strings.Replace(text, old, replacement, 1)
+}

@@ -1,0 +1,47 @@
+package standalone
+
+import (
+	"os/exec"
+	"syscall"
+
+	"github.com/spire-injector/spire-injector/test/printed"
+)
+
+// Process is a running program whose output is kept.
+type Process struct {
+	Out     *printed.Output
+	command *exec.Cmd
+	ended   chan struct{} // closed when it has ended
+}
+
+// Start runs a program, which does not outlive this one.
+func Start(path string, args ...string) (*Process, error) {
+	command := exec.Command(path, args...) //nolint:noctx // ends with Stop, or with this program
+	p := &Process{Out: &printed.Output{}, command: command, ended: make(chan struct{})}
+	p.command.Stdout, p.command.Stderr = p.Out, p.Out
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.command.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = p.command.Wait() // killed, as a rule
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// Stop kills the program and returns when it has ended.
+func (p *Process) Stop() {
+	_ = p.command.Process.Kill() // or it has ended already
+	<-p.ended
+}
+
+// Running says whether it has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
