@@ -28,6 +28,7 @@ var exampleOrg = spiffeid.RequireTrustDomainFromString("example.org")
 const (
 	often  = 50 * time.Millisecond
 	rarely = time.Hour
+	settle = 100 * time.Millisecond
 )
 
 // federated is a relationship of a trust domain with the public web's authentication.
@@ -76,7 +77,7 @@ func serve(t *testing.T, wanted ...registrar.Federated) *keeping {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	k.Keeper = federation.New(federation.Config{
-		SPIRE: slowSPIRE{client, "slow.org"}, Interval: rarely, Logger: logr.Discard(), Metrics: k.registry,
+		SPIRE: slowSPIRE{client, "slow.org"}, Interval: rarely, Settle: settle, Logger: logr.Discard(), Metrics: k.registry,
 		Arrived: func() { k.arrived.Add(1) },
 		Wanted: func() []registrar.Federated {
 			k.mu.Lock()
@@ -384,6 +385,44 @@ func TestWhatWasThereDoesNotArrive(t *testing.T) {
 	eventually(t, "the bundle", k.sequence(t, "partner.org", 2))
 	if got := k.arrived.Load(); got != 0 {
 		t.Errorf("arrival was told %d times, want not at all", got)
+	}
+}
+
+// SPIRE takes a relationship up by itself before it is told to fetch.
+func TestSPIREIsLeftAloneAtFirst(t *testing.T) {
+	t.Parallel()
+	k := serve(t, federated("partner.org", rarely))
+	var mu sync.Mutex
+	called := map[string]time.Time{} // for the first time
+	k.server.Before(func(_ context.Context, method string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if called[method].IsZero() {
+			called[method] = time.Now()
+		}
+		return nil
+	})
+	wait := func() time.Duration {
+		eventually(t, "a fetch", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return !called["RefreshBundle"].IsZero()
+		})
+		mu.Lock()
+		defer mu.Unlock()
+		took := called["RefreshBundle"].Sub(called["ListFederationRelationships"])
+		clear(called)
+		return took
+	}
+	publish(k, "partner.org", 1)
+	k.start(t)
+	if took := wait(); took < settle {
+		t.Errorf("told to fetch after %s, want it after %s", took, settle)
+	}
+	eventually(t, "the bundle", k.sequence(t, "partner.org", 1))
+	k.Reconnected()
+	if took := wait(); took < settle*9/10 { // it counts from a moment before the look
+		t.Errorf("told to fetch %s after SPIRE is back, want it after %s", took, settle)
 	}
 }
 
