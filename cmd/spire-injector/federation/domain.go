@@ -21,7 +21,7 @@ type domain struct {
 	seen      bool      // SPIRE was asked whether it has its bundle,
 	present   bool      // and had
 	refused   bool      // SPIRE does not take its relationship
-	sequence  uint64    // of the bundle that was fetched last
+	keys      string    // of the bundle that was fetched last
 }
 
 // domains are those of the platform file.
