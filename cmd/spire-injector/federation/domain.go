@@ -78,6 +78,15 @@ func (all domains) next(then time.Time) time.Time {
 	return then
 }
 
+// postpone has none fetched before then.
+func (all domains) postpone(then time.Time) {
+	for _, d := range all {
+		if d.due.Before(then) {
+			d.due = then
+		}
+	}
+}
+
 // hurry has all fetched then.
 func (all domains) hurry(then time.Time) {
 	for _, d := range all {

@@ -88,6 +88,12 @@ func TestHurry(t *testing.T) {
 		t.Errorf("due %s, want none before its time", names(got))
 	}
 	later = later.Add(1)
+	all.postpone(later.Add(1))
+	if got := all.begin(later); len(got) != 0 {
+		t.Errorf("due %s, want all postponed", names(got))
+	}
+	later = later.Add(1)
+	all.postpone(later.Add(-1))
 	if got := names(all.begin(later)); got != "a.org b.org " {
 		t.Errorf("due %s, want what is not being fetched", got)
 	}

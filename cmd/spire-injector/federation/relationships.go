@@ -83,7 +83,9 @@ func (k *Keeper) set(ctx context.Context, all []registrar.Relationship, done str
 		case d == nil:
 		case err == nil:
 			k.report.made(r, done)
-			d.hurry(time.Now().Add(k.config.Settle))
+			then := time.Now().Add(k.config.Settle)
+			k.domains.postpone(then)
+			d.hurry(then)
 		case registrar.KindOf(err) == registrar.Unavailable:
 			return err
 		default:
