@@ -107,8 +107,11 @@ func PlanFederation(wanted, current []Relationship) (create, update []Relationsh
 // Bundle is what SPIRE holds of a foreign trust domain's bundle, without its keys.
 type Bundle struct {
 	TrustDomain spiffeid.TrustDomain
-	// SequenceNumber grows with each change of the bundle; it is 0 for a source that does not count.
+	// SequenceNumber grows with each change of the bundle; it is 0 for a source that does not count, and for all that SPIRE
+	// (1.15) has fetched itself.
 	SequenceNumber uint64
+	// Keys is a digest of its authorities: equal for two bundles that verify the same.
+	Keys string
 	// RefreshHint is how often its trust domain wants it fetched; zero says nothing, and then SPIRE waits for a
 	// fraction of the life of its authorities, which may be months.
 	RefreshHint time.Duration

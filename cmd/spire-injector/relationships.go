@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,7 @@ import (
 // bundle is told when it arrived.
 func newFederationKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client, arrived func()) *federation.Keeper {
 	keeper := federation.New(federation.Config{
-		SPIRE: spire, Wanted: func() []registrar.Federated { return platform.get().Platform.Federation }, Interval: f.resync, Arrived: arrived,
+		SPIRE: spire, Wanted: func() []registrar.Federated { return platform.get().Platform.Federation }, Interval: f.resync, Settle: 2 * time.Second, Arrived: arrived,
 		Logger: mgr.GetLogger().WithName("federation"), Metrics: metrics.Registry, Event: federationEvents(mgr, f),
 	})
 	platform.onChange(keeper.Reconsider)

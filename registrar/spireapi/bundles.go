@@ -2,7 +2,10 @@ package spireapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -46,7 +49,7 @@ func (c *Client) FederatedBundle(ctx context.Context, td spiffeid.TrustDomain) (
 		return registrar.Bundle{}, err
 	}
 	b, err := c.bundles.GetFederatedBundle(ctx, &bundlev1.GetFederatedBundleRequest{
-		TrustDomain: td.Name(), OutputMask: &types.BundleMask{SequenceNumber: true, RefreshHint: true},
+		TrustDomain: td.Name(), OutputMask: &types.BundleMask{SequenceNumber: true, RefreshHint: true, X509Authorities: true, JwtAuthorities: true},
 	})
 	switch {
 	case status.Code(err) == codes.NotFound:
@@ -57,6 +60,19 @@ func (c *Client) FederatedBundle(ctx context.Context, td spiffeid.TrustDomain) (
 		return registrar.Bundle{}, call.nonsense("the bundle of %q when asked about %q", b.GetTrustDomain(), td)
 	}
 	return registrar.Bundle{
-		TrustDomain: td, SequenceNumber: b.GetSequenceNumber(), RefreshHint: time.Duration(b.GetRefreshHint()) * time.Second,
+		TrustDomain: td, SequenceNumber: b.GetSequenceNumber(), RefreshHint: time.Duration(b.GetRefreshHint()) * time.Second, Keys: digest(b),
 	}, nil
+}
+
+// digest is one of the bundle's authorities, in whatever order they come.
+func digest(b *types.Bundle) string {
+	var all []string
+	for _, a := range b.GetX509Authorities() {
+		all = append(all, fmt.Sprintf("x509 %x", a.GetAsn1()))
+	}
+	for _, a := range b.GetJwtAuthorities() {
+		all = append(all, fmt.Sprintf("jwt %q %x", a.GetKeyId(), a.GetPublicKey()))
+	}
+	slices.Sort(all)
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(all, "\n"))))
 }

@@ -36,12 +36,44 @@ func TestFederatedBundles(t *testing.T) {
 
 	server.PutBundle(&types.Bundle{TrustDomain: "other.org", SequenceNumber: 7, RefreshHint: 300})
 	bundle, err := client.FederatedBundle(t.Context(), otherOrg)
+	bundle.Keys = "" // see TestKeysOfABundle
 	if want := (registrar.Bundle{TrustDomain: otherOrg, SequenceNumber: 7, RefreshHint: 5 * time.Minute}); err != nil || bundle != want {
 		t.Errorf("%+v, %v; want %+v", bundle, err, want)
 	}
 	server.DeleteBundle(otherOrg)
 	if _, err := client.FederatedBundle(t.Context(), otherOrg); !errors.Is(err, registrar.ErrNoBundle) {
 		t.Errorf("%v, want ErrNoBundle", err)
+	}
+}
+
+func TestKeysOfABundle(t *testing.T) {
+	server, client := serve(t)
+	keys := func(b *types.Bundle) string {
+		b.TrustDomain = "other.org"
+		server.PutBundle(b)
+		bundle, err := client.FederatedBundle(t.Context(), otherOrg)
+		if err != nil || bundle.Keys == "" {
+			t.Fatalf("%+v, %v; want a digest of the keys", bundle, err)
+		}
+		return bundle.Keys
+	}
+	root := func(asn1 string) *types.X509Certificate { return &types.X509Certificate{Asn1: []byte(asn1)} }
+	key := func(id, public string) *types.JWTKey { return &types.JWTKey{KeyId: id, PublicKey: []byte(public)} }
+	a, b, k, l := root("a"), root("b"), key("k", "1"), key("l", "2")
+	first := keys(&types.Bundle{X509Authorities: []*types.X509Certificate{a, b}, JwtAuthorities: []*types.JWTKey{k, l}})
+	same := keys(&types.Bundle{X509Authorities: []*types.X509Certificate{b, a}, JwtAuthorities: []*types.JWTKey{l, k}, SequenceNumber: 9, RefreshHint: 9})
+	if first != same {
+		t.Error("another order, sequence number and hint are other keys, want the same")
+	}
+	for name, other := range map[string]*types.Bundle{
+		"no root":      {JwtAuthorities: []*types.JWTKey{k, l}},
+		"another root": {X509Authorities: []*types.X509Certificate{a, root("c")}, JwtAuthorities: []*types.JWTKey{k, l}},
+		"one key":      {X509Authorities: []*types.X509Certificate{a, b}, JwtAuthorities: []*types.JWTKey{k}},
+		"another key":  {X509Authorities: []*types.X509Certificate{a, b}, JwtAuthorities: []*types.JWTKey{k, key("l", "3")}},
+	} {
+		if keys(other) == first {
+			t.Errorf("%s: the same digest", name)
+		}
 	}
 }
 

@@ -21,8 +21,9 @@ func TestDatabaseAndServersKilled(t *testing.T) {
 	spireOnPostgreSQL(t, ns)
 	server, caller := api(ns, id(ns, "valid")+" "+id(ns, "late")), client(ns, "valid")
 	for _, w := range []workload{server, caller} {
-		// Renewed after half of it, some time or other during the test, and good for longer than any of the faults takes.
-		w.annotations["spiffe.io/x509-svid-ttl"] = "1m"
+		// Renewed at half of it, so once while all this happens, and good for longer than the database is away and agents, which
+		// ask at growing intervals, take to notice that it is back.
+		w.annotations["spiffe.io/x509-svid-ttl"] = "2m"
 	}
 	deploy(t, ns, server, caller)
 

@@ -41,7 +41,7 @@ func Known() Metrics {
 		Prefix + "federation_refreshes_total":                {"trust_domain": nil, "result": result}, // those of the platform file
 		Prefix + "federation_last_refresh_timestamp_seconds": {"trust_domain": nil},
 		Prefix + "federation_refresh_interval_seconds":       {"trust_domain": nil},
-		Prefix + "federation_sequence_number":                {"trust_domain": nil},
+		Prefix + "federation_bundle_changes_total":           {"trust_domain": nil},
 
 		Prefix + "rollout_pods":   {"state": {"outdated", "rejected"}},
 		Prefix + "rollout_paused": {},

@@ -29,6 +29,7 @@ type ServerConfig struct {
 	// Certificate and Key are files of an authority that signs the server's own; without them it signs itself.
 	Certificate, Key string
 	AdminIDs         []string
+	Federation       Object // that block; none without it
 	Experimental     Object // further settings of that block
 }
 
@@ -79,6 +80,9 @@ func (c ServerConfig) config(dir, socket string) Object {
 	}
 	if len(c.AdminIDs) > 0 {
 		server["admin_ids"] = c.AdminIDs
+	}
+	if c.Federation != nil {
+		server["federation"] = c.Federation
 	}
 	return Object{"server": server, "plugins": plugins}
 }

@@ -49,8 +49,10 @@ func (k *Keeper) take(f fetched) {
 		}
 		return
 	}
-	d.seen, d.present, d.sequence = true, true, f.bundle.SequenceNumber
-	k.metrics.sequenceNumber(d)
+	d.seen, d.present, d.keys = true, true, f.bundle.Keys
+	if before.keys != "" && before.keys != d.keys {
+		k.metrics.changed(d)
+	}
 	k.report.fetched(d, before)
 	if !before.present {
 		k.config.Arrived()

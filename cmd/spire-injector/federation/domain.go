@@ -16,19 +16,19 @@ type domain struct {
 	freshness registrar.Freshness
 	due       time.Time // when to fetch its bundle
 	fetching  bool
-	failing   bool   // the last fetch failed
-	again     bool   // to be fetched once more after the fetch that is under way
-	seen      bool   // SPIRE was asked whether it has its bundle,
-	present   bool   // and had
-	refused   bool   // SPIRE does not take its relationship
-	sequence  uint64 // of the bundle that was fetched last
+	failing   bool      // the last fetch failed
+	again     time.Time // when to fetch once more, although a fetch is under way; zero for not at all
+	seen      bool      // SPIRE was asked whether it has its bundle,
+	present   bool      // and had
+	refused   bool      // SPIRE does not take its relationship
+	keys      string    // of the bundle that was fetched last
 }
 
 // domains are those of the platform file.
 type domains map[spiffeid.TrustDomain]*domain
 
-// adopt makes them those that are wanted, and returns the others. What is new or has another relationship is due.
-func (all domains) adopt(wanted []registrar.Federated, now time.Time) (gone []*domain) {
+// adopt makes them those that are wanted, and returns the others. What is new or has another relationship is due then.
+func (all domains) adopt(wanted []registrar.Federated, now, then time.Time) (gone []*domain) {
 	kept := map[spiffeid.TrustDomain]bool{}
 	for _, w := range wanted {
 		w.Relationship = w.Canonical()
@@ -41,7 +41,7 @@ func (all domains) adopt(wanted []registrar.Federated, now time.Time) (gone []*d
 		changed := d.Relationship != w.Relationship
 		d.Federated, d.freshness.Interval = w, w.Refresh
 		if changed {
-			d.hurry(now)
+			d.hurry(then)
 		} else if next := d.freshness.Next(1); next.Before(d.due) {
 			d.due = next // the interval is shorter than it was
 		}
@@ -78,32 +78,44 @@ func (all domains) next(then time.Time) time.Time {
 	return then
 }
 
-// hurry has all fetched at once.
-func (all domains) hurry(now time.Time) {
+// postpone has none fetched before then.
+func (all domains) postpone(then time.Time) {
 	for _, d := range all {
-		d.hurry(now)
-	}
-}
-
-// hurryFailing has those fetched at once whose last fetch failed.
-func (all domains) hurryFailing(now time.Time) {
-	for _, d := range all {
-		if d.failing {
-			d.hurry(now)
+		if d.due.Before(then) {
+			d.due = then
 		}
 	}
 }
 
-// hurry has the bundle fetched at once, and soon again if that fails.
-func (d *domain) hurry(now time.Time) {
-	d.freshness.Failures, d.due, d.again = 0, now, d.fetching
+// hurry has all fetched then.
+func (all domains) hurry(then time.Time) {
+	for _, d := range all {
+		d.hurry(then)
+	}
+}
+
+// hurryFailing has those fetched then whose last fetch failed.
+func (all domains) hurryFailing(then time.Time) {
+	for _, d := range all {
+		if d.failing {
+			d.hurry(then)
+		}
+	}
+}
+
+// hurry has the bundle fetched then, and soon again if that fails.
+func (d *domain) hurry(then time.Time) {
+	d.freshness.Failures, d.due = 0, then
+	if d.fetching {
+		d.again = then
+	}
 }
 
 // end takes a fetch to have ended; with a spread as [registrar.Freshness.Next] has it.
 func (d *domain) end(now time.Time, err error, spread float64) {
 	d.fetching, d.failing = false, err != nil
 	d.freshness = d.freshness.After(now, err)
-	if d.due = d.freshness.Next(spread); d.again {
-		d.again, d.due = false, now
+	if d.due = d.freshness.Next(spread); !d.again.IsZero() {
+		d.due, d.again = d.again, time.Time{}
 	}
 }

@@ -29,7 +29,7 @@ func names(domains []*domain) string {
 
 func TestAdopt(t *testing.T) {
 	all := domains{}
-	gone := all.adopt([]registrar.Federated{wanted("b.org", time.Hour), wanted("a.org", time.Minute)}, begin)
+	gone := all.adopt([]registrar.Federated{wanted("b.org", time.Hour), wanted("a.org", time.Minute)}, begin, begin)
 	if len(gone) != 0 {
 		t.Errorf("gone %s, want none", names(gone))
 	}
@@ -54,14 +54,14 @@ func TestAdopt(t *testing.T) {
 	moved.BundleEndpointURL = "https://elsewhere.org"
 	again.BundleEndpointURL = "HTTPS://b.org" // the same
 	later := begin.Add(time.Second)
-	if gone := all.adopt([]registrar.Federated{moved, again}, later); len(gone) != 0 {
+	if gone := all.adopt([]registrar.Federated{moved, again}, later, later); len(gone) != 0 {
 		t.Errorf("gone %s, want none", names(gone))
 	}
 	if got := names(all.begin(later)); got != "a.org " {
 		t.Errorf("due %s, want only what has another relationship", got)
 	}
 
-	gone = all.adopt([]registrar.Federated{wanted("b.org", 10*time.Second)}, later)
+	gone = all.adopt([]registrar.Federated{wanted("b.org", 10*time.Second)}, later, later)
 	if got := names(gone); got != "a.org " {
 		t.Errorf("gone %s, want a.org", got)
 	}
@@ -72,7 +72,7 @@ func TestAdopt(t *testing.T) {
 
 func TestHurry(t *testing.T) {
 	all := domains{}
-	all.adopt([]registrar.Federated{wanted("a.org", time.Hour), wanted("b.org", time.Hour), wanted("c.org", time.Hour)}, begin)
+	all.adopt([]registrar.Federated{wanted("a.org", time.Hour), wanted("b.org", time.Hour), wanted("c.org", time.Hour)}, begin, begin)
 	due := all.begin(begin)
 	due[0].end(begin, errors.New("no answer"), 0)
 	due[1].end(begin, nil, 0)
@@ -83,7 +83,17 @@ func TestHurry(t *testing.T) {
 	}
 	due[0].end(later, nil, 0)
 
-	all.hurry(later)
+	all.hurry(later.Add(1))
+	if got := all.begin(later); len(got) != 0 {
+		t.Errorf("due %s, want none before its time", names(got))
+	}
+	later = later.Add(1)
+	all.postpone(later.Add(1))
+	if got := all.begin(later); len(got) != 0 {
+		t.Errorf("due %s, want all postponed", names(got))
+	}
+	later = later.Add(1)
+	all.postpone(later.Add(-1))
 	if got := names(all.begin(later)); got != "a.org b.org " {
 		t.Errorf("due %s, want what is not being fetched", got)
 	}

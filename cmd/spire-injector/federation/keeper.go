@@ -27,6 +27,10 @@ type Config struct {
 	Wanted func() []registrar.Federated
 	// Interval is the time between two looks at the relationships in SPIRE, give or take a tenth.
 	Interval time.Duration
+	// Settle is how long SPIRE is given to take up a relationship by itself before it is told to fetch any bundle, after one has
+	// been created and when SPIRE may have just started: if SPIRE (1.15) finds a relationship when it is told to fetch, its own
+	// polling of that one ends with the call.
+	Settle time.Duration
 	// Arrived is told when SPIRE has got a bundle that it did not have: entries may wait for it.
 	Arrived func()
 	Logger  logr.Logger
@@ -117,7 +121,7 @@ func (k *Keeper) await(ctx context.Context) {
 		k.domains.hurryFailing(k.look)
 	case <-k.reconnected:
 		k.look = time.Now()
-		k.domains.hurry(k.look)
+		k.domains.hurry(k.look.Add(k.config.Settle))
 	}
 }
 

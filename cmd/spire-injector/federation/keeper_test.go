@@ -28,6 +28,7 @@ var exampleOrg = spiffeid.RequireTrustDomainFromString("example.org")
 const (
 	often  = 50 * time.Millisecond
 	rarely = time.Hour
+	settle = 100 * time.Millisecond
 )
 
 // federated is a relationship of a trust domain with the public web's authentication.
@@ -49,34 +50,46 @@ type keeping struct {
 	mu     sync.Mutex
 	wanted []registrar.Federated
 	events []string
+	read   map[string]uint64 // sequence numbers of bundles by trust domain
 }
 
-// slowSPIRE is a SPIRE server that waits for ever for the endpoint of one trust domain.
-type slowSPIRE struct {
+// observed is a SPIRE server that waits for ever for the endpoint of slow.org, and tells which bundles are read.
+type observed struct {
 	*spireapi.Client
-	foreign string
+	read func(registrar.Bundle)
 }
 
-func (s slowSPIRE) RefreshBundle(ctx context.Context, td spiffeid.TrustDomain) error {
-	if td.Name() == s.foreign {
+func (o observed) RefreshBundle(ctx context.Context, td spiffeid.TrustDomain) error {
+	if td.Name() == "slow.org" {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	return s.Client.RefreshBundle(ctx, td)
+	return o.Client.RefreshBundle(ctx, td)
+}
+
+func (o observed) FederatedBundle(ctx context.Context, td spiffeid.TrustDomain) (registrar.Bundle, error) {
+	b, err := o.Client.FederatedBundle(ctx, td)
+	o.read(b)
+	return b, err
 }
 
 // serve returns a keeper that has not started, and its server.
 func serve(t *testing.T, wanted ...registrar.Federated) *keeping {
 	t.Helper()
-	k := &keeping{server: spiretest.NewServer(exampleOrg), registry: prometheus.NewRegistry(), wanted: wanted}
+	k := &keeping{server: spiretest.NewServer(exampleOrg), registry: prometheus.NewRegistry(), wanted: wanted, read: map[string]uint64{}}
 	k.address, k.stop = k.server.ServeUnix(t)
 	client, err := spireapi.Dial(spireapi.Config{ServerAddress: k.address, TrustDomain: exampleOrg})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
+	read := func(b registrar.Bundle) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.read[b.TrustDomain.Name()] = b.SequenceNumber
+	}
 	k.Keeper = federation.New(federation.Config{
-		SPIRE: slowSPIRE{client, "slow.org"}, Interval: rarely, Logger: logr.Discard(), Metrics: k.registry,
+		SPIRE: observed{client, read}, Interval: rarely, Settle: settle, Logger: logr.Discard(), Metrics: k.registry,
 		Arrived: func() { k.arrived.Add(1) },
 		Wanted: func() []registrar.Federated {
 			k.mu.Lock()
@@ -160,15 +173,19 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func (k *keeping) sequence(t *testing.T, td string, want float64) func() bool {
+// sequence says whether the bundle of that number was fetched.
+func (k *keeping) sequence(td string, want uint64) func() bool {
 	return func() bool {
-		got, _ := k.metric(t, "sequence_number", td, "")
-		return got == want
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.read[td] == want
 	}
 }
 
+// publish lets the endpoint of a trust domain serve a bundle with another key for each number.
 func publish(k *keeping, td string, sequence uint64) {
-	k.server.Publish(&types.Bundle{TrustDomain: td, SequenceNumber: sequence})
+	root := &types.X509Certificate{Asn1: fmt.Append(nil, sequence)}
+	k.server.Publish(&types.Bundle{TrustDomain: td, SequenceNumber: sequence, X509Authorities: []*types.X509Certificate{root}})
 }
 
 func TestKeepsRelationships(t *testing.T) {
@@ -183,7 +200,7 @@ func TestKeepsRelationships(t *testing.T) {
 	k.want(moved, federated("fresh.org", rarely))
 	want := map[string]string{"moved.org": "https://elsewhere.org/bundle", "others.org": "https://others.org:8443", "fresh.org": "https://fresh.org:8443"}
 	eventually(t, fmt.Sprintf("relationships %v", want), func() bool { return fmt.Sprint(k.endpoints()) == fmt.Sprint(want) })
-	eventually(t, "the bundle of fresh.org", k.sequence(t, "fresh.org", 7))
+	eventually(t, "the bundle of fresh.org", k.sequence("fresh.org", 7))
 	if calls := k.server.Calls("BatchDeleteFederationRelationship"); calls != 0 {
 		t.Errorf("%d relationships deleted, want none", calls)
 	}
@@ -208,17 +225,22 @@ func TestFetchesAgainAtItsInterval(t *testing.T) {
 	}
 	k.start(t)
 	for _, td := range []string{"often.org", "rarely.org"} {
-		eventually(t, "the first bundle of "+td, k.sequence(t, td, 1))
+		eventually(t, "the first bundle of "+td, k.sequence(td, 1))
 	}
-	if got := k.arrived.Load(); got != 0 && got != 2 { // SPIRE fetched it when the relationship was made, or when it was told to
-		t.Errorf("arrival was told %d times, want none or one for each", got)
-	}
+	eventually(t, "both to have arrived", func() bool { return k.arrived.Load() == 2 })
 	for _, td := range []string{"often.org", "rarely.org"} {
 		publish(k, td, 2)
 	}
-	eventually(t, "the second bundle", k.sequence(t, "often.org", 2))
-	if got, _ := k.metric(t, "sequence_number", "rarely.org", ""); got != 1 {
-		t.Errorf("bundle %v of rarely.org, want it not to be fetched yet", got)
+	eventually(t, "the second bundle", k.sequence("often.org", 2))
+	if !k.sequence("rarely.org", 1)() {
+		t.Error("the second bundle of rarely.org is there, want it not to be fetched yet")
+	}
+	eventually(t, "the change to be counted", func() bool {
+		got, _ := k.metric(t, "bundle_changes_total", "often.org", "")
+		return got == 1
+	})
+	if got, there := k.metric(t, "bundle_changes_total", "rarely.org", ""); got != 0 || !there {
+		t.Errorf("%v changes (%t), want a 0 to count from", got, there)
 	}
 	if got, _ := k.metric(t, "refreshes_total", "rarely.org", "success"); got != 1 {
 		t.Errorf("%v fetches of rarely.org, want 1", got)
@@ -251,13 +273,11 @@ func TestStaleBundlesAreReported(t *testing.T) {
 	}
 
 	publish(k, "silent.org", 3)
-	eventually(t, "the bundle", k.sequence(t, "silent.org", 3))
-	if got := k.arrived.Load(); got != 1 {
-		t.Errorf("arrival was told %d times, want once", got)
-	}
+	eventually(t, "the bundle", k.sequence("silent.org", 3))
+	eventually(t, "it to have arrived", func() bool { return k.arrived.Load() == 1 })
 	// The failures of patient.org are tried again soon, and not only after an hour.
 	publish(k, "patient.org", 4)
-	eventually(t, "the bundle of patient.org", k.sequence(t, "patient.org", 4))
+	eventually(t, "the bundle of patient.org", k.sequence("patient.org", 4))
 }
 
 func TestRelationshipsThatSPIRERefuses(t *testing.T) {
@@ -265,7 +285,7 @@ func TestRelationshipsThatSPIRERefuses(t *testing.T) {
 	k := serve(t, federated("example.org", often), federated("good.org", often))
 	publish(k, "good.org", 1)
 	k.start(t)
-	eventually(t, "the bundle of good.org", k.sequence(t, "good.org", 1))
+	eventually(t, "the bundle of good.org", k.sequence("good.org", 1))
 	if !k.happened("Warning RelationshipRefused spire.federation: SPIRE does not take the relationship with example.org: ") {
 		t.Errorf("events %q, want RelationshipRefused", k.events)
 	}
@@ -296,9 +316,9 @@ func TestOneDomainDoesNotWaitForAnother(t *testing.T) {
 	k := serve(t, federated("slow.org", often), federated("quick.org", often))
 	publish(k, "quick.org", 1)
 	k.start(t)
-	eventually(t, "the first bundle", k.sequence(t, "quick.org", 1))
+	eventually(t, "the first bundle", k.sequence("quick.org", 1))
 	publish(k, "quick.org", 2)
-	eventually(t, "the second bundle", k.sequence(t, "quick.org", 2))
+	eventually(t, "the second bundle", k.sequence("quick.org", 2))
 }
 
 func TestFollowsThePlatformFile(t *testing.T) {
@@ -306,7 +326,7 @@ func TestFollowsThePlatformFile(t *testing.T) {
 	k := serve(t, federated("leaving.org", often), federated("staying.org", rarely))
 	publish(k, "leaving.org", 1)
 	k.start(t)
-	eventually(t, "the bundle of leaving.org", k.sequence(t, "leaving.org", 1))
+	eventually(t, "the bundle of leaving.org", k.sequence("leaving.org", 1))
 	eventually(t, "failures of staying.org", func() bool {
 		got, _ := k.metric(t, "refreshes_total", "staying.org", "failure")
 		return got > 1
@@ -314,11 +334,11 @@ func TestFollowsThePlatformFile(t *testing.T) {
 	publish(k, "staying.org", 2)
 	changed := time.Now() // about two seconds before the next try
 	k.want(federated("staying.org", rarely))
-	eventually(t, "the bundle of staying.org", k.sequence(t, "staying.org", 2))
+	eventually(t, "the bundle of staying.org", k.sequence("staying.org", 2))
 	if took := time.Since(changed); took > time.Second {
 		t.Errorf("the bundle came after %s, want at once", took)
 	}
-	for _, name := range []string{"sequence_number", "last_refresh_timestamp_seconds", "refresh_interval_seconds"} {
+	for _, name := range []string{"bundle_changes_total", "last_refresh_timestamp_seconds", "refresh_interval_seconds"} {
 		if _, there := k.metric(t, name, "leaving.org", ""); there {
 			t.Errorf("%s has leaving.org, want it dropped", name)
 		}
@@ -337,7 +357,7 @@ func TestFollowsThePlatformFile(t *testing.T) {
 
 	k.want(federated("staying.org", often))
 	publish(k, "staying.org", 3)
-	eventually(t, "the bundle at the shorter interval", k.sequence(t, "staying.org", 3))
+	eventually(t, "the bundle at the shorter interval", k.sequence("staying.org", 3))
 }
 
 // SPIRE comes back without what it knew.
@@ -346,7 +366,7 @@ func TestAfterSPIREWasAway(t *testing.T) {
 	k := serve(t, federated("partner.org", rarely))
 	publish(k, "partner.org", 1)
 	k.start(t)
-	eventually(t, "the bundle", k.sequence(t, "partner.org", 1))
+	eventually(t, "the bundle", k.sequence("partner.org", 1))
 
 	k.stop()
 	k.server = spiretest.NewServer(exampleOrg)
@@ -361,7 +381,7 @@ func TestAfterSPIREWasAway(t *testing.T) {
 	k.server.Before(nil)
 	eventually(t, "the relationship", func() bool { return len(k.endpoints()) == 1 })
 	k.Reconnected()
-	eventually(t, "the bundle of after", k.sequence(t, "partner.org", 2))
+	eventually(t, "the bundle of after", k.sequence("partner.org", 2))
 }
 
 // Somebody else removes it.
@@ -370,7 +390,7 @@ func TestRelationshipsThatVanish(t *testing.T) {
 	k := serve(t, federated("partner.org", often))
 	publish(k, "partner.org", 1)
 	k.start(t)
-	eventually(t, "the bundle", k.sequence(t, "partner.org", 1))
+	eventually(t, "the bundle", k.sequence("partner.org", 1))
 	k.server.DeleteRelationship(spiffeid.RequireTrustDomainFromString("partner.org"))
 	eventually(t, "the relationship again", func() bool { return len(k.endpoints()) == 1 })
 }
@@ -381,9 +401,50 @@ func TestWhatWasThereDoesNotArrive(t *testing.T) {
 	k.server.PutBundle(&types.Bundle{TrustDomain: "partner.org", SequenceNumber: 1})
 	publish(k, "partner.org", 2)
 	k.start(t)
-	eventually(t, "the bundle", k.sequence(t, "partner.org", 2))
+	eventually(t, "two fetches", func() bool {
+		got, _ := k.metric(t, "refreshes_total", "partner.org", "success")
+		return got > 1
+	})
 	if got := k.arrived.Load(); got != 0 {
 		t.Errorf("arrival was told %d times, want not at all", got)
+	}
+}
+
+// SPIRE takes a relationship up by itself before it is told to fetch.
+func TestSPIREIsLeftAloneAtFirst(t *testing.T) {
+	t.Parallel()
+	k := serve(t, federated("partner.org", rarely))
+	var mu sync.Mutex
+	called := map[string]time.Time{} // for the first time
+	k.server.Before(func(_ context.Context, method string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if called[method].IsZero() {
+			called[method] = time.Now()
+		}
+		return nil
+	})
+	wait := func() time.Duration {
+		eventually(t, "a fetch", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return !called["RefreshBundle"].IsZero()
+		})
+		mu.Lock()
+		defer mu.Unlock()
+		took := called["RefreshBundle"].Sub(called["ListFederationRelationships"])
+		clear(called)
+		return took
+	}
+	publish(k, "partner.org", 1)
+	k.start(t)
+	if took := wait(); took < settle {
+		t.Errorf("told to fetch after %s, want it after %s", took, settle)
+	}
+	eventually(t, "the bundle", k.sequence("partner.org", 1))
+	k.Reconnected()
+	if took := wait(); took < settle*9/10 { // it counts from a moment before the look
+		t.Errorf("told to fetch %s after SPIRE is back, want it after %s", took, settle)
 	}
 }
 

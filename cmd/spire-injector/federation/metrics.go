@@ -14,9 +14,9 @@ const (
 // the platform file.
 type collectors struct {
 	refreshes *prometheus.CounterVec
+	changes   *prometheus.CounterVec
 	last      *prometheus.GaugeVec
 	interval  *prometheus.GaugeVec
-	sequence  *prometheus.GaugeVec
 }
 
 // trustDomain is the label that all have.
@@ -31,12 +31,15 @@ func newCollectors(r prometheus.Registerer) (*collectors, error) {
 			Name: "spire_injector_federation_refreshes_total",
 			Help: "Fetches of the bundles of federated trust domains, by result (success, failure).",
 		}, []string{trustDomain, "result"}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spire_injector_federation_bundle_changes_total",
+			Help: "Fetches that brought other keys of a federated trust domain than the one before.",
+		}, []string{trustDomain}),
 		last: gauge("spire_injector_federation_last_refresh_timestamp_seconds",
 			"When SPIRE last fetched the bundle of a federated trust domain; before the first time, since when this replica has tried."),
 		interval: gauge("spire_injector_federation_refresh_interval_seconds", "Time between two fetches of the bundle of a federated trust domain, by the platform file."),
-		sequence: gauge("spire_injector_federation_sequence_number", "Sequence number of the bundle of a federated trust domain: it grows with each change."),
 	}
-	for _, c := range []prometheus.Collector{m.refreshes, m.last, m.interval, m.sequence} {
+	for _, c := range []prometheus.Collector{m.refreshes, m.changes, m.last, m.interval} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -49,6 +52,7 @@ func (m *collectors) adopted(d *domain) {
 	for _, result := range []string{success, failure} {
 		m.refreshes.WithLabelValues(td, result) // so that there is a 0 to count from
 	}
+	m.changes.WithLabelValues(td)
 	m.last.WithLabelValues(td).Set(float64(d.freshness.Fetched.Unix()))
 	m.interval.WithLabelValues(td).Set(d.Refresh.Seconds())
 }
@@ -62,14 +66,12 @@ func (m *collectors) fetched(d *domain, err error) {
 	m.last.WithLabelValues(d.TrustDomain.Name()).Set(float64(d.freshness.Fetched.Unix()))
 }
 
-func (m *collectors) sequenceNumber(d *domain) {
-	m.sequence.WithLabelValues(d.TrustDomain.Name()).Set(float64(d.sequence))
-}
+func (m *collectors) changed(d *domain) { m.changes.WithLabelValues(d.TrustDomain.Name()).Inc() }
 
 func (m *collectors) forget(d *domain) {
 	series := prometheus.Labels{trustDomain: d.TrustDomain.Name()}
 	m.refreshes.DeletePartialMatch(series)
-	for _, g := range []*prometheus.GaugeVec{m.last, m.interval, m.sequence} {
-		g.Delete(series)
-	}
+	m.changes.Delete(series)
+	m.last.Delete(series)
+	m.interval.Delete(series)
 }

@@ -12,7 +12,8 @@ import (
 
 // lookAtRelationships makes what the platform file says so, and sets when to look again.
 func (k *Keeper) lookAtRelationships(ctx context.Context) {
-	for _, d := range k.domains.adopt(k.config.Wanted(), time.Now()) {
+	now := time.Now()
+	for _, d := range k.domains.adopt(k.config.Wanted(), now, now.Add(k.config.Settle)) {
 		k.metrics.forget(d)
 		k.report.dropped(d)
 	}
@@ -77,16 +78,19 @@ func (k *Keeper) set(ctx context.Context, all []registrar.Relationship, done str
 		if err == nil {
 			err = results[0]
 		}
+		d := k.domains[r.TrustDomain]
 		switch {
+		case d == nil:
 		case err == nil:
 			k.report.made(r, done)
+			then := time.Now().Add(k.config.Settle)
+			k.domains.postpone(then)
+			d.hurry(then)
 		case registrar.KindOf(err) == registrar.Unavailable:
 			return err
 		default:
 			k.report.refused(r, err)
-			if d := k.domains[r.TrustDomain]; d != nil {
-				d.refused = true
-			}
+			d.refused = true
 		}
 	}
 	return nil

@@ -43,14 +43,17 @@ func (r reporter) dropped(d *domain) {
 		"trustDomain", d.TrustDomain.Name())
 }
 
-// fetched tells of a fetch that follows on failures or brought another bundle.
+// fetched tells of a fetch, loudly if it is the first, follows on failures or brought other keys.
 func (r reporter) fetched(d *domain, before domain) {
-	log := r.logger.WithValues("trustDomain", d.TrustDomain.Name(), "sequenceNumber", d.sequence)
-	if before.failing || before.sequence != d.sequence || before.freshness.Tried.IsZero() {
+	log := r.logger.WithValues("trustDomain", d.TrustDomain.Name())
+	switch {
+	case before.keys != "" && before.keys != d.keys:
+		log.Info("bundle fetched, with other keys than before")
+	case before.keys == "" || before.failing:
 		log.Info("bundle fetched")
-		return
+	default:
+		log.V(4).Info("bundle fetched")
 	}
-	log.V(4).Info("bundle fetched")
 }
 
 func (r reporter) notFetched(d *domain, err error, now time.Time) {

@@ -1,0 +1,153 @@
+package federation
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+)
+
+const (
+	interval = time.Second
+	// settle is that of the injector.
+	settle = 2 * time.Second
+)
+
+// events are what a keeper told people.
+type events struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (e *events) add(_, reason, note string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = append(e.all, reason+": "+note)
+}
+
+func (e *events) have(text string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return strings.Contains(strings.Join(e.all, "\n"), text)
+}
+
+// keep runs a keeper until stop or the end of the test.
+func keep(t *testing.T, own server, after time.Duration, wanted ...registrar.Federated) (stop func(), told *events) {
+	t.Helper()
+	told = &events{}
+	client, err := spireapi.Dial(spireapi.Config{ServerAddress: own.socket, TrustDomain: own.Domain})
+	must(t, err)
+	keeper := federation.New(federation.Config{
+		SPIRE: client, Wanted: func() []registrar.Federated { return wanted }, Interval: time.Hour, Settle: after, Arrived: func() {},
+		Logger: testr.New(t), Metrics: prometheus.NewRegistry(), Event: told.add,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- keeper.Start(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		must(t, <-ended)
+		must(t, client.Close())
+	})
+	t.Cleanup(stop)
+	return stop, told
+}
+
+// withPartner is the relationship with a server that shows its own SVID.
+func withPartner(endpoint string) registrar.Federated {
+	td := spiffeid.RequireTrustDomainFromString(partnerDomain)
+	return registrar.Federated{Refresh: interval, Relationship: registrar.Relationship{
+		TrustDomain: td, BundleEndpointURL: endpoint, Profile: registrar.HTTPSSPIFFE, EndpointSPIFFEID: spiffeid.RequireFromPath(td, "/spire/server"),
+	}}
+}
+
+// eventually returns how long it took that something became true.
+func eventually(t *testing.T, what string, is func() bool) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	for !is() {
+		if time.Since(begin) > 30*time.Second {
+			t.Fatalf("waited in vain: %s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return time.Since(begin)
+}
+
+// The partner's keys change although its bundle says that it is good for a day.
+func TestBundlesStayFresh(t *testing.T) {
+	t.Parallel()
+	own, partner := start(t, ownDomain, nil), server{}
+	partner, endpoint := startPartner(t)
+	own.introduce(t, partner)
+
+	stop, _ := keep(t, own, settle, withPartner(endpoint))
+	took := eventually(t, "the partner's bundle", own.has(t, ""))
+	want := partnerDomain + " " + endpoint + " spiffe://" + partnerDomain + "/spire/server"
+	if got := own.relationships(t); len(got) != 1 || got[0] != want {
+		t.Fatalf("relationships %q, want %q", got, want)
+	}
+	t.Logf("the bundle came %s after the keeper began", took.Round(time.Millisecond))
+	time.Sleep(settle)
+	for range 2 {
+		took = eventually(t, "the partner's new key", own.has(t, partner.rotate(t)))
+		t.Logf("a new key was known after %s, with an interval of %s", took.Round(time.Millisecond), interval)
+	}
+	if !own.polls() {
+		t.Errorf("SPIRE has stopped to poll by itself:\n%s", own.Out)
+	}
+
+	// Without the keeper SPIRE keeps to the day.
+	stop()
+	key, known := partner.rotate(t), own.has(t, "")
+	if !known() {
+		t.Fatal("the bundle is gone")
+	}
+	for end := time.Now().Add(10 * interval); time.Now().Before(end); time.Sleep(interval / 5) {
+		if own.has(t, key)() {
+			t.Fatal("SPIRE has fetched the bundle by itself: this test tells nothing of the keeper")
+		}
+	}
+	keep(t, own, settle, withPartner(endpoint))
+	eventually(t, "the key that is missed", own.has(t, key))
+}
+
+func TestRelationshipsComeBack(t *testing.T) {
+	t.Parallel()
+	own := start(t, ownDomain, nil)
+	partner, endpoint := startPartner(t)
+	own.introduce(t, partner)
+	itself := withPartner(endpoint)
+	itself.TrustDomain = own.Domain
+	_, told := keep(t, own, settle, itself, withPartner(endpoint))
+	eventually(t, "the partner's bundle", own.has(t, ""))
+	if !told.have("RelationshipRefused: spire.federation: SPIRE does not take the relationship with example.org") {
+		t.Errorf("events %q, want that SPIRE refuses a relationship with itself", told.all)
+	}
+	own.dissolve(t)
+	took := eventually(t, "the relationship", func() bool { return len(own.relationships(t)) == 1 })
+	t.Logf("the relationship was there again after %s", took.Round(time.Millisecond))
+	eventually(t, "the partner's new key", own.has(t, partner.rotate(t)))
+}
+
+// Nobody has introduced the partner: SPIRE cannot know its server.
+func TestStaleBundlesAreReported(t *testing.T) {
+	t.Parallel()
+	own := start(t, ownDomain, nil)
+	partner, endpoint := startPartner(t)
+	_, told := keep(t, own, settle, withPartner(endpoint))
+	eventually(t, "an event", func() bool {
+		return told.have("BundleStale: spire.federation: the bundle of partner.test has not been fetched for ")
+	})
+	own.introduce(t, partner)
+	eventually(t, "the partner's bundle", own.has(t, ""))
+}

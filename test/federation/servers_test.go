@@ -1,0 +1,143 @@
+package federation
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	bundlev1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
+	localauthorityv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/localauthority/v1"
+	trustdomainv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/trustdomain/v1"
+	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
+	"google.golang.org/grpc/codes"
+
+	"github.com/spire-injector/spire-injector/test/standalone"
+)
+
+const (
+	ownDomain     = "example.org"
+	partnerDomain = "partner.test"
+)
+
+// server is a SPIRE server that lives as long as a test.
+type server struct {
+	*standalone.Server
+	socket string
+}
+
+// start returns a server that answers.
+func start(t *testing.T, domain string, federation standalone.Object) server {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "federation-") // t.TempDir of a test with a long name is too long for sockets
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	port, err := shared.ports.Free(t.Context())
+	must(t, err)
+	s, err := standalone.StartServer(dir, shared.programs.SPIREServer, standalone.ServerConfig{Domain: domain, Port: port, Federation: federation})
+	must(t, err)
+	t.Cleanup(s.Stop)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Wait(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, s.Out)
+	}
+	return server{s, "unix://" + filepath.Join(dir, "api.sock")}
+}
+
+// startPartner returns a server that serves its bundle, and where. It shows its own SVID there, and asks others to come for the
+// bundle once a day.
+func startPartner(t *testing.T) (partner server, endpoint string) {
+	t.Helper()
+	port, err := shared.ports.Free(t.Context())
+	must(t, err)
+	partner = start(t, partnerDomain, standalone.Object{"bundle_endpoint": standalone.Object{
+		"address": "127.0.0.1", "port": port, "refresh_hint": "24h", "profile": []standalone.Object{{"https_spiffe": standalone.Object{}}},
+	}})
+	return partner, fmt.Sprintf("https://127.0.0.1:%d", port)
+}
+
+// introduce gives the server what it needs to know the partner's by: the roots, and no more of the bundle.
+func (s server) introduce(t *testing.T, partner server) {
+	t.Helper()
+	bundle, err := bundlev1.NewBundleClient(partner.API).GetBundle(t.Context(), &bundlev1.GetBundleRequest{OutputMask: &types.BundleMask{X509Authorities: true}})
+	must(t, err)
+	response, err := bundlev1.NewBundleClient(s.API).BatchSetFederatedBundle(t.Context(), &bundlev1.BatchSetFederatedBundleRequest{Bundle: []*types.Bundle{bundle}})
+	must(t, err)
+	wantOK(t, response.Results[0].Status)
+}
+
+// rotate has the server take another key to sign JWTs with, and returns its ID.
+func (s server) rotate(t *testing.T) string {
+	t.Helper()
+	authorities := localauthorityv1.NewLocalAuthorityClient(s.API)
+	response, err := authorities.PrepareJWTAuthority(t.Context(), &localauthorityv1.PrepareJWTAuthorityRequest{})
+	must(t, err)
+	id := response.PreparedAuthority.AuthorityId
+	_, err = authorities.ActivateJWTAuthority(t.Context(), &localauthorityv1.ActivateJWTAuthorityRequest{AuthorityId: id})
+	must(t, err)
+	return id
+}
+
+// keys are the IDs of the keys that the server has of the partner's JWTs.
+func (s server) keys(t *testing.T) []string {
+	t.Helper()
+	bundle, err := bundlev1.NewBundleClient(s.API).GetFederatedBundle(t.Context(), &bundlev1.GetFederatedBundleRequest{TrustDomain: partnerDomain})
+	must(t, err)
+	var ids []string
+	for _, key := range bundle.JwtAuthorities {
+		ids = append(ids, key.KeyId)
+	}
+	return ids
+}
+
+// has says whether the server knows this key of the partner's, or for the empty one any.
+func (s server) has(t *testing.T, key string) func() bool {
+	return func() bool {
+		keys := s.keys(t)
+		return key == "" && len(keys) > 0 || slices.Contains(keys, key)
+	}
+}
+
+func (s server) relationships(t *testing.T) []string {
+	t.Helper()
+	response, err := trustdomainv1.NewTrustDomainClient(s.API).ListFederationRelationships(t.Context(), &trustdomainv1.ListFederationRelationshipsRequest{})
+	must(t, err)
+	var all []string
+	for _, r := range response.FederationRelationships {
+		all = append(all, fmt.Sprintf("%s %s %s", r.TrustDomain, r.BundleEndpointUrl, r.GetHttpsSpiffe().GetEndpointSpiffeId()))
+	}
+	return all
+}
+
+// dissolve removes the relationship with the partner.
+func (s server) dissolve(t *testing.T) {
+	t.Helper()
+	response, err := trustdomainv1.NewTrustDomainClient(s.API).BatchDeleteFederationRelationship(t.Context(),
+		&trustdomainv1.BatchDeleteFederationRelationshipRequest{TrustDomains: []string{partnerDomain}})
+	must(t, err)
+	wantOK(t, response.Results[0].Status)
+}
+
+// polls says whether the server still looks at the partner's bundle by itself.
+func (s server) polls() bool {
+	return !strings.Contains(s.Out.String(), "No longer polling for updates")
+}
+
+func wantOK(t *testing.T, status *types.Status) {
+	t.Helper()
+	if codes.Code(status.Code) != codes.OK { //nolint:gosec // a gRPC code is never negative
+		t.Fatal(status.Message)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
