@@ -27,12 +27,12 @@ test: lint unit e2e ## Run every test
 
 .PHONY: unit
 unit: ## Run the tests that need no cluster (real Envoy included)
-	go test -timeout 20m $(UNIT)
+	go test -timeout 45m $(UNIT)
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a real cluster
 	go test -count=1 -timeout 20m ./test/cluster/lifecycle
-	go test -count=1 -timeout 30m -parallel 6 -v ./test/e2e
+	go test -count=1 -timeout 45m -parallel 6 -v ./test/e2e
 
 .PHONY: bench
 bench: ## Measure and print figures, with the machine they were taken on

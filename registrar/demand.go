@@ -32,6 +32,8 @@ type Needs struct {
 	// Held are the IDs of entries that have to stay as they are, although nothing of the owner says any more that they may
 	// be created: the owner runs with them.
 	Held []string
+	// Unconfirmed says that the owner was admitted without an answer of SPIRE: that it is there says nothing about its entries.
+	Unconfirmed bool
 }
 
 // Wanted is what all owners of one entry need together.
@@ -51,7 +53,7 @@ type Demand struct {
 	cluster Cluster
 
 	mu      sync.Mutex
-	byOwner map[Owner][]claim
+	byOwner map[Owner]ownersClaims
 	byEntry map[string]map[variant]*claimants
 }
 
@@ -66,14 +68,22 @@ type claim struct {
 	variant variant
 }
 
+type ownersClaims struct {
+	claims   []claim
+	confirms bool // a pod that was admitted when SPIRE had its entries
+}
+
 type claimants struct {
 	entry  *Entry // nil for held
 	owners map[Owner]struct{}
+	pods   int // how many of them are pods
+	// confirming is how many of those were admitted when SPIRE had the entry.
+	confirming int
 }
 
 // NewDemand returns the demand of nobody.
 func NewDemand(c Cluster) *Demand {
-	return &Demand{cluster: c, byOwner: map[Owner][]claim{}, byEntry: map[string]map[variant]*claimants{}}
+	return &Demand{cluster: c, byOwner: map[Owner]ownersClaims{}, byEntry: map[string]map[variant]*claimants{}}
 }
 
 // Set replaces what an owner needs; no needs forget it. It returns the IDs of entries that are wanted otherwise than before, in order.
@@ -91,19 +101,20 @@ func (d *Demand) Set(o Owner, needs Needs) (changed []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.byOwner[o]
-	if slices.Equal(before, claims) {
+	after := ownersClaims{claims: claims, confirms: o.Kind == KindPod && !needs.Unconfirmed}
+	if slices.Equal(before.claims, claims) && before.confirms == after.confirms {
 		return nil
 	}
 	affected := map[string]bool{}
 	for _, c := range claims {
-		affected[c.entryID] = d.add(o, c, entries[c]) || affected[c.entryID]
+		affected[c.entryID] = d.add(o, c, entries[c], before, after) || affected[c.entryID]
 	}
-	for _, c := range before {
+	for _, c := range before.claims {
 		if !slices.Contains(claims, c) {
-			affected[c.entryID] = d.remove(o, c) || affected[c.entryID]
+			affected[c.entryID] = d.remove(o, c, before) || affected[c.entryID]
 		}
 	}
-	d.byOwner[o] = claims
+	d.byOwner[o] = after
 	if len(claims) == 0 {
 		delete(d.byOwner, o)
 	}
@@ -111,7 +122,7 @@ func (d *Demand) Set(o Owner, needs Needs) (changed []string) {
 	return slices.Sorted(maps.Keys(affected))
 }
 
-func (d *Demand) add(o Owner, c claim, e *Entry) (otherwise bool) {
+func (d *Demand) add(o Owner, c claim, e *Entry, before, after ownersClaims) (otherwise bool) {
 	variants := d.byEntry[c.entryID]
 	if variants == nil {
 		variants = map[variant]*claimants{}
@@ -122,20 +133,48 @@ func (d *Demand) add(o Owner, c claim, e *Entry) (otherwise bool) {
 		all, otherwise = &claimants{entry: e, owners: map[Owner]struct{}{}}, true
 		variants[c.variant] = all
 	}
+	if slices.Contains(before.claims, c) {
+		all.count(o, before, -1)
+	}
+	all.count(o, after, 1)
 	all.owners[o] = struct{}{}
 	return otherwise
 }
 
-func (d *Demand) remove(o Owner, c claim) (otherwise bool) {
+func (d *Demand) remove(o Owner, c claim, before ownersClaims) (otherwise bool) {
 	variants := d.byEntry[c.entryID]
-	delete(variants[c.variant].owners, o)
-	if len(variants[c.variant].owners) > 0 {
+	all := variants[c.variant]
+	all.count(o, before, -1)
+	delete(all.owners, o)
+	if len(all.owners) > 0 {
 		return false
 	}
 	if delete(variants, c.variant); len(variants) == 0 {
 		delete(d.byEntry, c.entryID)
 	}
 	return true
+}
+
+func (c *claimants) count(o Owner, of ownersClaims, n int) {
+	if o.Kind == KindPod {
+		c.pods += n
+	}
+	if of.confirms {
+		c.confirming += n
+	}
+}
+
+// Confirmed says whether a pod runs that needed just this entry, or one that serves in its place, and was admitted when SPIRE had
+// it: then SPIRE need not be asked for the next one. Should it be gone since, the reconciler creates it again.
+func (d *Demand) Confirmed(want Entry) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, v := range d.byEntry[want.ID] {
+		if v.entry != nil && v.confirming > 0 && d.cluster.Plan(want, v.entry).Action == Keep {
+			return true
+		}
+	}
+	return false
 }
 
 // Of returns what is wanted under an entry ID; false if nobody needs it.
@@ -170,11 +209,7 @@ func (d *Demand) Pods(entryID string) int {
 	defer d.mu.Unlock()
 	pods := 0
 	for _, c := range d.byEntry[entryID] {
-		for o := range c.owners {
-			if o.Kind == KindPod {
-				pods++
-			}
-		}
+		pods += c.pods
 	}
 	return pods
 }

@@ -21,6 +21,8 @@ type Options struct {
 	Remembered int
 	// Timeout bounds one registration, which outlives a caller that gives up; 10 s by default.
 	Timeout time.Duration
+	// Confirmed says of an entry that it was registered for a pod that runs, so that SPIRE need not be asked; nil: nobody knows.
+	Confirmed func(Entry) bool
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 	// OnMissingBundle, if set, is told of each registration that had to leave foreign trust domains out because SPIRE has
@@ -34,13 +36,14 @@ const maxAttempts = 3
 // Registrar makes SPIRE hold the entries of workloads. It is safe for concurrent use, also beside others of the
 // same cluster in other processes.
 type Registrar struct {
-	cluster Cluster
-	api     API
-	timeout time.Duration
-	known   *known[string, Entry] // by the ID that was asked for, which may differ from the entry's own
-	lacking *known[spiffeid.TrustDomain, struct{}]
-	report  func(Entry, []spiffeid.TrustDomain)
-	flights singleflight.Group
+	cluster   Cluster
+	api       API
+	timeout   time.Duration
+	known     *known[string, Entry] // by the ID that was asked for, which may differ from the entry's own
+	lacking   *known[spiffeid.TrustDomain, struct{}]
+	report    func(Entry, []spiffeid.TrustDomain)
+	confirmed func(Entry) bool
+	flights   singleflight.Group
 	// aliasSeen is whether this process has seen the node alias. Until then it is registered in a call of its own,
 	// so that when it cannot be, no workload's entry is left behind.
 	aliasSeen atomic.Bool
@@ -60,11 +63,14 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Confirmed == nil {
+		o.Confirmed = func(Entry) bool { return false }
+	}
 	if o.OnMissingBundle == nil {
 		o.OnMissingBundle = func(Entry, []spiffeid.TrustDomain) {}
 	}
 	return &Registrar{
-		cluster: cluster, api: api, timeout: o.Timeout, report: o.OnMissingBundle,
+		cluster: cluster, api: api, timeout: o.Timeout, report: o.OnMissingBundle, confirmed: o.Confirmed,
 		known:   newKnown[string, Entry](o.Fresh, o.Remembered, o.Now),
 		lacking: newKnown[spiffeid.TrustDomain, struct{}](o.Fresh, o.Remembered, o.Now),
 	}
@@ -73,7 +79,7 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 // Ensure returns when SPIRE holds an entry that gives the workload its identity, with that entry's ID. It changes
 // nothing when it is called again.
 //
-// A workload that SPIRE confirmed a short while ago costs no call, another one a single call. Concurrent callers for
+// A workload that SPIRE confirmed a short while ago, or that runs already, costs no call, another one a single call. Concurrent callers for
 // one identity share that call; it goes on when one of them gives up, and for that one the error is of kind
 // Unavailable and wraps the context's. Callers that differ in attributes converge (see [Entry.Converge]); two
 // processes that do so in the same instant can leave the longer of two TTLs until one of them asks again.
@@ -91,6 +97,9 @@ func (r *Registrar) Ensure(ctx context.Context, w Workload) (entryID string, err
 	for {
 		if have, ok := r.lookUp(want); ok {
 			return have.ID, nil
+		}
+		if r.confirmed(want) {
+			return want.ID, nil
 		}
 		if ctx.Err() != nil {
 			return "", gaveUp(ctx, want)

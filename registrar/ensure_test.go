@@ -105,6 +105,18 @@ func TestEnsureRegistersAliasThenWorkload(t *testing.T) {
 	wantCalls(t, server, 3, 0, 0)
 }
 
+func TestEnsureAsksNobodyForWhatRuns(t *testing.T) {
+	server, address := serve(t)
+	running := demoCluster(t).WorkloadEntry(workload("/api", 0)).ID
+	r := newRegistrar(t, address, registrar.Options{Confirmed: func(e registrar.Entry) bool { return e.ID == running }})
+	if id := mustEnsure(t, r, workload("/api", 0)); id != running {
+		t.Errorf("entry %s, want %s", id, running)
+	}
+	wantCalls(t, server, 0, 0, 0)
+	mustEnsure(t, r, workload("/web", 0))
+	wantCalls(t, server, 2, 0, 0)
+}
+
 func TestEnsureAsksAgainAfterAWhile(t *testing.T) {
 	server, address := serve(t)
 	var now atomic.Int64

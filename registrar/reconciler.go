@@ -52,8 +52,8 @@ const (
 	// Between two tries while SPIRE is away.
 	minRetry = 500 * time.Millisecond
 	maxRetry = 10 * time.Second
-	// watchful is the interval between looks at everything while others delete our entries or a bundle is awaited: soon
-	// enough to be of use, and too slow for a quarrel.
+	// watchful is the interval between looks at everything while others delete our entries, an entry expires or a bundle is
+	// awaited: soon enough to be of use, and too slow for a quarrel.
 	watchful = 15 * time.Second
 	// watchfulFor is how long after the last loss that goes on.
 	watchfulFor = 10 * time.Minute
@@ -205,16 +205,19 @@ func (r *Reconciler) await(ctx context.Context) bool {
 	return sleep(ctx, settle)
 }
 
-// next is when everything is to be looked at again: at its interval, or when an entry expires, but not each time that one does.
+// next is when everything is to be looked at again: at its interval, or sooner when an entry expires or a bundle is awaited, but not
+// at once each time.
 func (r *Reconciler) next() time.Time {
 	expiry, soon := r.seen.nextExpiry(), r.lastFull.Add(min(r.options.Interval, watchful))
 	switch {
-	case expiry.IsZero() || expiry.After(r.nextFull):
+	case soon.After(r.nextFull):
 		return r.nextFull
-	case expiry.Before(soon):
+	case len(r.narrowed) > 0 || !expiry.IsZero() && expiry.Before(soon):
 		return soon
+	case !expiry.IsZero() && expiry.Before(r.nextFull):
+		return expiry
 	}
-	return expiry
+	return r.nextFull
 }
 
 func (r *Reconciler) due() (full bool, changed []string) {
@@ -277,7 +280,7 @@ func (r *Reconciler) lookAtAll(ctx context.Context) error {
 	err = r.do(ctx, true, start, r.cluster.Diff(r.wanted(), slices.Collect(maps.Values(current)), r.rules(true)))
 	r.vanished = ids{}
 	interval := r.options.Interval
-	if len(r.narrowed) > 0 || start.Sub(r.lastLoss) < watchfulFor {
+	if start.Sub(r.lastLoss) < watchfulFor {
 		interval = min(interval, watchful)
 	}
 	r.lastFull = r.options.Now()

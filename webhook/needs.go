@@ -48,7 +48,7 @@ func (i Injector) NeedsOfPod(ns Namespace, pod *corev1.Pod) registrar.Needs {
 	if len(mistakes) > 0 || registrar.IdentityHash(in.ID) != pod.Labels[LabelIdentity] {
 		return registrar.Needs{Held: status.EntryIDs}
 	}
-	return registrar.Needs{Workloads: in.workloads(base)}
+	return registrar.Needs{Workloads: in.workloads(base), Unconfirmed: status.Deferred}
 }
 
 // Trim returns what [Injector.NeedsOfPod] reads of a pod, and what is needed to tell of it: a small part, since all injected pods

@@ -16,7 +16,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
 
-// newKeeper lets the leading replica keep SPIRE's entries at what the cluster needs.
+// newKeeper makes what keeps SPIRE's entries at what the cluster needs.
 func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *registration.Keeper {
 	keeper := registration.New(mgr, registration.Config{
 		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Injector: platform.get, Configuration: f.webhookConfig,

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,8 @@ const (
 	defaultRolloutRate = "1"
 	// maxRolloutRate is what one replica can do, which changes one pod after the other.
 	maxRolloutRate = 10
+	// calm is longer than a replica takes to end.
+	calm = 30 * time.Second
 )
 
 // parseRolloutRate reads the flag --rollout-rate: pods per second, with or without "/s".
@@ -45,6 +48,7 @@ func addRollout(ctx context.Context, mgr ctrl.Manager, f serveFlags, rate float6
 		Plan:    rollout.NewPlan(rate),
 		Metrics: shown,
 		Logger:  mgr.GetLogger().WithName("rollout"),
+		Calm:    calm,
 		Tell:    rolloutEvents(mgr),
 	}
 	inForce.onChange(r.PlatformChanged)

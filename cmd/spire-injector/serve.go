@@ -149,12 +149,12 @@ func serve(ctx context.Context, f serveFlags) error {
 		return printPlan(ctx, mgr, keeper, relationships, os.Stdout)
 	}
 	back := afterReconnecting(spire.Reconnected(), keeper.LookAtAll, relationships.Reconnected)
-	for _, r := range []manager.Runnable{keeper, relationships, back} {
+	for _, r := range []manager.Runnable{keeper.Watching(), keeper.Reconciling(), relationships, back} {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}
 	}
-	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{})); err != nil {
+	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{Confirmed: keeper.Confirmed})); err != nil {
 		return err
 	}
 	if err := addRollout(ctx, mgr, f, rate, inForce); err != nil {

@@ -37,12 +37,14 @@ func (c *call) prepare(ctx context.Context) (err error) {
 // failed explains an error of the call as a whole.
 func (c *call) failed(ctx context.Context, err error) error {
 	st := status.Convert(err)
-	e := &registrar.Error{Kind: kindOf(st.Code()), Err: errors.Join(err, context.Cause(ctx))}
-	switch e.Kind {
-	case registrar.Unavailable:
+	e := &registrar.Error{Kind: kindOf(st), Err: errors.Join(err, context.Cause(ctx))}
+	switch {
+	case databaseAway(st):
+		e.Message = fmt.Sprintf("the SPIRE server at %s fails on %s: %s (%s): %s", c.client.server, c.method, st.Message(), st.Code(), databaseRemedy)
+	case e.Kind == registrar.Unavailable:
 		e.Message = fmt.Sprintf("no answer from the SPIRE server at %s to %s: %s: check that the server runs, that the address is right%s, and its load",
 			c.client.server, c.method, st.Message(), c.ifTLS(" and that it serves this trust domain"))
-	case registrar.Denied:
+	case e.Kind == registrar.Denied:
 		e.Message = c.denied(st)
 	default:
 		e.Message = fmt.Sprintf("the SPIRE server at %s fails on %s: %s (%s): look at the server's log", c.client.server, c.method, st.Message(), st.Code())
@@ -52,9 +54,11 @@ func (c *call) failed(ctx context.Context, err error) error {
 
 // refused explains the status of one of a batch; what is the thing that the server does not do.
 func (c *call) refused(what string, st *status.Status) error {
-	e := &registrar.Error{Kind: kindOf(st.Code()), Err: st.Err()}
+	e := &registrar.Error{Kind: kindOf(st), Err: st.Err()}
 	remedy := "look at the server's log"
 	switch {
+	case databaseAway(st):
+		remedy = databaseRemedy
 	case e.Kind == registrar.Denied:
 		e.Message = c.denied(st)
 		return e
@@ -121,8 +125,11 @@ func (c *call) ifTLS(s string) string {
 }
 
 // kindOf maps the codes that SPIRE and gRPC use.
-func kindOf(code codes.Code) registrar.Kind {
-	switch code {
+func kindOf(st *status.Status) registrar.Kind {
+	if databaseAway(st) {
+		return registrar.Unavailable
+	}
+	switch st.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Aborted, codes.ResourceExhausted:
 		return registrar.Unavailable
 	case codes.PermissionDenied, codes.Unauthenticated:

@@ -60,6 +60,9 @@ func TestManifestsAgree(t *testing.T) {
 	if want, got := "[server.conf, policy.rego, policy-data.json, ", read(t, "spire/base/kustomization.yaml"); !strings.Contains(got, want) {
 		t.Errorf("kustomization.yaml of SPIRE: expected files: %s", want)
 	}
+	if diff := cmp.Diff(beside(t, read(t, "spire/base/server.conf"), "DataStore"), beside(t, read(t, "spire/overlays/ha/server.conf"), "DataStore")); diff != "" {
+		t.Errorf("spire/overlays/ha/server.conf (+) and the base's (-) differ in more than the DataStore:\n%s", diff)
+	}
 	if want, got := `"spiffe_id": "`+injector.SPIFFEID+`"`, read(t, "spire/base/injector-entries.json"); !strings.Contains(got, want) {
 		t.Errorf("injector-entries.json: expected %s", want)
 	}
@@ -94,4 +97,15 @@ func read(t *testing.T, path string) string {
 	raw, err := os.ReadFile(manifest(path))
 	must(t, err)
 	return string(raw)
+}
+
+// beside is a configuration of SPIRE without its plugin of a kind.
+func beside(t *testing.T, config, kind string) string {
+	t.Helper()
+	before, rest, found := strings.Cut(config, "\n  "+kind+" ")
+	_, after, closed := strings.Cut(rest, "\n  }\n")
+	if !found || !closed {
+		t.Fatalf("expected a plugin %s in\n%s", kind, config)
+	}
+	return before + "\n" + after
 }

@@ -27,6 +27,7 @@ import (
 func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	const pods, identities = 200, 20
 	ns := namespace(t)
+	signal := onTheNode(t)
 	victim := replicas(t)[0]
 	t.Cleanup(func() { injectorIsBack(t) })
 	config, err := clientcmd.BuildConfigFromFlags("", shared.env.Kubeconfig)
@@ -55,8 +56,7 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	}
 	for i := range pods {
 		if i == pods/4 {
-			_, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "delete", "pod", victim, "--grace-period=0", "--force", "--wait=false")
-			must(t, err)
+			kill(t, signal, "spire-injector", victim, "spire-injector")
 			t.Logf("replica killed after %d of %d pods", created.Load(), pods)
 		}
 		next <- i
@@ -67,6 +67,7 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 		t.Errorf("%d of %d pods were not created, the first because: %v", pods-created.Load(), pods, *err)
 	}
 	t.Logf("%d pods created, %d creations had to be tried again", created.Load(), retried.Load())
+	wantKilled(t, "spire-injector", victim)
 
 	list, err := client.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{})
 	must(t, err)

@@ -20,8 +20,11 @@ import (
 
 // The tests of this file disturb what all tests share, so none of them is parallel.
 
+// signals sends a signal to the processes of a program, as the sample's signal does.
+type signals func(program, signal string, flags ...string) error
+
 // onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never sees.
-func onTheNode(t *testing.T) (signal func(program, name string)) {
+func onTheNode(t *testing.T) signals {
 	t.Helper()
 	const namespace, name = "kube-system", "e2e-signals"
 	pod := &corev1.Pod{
@@ -36,12 +39,10 @@ func onTheNode(t *testing.T) (signal func(program, name string)) {
 		}
 	})
 	k(t, namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout", patience.String())
-	return func(program, signal string) {
-		t.Helper()
-		_, err := shared.k.Run(context.Background(), "--namespace", namespace, "exec", name, "--", "/sample", "signal", program, signal)
-		if err != nil {
-			t.Error(err)
-		}
+	return func(program, signal string, flags ...string) error {
+		command := []string{"--namespace", namespace, "exec", name, "--", "/sample", "signal", program, signal}
+		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
+		return err
 	}
 }
 
@@ -82,6 +83,7 @@ func constantTraffic(t *testing.T, ns string, d time.Duration) (wantNoFailure fu
 	running.Go(func() {
 		report = load(t, ns, "deployment/valid", "--duration", d.String(), "--workers", "4", "--interval", "20ms")
 	})
+	t.Cleanup(running.Wait) // if the test ends before it asks
 	return func() {
 		t.Helper()
 		running.Wait()
@@ -89,15 +91,23 @@ func constantTraffic(t *testing.T, ns string, d time.Duration) (wantNoFailure fu
 	}
 }
 
+// stopServer makes the SPIRE server hang, at the latest until the end of the test.
+func stopServer(t *testing.T, signal signals) {
+	t.Helper()
+	must(t, signal("spire-server", "STOP"))
+	t.Cleanup(func() {
+		if err := signal("spire-server", "CONT"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // The SPIRE server hangs: it takes connections and does not answer.
 func TestSPIREServerStopped(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
-	stop := func() {
-		signal("spire-server", "STOP")
-		t.Cleanup(func() { signal("spire-server", "CONT") })
-	}
+	stop := func() { stopServer(t, signal) }
 	named := func(name string) workload {
 		w := client(ns, "valid")
 		w.name, w.annotations["spiffe.io/spiffe-id"] = name, id(ns, name)
@@ -120,7 +130,7 @@ func TestSPIREServerStopped(t *testing.T) {
 			}
 		}
 		apply(t, neverScheduled(client(ns, "valid").pod(ns))) // a known identity takes no call
-		signal("spire-server", "CONT")
+		must(t, signal("spire-server", "CONT"))
 		t.Logf("created %.1f s after the server went on", eventually(t, "a creation", func() error {
 			_, err := shared.k.With(t.Context(), manifest(t, neverScheduled(named("denied").pod(ns))), "apply", "-f", "-")
 			return err
@@ -149,7 +159,7 @@ func TestSPIREServerStopped(t *testing.T) {
 		if got := k(t, ns, "get", "pod", pod.Name, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`); got == "True" {
 			t.Error("the pod is ready without an identity")
 		}
-		signal("spire-server", "CONT")
+		must(t, signal("spire-server", "CONT"))
 		start := time.Now()
 		rollout(t, ns, "deployment/admitted")
 		t.Logf("ready %.1f s after the server went on", time.Since(start).Seconds())
@@ -198,6 +208,7 @@ func TestLeaderKilledInABatch(t *testing.T) {
 	const jobs, containers = 100, 30
 	const identities = jobs * containers
 	ns := namespace(t)
+	signal := onTheNode(t)
 	before := replicas(t)
 	scale := func(n int) {
 		k(t, "spire-injector", "scale", "deployment/spire-injector", fmt.Sprintf("--replicas=%d", n))
@@ -242,9 +253,10 @@ func TestLeaderKilledInABatch(t *testing.T) {
 	var lease coordinationv1.Lease
 	must(t, shared.k.Get(t.Context(), &lease, "lease", "spire-injector", "--namespace", "spire-injector"))
 	leader, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
-	k(t, "spire-injector", "delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
+	kill(t, signal, "spire-injector", leader, "spire-injector")
 	atKill := ours()
 	start := time.Now()
+	wantKilled(t, "spire-injector", leader)
 	eventually(t, "all entries", func() error {
 		if n := ours(); n != identities {
 			return fmt.Errorf("there are %d of %d", n, identities)
@@ -275,14 +287,13 @@ func TestOwnSVIDExpiresWhileSPIREIsAway(t *testing.T) {
 	})
 	must(t, ttl(t.Context(), "20"))
 	time.Sleep(15 * time.Second) // until the agent has renewed it
-	signal("spire-server", "STOP")
-	t.Cleanup(func() { signal("spire-server", "CONT") })
+	stopServer(t, signal)
 	time.Sleep(30 * time.Second)
 	message := refused(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
 	if !strings.Contains(message, "expired") {
 		t.Errorf("expected that the injector's own SVID has expired, got %s", message)
 	}
-	signal("spire-server", "CONT")
+	must(t, signal("spire-server", "CONT"))
 	took := eventually(t, "a creation", func() error {
 		_, err := shared.k.With(t.Context(), manifest(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns))), "apply", "-f", "-")
 		return err
@@ -334,11 +345,24 @@ func TestAPIServerRestarted(t *testing.T) {
 	signal := onTheNode(t)
 	apply(t, asleep(ns, client(ns, "before")))
 	awaitEntries(t, id(ns, "before"), 1)
-	signal("kube-apiserver", "KILL")
+	startTime := func() string {
+		metrics, err := shared.k.Run(t.Context(), "get", "--raw", "/metrics")
+		if err != nil {
+			return err.Error()
+		}
+		_, rest, _ := strings.Cut(metrics, "\nprocess_start_time_seconds ")
+		at, _, _ := strings.Cut(rest, "\n")
+		return at
+	}
+	before := startTime()
+	_ = signal("kube-apiserver", "KILL") // which also ends the connection by which it is sent
 	took := eventually(t, "an answer of the API server", func() error {
 		_, err := shared.k.With(t.Context(), manifest(t, asleep(ns, client(ns, "after"))), "apply", "-f", "-")
 		return err
 	})
+	if after := startTime(); after == before {
+		t.Errorf("the API server was started at %s, before and after", after)
+	}
 	t.Logf("the API server answered again after %.1f s", took.Seconds())
 	t.Logf("what came then was registered after %.1f s", awaitEntries(t, id(ns, "after"), 1).Seconds())
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))

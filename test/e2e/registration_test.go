@@ -62,6 +62,18 @@ func server(t *testing.T, args ...string) string {
 	return out
 }
 
+// registeredIn are the IDs of the registration entries of all identities of a namespace, by the identity's path.
+func registeredIn(t *testing.T, ns string) map[string][]string {
+	t.Helper()
+	ids := map[string][]string{}
+	for _, e := range allEntries(t) {
+		if strings.HasPrefix(e.SPIFFEID.Path, id(ns, "")) {
+			ids[e.SPIFFEID.Path] = append(ids[e.SPIFFEID.Path], e.ID)
+		}
+	}
+	return ids
+}
+
 // awaitEntries waits until an identity has a number of registration entries, and returns how long that took.
 func awaitEntries(t *testing.T, path string, n int) time.Duration {
 	t.Helper()
@@ -121,11 +133,18 @@ func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 			"entries of others stay as they are":                foreignEntriesStay,
 			"pods of one identity that disagree converge":       podsConverge,
 			"StatefulSet pods that come again have their entry": statefulPodsComeAgain,
+			"two injectors of two clusters on one SPIRE server": clustersShareAServer,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				test(t)
 			})
+		}
+	})
+	t.Run("ten thousand entries, half of them of others", func(t *testing.T) { // whose time of grace is over
+		wantManyRight(t, many)
+		if got := entries(t, id(many, "api")); len(got) != 1 {
+			t.Errorf("expected the entry of the pod, got %+v", got)
 		}
 	})
 }

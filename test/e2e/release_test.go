@@ -14,7 +14,13 @@ import (
 func release(t *testing.T, overlay string) (injector, served string) {
 	t.Helper()
 	served = namespace(t)
-	r := install.Release{Name: "release-" + rand.String(5), Overlay: manifests(overlay)}
+	return releaseFor(t, served, overlay), served
+}
+
+// releaseFor installs an injector of a test's own, with further arguments, for a namespace of the test.
+func releaseFor(t *testing.T, served, overlay string, args ...string) (injector string) {
+	t.Helper()
+	r := install.Release{Name: "release-" + rand.String(5), Overlay: manifests(overlay), Args: args}
 	_, err := shared.k.Run(t.Context(), "label", "namespace", served, install.ReleaseLabel+"="+r.Name)
 	must(t, err)
 	t.Cleanup(func() {
@@ -31,7 +37,7 @@ func release(t *testing.T, overlay string) (injector, served string) {
 		}
 	})
 	must(t, r.Install(t.Context(), shared.env, served, progress{t}))
-	return r.Name, served
+	return r.Name
 }
 
 // upgrade changes the injector of a test's own to another overlay, and waits until the old replicas are gone.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -151,6 +152,21 @@ func scrape(t *testing.T, replica string) map[string]string {
 		}
 	}
 	return values
+}
+
+// total is the sum of a metric over both replicas and all labels that begin as given.
+func total(t *testing.T, prefix string) (n float64) {
+	t.Helper()
+	for _, replica := range replicas(t) {
+		for name, value := range scrape(t, replica) {
+			if strings.HasPrefix(name, prefix) {
+				v, err := strconv.ParseFloat(value, 64)
+				must(t, err)
+				n += v
+			}
+		}
+	}
+	return n
 }
 
 // The version of the cluster is asked for at the start.

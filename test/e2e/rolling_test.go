@@ -237,6 +237,71 @@ func TestImageOfRunningPods(t *testing.T) {
 	rollout(t, ns, "deployment/api", "deployment/caller")
 }
 
+// A change that the first pod's Envoy refuses, and the generator cannot know of, goes no further: here somebody has taken the port
+// away from that Envoy. The next change of the namespace is tried again.
+func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	allow := func(peers ...string) {
+		k(t, "", "annotate", "namespace", ns, "--overwrite", "spiffe.io/allowed-peers="+strings.Join(peers, ","))
+	}
+	valid, other := id(ns, "valid"), id(ns, "other")
+	allow(valid)
+	time.Sleep(time.Second) // until both replicas have seen it
+	deploy(t, ns, byDefault(ns, 3), client(ns, "valid"))
+	names := podNames(t, ns, "api")
+	first := slices.Min(names)
+	pastInjector(t, ns, first, webhook.AnnotationListeners, `{"resources":[]}`)
+	taker, end := context.WithCancel(t.Context())
+	defer end()
+	go func() {
+		for taker.Err() == nil { // the port is free when Envoy has read that it has no listener
+			_, _ = shared.k.Run(taker, "--namespace", ns, "exec", first, "--container", "app", "--", "/sample", "api", "--listen", "0.0.0.0:8443")
+			time.Sleep(200 * time.Millisecond)
+		}
+	}()
+	_, err := in(t, ns, "pod/"+first, "/sample", "watch", "http://127.0.0.1:8443/api", "--interval", "100ms", "--timeout", patience.String(), "--until-status", "200")
+	must(t, err)
+
+	following := func(peer string) (have []string) {
+		for _, pod := range podsOf(t, ns, "api") {
+			if strings.Contains(pod.Annotations[webhook.AnnotationAuthorization], peer) {
+				have = append(have, pod.Name)
+			}
+		}
+		slices.Sort(have)
+		return have
+	}
+	allow(valid, other)
+	told := eventually(t, "an event", func() error { return eventOf(t, ns, "Pod", "no further pod of namespace "+ns+" is changed") })
+	t.Logf("told after %.1f s", told.Seconds())
+	if told > time.Minute {
+		t.Errorf("expected it told within a minute, it took %s", told)
+	}
+	time.Sleep(10 * time.Second) // time for all others, if they were changed
+	if got := following("/other"); !slices.Equal(got, []string{first}) {
+		t.Errorf("expected %s alone changed, got %v", first, got)
+	}
+	eventually(t, "the metrics", func() error {
+		for _, replica := range replicas(t) {
+			if got := scrape(t, replica); got["spire_injector_rollout_paused"] == "1" && got[`spire_injector_rollout_pods{state="rejected"}`] != "0" {
+				return nil
+			}
+		}
+		return fmt.Errorf("no replica shows a pause and a pod that rejects")
+	})
+	answered(t, ns, "valid", "200") // by the others
+
+	// The same Envoy is the only one that has something to follow: it is tried again, and the others are as they should be.
+	allow(valid)
+	eventually(t, "nobody with the new peer", func() error {
+		if got := following("/other"); len(got) > 0 {
+			return fmt.Errorf("still in %v", got)
+		}
+		return nil
+	})
+}
+
 // What a running Envoy refuses is told on its pod and on the owner within a minute, whoever wrote it. Nothing that the injector
 // generates is refused, so this is written past it.
 func TestRejectedConfigurationIsTold(t *testing.T) {
@@ -249,10 +314,7 @@ func TestRejectedConfigurationIsTold(t *testing.T) {
 	if broken == pod.Annotations[webhook.AnnotationListeners] {
 		t.Fatalf("the listeners have no stat_prefix: %s", broken)
 	}
-	k(t, "", "label", "namespace", ns, "injector.spiffe.io/release=nobody")
-	time.Sleep(time.Second) // the API server matches namespaces as its cache has them
-	k(t, ns, "annotate", "pod", pod.Name, "--overwrite", webhook.AnnotationListeners+"="+broken)
-	k(t, "", "label", "namespace", ns, "injector.spiffe.io/release-")
+	pastInjector(t, ns, pod.Name, webhook.AnnotationListeners, broken)
 	told := eventually(t, "events", func() error {
 		if err := eventOf(t, ns, "Pod", "(listeners.json)"); err != nil {
 			return err
@@ -274,6 +336,15 @@ func TestRejectedConfigurationIsTold(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// pastInjector writes an annotation of a pod without the injector and its policy being asked.
+func pastInjector(t *testing.T, namespace, pod, annotation, value string) {
+	t.Helper()
+	k(t, "", "label", "namespace", namespace, "injector.spiffe.io/release=nobody")
+	time.Sleep(time.Second) // the API server matches namespaces as its cache has them
+	k(t, namespace, "annotate", "pod", pod, "--overwrite", annotation+"="+value)
+	k(t, "", "label", "namespace", namespace, "injector.spiffe.io/release-")
 }
 
 // eventOf finds the event of a rejection about a kind of object, with a part of its text; in all namespaces, if none is named.

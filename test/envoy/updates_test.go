@@ -2,6 +2,8 @@ package envoy
 
 import (
 	"bytes"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -130,5 +132,37 @@ func TestUpdatesAreTheOnlyPage(t *testing.T) {
 	must(t, err)
 	if got := strings.Count(page, `"name"`); got != 12 {
 		t.Errorf("expected four statistics of three files, got %d: %s", got, page)
+	}
+}
+
+// What is right for every other Envoy may be refused by one: here by a port that another process has taken meanwhile.
+func TestPortTakenIsARejection(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/api")
+	p := apiProxy(t, agent, "/valid")
+	x := startProxy(t, p)
+	x.waitReady()
+	port := fmt.Sprintf("0.0.0.0:%d", p.Inbound[0].Listen)
+	x.applyWith(p, func(dir string) {
+		must(t, os.WriteFile(filepath.Join(dir, templates.ListenersFile), []byte(`{"resources":[]}`), 0o644))
+	})
+	var taken net.Listener
+	eventually(t, (templates.DrainSeconds+5)*time.Second, "the port free", func() (err error) {
+		taken, err = net.Listen("tcp", port)
+		return err
+	})
+	before := x.updates()
+	x.apply(p)
+	if v := x.judged(before); v.Outcome != rollout.Rejected || !slices.Equal(v.Files, []string{templates.ListenersFile}) {
+		t.Errorf("expected the listeners rejected, got %+v", v)
+	}
+	taken.Close()
+	before = x.updates()
+	other := p
+	other.Inbound = slices.Clone(p.Inbound)
+	other.Inbound[0].Peers = peers(t, "/other")
+	x.apply(other)
+	if v := x.judged(before); v.Outcome != rollout.Taken {
+		t.Errorf("when the port is free: %+v", v)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -17,6 +18,16 @@ import (
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
 	"github.com/spire-injector/spire-injector/webhook"
 )
+
+var injectorItself = rest.ImpersonationConfig{
+	UserName: "system:serviceaccount:spire-injector:spire-injector", Groups: []string{"system:serviceaccounts", "system:authenticated"},
+}
+
+// decodedPod is a pod by its name.
+func decodedPod(object map[string]any) *corev1.Pod {
+	metadata := object["metadata"].(map[string]any)
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: metadata["namespace"].(string), Name: metadata["name"].(string)}}
+}
 
 // asInjector is a client with the rights that the injector's manifests give to it, and no others.
 func (s *apiServer) asInjector(t *testing.T) client.Client {
@@ -29,9 +40,7 @@ func (s *apiServer) asInjector(t *testing.T) client.Client {
 		}
 	}
 	config := rest.CopyConfig(s.config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:spire-injector:spire-injector", Groups: []string{"system:serviceaccounts", "system:authenticated"},
-	}
+	config.Impersonate = injectorItself
 	c, err := client.New(config, client.Options{Scheme: clientgoscheme.Scheme})
 	must(t, err)
 	return c

@@ -14,6 +14,8 @@ const (
 	CSIRegistrar = "sig-storage/csi-node-driver-registrar:v2.14.0" // a registrar of ours under the published one's name
 
 	ControllerManager = "spiffe/spire-controller-manager:0.7.0"
+
+	PostgreSQL = "spire-injector/postgresql:1" // of whatever version the distribution of the machine has
 )
 
 // ForCertManager returns the archive of cert-manager, and the folder of its CustomResourceDefinitions.

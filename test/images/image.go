@@ -21,10 +21,11 @@ type Image struct {
 	User       string // "uid:gid"; empty for root, or whatever the pod says
 }
 
-// Entry is a file, a folder or a symbolic link: exactly one of Source, Link and Dir is set.
+// Entry is a file, a folder or a symbolic link: exactly one of Source, Text, Link and Dir is set.
 type Entry struct {
 	Path   string
 	Source string // file on this machine
+	Text   string // content of a file
 	Link   string // what a symbolic link points to
 	Dir    bool
 	Mode   fs.FileMode // permissions and sticky bit of a folder or file; zero is 0755
@@ -84,7 +85,7 @@ func (i Image) key() (string, error) {
 		return "", err
 	}
 	for _, e := range entries {
-		inputs = append(inputs, e.Path, e.Source, e.Link, fmt.Sprint(e.Dir), e.mode().String())
+		inputs = append(inputs, e.Path, e.Source, e.Text, e.Link, fmt.Sprint(e.Dir), e.mode().String())
 		if e.Source == "" {
 			continue
 		}

@@ -35,7 +35,7 @@ func file(t *testing.T, text string) string {
 func sample(source string) Image {
 	return Image{
 		Name:       "team/program:v1",
-		Entries:    []Entry{{Path: "/opt/bin/program", Source: source}, {Path: "/opt/p", Link: "bin/program"}, temporary()},
+		Entries:    []Entry{{Path: "/opt/bin/program", Source: source}, {Path: "/opt/p", Link: "bin/program"}, {Path: "/opt/text", Text: "some"}, temporary()},
 		Entrypoint: []string{"/opt/bin/program", "run"},
 		User:       nonRoot,
 	}
@@ -77,6 +77,7 @@ func TestLayerHasFoldersBeforeContentAndNothingOfThisMachine(t *testing.T) {
 		{Name: "opt/bin/", Mode: 0o755},
 		{Name: "opt/bin/program", Text: "hello", Mode: 0o755},
 		{Name: "opt/p", Link: "bin/program", Mode: 0o777},
+		{Name: "opt/text", Text: "some", Mode: 0o755},
 		{Name: "tmp/", Mode: 0o1777},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -160,6 +161,15 @@ func TestArchiveFollowsContent(t *testing.T) {
 	}
 	if third.Path == second.Path {
 		t.Error("another user, the same archive")
+	}
+	text := sample(source)
+	text.Entries[2].Text = "other"
+	fourth, err := write(t.Context(), folder, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fourth.Path == second.Path {
+		t.Error("another text, the same archive")
 	}
 }
 

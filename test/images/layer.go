@@ -37,6 +37,13 @@ func writeEntry(t *tar.Writer, e Entry) error {
 	case e.Link != "":
 		h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, e.Link, 0o777
 		return t.WriteHeader(h)
+	case e.Text != "":
+		h.Typeflag, h.Size = tar.TypeReg, int64(len(e.Text))
+		if err := t.WriteHeader(h); err != nil {
+			return err
+		}
+		_, err := io.WriteString(t, e.Text)
+		return err
 	}
 	f, err := os.Open(e.Source)
 	if err != nil {

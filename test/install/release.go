@@ -23,8 +23,9 @@ const standard = "spire-injector"
 // Release is an injector beside the default one, in a namespace of its own. It shares SPIRE with it and nothing else, registers
 // workloads under its Name as the cluster's, and serves the namespaces whose [ReleaseLabel] is its Name.
 type Release struct {
-	Name    string // of its namespace, and in the place of the default's name in what it has cluster-wide
-	Overlay string // path of the injector's kustomization
+	Name    string   // of its namespace, and in the place of the default's name in what it has cluster-wide
+	Overlay string   // path of the injector's kustomization
+	Args    []string // of the program, beside those that the overlay and the release have
 }
 
 // Install applies the release and waits until it injects the pods of a namespace.
@@ -124,6 +125,7 @@ func (r Release) rename(object unstructured.Unstructured) error {
 		return err
 	}
 	args = append(args, "--namespace="+r.Name, "--webhook-configuration="+r.Name)
+	args = append(args, r.Args...)
 	if err := unstructured.SetNestedStringSlice(container, args, "args"); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ metadata: {name: spire-injector, namespace: spire-injector}
 spec: {template: {spec: {containers: [{name: spire-injector, args: [serve]}]}}}`, `
 kind: Deployment
 metadata: {name: spire-injector, namespace: second}
-spec: {template: {spec: {containers: [{name: spire-injector, args: [serve, --namespace=second, --webhook-configuration=second]}]}}}`,
+spec: {template: {spec: {containers: [{name: spire-injector, args: [serve, --namespace=second, --webhook-configuration=second, --resync-interval=10s]}]}}}`,
 		},
 		"a policy's binding": {
 			"{kind: ValidatingAdmissionPolicyBinding, metadata: {name: spire-injector}, spec: {policyName: spire-injector}}",
@@ -98,7 +98,7 @@ spec: {template: {spec: {containers: [{name: spire-injector, args: [serve, --nam
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := (Release{Name: "second"}).rename(objects[0]); err != nil {
+			if err := (Release{Name: "second", Args: []string{"--resync-interval=10s"}}).rename(objects[0]); err != nil {
 				t.Fatal(err)
 			}
 			var want map[string]any

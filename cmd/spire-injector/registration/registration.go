@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook"
@@ -25,8 +26,8 @@ type Config struct {
 	Event           func(about runtime.Object, eventType, reason, note string)
 }
 
-// Keeper keeps SPIRE at what the pods and pod templates of a cluster need. It is a Runnable of a manager, on the leading replica
-// only.
+// Keeper keeps SPIRE at what the pods and pod templates of a cluster need. It has two parts for a manager to run: every replica
+// watches, because who knows which identities are in use need not ask SPIRE; and the leading one reconciles.
 type Keeper struct {
 	mgr        ctrl.Manager
 	config     Config
@@ -35,11 +36,33 @@ type Keeper struct {
 	watcher    *watcher
 	// reconsidered gets a value when what objects need has to be looked at again.
 	reconsidered chan struct{}
+	complete     chan struct{} // closed when the demand is
 }
+
+// part is a Runnable.
+type part struct {
+	start  func(ctx context.Context) error
+	leader bool
+}
+
+// Start implements the manager's Runnable.
+func (p part) Start(ctx context.Context) error { return p.start(ctx) }
+
+// NeedLeaderElection says which replicas run it.
+func (p part) NeedLeaderElection() bool { return p.leader }
+
+// Watching is the part of every replica.
+func (k *Keeper) Watching() manager.Runnable { return part{start: k.watch} }
+
+// Reconciling is the part of the leading replica.
+func (k *Keeper) Reconciling() manager.Runnable { return part{start: k.reconcile, leader: true} }
+
+// Confirmed says whether a pod that runs was registered by just this entry.
+func (k *Keeper) Confirmed(e registrar.Entry) bool { return k.demand.Confirmed(e) }
 
 // New returns a keeper that does nothing before it is started by a manager, or asked for a plan.
 func New(mgr ctrl.Manager, c Config) *Keeper {
-	k := &Keeper{mgr: mgr, config: c, demand: registrar.NewDemand(c.Cluster), reconsidered: make(chan struct{}, 1)}
+	k := &Keeper{mgr: mgr, config: c, demand: registrar.NewDemand(c.Cluster), reconsidered: make(chan struct{}, 1), complete: make(chan struct{})}
 	logger := mgr.GetLogger().WithName("registration")
 	k.reconciler = registrar.NewReconciler(c.Cluster, c.SPIRE, k.demand, registrar.ReconcilerOptions{Grace: c.Grace, Interval: c.Interval})
 	k.watcher = &watcher{
@@ -49,19 +72,34 @@ func New(mgr ctrl.Manager, c Config) *Keeper {
 	return k
 }
 
-// NeedLeaderElection says that one replica is enough.
-func (k *Keeper) NeedLeaderElection() bool { return true }
+// watch keeps the demand at what the cluster needs until ctx is done.
+func (k *Keeper) watch(ctx context.Context) error {
+	start := time.Now()
+	if err := k.watcher.start(ctx); err != nil {
+		return err
+	}
+	k.mgr.GetLogger().WithName("registration").Info("what the cluster needs is known", "entries", k.demand.Len(), "duration", time.Since(start))
+	close(k.complete)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.reconsidered:
+			k.watcher.all(ctx, "")
+		}
+	}
+}
 
-// Start watches and reconciles until ctx is done.
-func (k *Keeper) Start(ctx context.Context) error {
+// reconcile keeps SPIRE at the demand until ctx is done. What is not needed may be removed, so the demand has to be complete.
+func (k *Keeper) reconcile(ctx context.Context) error {
 	metrics, err := newCollectors(k.config.Metrics, k.reconciler.Queued)
 	if err != nil {
 		return err
 	}
-	logger := k.mgr.GetLogger().WithName("registration")
-	report := reporter{logger: logger, cache: k.mgr.GetCache(), event: func(about runtime.Object, eventType string, reason registrar.Reason, note string) {
-		k.config.Event(about, eventType, string(reason), note)
-	}}
+	report := reporter{logger: k.mgr.GetLogger().WithName("registration"), cache: k.mgr.GetCache(),
+		event: func(about runtime.Object, eventType string, reason registrar.Reason, note string) {
+			k.config.Event(about, eventType, string(reason), note)
+		}}
 	k.reconciler.OnOutcome(func(o registrar.Outcome) {
 		metrics.outcome(o)
 		report.outcome(ctx, o)
@@ -70,13 +108,11 @@ func (k *Keeper) Start(ctx context.Context) error {
 		metrics.pass(p)
 		report.pass(ctx, p)
 	})
-	start := time.Now()
-	if err := k.watcher.start(ctx); err != nil {
-		return err
+	select {
+	case <-ctx.Done():
+	case <-k.complete:
+		k.reconciler.Run(ctx)
 	}
-	logger.Info("what the cluster needs is known", "entries", k.demand.Len(), "duration", time.Since(start))
-	go k.follow(ctx)
-	k.reconciler.Run(ctx)
 	return nil
 }
 
@@ -91,18 +127,6 @@ func (k *Keeper) Reconsider() {
 // LookAtAll has all entries in SPIRE looked at soon, because SPIRE was away and may have lost everything, or because it has a bundle
 // that entries may have waited for.
 func (k *Keeper) LookAtAll() { k.reconciler.LookAtAll() }
-
-// follow looks again when what entries depend on beside the objects has changed.
-func (k *Keeper) follow(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-k.reconsidered:
-			k.watcher.all(ctx, "")
-		}
-	}
-}
 
 // Plan returns what the reconciler would do, and does nothing. The manager's cache has to be running.
 func (k *Keeper) Plan(ctx context.Context) ([]registrar.Step, error) {

@@ -34,8 +34,8 @@ type Plan struct {
 	spent      time.Time     // what next was before the pod that was taken last
 	platform   platform
 	namespaces map[string]*trial
-	queue      []Pod // in order of arrival
-	queued     map[Pod]bool
+	queue      []Pod        // in order of arrival
+	queued     map[Pod]bool // whether Envoy restarts for it
 	notBefore  map[Pod]time.Time
 	flying     map[Pod]flight
 	rejected   map[Pod]bool
@@ -73,11 +73,22 @@ func NewPlan(rate float64) *Plan {
 	return p
 }
 
+// Hold lets no pod be changed before a time.
+func (p *Plan) Hold(until time.Time) { p.next, p.spent = until, until }
+
 // PlatformChanged says that all pods follow another platform than before.
 func (p *Plan) PlatformChanged() {
 	p.platform = platform{version: p.platform.version + 1, changed: true}
 	for name, t := range p.namespaces {
 		p.namespaces[name] = &trial{version: t.version}
+	}
+}
+
+// Compared says that all pods were compared with what they should be. When none is outdated, the platform as it is needs no proof: what
+// a pod rejects later is the fault of its namespace.
+func (p *Plan) Compared() {
+	if len(p.queue)+len(p.flying) == 0 {
+		p.platform.proven = true
 	}
 }
 
@@ -93,17 +104,18 @@ func (p *Plan) Namespace(name, version string) bool {
 // NamespaceGone forgets a namespace. Its pods are forgotten one by one.
 func (p *Plan) NamespaceGone(name string) { delete(p.namespaces, name) }
 
-// Want says that a pod is outdated. Its namespace is known already.
-func (p *Plan) Want(pod Pod) {
-	if !p.queued[pod] {
-		p.queued[pod] = true
+// Want says that a pod is outdated. Its namespace is known already. Where Envoy restarts for it, no other pod of the namespace is changed
+// at the same time: they may be each other's replicas.
+func (p *Plan) Want(pod Pod, restarts bool) {
+	if _, queued := p.queued[pod]; !queued {
 		p.queue = append(p.queue, pod)
 	}
+	p.queued[pod] = restarts
 }
 
 // Forget says that a pod is not outdated, or not there any more.
 func (p *Plan) Forget(pod Pod) {
-	if p.queued[pod] {
+	if _, queued := p.queued[pod]; queued {
 		p.queue = slices.DeleteFunc(p.queue, func(other Pod) bool { return other == pod })
 		delete(p.queued, pod)
 	}
@@ -143,7 +155,7 @@ func (p *Plan) mayFly(pod Pod) bool {
 	if !p.platform.proven && len(p.flying) > 0 {
 		return false
 	}
-	return t.proven || !p.someFlyIn(pod.Namespace)
+	return t.proven && !p.queued[pod] || !p.someFlyIn(pod.Namespace)
 }
 
 func (p *Plan) someFlyIn(namespace string) bool {
@@ -190,9 +202,9 @@ func (p *Plan) Skip(pod Pod) {
 }
 
 // Retry says that a pod could not be changed, is still outdated, and is left alone until a time.
-func (p *Plan) Retry(pod Pod, until time.Time) {
+func (p *Plan) Retry(pod Pod, restarts bool, until time.Time) {
 	delete(p.flying, pod)
-	p.Want(pod)
+	p.Want(pod, restarts)
 	p.notBefore[pod] = until
 }
 

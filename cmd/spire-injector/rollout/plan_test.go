@@ -23,7 +23,7 @@ func newRide(t *testing.T, rate float64, pods ...string) *ride {
 	r := &ride{t: t, plan: NewPlan(rate), now: start}
 	for _, name := range pods {
 		r.plan.Namespace(pod(name).Namespace, "1")
-		r.plan.Want(pod(name))
+		r.plan.Want(pod(name), false)
 	}
 	return r
 }
@@ -127,7 +127,7 @@ func TestPlanStopsNamespace(t *testing.T) {
 	if !r.plan.Namespace("a", "2") {
 		t.Error("a changed namespace is not called changed")
 	}
-	r.plan.Want(pod("a/1"))
+	r.plan.Want(pod("a/1"), false)
 	r.want("a/2")
 	r.done(Taken, "a/2")
 	step()
@@ -148,7 +148,7 @@ func TestPlanStopsChangedPlatformAfterOnePod(t *testing.T) {
 	r.plan.PlatformChanged()
 	for _, name := range []string{"a/1", "b/1", "b/2", "c/1"} {
 		r.plan.Namespace(pod(name).Namespace, "1")
-		r.plan.Want(pod(name))
+		r.plan.Want(pod(name), false)
 	}
 	r.wait(time.Second)
 	r.want("a/1")
@@ -161,7 +161,7 @@ func TestPlanStopsChangedPlatformAfterOnePod(t *testing.T) {
 		t.Errorf("expected everything stopped, got %+v", r.plan)
 	}
 	r.plan.PlatformChanged()
-	r.plan.Want(pod("a/1"))
+	r.plan.Want(pod("a/1"), false)
 	r.want("b/1")
 	r.done(Taken, "b/1")
 	for _, name := range []string{"b/2", "c/1", "a/1"} {
@@ -201,11 +201,39 @@ func TestPlanGoesOnWithoutOutcomes(t *testing.T) {
 	}
 }
 
+// Replicas whose Envoys restart do so one after the other, those of several namespaces side by side.
+func TestPlanRestartsOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	r := newRide(t, 1000, "a/1", "a/2", "b/1", "b/2")
+	for _, name := range []string{"a/1", "a/2", "b/1", "b/2"} {
+		r.plan.Want(pod(name), true)
+	}
+	step := func() { r.wait(time.Second) }
+	r.want("a/1")
+	r.done(Taken, "a/1")
+	step()
+	r.want("a/2")
+	step()
+	r.want("b/1")
+	step()
+	r.plan.Want(pod("a/3"), true)
+	r.none()
+	r.plan.Want(pod("a/4"), false) // whose Envoy goes on
+	r.want("a/4")
+	step()
+	r.done(Taken, "b/1", "a/4")
+	r.want("b/2")
+	step()
+	r.none()
+	r.done(Unknown, "a/2")
+	r.want("a/3")
+}
+
 func TestPlanTriesAgain(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1, "a/1", "a/2")
 	r.want("a/1")
-	r.plan.Retry(pod("a/1"), r.now.Add(retryAfter))
+	r.plan.Retry(pod("a/1"), false, r.now.Add(retryAfter))
 	r.wait(time.Second)
 	r.want("a/2") // is the first one in its place
 	r.done(Taken, "a/2")
@@ -239,7 +267,7 @@ func TestPlanIgnoresOutcomesOfOlderChanges(t *testing.T) {
 			r := newRide(t, 1000, "a/1", "a/2", "a/3")
 			r.want("a/1")
 			change(r.plan)
-			r.plan.Want(pod("a/1")) // which is outdated again while its outcome is awaited
+			r.plan.Want(pod("a/1"), false) // which is outdated again while its outcome is awaited
 			r.wait(time.Second)
 			r.none()
 			r.done(outcome, "a/1")

@@ -44,13 +44,16 @@ type Rollout struct {
 	Plan     *Plan
 	Metrics  *Metrics
 	Logger   logr.Logger
+	// Calm is how long a new leader changes nothing: until replicas of the version before, which may know less, have ended.
+	Calm time.Duration
 	// Tell makes a Kubernetes event of what a pod rejects, about the pod and about its owner.
 	Tell func(pod *corev1.Pod, reason, note string)
 
 	inbox   inbox
-	watched atomic.Int32   // pods that others have changed, and whose outcome is awaited
-	wrote   map[Pod]string // what the rollout made of pods, by [Config]
-	stuck   map[Pod]string // pods that cannot follow, by their state in the metrics
+	watched atomic.Int32      // pods that others have changed, and whose outcome is awaited
+	walked  map[string]string // versions of namespaces with which their pods were compared
+	wrote   map[Pod]string    // what the rollout made of pods, by [Config]
+	stuck   map[Pod]string    // pods that cannot follow, by their state in the metrics
 }
 
 const (
@@ -60,6 +63,8 @@ const (
 	retryAfter = 10 * time.Second
 	// askAfter is how long one is left alone that does not run yet.
 	askAfter = time.Minute
+	// recalling bounds the time in which a new leader asks pods what the old one knew.
+	recalling = 20 * time.Second
 	// everything is the time between two looks at all pods, for changes that nobody told of.
 	everything = 30 * time.Minute
 )
@@ -69,7 +74,11 @@ func (r *Rollout) NeedLeaderElection() bool { return true }
 
 // Start implements the manager's Runnable.
 func (r *Rollout) Start(ctx context.Context) error {
-	r.stuck, r.wrote = map[Pod]string{}, map[Pod]string{}
+	r.stuck, r.wrote, r.walked = map[Pod]string{}, map[Pod]string{}, map[string]string{}
+	if r.Plan.Paused() {
+		r.Logger.Info("running pods are not changed, because the rate is 0")
+	}
+	r.Plan.Hold(time.Now().Add(r.Calm))
 	r.recall(ctx)
 	r.inbox.tell(func(m *mail) { m.all = true })
 	backstop := time.NewTicker(everything + rand.N(everything/10)) //nolint:gosec // replicas and clusters not all at once
@@ -138,11 +147,14 @@ func (r *Rollout) follow(ctx context.Context, name string) {
 	switch {
 	case apierrors.IsNotFound(err):
 		r.Plan.NamespaceGone(name)
+		delete(r.walked, name)
 	case err != nil:
 		r.Logger.Error(err, "reading a namespace", "namespace", name)
 		return
-	case !r.Plan.Namespace(name, versionOf(ns)):
-		return // something of another tool's
+	case r.walked[name] == versionOf(ns):
+		return // something of another tool's has changed
+	default:
+		r.walked[name] = versionOf(ns)
 	}
 	r.walk(ctx, name)
 }
@@ -177,16 +189,20 @@ func (r *Rollout) walk(ctx context.Context, namespace string) {
 		if !known {
 			if found, err := r.Cluster.Namespace(ctx, pod.Namespace); err == nil {
 				ns = &found
+				r.walked[pod.Namespace] = versionOf(found)
 			}
 			namespaces[pod.Namespace] = ns
 		}
-		if ns == nil || ended(pod) {
+		if ended(pod) {
 			return
 		}
 		seen[podOf(pod)] = true
+		if ns == nil {
+			return // it is going, or cannot be read at the moment
+		}
 		refresh, why := r.consider(injector, *ns, pod)
 		if refresh.Outdated {
-			r.Plan.Want(podOf(pod))
+			r.Plan.Want(podOf(pod), refresh.Image != "")
 		}
 		if why == "" {
 			return
@@ -206,6 +222,9 @@ func (r *Rollout) walk(ctx context.Context, namespace string) {
 		if !seen[pod] && (namespace == "" || pod.Namespace == namespace) {
 			r.gone(pod)
 		}
+	}
+	if namespace == "" {
+		r.Plan.Compared()
 	}
 	r.Logger.V(1).Info("compared running pods with what they should be", "namespace", namespace, "pods", len(seen), "outdated", r.Plan.Outdated(), "cannotFollow", len(r.stuck))
 }
@@ -230,10 +249,12 @@ const recalled = 3
 
 // recall learns what an earlier leader has learnt: where a pod rejects what a rollout gave it, the others are spared from the start.
 func (r *Rollout) recall(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, recalling)
+	defer cancel()
 	asked := map[string]int{}
 	injector := r.Injector()
 	err := r.Cluster.Each(ctx, "", func(pod *corev1.Pod) {
-		if pod.Annotations[webhook.AnnotationRefresh] == "" || asked[pod.Namespace] == recalled || ended(pod) || !serves(pod) {
+		if ctx.Err() != nil || pod.Annotations[webhook.AnnotationRefresh] == "" || asked[pod.Namespace] == recalled || ended(pod) || !serves(pod) {
 			return
 		}
 		ns, err := r.Cluster.Namespace(ctx, pod.Namespace)
@@ -254,7 +275,7 @@ func (r *Rollout) recall(ctx context.Context) {
 			"namespace", pod.Namespace, "pod", pod.Name, "files", Standing(now).Files)
 	})
 	if err != nil {
-		r.Logger.Error(err, "looking at what an earlier leader has changed")
+		r.Logger.Error(err, "looking at what an earlier leader has changed; what pods reject is found out anew")
 	}
 }
 
@@ -290,13 +311,13 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 		return
 	case err != nil:
 		logger.Error(err, "reading a pod that is outdated; it is tried again")
-		r.Plan.Retry(key, time.Now().Add(retryAfter))
+		r.Plan.Retry(key, false, time.Now().Add(retryAfter))
 		return
 	}
 	ns, err := r.Cluster.Namespace(ctx, key.Namespace)
 	if err != nil {
 		logger.Error(err, "reading the namespace of a pod that is outdated; it is tried again")
-		r.Plan.Retry(key, time.Now().Add(retryAfter))
+		r.Plan.Retry(key, false, time.Now().Add(retryAfter))
 		return
 	}
 	refresh, _ := r.consider(r.Injector(), ns, pod)
@@ -307,7 +328,7 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 	if !serves(pod) && !r.Plan.Proven(key.Namespace) && !r.Plan.Rejects(key) {
 		// From this one nothing could be learnt for the others.
 		r.Plan.Skip(key)
-		r.Plan.Retry(key, time.Now().Add(askAfter))
+		r.Plan.Retry(key, refresh.Image != "", time.Now().Add(askAfter))
 		return
 	}
 	before, asked := r.Envoys.Updates(ctx, pod)
@@ -319,7 +340,7 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 	if err != nil {
 		logger.Info("a running pod could not be changed; it is tried again", "error", err.Error())
 		r.Metrics.refreshed(outcomeFailed)
-		r.Plan.Retry(key, time.Now().Add(retryAfter))
+		r.Plan.Retry(key, refresh.Image != "", time.Now().Add(retryAfter))
 		return
 	}
 	logger.Info("changed a running pod to what its namespace and the platform are", "config", refresh.Wanted, "image", refresh.Image)

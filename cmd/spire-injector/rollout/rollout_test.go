@@ -23,6 +23,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
+const calm = 30 * time.Second
+
 const platformText = `
 apiVersion: injector.spiffe.io/v1alpha1
 kind: InjectorConfig
@@ -70,7 +72,7 @@ func newWorld(t *testing.T, rate float64, names ...string) *world {
 		pods: map[types.NamespacedName]*corev1.Pod{}, updates: map[types.NamespacedName]templates.Updates{},
 	}
 	w.rollout = &Rollout{
-		Injector: w.inForce, Cluster: w, Envoys: w, Plan: NewPlan(rate), Metrics: metrics, Logger: logr.Discard(),
+		Injector: w.inForce, Cluster: w, Envoys: w, Plan: NewPlan(rate), Metrics: metrics, Logger: logr.Discard(), Calm: calm,
 		Tell: func(pod *corev1.Pod, reason, note string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -232,7 +234,13 @@ func (w *world) lead() {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
 	go func() { _ = w.rollout.Start(ctx) }()
-	time.Sleep(time.Second)
+	time.Sleep(calm - time.Millisecond)
+	w.mu.Lock()
+	if len(w.changed) > 0 {
+		w.t.Errorf("a new leader changed %v at once", w.changed)
+	}
+	w.mu.Unlock()
+	time.Sleep(time.Millisecond)
 }
 
 // want expects these pods to have been changed, in this order, since it was called last.
@@ -349,6 +357,47 @@ func TestRolloutStopsChangedPlatform(t *testing.T) {
 		slices.Sort(w.changed)
 		w.want(names...)
 	})
+}
+
+// A platform that changed nothing in running pods is not to blame for what a namespace does later.
+func TestRolloutBlamesNamespaceAfterHarmlessPlatform(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, []string{"a/0", "a/1", "b/0"}, func(w *world) {
+		w.lead()
+		w.platform(func(p *webhook.Platform) { p.Sidecar.LogLevel = "info" })
+		time.Sleep(10 * time.Second)
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("no further pod of namespace a is changed")
+		w.allow("b", "/second")
+		time.Sleep(time.Minute)
+		w.want("b/0")
+	})
+}
+
+// A namespace may be seen to have changed by the way, before it is told: its other pods follow all the same.
+func TestRolloutFollowsNamespaceThatChangesMeanwhile(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 0.5, some("a", 3), func(w *world) {
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(1500 * time.Millisecond)
+		w.want("a/0")
+		w.mu.Lock()
+		w.namespaces["a"] = in("/third")
+		w.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		w.want("a/1")
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		w.want("a/2", "a/0")
+	})
+}
+
+// in is the namespace a with peers.
+func in(peers string) webhook.Namespace {
+	return webhook.Namespace{Name: "a", Annotations: map[string]string{webhook.AnnotationAllowedPeers: peers}}
 }
 
 // A new leader learns from the pods what the old one knew.
@@ -494,6 +543,11 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		w.wantEvents()
 		slices.Sort(w.changed)
 		w.want(some("a", 3)...)
+		for i := len(w.at) - 2; i < len(w.at); i++ {
+			if d := w.at[i].Sub(w.at[i-1]); d < pauses[0] {
+				t.Errorf("two Envoys of a namespace restarted %s one after the other, without waiting for an outcome", d)
+			}
+		}
 		for name, p := range w.pods {
 			if p.Spec.InitContainers[0].Image != "newer" {
 				t.Errorf("%s has image %s", name, p.Spec.InitContainers[0].Image)

@@ -242,3 +242,13 @@ func TestFailedCommandShowsTheEndOfItsOutput(t *testing.T) {
 		t.Errorf("got %q", text)
 	}
 }
+
+func TestPostgreSQLVersion(t *testing.T) {
+	got, err := postgreSQLVersion("postgresql\n  Depends: postgresql-15\n  Suggests: postgresql-doc\n")
+	if err != nil || got != "15" {
+		t.Errorf("got %q, %v; want 15", got, err)
+	}
+	if got, err := postgreSQLVersion("postgresql\n  Suggests: postgresql-doc\n"); err == nil || !strings.Contains(err.Error(), "Suggests: postgresql-doc") {
+		t.Errorf("got %q, %v; want an error with what apt-cache said", got, err)
+	}
+}

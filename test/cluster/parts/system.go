@@ -69,11 +69,19 @@ func osName(release string) string {
 }
 
 func unpackSystem(ctx context.Context, stage string) error {
+	if err := unpack(ctx, stage, systemPackages); err != nil {
+		return err
+	}
+	return linkSystem(stage)
+}
+
+// unpack fetches packages, and those of their dependencies that this machine lacks, and unpacks all into stage/tree.
+func unpack(ctx context.Context, stage string, packages []string) error {
 	archives := filepath.Join(stage, "archives")
 	if err := os.MkdirAll(filepath.Join(archives, "partial"), 0o755); err != nil {
 		return err
 	}
-	if err := download(ctx, archives); err != nil {
+	if err := download(ctx, archives, packages); err != nil {
 		return err
 	}
 	files, err := filepath.Glob(filepath.Join(archives, "*.deb"))
@@ -86,19 +94,15 @@ func unpackSystem(ctx context.Context, stage string) error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(archives); err != nil {
-		return err
-	}
-	return linkSystem(stage)
+	return os.RemoveAll(archives)
 }
 
-// download fetches the packages and those of their dependencies that this machine lacks.
-func download(ctx context.Context, archives string) error {
+func download(ctx context.Context, archives string, packages []string) error {
 	fetch := command{
 		env: []string{"DEBIAN_FRONTEND=noninteractive"},
 		argv: append([]string{"apt-get", "--yes", "--no-install-recommends", "--reinstall", "--download-only",
 			"--option", "Dir::Cache::archives=" + archives, "--option", "Debug::NoLocking=true",
-			"--option", "APT::Sandbox::User=root", "install"}, systemPackages...),
+			"--option", "APT::Sandbox::User=root", "install"}, packages...),
 	}
 	_, err := fetch.run(ctx)
 	if err == nil || ctx.Err() != nil {

@@ -1,0 +1,71 @@
+package parts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// PostgreSQL is PostgreSQL's server and the libraries that this machine lacks, unpacked from its distribution's packages.
+type PostgreSQL struct {
+	Tree    string // the packages' files, as they would lie below the root
+	Version string // as in the names of its folders: 15
+}
+
+// EnsurePostgreSQL provides PostgreSQL as [Ensure] provides the programs of a scope, on Debian and its relatives.
+func EnsurePostgreSQL(ctx context.Context, cache Cache, progress io.Writer) (PostgreSQL, error) {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return PostgreSQL{}, fmt.Errorf("PostgreSQL comes from the packages of Debian or a relative of it, which this is not: %w", err)
+	}
+	release, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return PostgreSQL{}, fmt.Errorf("find out which Linux this is: %w", err)
+	}
+	p := part{
+		what:    "fetching PostgreSQL from this distribution's packages",
+		dir:     filepath.Join(cache.Dir, "parts", "postgresql-"+osName(string(release))+"-"+Key(string(release))),
+		produce: unpackPostgreSQL,
+	}
+	if err := provide(ctx, cache, []part{p}, progress); err != nil {
+		return PostgreSQL{}, err
+	}
+	tree := filepath.Join(p.dir, "tree")
+	servers, err := filepath.Glob(filepath.Join(tree, "usr/lib/postgresql/*/bin/postgres"))
+	if err != nil || len(servers) != 1 {
+		return PostgreSQL{}, errors.Join(err, fmt.Errorf("expected one PostgreSQL in %s, got %q", tree, servers))
+	}
+	return PostgreSQL{Tree: tree, Version: filepath.Base(filepath.Dir(filepath.Dir(servers[0])))}, nil
+}
+
+func unpackPostgreSQL(ctx context.Context, stage string) error {
+	// A package without files, which depends on the version that this distribution has. Fetching it also sees to the
+	// package lists.
+	const latest = "postgresql"
+	if err := unpack(ctx, stage, []string{latest}); err != nil {
+		return err
+	}
+	depends, err := command{env: []string{"LC_ALL=C"}, argv: []string{"apt-cache", "depends", latest}}.run(ctx)
+	if err != nil {
+		return err
+	}
+	version, err := postgreSQLVersion(depends)
+	if err != nil {
+		return err
+	}
+	return unpack(ctx, stage, []string{"postgresql-" + version, "postgresql-client-" + version, "libpq5"})
+}
+
+// postgreSQLVersion finds the version in what apt-cache says of the package postgresql.
+func postgreSQLVersion(depends string) (string, error) {
+	for line := range strings.Lines(depends) {
+		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: postgresql-"); ok {
+			return version, nil
+		}
+	}
+	return "", fmt.Errorf("apt-cache: expected the package postgresql to depend on postgresql-VERSION, got\n%s", depends)
+}
