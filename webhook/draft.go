@@ -14,8 +14,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 )
 
-// maxRefreshValue bounds the value of [AnnotationRefresh].
-const maxRefreshValue = 64
+// maxRefresh bounds the value of [AnnotationRefresh].
+const maxRefresh = 64
 
 // draft collects the parsed annotations of one pod. Its parse methods are the parsers of the table.
 type draft struct {
@@ -246,8 +246,8 @@ func (d *draft) parseProxyConcurrency(v string) []problem {
 
 // parseRefresh accepts everything short: what counts is that it changes.
 func (d *draft) parseRefresh(v string) []problem {
-	if len(v) > maxRefreshValue {
-		return whole(fmt.Errorf("expected at most %d bytes, got %d", maxRefreshValue, len(v)))
+	if len(v) > maxRefresh {
+		return whole(fmt.Errorf("expected at most %d bytes, got %d", maxRefresh, len(v)))
 	}
 	return nil
 }

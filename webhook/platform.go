@@ -130,17 +130,17 @@ type Sidecar struct {
 }
 
 const (
-	defaultInboundPort = 8443
-	defaultMetricsPort = 15090
-	defaultSVIDTTL     = time.Hour
-	defaultDrain       = 10 * time.Second
-	maxDrain           = 5 * time.Minute
-	defaultIDTemplate  = "/ns/{namespace}/sa/{serviceAccount}"
-	maxConcurrency     = 64
-	rolloutInPlace     = "inPlace"
-	defaultRefresh     = 5 * time.Minute
-	minRefresh         = 10 * time.Second
-	maxRefresh         = 24 * time.Hour
+	defaultInboundPort   = 8443
+	defaultMetricsPort   = 15090
+	defaultSVIDTTL       = time.Hour
+	defaultDrain         = 10 * time.Second
+	maxDrain             = 5 * time.Minute
+	defaultIDTemplate    = "/ns/{namespace}/sa/{serviceAccount}"
+	maxConcurrency       = 64
+	defaultBundleRefresh = 5 * time.Minute
+	minBundleRefresh     = 10 * time.Second
+	maxBundleRefresh     = 24 * time.Hour
+	rolloutInPlace       = "inPlace"
 )
 
 // ParsePlatform decodes a platform file strictly. The error lists everything that is wrong with it.

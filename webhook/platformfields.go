@@ -31,7 +31,7 @@ var platformFields = []platformField{
 	{"spire.federation.profile", fmt.Sprintf("how its server is authenticated: %s, by a certificate of the public web, or %s, by an SVID; if that is one of the foreign trust "+
 		"domain itself, SPIRE has to be given the first bundle (spire-server bundle set)", registrar.HTTPSWeb, registrar.HTTPSSPIFFE), string(registrar.HTTPSWeb)},
 	{"spire.federation.endpointSPIFFEID", fmt.Sprintf("SPIFFE ID of that server under %s, such as spiffe://auxiliary.org/spire/server", registrar.HTTPSSPIFFE), "required there"},
-	{"spire.federation.refresh", "time between two fetches, 10s to 24h", fmt.Sprint(defaultRefresh)},
+	{"spire.federation.refresh", "time between two fetches, 10s to 24h", fmt.Sprint(defaultBundleRefresh)},
 	{"identity.templates", "identities of pods that ask for none, the first whose variables all exist: {namespace}, {serviceAccount}, {label:KEY}", defaultIDTemplate},
 	{"identity.claims", "who may hold what lies outside /ns/OWN-NAMESPACE/, a list:", "none"},
 	{"identity.claims.namespaces", "their namespaces, * for all", required},

@@ -77,7 +77,7 @@ func (r *platformReader) readFederation(sections []federationSection) {
 
 // federated reads one relationship. Its trust domain is zero if that is wrong.
 func (r *platformReader) federated(field string, f federationSection) registrar.Federated {
-	federated := registrar.Federated{Refresh: defaultRefresh, Relationship: registrar.Relationship{
+	federated := registrar.Federated{Refresh: defaultBundleRefresh, Relationship: registrar.Relationship{
 		BundleEndpointURL: f.BundleEndpoint, Profile: registrar.EndpointProfile(cmp.Or(f.Profile, string(registrar.HTTPSWeb))),
 	}}
 	domains, errs := parseFederated(r.Cluster.TrustDomain, []string{f.TrustDomain})
@@ -93,8 +93,8 @@ func (r *platformReader) federated(field string, f federationSection) registrar.
 	r.readEndpointIdentity(field, f.EndpointSPIFFEID, &federated.Relationship)
 	if v := f.Refresh; v != "" {
 		d, err := time.ParseDuration(v)
-		if err != nil || d < minRefresh || d > maxRefresh {
-			r.fail(field+".refresh", "expected a duration from %s to %s, got %q", minRefresh, maxRefresh, v)
+		if err != nil || d < minBundleRefresh || d > maxBundleRefresh {
+			r.fail(field+".refresh", "expected a duration from %s to %s, got %q", minBundleRefresh, maxBundleRefresh, v)
 		}
 		federated.Refresh = d
 	}

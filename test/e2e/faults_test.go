@@ -14,6 +14,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/spire-injector/spire-injector/test/install"
 )
@@ -26,7 +27,8 @@ type signals func(program, signal string, flags ...string) error
 // onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never sees.
 func onTheNode(t *testing.T) signals {
 	t.Helper()
-	const namespace, name = "kube-system", "e2e-signals"
+	const namespace = "kube-system"
+	name := "e2e-signals-" + rand.String(5) // one of an earlier run may be there, of an older image
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
 		Spec: corev1.PodSpec{HostPID: true, TerminationGracePeriodSeconds: new(int64(0)), Containers: []corev1.Container{container("app", "api", "--listen", "127.0.0.1:8080")}},
