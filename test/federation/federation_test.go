@@ -41,13 +41,13 @@ func (e *events) have(text string) bool {
 }
 
 // keep runs a keeper until stop or the end of the test.
-func keep(t *testing.T, own server, after time.Duration, wanted ...registrar.Federated) (stop func(), told *events) {
+func keep(t *testing.T, own server, wanted ...registrar.Federated) (stop func(), told *events) {
 	t.Helper()
 	told = &events{}
 	client, err := spireapi.Dial(spireapi.Config{ServerAddress: own.socket, TrustDomain: own.Domain})
 	must(t, err)
 	keeper := federation.New(federation.Config{
-		SPIRE: client, Wanted: func() []registrar.Federated { return wanted }, Interval: time.Hour, Settle: after, Arrived: func() {},
+		SPIRE: client, Wanted: func() []registrar.Federated { return wanted }, Interval: time.Hour, Settle: settle, Arrived: func() {},
 		Logger: testr.New(t), Metrics: prometheus.NewRegistry(), Event: told.add,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -86,11 +86,11 @@ func eventually(t *testing.T, what string, is func() bool) time.Duration {
 // The partner's keys change although its bundle says that it is good for a day.
 func TestBundlesStayFresh(t *testing.T) {
 	t.Parallel()
-	own, partner := start(t, ownDomain, nil), server{}
+	own := start(t, ownDomain, nil)
 	partner, endpoint := startPartner(t)
 	own.introduce(t, partner)
 
-	stop, _ := keep(t, own, settle, withPartner(endpoint))
+	stop, _ := keep(t, own, withPartner(endpoint))
 	took := eventually(t, "the partner's bundle", own.has(t, ""))
 	want := partnerDomain + " " + endpoint + " spiffe://" + partnerDomain + "/spire/server"
 	if got := own.relationships(t); len(got) != 1 || got[0] != want {
@@ -117,7 +117,7 @@ func TestBundlesStayFresh(t *testing.T) {
 			t.Fatal("SPIRE has fetched the bundle by itself: this test tells nothing of the keeper")
 		}
 	}
-	keep(t, own, settle, withPartner(endpoint))
+	keep(t, own, withPartner(endpoint))
 	eventually(t, "the key that is missed", own.has(t, key))
 }
 
@@ -128,7 +128,7 @@ func TestRelationshipsComeBack(t *testing.T) {
 	own.introduce(t, partner)
 	itself := withPartner(endpoint)
 	itself.TrustDomain = own.Domain
-	_, told := keep(t, own, settle, itself, withPartner(endpoint))
+	_, told := keep(t, own, itself, withPartner(endpoint))
 	eventually(t, "the partner's bundle", own.has(t, ""))
 	if !told.have("RelationshipRefused: spire.federation: SPIRE does not take the relationship with example.org") {
 		t.Errorf("events %q, want that SPIRE refuses a relationship with itself", told.all)
@@ -144,7 +144,7 @@ func TestStaleBundlesAreReported(t *testing.T) {
 	t.Parallel()
 	own := start(t, ownDomain, nil)
 	partner, endpoint := startPartner(t)
-	_, told := keep(t, own, settle, withPartner(endpoint))
+	_, told := keep(t, own, withPartner(endpoint))
 	eventually(t, "an event", func() bool {
 		return told.have("BundleStale: spire.federation: the bundle of partner.test has not been fetched for ")
 	})
