@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -60,7 +59,7 @@ func newCheckCommand() *cobra.Command {
 			}
 			config.Timeout = 30 * time.Second // of each request
 			config.QPS = -1                   // the API server has its own limits
-			client, err := kubernetes.NewForConfig(config)
+			client, err := check.Connect(config)
 			if err != nil {
 				return fmt.Errorf("setting up the client of %s: %w", config.Host, err)
 			}

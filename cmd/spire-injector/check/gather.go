@@ -11,24 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
-	admissionregistrationv1client "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
-	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
-	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-	storagev1client "k8s.io/client-go/kubernetes/typed/storage/v1"
 )
-
-// API are the parts of the Kubernetes API that are read, of a [k8s.io/client-go/kubernetes.Interface]. Those that are not named here are
-// not linked into the program.
-type API interface {
-	Discovery() discovery.DiscoveryInterface
-	CoreV1() corev1client.CoreV1Interface
-	AppsV1() appsv1client.AppsV1Interface
-	CoordinationV1() coordinationv1client.CoordinationV1Interface
-	AdmissionregistrationV1() admissionregistrationv1client.AdmissionregistrationV1Interface
-	StorageV1() storagev1client.StorageV1Interface
-}
 
 // Gatherer reads facts.
 type Gatherer struct {
@@ -72,8 +55,8 @@ func (g Gatherer) Gather(ctx context.Context) Facts {
 	return f
 }
 
-func (g Gatherer) version(_ context.Context, f *Facts) error {
-	info, err := g.Client.Discovery().ServerVersion()
+func (g Gatherer) version(ctx context.Context, f *Facts) error {
+	info, err := g.Client.Discovery().ServerVersionWithContext(ctx)
 	if err != nil {
 		return err
 	}
