@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/duration"
+
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -171,22 +173,22 @@ func platformInForce(f Facts) []Finding {
 	return orFine(out, fine(f.Platform.Where, "in force at %s", plural(len(f.answering()), "replica")))
 }
 
-// own is what replicas have of something that expires.
+// expiring is what replicas have of something that expires.
 func (f Facts) expiring(metric, what string, soon time.Duration, remedy string) []Finding {
 	var out []Finding
 	var first time.Time
 	for _, r := range f.answering() {
 		at, ok := r.Metrics.one(metric)
 		expiry := time.Unix(int64(at), 0)
-		left := expiry.Sub(f.At).Round(time.Second)
+		left := expiry.Sub(f.At)
 		switch {
 		case !ok:
 			out = append(out, found(Error, f.pod(r), "it has no %s", what).expected("one that is valid").remedy("%s", remedy))
 			continue
 		case left <= 0:
-			out = append(out, found(Error, f.pod(r), "its %s expired %s ago", what, -left).expected("one that is valid").remedy("%s", remedy))
+			out = append(out, found(Error, f.pod(r), "its %s expired %s ago", what, duration.HumanDuration(-left)).expected("one that is valid").remedy("%s", remedy))
 		case left < soon:
-			out = append(out, found(Warning, f.pod(r), "its %s expires in %s", what, left).expected("it to be renewed at least %s before", soon).remedy("%s", remedy))
+			out = append(out, found(Warning, f.pod(r), "its %s expires in %s", what, duration.HumanDuration(left)).expected("it to be renewed at least %s before", duration.HumanDuration(soon)).remedy("%s", remedy))
 		}
 		if first.IsZero() || expiry.Before(first) {
 			first = expiry
@@ -195,7 +197,7 @@ func (f Facts) expiring(metric, what string, soon time.Duration, remedy string) 
 	if len(f.answering()) == 0 {
 		return nil
 	}
-	return orFine(out, fine("", "the first %s expires in %s", what, first.Sub(f.At).Round(time.Second)))
+	return orFine(out, fine("", "the first %s expires in %s", what, duration.HumanDuration(first.Sub(f.At))))
 }
 
 func servingCertificate(f Facts) []Finding {

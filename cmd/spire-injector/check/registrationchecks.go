@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
 )
 
 // failures are codes that say that SPIRE did not do what it was asked, whatever it was.
@@ -86,24 +88,17 @@ func entries(f Facts) []Finding {
 	var out []Finding
 	tell := func(status Status, name, what, remedy string) {
 		if n := state[name]; n > 0 {
-			out = append(out, found(status, f.pod(leader), "%s %s", plural(n, "registration entr"+endOf(n)), what).expected("none").remedy("%s", remedy))
+			out = append(out, found(status, f.pod(leader), "registration entries %s: %v", what, n).expected("none").remedy("%s", remedy))
 		}
 	}
-	tell(Error, "refused", "stand against SPIRE or an entry of others", "the leader's log and events on the owners say why")
-	tell(Warning, "missing", "that pods need not in SPIRE yet", "check again in some seconds; then the leader's log says why. Their pods wait")
-	tell(Warning, "without_bundle", "without a federated trust domain", "SPIRE lacks its bundle: set up the federation, or see why it is not fetched")
+	tell(Error, "refused", "that SPIRE does not take, or that entries of others stand in the way of", "the leader's log and events on the owners say why")
+	tell(Warning, "missing", "that pods need and SPIRE does not have yet", "check again in some seconds; then the leader's log says why. Their pods wait")
+	tell(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have", "set up the federation, or see why its bundle does not come")
 	if n := vanished(leader.Metrics); n > 0 {
 		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again", n).expected("nobody else to delete them").
 			remedy("find out who does: the check spire-controller-manager, and people who use spire-server entry delete"))
 	}
 	return orFine(out, fine(f.pod(leader), "%v wanted, %v in SPIRE, %v to be removed", state["wanted"], state["registered"], state["unneeded"]))
-}
-
-func endOf(n float64) string {
-	if n == 1 {
-		return "y"
-	}
-	return "ie"
 }
 
 func vanished(m Metrics) (n float64) {
@@ -123,20 +118,20 @@ func reconciler(f Facts) []Finding {
 	}
 	last, ok := leader.Metrics.one("spire_injector_reconcile_last_success_timestamp_seconds")
 	late := func(status Status, format string, args ...any) []Finding {
-		return []Finding{found(status, f.pod(leader), format, args...).expected("one each %s", f.Settings.Resync).
+		return []Finding{found(status, f.pod(leader), format, args...).expected("one every %s", f.Settings.Resync).
 			remedy("the leader's log says what fails: SPIRE's calls, or its rights in Kubernetes. Registration entries do not follow the pods")}
 	}
 	if !ok || last == 0 {
 		return late(Warning, "no comparison of all entries has succeeded yet")
 	}
-	age := f.At.Sub(time.Unix(int64(last), 0)).Round(time.Second)
+	age := f.At.Sub(time.Unix(int64(last), 0))
 	switch limit := 2*f.Settings.Resync + time.Minute; {
 	case age > 6*f.Settings.Resync+time.Minute:
-		return late(Error, "all entries were last compared %s ago", age)
+		return late(Error, "all entries were last compared %s ago", duration.HumanDuration(age))
 	case age > limit:
-		return late(Warning, "all entries were last compared %s ago", age)
+		return late(Warning, "all entries were last compared %s ago", duration.HumanDuration(age))
 	}
-	return []Finding{fine(f.pod(leader), "all entries were compared %s ago", max(age, 0))}
+	return []Finding{fine(f.pod(leader), "all entries were compared %s ago", duration.HumanDuration(max(age, 0)))}
 }
 
 // rollout is how far running pods are in following what changed.

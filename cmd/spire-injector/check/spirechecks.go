@@ -91,7 +91,7 @@ func agents(f Facts) []Finding {
 		out = append(out, found(status, "Node "+node.Name, "no SPIRE agent").expected("an agent on every Linux node").
 			remedy("let the agents' DaemonSet tolerate the node's taints and select it: injected pods there never start"))
 	}
-	return orFine(out, fine("", "an agent is ready on each of %s", plural(len(f.AgentNodes), "node")))
+	return orFine(out, fine("", "%s ready, one on every Linux node", plural(len(f.AgentNodes), "agent")))
 }
 
 func agentSettings(f Facts) []Finding {
