@@ -183,11 +183,11 @@ func TestChecks(t *testing.T) {
 		{"pods that reject", state("spire_injector_rollout_pods", "rejected", 1), "rollout", Error, "rejects its new configuration in 1 pod"},
 		{"pods that are to be replaced", state("spire_injector_rollout_pods", "needs_new_pod", 4), "rollout", Warning, "needs_new_pod 4"},
 
-		{"an app that declares its port", func(f *Facts) { declare(f, injected(t, "shop", 9090, 8080)) }, "app-ports", Warning,
+		{"an app that declares its port", func(f *Facts) { declare(f, injected(t, 9090, 8080)) }, "app-ports", Warning,
 			"ReplicaSet shop/api: container app declares port 8080"},
-		{"an app that declares another port", func(f *Facts) { declare(f, injected(t, "shop", 9090)) }, "app-ports", OK, "1 injected pod"},
+		{"an app that declares another port", func(f *Facts) { declare(f, injected(t, 9090)) }, "app-ports", OK, "1 injected pod"},
 		{"an app whose namespace says the port", func(f *Facts) {
-			pod := injected(t, "shop", 8080)
+			pod := injected(t, 8080)
 			delete(pod.Annotations, "spiffe.io/app-port")
 			declare(f, pod)
 			f.Namespaces = append([]corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{"spiffe.io/app-port": "8080"}}}}, f.Namespaces...)

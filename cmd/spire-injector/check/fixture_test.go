@@ -261,8 +261,8 @@ func authority(t *testing.T, until time.Time) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// injected is a pod of an API after injection, whose app declares ports.
-func injected(t *testing.T, namespace string, ports ...int32) *corev1.Pod {
+// injected is a pod of an API in the namespace shop after injection, whose app declares ports.
+func injected(t *testing.T, ports ...int32) *corev1.Pod {
 	t.Helper()
 	p, err := webhook.ParsePlatform([]byte(file(t, "injector/base/config.yaml")))
 	if err != nil {
@@ -272,10 +272,10 @@ func injected(t *testing.T, namespace string, ports ...int32) *corev1.Pod {
 	for _, port := range ports {
 		app.Ports = append(app.Ports, corev1.ContainerPort{ContainerPort: port})
 	}
-	asks := pod(namespace, "api-1", map[string]string{webhook.LabelInject: webhook.InjectEnabled}, app)
+	asks := pod("shop", "api-1", map[string]string{webhook.LabelInject: webhook.InjectEnabled}, app)
 	asks.Annotations = map[string]string{webhook.AnnotationAppPort: "8080", webhook.AnnotationAllowedPeers: "/ns/shop/*"}
 	asks.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "api", UID: "1", Controller: new(true)}}
-	res, err := webhook.Injector{Platform: p, Version: "v1.2.3"}.Inject(webhook.Namespace{Name: namespace}, asks)
+	res, err := webhook.Injector{Platform: p, Version: "v1.2.3"}.Inject(webhook.Namespace{Name: "shop"}, asks)
 	if err != nil {
 		t.Fatal(err)
 	}

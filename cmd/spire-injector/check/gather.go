@@ -27,7 +27,7 @@ type Gatherer struct {
 // page is how many objects are read at a time.
 const page = 200
 
-// Gather reads what there is. What cannot be read is in [Facts.Unread], with the reason.
+// Gather reads what there is. What cannot be read is in [Facts.Unread], with the reason; without the version nothing else is read.
 func (g Gatherer) Gather(ctx context.Context) Facts {
 	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string]bool{}, AgentNodes: map[string]bool{}}
 	for _, step := range []struct {
@@ -49,6 +49,9 @@ func (g Gatherer) Gather(ctx context.Context) Facts {
 	} {
 		if err := step.read(ctx, &f); err != nil {
 			f.Unread[step.source] = err
+			if step.source == SourceVersion {
+				break // whoever does not say that says nothing
+			}
 		}
 	}
 	f.At = g.Now() // after the reading: nothing that was read is of later

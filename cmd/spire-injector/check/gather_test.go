@@ -116,9 +116,9 @@ func TestSPIREByLabels(t *testing.T) {
 func TestInjectedPods(t *testing.T) {
 	t.Parallel()
 	c := healthy(t)
-	ended := injected(t, "shop", 8080)
+	ended := injected(t, 8080)
 	ended.Name, ended.Status.Phase = "ended", corev1.PodSucceeded
-	c.add(t, injected(t, "shop", 8080), ended, pod("shop", "other", nil, corev1.Container{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}))
+	c.add(t, injected(t, 8080), ended, pod("shop", "other", nil, corev1.Container{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}))
 	f := c.gather(t)
 	if f.Injected != 1 || len(f.Declaring) != 1 {
 		t.Fatalf("expected one pod, got %d and %d", f.Injected, len(f.Declaring))
