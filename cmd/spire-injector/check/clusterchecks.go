@@ -67,7 +67,7 @@ func appPorts(f Facts) []Finding {
 		behind := webhook.AppPorts(p, f.namespace(pod.Namespace), &pod)
 		for _, c := range pod.Spec.Containers {
 			for _, declared := range c.Ports {
-				if c.Name == webhook.SidecarName || !slices.ContainsFunc(behind, func(b uint16) bool { return int32(b) == declared.ContainerPort }) {
+				if !slices.ContainsFunc(behind, func(b uint16) bool { return int32(b) == declared.ContainerPort }) {
 					continue
 				}
 				key := port{ownerOf(pod), c.Name, declared.ContainerPort}

@@ -30,11 +30,23 @@ func TestUnreadyReplica(t *testing.T) {
 	late.Status.Conditions[0].Status = corev1.ConditionFalse
 	c.add(t, late)
 	findings := Judge(c.gather(t))
-	if !has(findings, "replicas", Error, "late: it is not ready: identity, certificate") {
+	if !has(findings, "replicas", Warning, "late: it is not ready: identity, certificate") {
 		t.Errorf("got %+v", findings)
 	}
 	if has(findings, "replicas", Error, "metrics") {
 		t.Errorf("expected nothing of the metrics of a replica that is not ready: %+v", findings)
+	}
+}
+
+// A replica that ends is none any more.
+func TestEndingReplica(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	ending := pod("spire-injector", "ending", map[string]string{"app.kubernetes.io/name": "spire-injector"})
+	ending.DeletionTimestamp = &metav1.Time{Time: now()}
+	c.add(t, ending)
+	if f := c.gather(t); len(f.Replicas) != 2 {
+		t.Errorf("expected two replicas, got %+v", f.Replicas)
 	}
 }
 

@@ -17,23 +17,30 @@ func replicas(f Facts) []Finding {
 			remedy("kubectl apply -k manifests/injector/base, or name its namespace with --namespace")}
 	}
 	where := "Deployment " + f.Injector.Namespace + "/" + f.Injector.Name
-	var out []Finding
-	ready := 0
+	wanted, ready := 1, 0
+	if n := f.Injector.Spec.Replicas; n != nil {
+		wanted = int(*n)
+	}
 	for _, r := range f.Replicas {
 		if r.Ready {
 			ready++
+		}
+	}
+	var out []Finding
+	for _, r := range f.Replicas {
+		if r.Ready {
 			continue
+		}
+		status := Error
+		if ready >= wanted {
+			status = Warning // one that takes another's place
 		}
 		lacks := ""
 		if r.Unready != "" {
 			lacks = ": " + r.Unready
 		}
-		out = append(out, found(Error, f.pod(r), "it is not ready%s", lacks).expected("all replicas to be ready").
+		out = append(out, found(status, f.pod(r), "it is not ready%s", lacks).expected("all replicas to be ready").
 			remedy("kubectl -n %s describe pod %s, and its log", f.Names.Namespace, r.Name))
-	}
-	wanted := 1
-	if n := f.Injector.Spec.Replicas; n != nil {
-		wanted = int(*n)
 	}
 	switch {
 	case ready == 0:

@@ -11,8 +11,8 @@ func TestConfigMapOf(t *testing.T) {
 	named := func(name string) corev1.LocalObjectReference { return corev1.LocalObjectReference{Name: name} }
 	spec := corev1.PodSpec{
 		Containers: []corev1.Container{{Name: "app", VolumeMounts: []corev1.VolumeMount{
-			{Name: "all", MountPath: "/etc/all"},
 			{Name: "some", MountPath: "/etc/all/some/"},
+			{Name: "all", MountPath: "/etc/all"},
 			{Name: "all", MountPath: "/run/one.conf", SubPath: "agent.conf"},
 			{Name: "projected", MountPath: "/projected"},
 			{Name: "secret", MountPath: "/secret"},
