@@ -51,7 +51,7 @@ func newCommand() *cobra.Command {
 		Short: "Give labelled pods a SPIFFE identity and mutual TLS",
 		Long: "Give labelled pods a SPIFFE identity and mutual TLS: register them in SPIRE, inject an Envoy sidecar and generate its configuration.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 called wrongly.",
-		Example:                    "  spire-injector inject -f deployment.yaml --config config.yaml\n  spire-injector serve --config /etc/spire-injector/config.yaml",
+		Example:                    "  spire-injector inject -f deployment.yaml --config config.yaml\n  spire-injector serve --config /etc/spire-injector/config.yaml\n  spire-injector check",
 		Version:                    buildVersion(),
 		SilenceErrors:              true,
 		SilenceUsage:               true,
@@ -71,7 +71,7 @@ func newCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newInjectCommand())
+	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand())
 	return root
 }
 

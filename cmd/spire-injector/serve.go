@@ -59,8 +59,10 @@ const rememberedConfigs = 256
 // host is the name by which the API server calls the webhook.
 func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
 
-func newServeCommand() *cobra.Command {
-	var f serveFlags
+func newServeCommand() *cobra.Command { return serveCommand(&serveFlags{}) }
+
+// serveCommand fills its flags when it is parsed.
+func serveCommand(f *serveFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the admission webhook and the registrar",
@@ -68,7 +70,7 @@ func newServeCommand() *cobra.Command {
 		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml\n" +
 			"  spire-injector serve --config /etc/spire-injector/config.yaml --dry-run",
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return serve(ctrl.SetupSignalHandler(), f) },
+		RunE: func(*cobra.Command, []string) error { return serve(ctrl.SetupSignalHandler(), *f) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "/etc/spire-injector/config.yaml", "platform file")

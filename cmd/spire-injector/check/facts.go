@@ -1,0 +1,137 @@
+package check
+
+import (
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// Names are those of what is looked for.
+type Names struct {
+	Namespace string // of the injector, whose Deployment is [Deployment]
+	SPIRE     string // the namespace of the SPIRE server and agents
+}
+
+// Deployment is the name of the injector's Deployment, and of its container.
+const Deployment = "spire-injector"
+
+// Source is where facts come from.
+type Source string
+
+// The sources.
+const (
+	SourceVersion    Source = "the API server's version"
+	SourceNamespaces Source = "namespaces"
+	SourceNodes      Source = "nodes"
+	SourceWorkloads  Source = "Deployments, StatefulSets and DaemonSets"
+	SourcePods       Source = "pods"
+	SourceInjector   Source = "the injector's Deployment"
+	SourceLease      Source = "the injector's Lease"
+	SourceWebhooks   Source = "webhook configurations"
+	SourcePolicies   Source = "ValidatingAdmissionPolicies"
+	SourceDrivers    Source = "CSIDrivers"
+	SourcePlatform   Source = "the platform file"
+	SourceTrial      Source = "the webhook's answer"
+)
+
+// Facts are what is known of a cluster.
+type Facts struct {
+	At     time.Time
+	Names  Names
+	Unread map[Source]error // what could not be read
+
+	Kubernetes string // version
+	Namespaces []corev1.Namespace
+	Nodes      []corev1.Node
+
+	Injector *appsv1.Deployment // nil: there is none
+	Settings Settings           // by which its replicas run
+	Replicas []Replica
+	Lease    *coordinationv1.Lease // nil: there is none
+
+	Mutating   *admissionregistrationv1.MutatingWebhookConfiguration   // nil: there is none
+	Validating *admissionregistrationv1.ValidatingWebhookConfiguration // nil: there is none
+	Policies   map[string]bool                                         // those that there are, by name: whether a binding has them deny
+	Trial      Trial
+
+	Platform File
+	// PlatformHash is what replicas export that work by Platform.
+	PlatformHash float64
+
+	Servers, Agents, Managers []Workload // of SPIRE, and spire-controller-manager
+	// AgentNodes are the nodes with a pod of a SPIRE agent: whether it is ready.
+	AgentNodes map[string]bool
+	CSIDrivers []string
+	// Declaring are the injected pods whose app declares ports, without what no check looks at.
+	Declaring []corev1.Pod
+	Injected  int // pods
+}
+
+// Settings are what the injector's flags say.
+type Settings struct {
+	Config      string // path of the platform file
+	Webhooks    string // name of the webhook configurations
+	Lease       string
+	MetricsPort string // empty: there are no metrics
+	HealthPort  string
+	Resync      time.Duration
+	RolloutRate float64 // pods a second
+}
+
+// Replica is a pod of the injector.
+type Replica struct {
+	Name    string
+	Ready   bool
+	Unready string  // what it says that it lacks
+	Metrics Metrics // nil: it did not answer
+	Err     error   // why it did not
+}
+
+// Trial is what became of a pod that the injector has to refuse, and that is tried and not created.
+type Trial struct {
+	Namespace string
+	Created   bool   // nobody refused it
+	Answer    string // of the API server
+}
+
+// Workload is what makes pods of SPIRE's.
+type Workload struct {
+	Kind, Namespace, Name string
+	Spec                  corev1.PodSpec
+	Container             string // the one that the workload was found by
+	Wanted, Ready         int32  // pods
+	Config                File
+}
+
+// File is a configuration file in a ConfigMap.
+type File struct {
+	Where string // for people
+	Text  string
+	Err   error // why it could not be found
+}
+
+func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }
+
+// namespace is what of a namespace decides about its pods. One that is gone has nothing.
+func (f Facts) namespace(name string) webhook.Namespace {
+	for _, ns := range f.Namespaces {
+		if ns.Name == name {
+			return webhook.Namespace{Name: name, Labels: ns.Labels, Annotations: ns.Annotations}
+		}
+	}
+	return webhook.Namespace{Name: name}
+}
+
+// platform is the platform file, if it can be understood.
+func (f Facts) platform() (p webhook.Platform, ok bool) {
+	if f.Unread[SourcePlatform] != nil || f.Injector == nil || f.Platform.Err != nil {
+		return webhook.Platform{}, false
+	}
+	p, err := webhook.ParsePlatform([]byte(f.Platform.Text))
+	return p, err == nil
+}

@@ -1,0 +1,144 @@
+package check
+
+import (
+	"errors"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+// add puts objects on the cluster.
+func (c *cluster) add(t *testing.T, objects ...runtime.Object) {
+	t.Helper()
+	for _, object := range objects {
+		if err := c.Tracker().Add(object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A replica that is not ready says what it lacks.
+func TestUnreadyReplica(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	c.pages["late:8081/readyz"] = "[+]webhook ok\n[-]identity failed: reason withheld\n[-]certificate failed: reason withheld\nreadyz check failed\n"
+	late := pod("spire-injector", "late", map[string]string{"app.kubernetes.io/name": "spire-injector"})
+	late.Status.Conditions[0].Status = corev1.ConditionFalse
+	c.add(t, late)
+	findings := Judge(c.gather(t))
+	if !has(findings, "replicas", Warning, "late: it is not ready: identity, certificate") {
+		t.Errorf("got %+v", findings)
+	}
+	if has(findings, "replicas", Error, "metrics") {
+		t.Errorf("expected nothing of the metrics of a replica that is not ready: %+v", findings)
+	}
+}
+
+// A replica that ends is none any more.
+func TestEndingReplica(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	ending := pod("spire-injector", "ending", map[string]string{"app.kubernetes.io/name": "spire-injector"})
+	ending.DeletionTimestamp = &metav1.Time{Time: now()}
+	c.add(t, ending)
+	if f := c.gather(t); len(f.Replicas) != 2 {
+		t.Errorf("expected two replicas, got %+v", f.Replicas)
+	}
+}
+
+// Nothing is created by the trial, and a user without the right to create pods is told so.
+func TestTrial(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	c.gather(t)
+	tried := 0
+	for _, action := range c.Actions() {
+		switch action.GetVerb() {
+		case "get", "list":
+		case "create":
+			options := action.(clienttesting.CreateActionImpl).GetCreateOptions()
+			if tried++; action.GetNamespace() != "default" || len(options.DryRun) != 1 || options.DryRun[0] != "All" {
+				t.Errorf("expected a dry run in default, got %+v", action)
+			}
+		default:
+			t.Errorf("expected to read, got %+v", action)
+		}
+	}
+	if tried != 1 {
+		t.Errorf("expected one pod to be tried, got %d", tried)
+	}
+	c.answers(`User "jane" cannot create resource "pods"`)
+	if err := c.gather(t).Unread[SourceTrial]; err == nil {
+		t.Error("expected a user without rights to be told")
+	}
+}
+
+// A failing read is told, and the others go on.
+func TestGatherGoesOn(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	c.PrependReactor("list", "deployments", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, errors.New("no rights")
+	})
+	f := c.gather(t)
+	if len(f.Unread) != 1 || f.Unread[SourceWorkloads] == nil || f.Injector == nil || len(f.Policies) != 3 {
+		t.Errorf("got %v", f.Unread)
+	}
+}
+
+// Before it is installed, the check says what is missing and nothing about what follows from that.
+func TestBeforeInstallation(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	if err := c.Tracker().Delete(appsv1.SchemeGroupVersion.WithResource("deployments"), "spire-injector", "spire-injector"); err != nil {
+		t.Fatal(err)
+	}
+	r := NewReport(Judge(c.gather(t)))
+	if r.Errors != 1 || r.Warnings != 0 || !has(r.Findings, "replicas", Error, "there is none") {
+		t.Errorf("got %+v", r.Findings)
+	}
+}
+
+// SPIRE under other images is found by its labels in its own namespace, and nowhere else.
+func TestSPIREByLabels(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	agents, err := c.AppsV1().DaemonSets("spire").Get(t.Context(), "spire-agent", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	agents.Spec.Template.Spec.Containers[0].Image = "registry.example.org/agent:1"
+	if err := c.Tracker().Update(appsv1.SchemeGroupVersion.WithResource("daemonsets"), agents, "spire"); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := agents.DeepCopy()
+	elsewhere.Namespace = "other"
+	c.add(t, elsewhere)
+	f := c.gather(t)
+	if len(f.Agents) != 1 || f.Agents[0].Namespace != "spire" || f.Agents[0].Config.Text == "" || !f.AgentNodes["node-1"] {
+		t.Errorf("got %+v on %v", f.Agents, f.AgentNodes)
+	}
+}
+
+// Of an injected pod that has ended nothing is kept, and of one that runs not its configuration.
+func TestInjectedPods(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	ended := injected(t, 8080)
+	ended.Name, ended.Status.Phase = "ended", corev1.PodSucceeded
+	c.add(t, injected(t, 8080), ended, pod("shop", "other", nil, corev1.Container{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}))
+	f := c.gather(t)
+	if f.Injected != 1 || len(f.Declaring) != 1 {
+		t.Fatalf("expected one pod, got %d and %d", f.Injected, len(f.Declaring))
+	}
+	if text := f.Declaring[0].Annotations["spiffe.io/envoy-listeners"]; text != "" {
+		t.Errorf("expected no configuration, got %s", text)
+	}
+	if findings := Judge(f); !has(findings, "app-ports", Warning, "declares port 8080, to which Envoy forwards, in 1 pod") {
+		t.Errorf("got %+v", findings)
+	}
+}

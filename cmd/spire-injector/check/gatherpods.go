@@ -1,0 +1,198 @@
+package check
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// workloads finds SPIRE and spire-controller-manager by their images in all namespaces, and by their labels in SPIRE's.
+func (g Gatherer) workloads(ctx context.Context, f *Facts) error {
+	apps := g.Client.AppsV1()
+	var found []Workload
+	var templates []corev1.PodTemplateSpec
+	add := func(kind string, m metav1.ObjectMeta, t corev1.PodTemplateSpec, wanted, ready int32) {
+		found = append(found, Workload{Kind: kind, Namespace: m.Namespace, Name: m.Name, Spec: t.Spec, Wanted: wanted, Ready: ready})
+		templates = append(templates, t)
+	}
+	err := eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
+		list, err := apps.Deployments("").List(ctx, o)
+		if err != nil {
+			return metav1.ListMeta{}, err
+		}
+		for _, d := range list.Items {
+			add("Deployment", d.ObjectMeta, d.Spec.Template, orOne(d.Spec.Replicas), d.Status.ReadyReplicas)
+		}
+		return list.ListMeta, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
+		list, err := apps.StatefulSets("").List(ctx, o)
+		if err != nil {
+			return metav1.ListMeta{}, err
+		}
+		for _, s := range list.Items {
+			add("StatefulSet", s.ObjectMeta, s.Spec.Template, orOne(s.Spec.Replicas), s.Status.ReadyReplicas)
+		}
+		return list.ListMeta, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
+		list, err := apps.DaemonSets("").List(ctx, o)
+		if err != nil {
+			return metav1.ListMeta{}, err
+		}
+		for _, d := range list.Items {
+			add("DaemonSet", d.ObjectMeta, d.Spec.Template, d.Status.DesiredNumberScheduled, d.Status.NumberReady)
+		}
+		return list.ListMeta, nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, w := range found {
+		for p, to := range map[part]*[]Workload{serverPart(): &f.Servers, agentPart(): &f.Agents, managerPart(): &f.Managers} {
+			container, ok := p.in(w.Spec, g.labels(w.Namespace, templates[i].Labels))
+			if !ok {
+				continue
+			}
+			w.Container = container.Name
+			file, err := g.file(ctx, w.Namespace, w.Spec, container.Name, p.configPath(container))
+			if err != nil {
+				return err
+			}
+			w.Config = file
+			*to = append(*to, w)
+		}
+	}
+	return nil
+}
+
+// labels are those by which a part may be found: elsewhere others may use them as they like.
+func (g Gatherer) labels(namespace string, labels map[string]string) map[string]string {
+	if namespace != g.Names.SPIRE {
+		return nil
+	}
+	return labels
+}
+
+func orOne(replicas *int32) int32 {
+	if replicas == nil {
+		return 1
+	}
+	return *replicas
+}
+
+// pods finds the agents' nodes, and the injected pods whose app declares ports. Of these only what is looked at is kept: they carry
+// their whole configuration.
+func (g Gatherer) pods(ctx context.Context, f *Facts) error {
+	namespaces := []string{}
+	for _, w := range f.Agents {
+		namespaces = append(namespaces, w.Namespace)
+	}
+	slices.Sort(namespaces)
+	for _, ns := range slices.Compact(namespaces) {
+		err := g.eachPod(ctx, ns, "", func(pod corev1.Pod) {
+			if _, ok := agentPart().in(pod.Spec, g.labels(ns, pod.Labels)); ok && pod.Spec.NodeName != "" {
+				f.AgentNodes[pod.Spec.NodeName] = f.AgentNodes[pod.Spec.NodeName] || isReady(pod)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return g.eachPod(ctx, metav1.NamespaceAll, webhook.LabelIdentity, func(pod corev1.Pod) {
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			return
+		}
+		f.Injected++
+		if small, declares := declaring(pod); declares {
+			f.Declaring = append(f.Declaring, small)
+		}
+	})
+}
+
+func (g Gatherer) eachPod(ctx context.Context, namespace, label string, do func(corev1.Pod)) error {
+	return eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
+		o.LabelSelector = label
+		list, err := g.Client.CoreV1().Pods(namespace).List(ctx, o)
+		if err != nil {
+			return metav1.ListMeta{}, err
+		}
+		for _, pod := range list.Items {
+			do(pod)
+		}
+		return list.ListMeta, nil
+	})
+}
+
+// declaring is a pod without what no check looks at, and whether its app declares ports.
+func declaring(pod corev1.Pod) (small corev1.Pod, declares bool) {
+	small = *webhook.Trim(&pod)
+	small.OwnerReferences = pod.OwnerReferences
+	for i, c := range pod.Spec.Containers {
+		small.Spec.Containers[i].Ports = c.Ports
+		declares = declares || c.Name != webhook.SidecarName && len(c.Ports) > 0
+	}
+	return small, declares
+}
+
+// ownerOf is who made a pod, or the pod.
+func ownerOf(pod corev1.Pod) string {
+	if owner := metav1.GetControllerOf(&pod); owner != nil {
+		return owner.Kind + " " + pod.Namespace + "/" + owner.Name
+	}
+	return "Pod " + pod.Namespace + "/" + pod.Name
+}
+
+// trial has the API server try a pod that asks for injection and has a mistake. Nothing is created.
+func (g Gatherer) trial(ctx context.Context, f *Facts) error {
+	if f.Injector == nil || f.Mutating == nil {
+		return nil
+	}
+	serves, err := webhook.Served(f.Mutating)
+	if err != nil {
+		return err
+	}
+	for _, ns := range f.Namespaces {
+		better := f.Trial.Namespace == "" || ns.Name == metav1.NamespaceDefault
+		if better && serves(ns.Labels) && ns.Status.Phase == corev1.NamespaceActive {
+			f.Trial.Namespace = ns.Name
+		}
+	}
+	if f.Trial.Namespace == "" {
+		f.Trial.Answer = "the webhooks' namespaceSelectors leave out every namespace"
+		return nil
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: "spire-injector-check-",
+			Labels:       map[string]string{webhook.LabelInject: webhook.InjectEnabled},
+			Annotations:  map[string]string{webhook.AnnotationAppPort: "none, this pod is to be refused"},
+		},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
+	}
+	_, err = g.Client.CoreV1().Pods(f.Trial.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case err == nil:
+		f.Trial.Created = true
+	case apierrors.IsForbidden(err) && !isAnswer(err):
+		return err // the one who asks may not create pods
+	default:
+		f.Trial.Answer = err.Error()
+	}
+	return nil
+}
+
+// isAnswer says whether a refusal comes from a webhook, and not from the rights of who asked.
+func isAnswer(err error) bool { return strings.Contains(err.Error(), "admission webhook") }

@@ -1,0 +1,57 @@
+package check
+
+import (
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// part is a program that the injector lives with.
+type part struct {
+	image string // name of its image, whoever's registry it is from
+	// config is where it looks for its configuration, unless the flag -config says otherwise.
+	config string
+}
+
+func serverPart() part  { return part{"spire-server", "/opt/spire/conf/server/server.conf"} }
+func agentPart() part   { return part{"spire-agent", "/opt/spire/conf/agent/agent.conf"} }
+func managerPart() part { return part{"spire-controller-manager", ""} }
+
+// in finds the part's container. In SPIRE's own namespace the label app.kubernetes.io/name tells it too, for images of other names.
+func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Container, bool) {
+	for _, c := range spec.Containers {
+		if imageName(c.Image) == p.image {
+			return c, true
+		}
+	}
+	if labels["app.kubernetes.io/name"] == p.image {
+		for _, c := range spec.Containers {
+			if c.Name == p.image || len(spec.Containers) == 1 {
+				return c, true
+			}
+		}
+	}
+	return corev1.Container{}, false
+}
+
+// configPath is where the part's configuration is in its container, if it has any.
+func (p part) configPath(c corev1.Container) string {
+	args := append(append([]string{}, c.Command...), c.Args...)
+	file, ok := argument(args, "config")
+	if !ok {
+		file = p.config
+	}
+	if file != "" && !path.IsAbs(file) {
+		file = path.Join("/opt/spire", file) // the images' working directory
+	}
+	return file
+}
+
+// imageName is an image's name without registry, folders, tag and digest.
+func imageName(image string) string {
+	name, _, _ := strings.Cut(image, "@")
+	name = path.Base(name)
+	name, _, _ = strings.Cut(name, ":")
+	return name
+}
