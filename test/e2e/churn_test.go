@@ -34,7 +34,7 @@ var steady = map[string]trend.Allowance{
 // Pods of ever other identities come and go: what they leave behind, in SPIRE and in the replicas, is nothing. Not parallel: what others
 // do would be taken for growth.
 func TestChurn(t *testing.T) {
-	duration := 90 * time.Second
+	duration := 45 * time.Second
 	if text := os.Getenv(churnVariable); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < duration {
@@ -43,7 +43,6 @@ func TestChurn(t *testing.T) {
 		duration = d
 	}
 	ns := namespace(t)
-	serveWith(t, "--entry-grace-time="+shortGrace.String(), "--resync-interval=10s")
 	apply(t, asleep(ns, client(ns, "stays")))
 	awaitEntries(t, id(ns, "stays"), 1)
 	before := registered(t)

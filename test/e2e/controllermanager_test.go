@@ -15,7 +15,7 @@ func controllerManager(t *testing.T) install.ControllerManager {
 	t.Helper()
 	t.Cleanup(func() {
 		// Also the entries of the injector's own: a manager without a prefix takes them along.
-		if err := install.Platform(context.Background(), shared.env, manifests("demo/api/platform"), progress{t}); err != nil {
+		if err := install.Platform(context.Background(), shared.env, platform(), progress{t}); err != nil {
 			t.Error(err)
 		}
 	})

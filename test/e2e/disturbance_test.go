@@ -231,7 +231,7 @@ func TestRegistrationOverUnixSocket(t *testing.T) {
 	before := replicas(t)
 	var with []string
 	t.Cleanup(func() {
-		if err := install.Platform(context.Background(), shared.env, manifests("demo/api/platform"), progress{t}); err != nil {
+		if err := install.Platform(context.Background(), shared.env, platform(), progress{t}); err != nil {
 			t.Error(err)
 		}
 		awaitGone(t, with)

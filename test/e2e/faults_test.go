@@ -187,9 +187,7 @@ func TestSPIREServerWithEmptiedDatabase(t *testing.T) {
 	for _, e := range ours.Entries {
 		list["ids"] = append(list["ids"], e.ID)
 	}
-	for _, entryID := range list["ids"] {
-		server(t, "entry", "delete", "-entryID", entryID)
-	}
+	must(t, onServer(t.Context(), item{"ids": list["ids"]}, "entry", "delete", "-file", "-"))
 	k(t, "spire", "delete", "pod", "spire-server-0", "--grace-period=0", "--force")
 	rollout(t, "spire", "statefulset/spire-server")
 	start := time.Now()
@@ -287,10 +285,10 @@ func TestOwnSVIDExpiresWhileSPIREIsAway(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	must(t, ttl(t.Context(), "20"))
-	time.Sleep(15 * time.Second) // until the agent has renewed it
+	must(t, ttl(t.Context(), "10"))
+	time.Sleep(8 * time.Second) // until the agent has renewed it
 	stopServer(t, signal)
-	time.Sleep(30 * time.Second)
+	time.Sleep(15 * time.Second)
 	message := refused(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
 	if !strings.Contains(message, "expired") {
 		t.Errorf("expected that the injector's own SVID has expired, got %s", message)
@@ -309,7 +307,7 @@ func TestAgentAway(t *testing.T) {
 	server, caller := api(ns, id(ns, "valid")), client(ns, "valid")
 	server.annotations["spiffe.io/x509-svid-ttl"], caller.annotations["spiffe.io/x509-svid-ttl"] = "1h", "1h"
 	deploy(t, ns, server, caller)
-	wantNoFailure := constantTraffic(t, ns, 40*time.Second)
+	wantNoFailure := constantTraffic(t, ns, 30*time.Second)
 	agent := func(ctx context.Context, selector string) error {
 		_, err := shared.k.Run(ctx, "--namespace", "spire", "patch", "daemonset", "spire-agent", "--type=merge", "--patch",
 			`{"spec":{"template":{"spec":{"nodeSelector":`+selector+`}}}}`)
@@ -330,7 +328,7 @@ func TestAgentAway(t *testing.T) {
 	})
 	late := client(ns, "late")
 	apply(t, late.deployment(ns))
-	time.Sleep(15 * time.Second)
+	time.Sleep(8 * time.Second)
 	if ready := k(t, ns, "get", "deployment", "late", "-o", "jsonpath={.status.readyReplicas}"); ready != "" {
 		t.Errorf("expected that a new pod waits for the agent, %s is ready", ready)
 	}

@@ -47,10 +47,13 @@ func setUp(ctx context.Context) error {
 		return err
 	}
 	shared.env, shared.k, shared.root = env, kubectl.For(env), root
-	return install.Platform(ctx, env, manifests("demo/api/platform"), os.Stderr)
+	return install.Platform(ctx, env, platform(), os.Stderr)
 }
 
 // manifests is the path of a folder below manifests.
 func manifests(folder string) string {
 	return filepath.Join(shared.root, "manifests", filepath.FromSlash(folder))
 }
+
+// platform is the path of what is installed for the tests.
+func platform() string { return filepath.Join(shared.root, "test", "e2e", "platform") }

@@ -15,6 +15,23 @@ const (
 	unneeded = 5000 // entries of ours that nobody needs
 )
 
+// A server that holds many entries, most of them of no concern and the rest of no use, delays nobody, and loses nothing of others.
+func TestRestartWithManyEntries(t *testing.T) {
+	ns := namespace(t)
+	manyEntries(t, ns)
+	before := replicas(t)
+	k(t, "spire-injector", "rollout", "restart", "deployment/spire-injector")
+	rollout(t, "spire-injector", "deployment/spire-injector")
+	awaitGone(t, before)
+	start := time.Now()
+	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
+	t.Logf("a pod with a new identity was admitted %.2f s after the restart, with %d entries in SPIRE", time.Since(start).Seconds(), foreign+unneeded)
+	wantManyRight(t, ns)
+	if got := entries(t, id(ns, "api")); len(got) != 1 {
+		t.Errorf("expected the entry of the pod, got %+v", got)
+	}
+}
+
 // manyEntries are entries in SPIRE, most of them of no concern and the rest of no use. IDs of others are under our alias, too.
 func manyEntries(t *testing.T, ns string) {
 	t.Helper()

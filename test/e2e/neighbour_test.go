@@ -22,7 +22,7 @@ const (
 	// managersPass is how often spire-controller-manager looks at all entries when nothing happens.
 	managersPass = time.Second
 	// ourPass is how often the injector looks at all entries: less often, so that the two are told apart.
-	ourPass = 3 * time.Second
+	ourPass = 2 * time.Second
 	// What the injector counts for each entry that it creates again because others deleted it.
 	vanishedMetric = `spire_injector_entry_changes_total{action="create",reason="EntryDeletedByOthers",result="success"`
 	// How it says so to people.

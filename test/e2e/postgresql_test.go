@@ -98,7 +98,7 @@ func spireOnPostgreSQL(t *testing.T, namespace string) {
 	}
 	must(t, err)
 	cleanUp(func(ctx context.Context) error {
-		back := install.MoveSPIRE(ctx, shared.env, manifests("demo/api/platform"), progress{t})
+		back := install.MoveSPIRE(ctx, shared.env, platform(), progress{t})
 		if back == nil {
 			back = awaitRegistration(ctx, namespace, "back")
 		}

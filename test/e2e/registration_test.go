@@ -19,7 +19,7 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
-// shortGrace is the grace time of the registration tests: the shortest that the injector takes.
+// shortGrace is the grace time of the tests' injector: the shortest that it takes.
 const shortGrace = time.Minute
 
 // serveWith runs the injector with further arguments until the end of a test.
@@ -117,36 +117,23 @@ func asleep(ns string, w workload) any {
 
 // What SPIRE holds follows from what the cluster needs, and from nothing that anybody may have missed.
 func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
-	many := namespaceNamed(t, "many")
-	manyEntries(t, many)
-	serveWith(t, "--entry-grace-time="+shortGrace.String(), "--resync-interval=10s") // restarts all replicas
-	start := time.Now()
-	apply(t, neverScheduled(api(many, id(many, "valid")).pod(many)))
-	t.Logf("a pod with a new identity was admitted %.2f s after the restart, with %d entries in SPIRE", time.Since(start).Seconds(), foreign+unneeded)
-	t.Run("side by side", func(t *testing.T) { // their times of grace as well
-		for name, test := range map[string]func(*testing.T){
-			"templates are known before their pods":             templatesAreKnown,
-			"pods that are rejected later leave no entry":       rejectedPodsLeaveNothing,
-			"what nobody needs goes after the grace time":       unneededEntriesGo,
-			"drift is repaired in place":                        driftIsRepaired,
-			"what others delete is created again":               deletedEntriesComeBack,
-			"entries of others stay as they are":                foreignEntriesStay,
-			"pods of one identity that disagree converge":       podsConverge,
-			"StatefulSet pods that come again have their entry": statefulPodsComeAgain,
-			"two injectors of two clusters on one SPIRE server": clustersShareAServer,
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				test(t)
-			})
-		}
-	})
-	t.Run("ten thousand entries, half of them of others", func(t *testing.T) { // whose time of grace is over
-		wantManyRight(t, many)
-		if got := entries(t, id(many, "api")); len(got) != 1 {
-			t.Errorf("expected the entry of the pod, got %+v", got)
-		}
-	})
+	t.Parallel()
+	for name, test := range map[string]func(*testing.T){
+		"templates are known before their pods":             templatesAreKnown,
+		"pods that are rejected later leave no entry":       rejectedPodsLeaveNothing,
+		"what nobody needs goes after the grace time":       unneededEntriesGo,
+		"drift is repaired in place":                        driftIsRepaired,
+		"what others delete is created again":               deletedEntriesComeBack,
+		"entries of others stay as they are":                foreignEntriesStay,
+		"pods of one identity that disagree converge":       podsConverge,
+		"StatefulSet pods that come again have their entry": statefulPodsComeAgain,
+		"two injectors of two clusters on one SPIRE server": clustersShareAServer,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
 }
 
 func templatesAreKnown(t *testing.T) {

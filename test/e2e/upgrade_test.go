@@ -38,7 +38,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		t.Fatalf("expected one entry of each workload, got %v", was)
 	}
 	t.Cleanup(func() {
-		if err := install.Platform(context.Background(), shared.env, manifests("demo/api/platform"), progress{t}); err != nil {
+		if err := install.Platform(context.Background(), shared.env, platform(), progress{t}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -51,7 +51,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		kustomization string
 	}{
 		{"the version before", env, filepath.Join(before.Root, "manifests", "injector", "base")},
-		{"this version", shared.env, manifests("demo/api/platform")},
+		{"this version", shared.env, platform()},
 	} {
 		old, start := replicas(t), time.Now()
 		must(t, install.Apply(t.Context(), version.env, version.kustomization))
