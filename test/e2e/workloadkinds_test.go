@@ -57,11 +57,11 @@ func TestMistakesInWorkloads(t *testing.T) {
 			t.Errorf("%s: expected the pod's refusal, %q, got %s", kind, ofPod, message)
 		}
 	}
+	if got := entries(t, id(ns, "api")); len(got) != 0 {
+		t.Errorf("workloads that were refused registered %+v", got)
+	}
 	for _, object := range kinds("good", ns, template(api(ns, id(ns, "valid")))) {
 		apply(t, object)
-	}
-	if got := entries(t, id(ns, "api")); len(got) != 0 {
-		t.Errorf("applying workloads without pods registered %+v", got)
 	}
 }
 

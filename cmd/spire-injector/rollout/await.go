@@ -110,10 +110,16 @@ func (r *Rollout) await(ctx context.Context, l look) {
 	}
 }
 
+// startLimit is how long a sidecar may be down for its new image. The kubelet does not say why one does not start that ended well
+// before (its state stays "terminated"), so that time has to tell.
+const startLimit = 35 * time.Second
+
 func (r *Rollout) keepLooking(ctx context.Context, l look, f finished) finished {
 	var last templates.Updates
+	waited := time.Duration(0)
 	for _, d := range pauses {
 		pause(ctx, d)
+		waited += d
 		if l.image != "" {
 			replaced, problem, err := r.replaced(ctx, l)
 			if problem != "" {
@@ -122,6 +128,10 @@ func (r *Rollout) keepLooking(ctx context.Context, l look, f finished) finished 
 			}
 			if err != nil || !replaced {
 				f.why = "its sidecar has not started with the new image yet"
+				if waited > startLimit {
+					f.verdict, f.why = Verdict{Outcome: Rejected}, fmt.Sprintf("not within %s; the pod's events say why", startLimit)
+					return f
+				}
 				continue
 			}
 			l.image, l.before = "", nil // a new Envoy counts from zero

@@ -183,6 +183,8 @@ func (w *world) kubelet(name types.NamespacedName, image string) {
 	p := w.pods[name].DeepCopy()
 	switch to := p.Spec.InitContainers[0].Image; {
 	case to == image:
+	case strings.HasPrefix(to, "silent"): // what a kubelet shows of a sidecar that ended well and whose next image is none
+		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	case strings.HasPrefix(to, "missing"):
 		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "not found"}}
 	default:
@@ -538,6 +540,10 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		if w.rollout.Plan.Rejecting() != 0 || w.rollout.Plan.Paused() {
 			t.Error("the mended pod still counts as rejecting")
 		}
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "silent" })
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: not within 35s")
 		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "newer" })
 		time.Sleep(time.Minute)
 		w.wantEvents()
