@@ -120,7 +120,10 @@ func TestChecks(t *testing.T) {
 		{"an old Lease", func(f *Facts) { f.At = f.At.Add(time.Minute) }, "leader", Error, "has not renewed it for 1m2s"},
 
 		{"a mistake in the platform file", in(platform, "concurrency: 1", "concurency: 1"), "platform-file", Error, "concurency"},
-		{"a platform file from elsewhere", func(f *Facts) { f.Platform.Err = errors.New("not from a ConfigMap") }, "platform-file", Warning, "not from a ConfigMap"},
+		{"a platform file from elsewhere", func(f *Facts) {
+			f.Platform = File{Err: errors.New("not from a ConfigMap"), Elsewhere: true}
+		}, "platform-file", Warning, "not from a ConfigMap"},
+		{"no platform file", func(f *Facts) { f.Platform.Err = errors.New("not found") }, "platform-file", Error, "not found"},
 		{"a platform file that one has not", metric(1, "spire_injector_config_hash", 1), "platform-in-force", Warning, "another platform file than the one in ConfigMap"},
 		{"a platform file that one refused", metric(1, "spire_injector_config_last_reload_successful", 0), "platform-in-force", Error, followerName + ": it refused"},
 		{"a claim for nobody", in(platform, "claims: []", `claims: [{namespaces: [shop, shpo], serviceAccounts: [api], paths: [/api]}]`),

@@ -113,6 +113,8 @@ type File struct {
 	Where string // for people
 	Text  string
 	Err   error // why it could not be found
+	// Elsewhere says that it is in no ConfigMap, so that it may well be there.
+	Elsewhere bool
 }
 
 func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }

@@ -265,7 +265,7 @@ func (g Gatherer) platform(ctx context.Context, f *Facts) error {
 func (g Gatherer) file(ctx context.Context, namespace string, spec corev1.PodSpec, container, path string) (File, error) {
 	name, key, ok := configMapOf(spec, container, path)
 	if !ok {
-		return File{Err: fmt.Errorf("the file %q is not from a ConfigMap", path)}, nil
+		return File{Err: fmt.Errorf("the file %q is not from a ConfigMap", path), Elsewhere: true}, nil
 	}
 	where := fmt.Sprintf("ConfigMap %s/%s, %s", namespace, name, key)
 	configMap, err := g.Client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})

@@ -142,9 +142,13 @@ func platformFile(f Facts) []Finding {
 	if f.Injector == nil {
 		return nil
 	}
-	if f.Platform.Err != nil {
+	switch {
+	case f.Platform.Elsewhere:
 		return []Finding{found(Warning, f.Platform.Where, "%v", f.Platform.Err).expected("the platform file in a ConfigMap").
 			remedy("mount it from one; what depends on it is not checked")}
+	case f.Platform.Err != nil:
+		return []Finding{found(Error, f.Platform.Where, "%v", f.Platform.Err).expected("the platform file").
+			remedy("create it: no replica starts without")}
 	}
 	p, err := webhook.ParsePlatform([]byte(f.Platform.Text))
 	if err != nil {
