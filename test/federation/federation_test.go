@@ -9,11 +9,13 @@ import (
 
 	"github.com/go-logr/logr/testr"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/test/monitoring"
 )
 
 const (
@@ -24,6 +26,8 @@ const (
 
 // events are what a keeper told people.
 type events struct {
+	registry *prometheus.Registry // of the keeper's metrics
+
 	mu  sync.Mutex
 	all []string
 }
@@ -43,12 +47,12 @@ func (e *events) have(text string) bool {
 // keep runs a keeper until stop or the end of the test.
 func keep(t *testing.T, own server, wanted ...registrar.Federated) (stop func(), told *events) {
 	t.Helper()
-	told = &events{}
+	told = &events{registry: prometheus.NewRegistry()}
 	client, err := spireapi.Dial(spireapi.Config{ServerAddress: own.socket, TrustDomain: own.Domain})
 	must(t, err)
 	keeper := federation.New(federation.Config{
 		SPIRE: client, Wanted: func() []registrar.Federated { return wanted }, Interval: time.Hour, Settle: settle, Arrived: func() {},
-		Logger: testr.New(t), Metrics: prometheus.NewRegistry(), Event: told.add,
+		Logger: testr.New(t), Metrics: told.registry, Event: told.add,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -90,7 +94,7 @@ func TestBundlesStayFresh(t *testing.T) {
 	partner, endpoint := startPartner(t)
 	own.introduce(t, partner)
 
-	stop, _ := keep(t, own, withPartner(endpoint))
+	stop, told := keep(t, own, withPartner(endpoint))
 	took := eventually(t, "the partner's bundle", own.has(t, ""))
 	want := partnerDomain + " " + endpoint + " spiffe://" + partnerDomain + "/spire/server"
 	if got := own.relationships(t); len(got) != 1 || got[0] != want {
@@ -102,6 +106,7 @@ func TestBundlesStayFresh(t *testing.T) {
 		took = eventually(t, "the partner's new key", own.has(t, partner.rotate(t)))
 		t.Logf("a new key was known after %s, with an interval of %s", took.Round(time.Millisecond), interval)
 	}
+	wantExported(t, told.registry)
 	if !own.polls() {
 		t.Errorf("SPIRE has stopped to poll by itself:\n%s", own.Out)
 	}
@@ -119,6 +124,30 @@ func TestBundlesStayFresh(t *testing.T) {
 	}
 	keep(t, own, withPartner(endpoint))
 	eventually(t, "the key that is missed", own.has(t, key))
+}
+
+// wantExported holds what is known of the metrics about federation, which alerts and the dashboard read, against what was exported.
+func wantExported(t *testing.T, registry *prometheus.Registry) {
+	t.Helper()
+	families, err := registry.Gather()
+	must(t, err)
+	var text strings.Builder
+	for _, family := range families {
+		_, err := expfmt.MetricFamilyToText(&text, family)
+		must(t, err)
+	}
+	exported, err := monitoring.Exported(text.String())
+	must(t, err)
+	for name, labels := range monitoring.Known() {
+		if !strings.HasPrefix(name, monitoring.FederationPrefix) {
+			continue
+		}
+		for label := range labels {
+			if _, has := exported[name][label]; !has {
+				t.Errorf("expected the metric %s with the label %s, got %v", name, label, exported[name])
+			}
+		}
+	}
 }
 
 func TestRelationshipsComeBack(t *testing.T) {
