@@ -47,6 +47,7 @@ Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 		newSVIDCommand(),
 		newNoopWebhookCommand(),
 		newSignalCommand(),
+		newLockCommand(),
 	)
 	return root
 }
