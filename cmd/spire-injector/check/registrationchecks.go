@@ -150,7 +150,8 @@ func rollout(f Facts) []Finding {
 	}
 	switch {
 	case f.Settings.RolloutRate == 0:
-		out = append(out, found(Warning, f.pod(leader), "the rollout is paused by --rollout-rate=0: %s would follow", waiting).expected("running pods that follow what changes").
+		out = append(out, found(Warning, f.pod(leader), "the rollout is paused by --rollout-rate=0: %s would follow", waiting).
+			expected("running pods that follow what changes").
 			remedy("kubectl -n %s edit deployment %s: take the flag out when the change is right", f.Names.Namespace, Deployment))
 	case paused > 0:
 		out = append(out, found(Error, f.pod(leader), "the rollout is paused, because pods rejected what was tried on them first: %s would follow", waiting).
