@@ -34,7 +34,7 @@ var steady = map[string]trend.Allowance{
 // Pods of ever other identities come and go: what they leave behind, in SPIRE and in the replicas, is nothing. Not parallel: what others
 // do would be taken for growth.
 func TestChurn(t *testing.T) {
-	duration := 45 * time.Second
+	duration := 30 * time.Second
 	if text := os.Getenv(churnVariable); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < duration {

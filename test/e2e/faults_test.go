@@ -117,7 +117,7 @@ func TestSPIREServerStopped(t *testing.T) {
 	}
 
 	t.Run("pods with a new identity are refused, in time and with a reason", func(t *testing.T) {
-		wantNoFailure := constantTraffic(t, ns, 30*time.Second)
+		wantNoFailure := constantTraffic(t, ns, 20*time.Second)
 		stop()
 		start := time.Now()
 		message := refused(t, neverScheduled(named("denied").pod(ns)))
@@ -157,7 +157,7 @@ func TestSPIREServerStopped(t *testing.T) {
 		if status := pod.Annotations["spiffe.io/status"]; !strings.Contains(status, `"deferred":true`) {
 			t.Errorf("the pod does not say that its registration is deferred: %s", status)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(6 * time.Second)
 		if got := k(t, ns, "get", "pod", pod.Name, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`); got == "True" {
 			t.Error("the pod is ready without an identity")
 		}
@@ -205,7 +205,7 @@ func TestSPIREServerWithEmptiedDatabase(t *testing.T) {
 
 // The leader is killed while it works through many entries: the next one does the rest, and nothing twice.
 func TestLeaderKilledInABatch(t *testing.T) {
-	const jobs, containers = 100, 30
+	const jobs, containers = 70, 30
 	const identities = jobs * containers
 	ns := namespace(t)
 	signal := onTheNode(t)

@@ -45,18 +45,19 @@ func TestBesideControllerManager(t *testing.T) {
 		name            string
 		prefix, cleanup *string // nil: not set
 		deletesOurs     bool
+		servedByBoth    bool // looked at, which takes some seconds
 	}{
-		{"the prefix of the charts", new("demo-cluster"), nil, false},
-		{"a prefix of its own", new("controller-manager.demo-cluster"), nil, false},
-		{"a prefix that ours only begin with", new("spire"), nil, false},
-		{"the prefix of another cluster of ours", new("spire-injector.demo"), nil, false},
-		{"clean-up of an old prefix", new("demo-cluster"), new("old"), false},
-		{"clean-up of IDs without prefix", new("demo-cluster"), new(""), false},
-		{"our prefix", new("spire-injector"), nil, true},
-		{"our prefix and cluster", new("spire-injector.demo-cluster"), nil, true},
-		{"clean-up of our prefix", new("demo-cluster"), new("spire-injector"), true},
-		{"clean-up of our prefix and cluster", new("demo-cluster"), new("spire-injector.demo-cluster"), true},
-		{"no prefix", nil, nil, true},
+		{"the prefix of the charts", new("demo-cluster"), nil, false, true},
+		{"a prefix of its own", new("controller-manager.demo-cluster"), nil, false, false},
+		{"a prefix that ours only begin with", new("spire"), nil, false, false},
+		{"the prefix of another cluster of ours", new("spire-injector.demo"), nil, false, false},
+		{"clean-up of an old prefix", new("demo-cluster"), new("old"), false, false},
+		{"clean-up of IDs without prefix", new("demo-cluster"), new(""), false, false},
+		{"our prefix", new("spire-injector"), nil, true, false},
+		{"our prefix and cluster", new("spire-injector.demo-cluster"), nil, true, true},
+		{"clean-up of our prefix", new("demo-cluster"), new("spire-injector"), true, false},
+		{"clean-up of our prefix and cluster", new("demo-cluster"), new("spire-injector.demo-cluster"), true, false},
+		{"no prefix", nil, nil, true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// SPIRE has no two entries that say the same, so that an earlier run's would be in the way.
@@ -72,7 +73,9 @@ func TestBesideControllerManager(t *testing.T) {
 			} else {
 				wantPeace(t, run, ns, ours, seen)
 			}
-			wantServedByBoth(t, ns)
+			if tt.servedByBoth {
+				wantServedByBoth(t, ns)
+			}
 		})
 	}
 }

@@ -27,7 +27,7 @@ func TestDatabaseAndServersKilled(t *testing.T) {
 	}
 	deploy(t, ns, server, caller)
 
-	traffic := startLoad(t, ns, "deployment/valid", 2*time.Minute)
+	traffic := startLoad(t, ns, "deployment/valid", 100*time.Second)
 	arrivals := startNewcomers(t, ns)
 	arrivals.more(t, fewest)
 

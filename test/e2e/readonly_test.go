@@ -90,7 +90,7 @@ func TestSPIREServerSlow(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
-	wantNoFailure := constantTraffic(t, ns, 20*time.Second)
+	wantNoFailure := constantTraffic(t, ns, 12*time.Second)
 	t.Cleanup(func() {
 		if err := signal("spire-server", "CONT"); err != nil {
 			t.Error(err)
@@ -110,7 +110,7 @@ func TestSPIREServerSlow(t *testing.T) {
 		pulses <- err
 	}()
 	var slowest time.Duration
-	for n := range 8 {
+	for n := range 5 {
 		w := client(ns, fmt.Sprintf("slow-%d", n))
 		start := time.Now()
 		apply(t, neverScheduled(w.pod(ns)))
@@ -121,7 +121,7 @@ func TestSPIREServerSlow(t *testing.T) {
 	}
 	stop()
 	must(t, <-pulses)
-	t.Logf("8 identities were registered, the slowest within %.1f s", slowest.Seconds())
+	t.Logf("5 identities were registered, the slowest within %.1f s", slowest.Seconds())
 	wantNoFailure()
 }
 
@@ -170,7 +170,7 @@ func TestNothingIsRemovedBeforeCachesAreFilled(t *testing.T) {
 			t.Fatalf("expected the entry as it was, without an expiry, got %s", out)
 		}
 	}
-	for end := time.Now().Add(35 * time.Second); time.Now().Before(end); time.Sleep(3 * time.Second) { // three of its looks, if it looked
+	for end := time.Now().Add(25 * time.Second); time.Now().Before(end); time.Sleep(3 * time.Second) { // two of its looks, if it looked
 		unmarked()
 	}
 	must(t, verbs(t.Context(), `"get", "list", "watch"`))
