@@ -128,7 +128,7 @@ func (r *Rollout) keepLooking(ctx context.Context, l look, f finished) finished 
 			}
 			if err != nil || !replaced {
 				f.why = "its sidecar has not started with the new image yet"
-				if waited > startLimit {
+				if waited > startLimit && serves(l.pod) { // as it was before
 					f.verdict, f.why = Verdict{Outcome: Rejected}, fmt.Sprintf("not within %s; the pod's events say why", startLimit)
 					return f
 				}
