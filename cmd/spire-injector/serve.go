@@ -98,7 +98,10 @@ func serveCommand(f *serveFlags) *cobra.Command {
 	return cmd
 }
 
-func serve(ctx context.Context, f serveFlags) error {
+func serve(signals context.Context, f serveFlags) error {
+	leave := &leaving{}
+	ctx, cancel := leave.context(signals)
+	defer cancel()
 	logger, err := newLogger(f.logLevel)
 	if err != nil {
 		return usageError{err}
@@ -156,7 +159,7 @@ func serve(ctx context.Context, f serveFlags) error {
 			return err
 		}
 	}
-	if err := addWebhooks(mgr, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{Confirmed: keeper.Confirmed})); err != nil {
+	if err := addWebhooks(mgr, leave, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{Confirmed: keeper.Confirmed})); err != nil {
 		return err
 	}
 	if err := addRollout(ctx, mgr, f, rate, inForce); err != nil {
@@ -184,7 +187,7 @@ func serve(ctx context.Context, f serveFlags) error {
 }
 
 // addWebhooks registers what answers the API server, at the paths that the webhook configurations name.
-func addWebhooks(mgr ctrl.Manager, injector func() webhook.Injector, spire webhook.Registrar) error {
+func addWebhooks(mgr ctrl.Manager, leave *leaving, injector func() webhook.Injector, spire webhook.Registrar) error {
 	admissions, err := webhook.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
@@ -197,7 +200,7 @@ func addWebhooks(mgr ctrl.Manager, injector func() webhook.Injector, spire webho
 		"/validate-pod":      &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
 		"/validate-workload": &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces, Metrics: admissions},
 	} {
-		server.Register(path, &admission.Webhook{Handler: handler})
+		server.Register(path, leave.wrap(&admission.Webhook{Handler: handler}))
 	}
 	return nil
 }

@@ -46,8 +46,9 @@ func Known() Metrics {
 		Prefix + "federation_refresh_interval_seconds":       {"trust_domain": nil},
 		Prefix + "federation_bundle_changes_total":           {"trust_domain": nil},
 
-		Prefix + "rollout_pods":   {"state": {"outdated", "rejected"}},
-		Prefix + "rollout_paused": {},
+		Prefix + "rollout_pods":            {"state": {"outdated", "rejected", "needs_new_pod", "invalid"}},
+		Prefix + "rollout_paused":          {},
+		Prefix + "rollout_refreshes_total": {"outcome": {"taken", "rejected", "unknown", "failed"}},
 
 		"leader_election_master_status": {"name": {"spire-injector"}},
 		"workqueue_depth":               {"name": nil, "controller": nil, "priority": nil},
