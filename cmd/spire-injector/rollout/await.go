@@ -63,11 +63,11 @@ func (f finished) note(plan *Plan) string {
 	return out.String()
 }
 
-// pauses between two looks at a changed pod. The kubelet writes the files within a second; all together are below the minute within which
-// a rejection is reported.
+// pauses between two looks at a changed pod. The kubelet writes the files within a second; all together are well below the minute
+// within which a rejection is reported.
 var pauses = []time.Duration{
 	300 * time.Millisecond, 500 * time.Millisecond, time.Second, time.Second, 2 * time.Second, 2 * time.Second,
-	3 * time.Second, 5 * time.Second, 5 * time.Second, 10 * time.Second, 10 * time.Second, 10 * time.Second,
+	3 * time.Second, 5 * time.Second, 5 * time.Second, 10 * time.Second, 10 * time.Second,
 }
 
 // maxWatched bounds how many pods are watched at a time that others than the rollout have changed.
@@ -112,7 +112,7 @@ func (r *Rollout) await(ctx context.Context, l look) {
 
 // startLimit is how long a sidecar may be down for its new image. The kubelet does not say why one does not start that ended well
 // before (its state stays "terminated"), so that time has to tell.
-const startLimit = 35 * time.Second
+const startLimit = 30 * time.Second
 
 func (r *Rollout) keepLooking(ctx context.Context, l look, f finished) finished {
 	var last templates.Updates

@@ -543,7 +543,7 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "silent" })
 		time.Sleep(time.Minute)
 		w.want("a/0")
-		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: not within 35s")
+		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: not within 30s")
 		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "newer" })
 		time.Sleep(time.Minute)
 		w.wantEvents()
