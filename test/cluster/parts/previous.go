@@ -2,6 +2,7 @@ package parts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,9 @@ type Sources struct {
 	Commit string
 	Root   string // their top folder, in the cache
 }
+
+// ErrNoHistory says that nobody can tell what was before: the sources are no checkout of git's, or one without its history.
+var ErrNoHistory = errors.New("these sources have no history")
 
 // Previous provides the sources of the program at pkg (such as ./cmd/sample) in the version before the working tree's, so that one can
 // be upgraded to the other. Not every commit changes a program: the version before is the last commit if the working tree differs from
@@ -31,7 +35,7 @@ func Previous(ctx context.Context, cache Cache, pkg string, progress io.Writer) 
 func previous(ctx context.Context, cache Cache, root, pkg string, progress io.Writer) (Sources, error) {
 	commit, err := previousCommit(ctx, root, pkg)
 	if err != nil {
-		return Sources{}, fmt.Errorf("find the version of %s before this one: %w", pkg, err)
+		return Sources{}, fmt.Errorf("find the version of %s before this one: %w: %w", pkg, ErrNoHistory, err)
 	}
 	unlock, err := cache.Lock(ctx, "build", progress)
 	if err != nil {
