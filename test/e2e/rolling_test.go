@@ -173,7 +173,7 @@ func TestImageOfRunningPods(t *testing.T) {
 	}
 	const broken = "Not/An/Image" // which the kubelet refuses at once
 	setPlatform(t.Context(), t, using(broken))
-	told := eventually(t, "an event", func() error { return eventOf(t, "", "Pod", "InvalidImageName") })
+	told := eventually(t, "an event", func() error { return eventOf(t, "", "Pod", "does not start with the image that it was given") })
 	t.Logf("told after %.1f s", told.Seconds())
 	if told > time.Minute {
 		t.Errorf("expected it told within a minute, it took %s", told)
