@@ -7,7 +7,6 @@ import (
 	"io"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -20,17 +19,10 @@ import (
 func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *registration.Keeper {
 	keeper := registration.New(mgr, registration.Config{
 		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Injector: platform.get, Configuration: f.webhookConfig,
-		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: entryEvents(mgr),
+		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: eventsOf(mgr, "Register"),
 	})
 	platform.onChange(keeper.Reconsider)
 	return keeper
-}
-
-func entryEvents(mgr ctrl.Manager) func(about runtime.Object, eventType, reason, note string) {
-	recorder := mgr.GetEventRecorder("spire-injector")
-	return func(about runtime.Object, eventType, reason, note string) {
-		recorder.Eventf(about, nil, eventType, reason, "Register", "%s", shortened(note))
-	}
 }
 
 // minGrace keeps an entry for longer than any replica takes it for granted, and than a pod is on its way from admission to a cache.

@@ -24,7 +24,7 @@ func followPlatform(ctx context.Context, mgr ctrl.Manager, f serveFlags, file []
 	if err != nil {
 		return nil, err
 	}
-	inForce := newPlatformInForce(file, injector, socketFixed, reloads, mgr.GetLogger().WithName("platform"), platformEvents(mgr))
+	inForce := newPlatformInForce(file, injector, socketFixed, reloads, mgr.GetLogger().WithName("platform"), eventsOf(mgr, "Reload"))
 	return inForce, watchPlatform(ctx, mgr, f, inForce)
 }
 
@@ -62,12 +62,14 @@ func ownPod(f serveFlags) (*corev1.Pod, error) {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: host}}, nil
 }
 
-// platformEvents is how events come to be. One about an object that has changed since is a new one; those about the same are
+// eventsOf is how events come to be. One about an object that has changed since is a new one; those about the same are
 // counted, with the words of the first.
-func platformEvents(mgr ctrl.Manager) func(about runtime.Object, eventType, reason, note string) {
+//
+// The action is what the injector was doing, in one word.
+func eventsOf(mgr ctrl.Manager, action string) func(about runtime.Object, eventType, reason, note string) {
 	recorder := mgr.GetEventRecorder("spire-injector")
 	return func(about runtime.Object, eventType, reason, note string) {
-		recorder.Eventf(about, nil, eventType, reason, "Reload", "%s", shortened(note))
+		recorder.Eventf(about, nil, eventType, reason, action, "%s", shortened(note))
 	}
 }
 
