@@ -136,6 +136,19 @@ func in(t *testing.T, namespace, workload string, command ...string) (string, er
 	return shared.k.Run(t.Context(), append([]string{"--namespace", namespace, "exec", workload, "--container", "app", "--"}, command...)...)
 }
 
+// awaitOK waits until the app of a workload gets ok from the API. At first it may not: the node learns of a pod that is ready
+// some time after everybody else does.
+func awaitOK(t *testing.T, namespace, workload string) {
+	t.Helper()
+	eventually(t, workload+" gets ok", func() error {
+		out, err := in(t, namespace, workload, "/sample", "get", url)
+		if err == nil && out != "ok\n" {
+			err = fmt.Errorf("got %q", out)
+		}
+		return err
+	})
+}
+
 // apiPod returns the only pod of the app api.
 func apiPod(t *testing.T, namespace string) corev1.Pod {
 	t.Helper()

@@ -184,6 +184,7 @@ func injectorIsBack(t *testing.T) {
 func TestSPIREServerAway(t *testing.T) {
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
+	awaitOK(t, ns, "deployment/valid")
 	scale := func(replicas int) {
 		_, err := shared.k.Run(context.Background(), "--namespace", "spire", "scale", "statefulset/spire-server", fmt.Sprintf("--replicas=%d", replicas))
 		if err != nil {

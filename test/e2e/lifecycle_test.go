@@ -168,9 +168,7 @@ func TestPodsThatPeopleHave(t *testing.T) {
 	apply(t, objects...)
 	rollout(t, ns, names...)
 	for _, name := range names[1:] {
-		if out, err := in(t, ns, name, "/sample", "get", url); err != nil || out != "ok\n" {
-			t.Errorf("%s: expected ok, got %q (%v)", name, out, err)
-		}
+		awaitOK(t, ns, name)
 	}
 	for _, pod := range podsOf(t, ns, "envoys-user") {
 		if user := *pod.Spec.InitContainers[0].SecurityContext.RunAsUser; user == 15001 {
@@ -200,9 +198,7 @@ func TestQuotaAndLimitRange(t *testing.T) {
 		}},
 	})
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
-	if out, err := in(t, ns, "deployment/valid", "/sample", "get", url); err != nil || out != "ok\n" {
-		t.Errorf("expected ok, got %q (%v)", out, err)
-	}
+	awaitOK(t, ns, "deployment/valid")
 	pod := apiPod(t, ns)
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		if c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Cpu().IsZero() {
@@ -216,13 +212,6 @@ func TestRunningPods(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
-	wantOK := func(t *testing.T) {
-		t.Helper()
-		eventually(t, "an answer", func() error {
-			_, err := in(t, ns, "deployment/valid", "/sample", "get", url)
-			return err
-		})
-	}
 	const debugImage = "spire-injector/busybox:1"
 	image := shared.env.Images[debugImage]
 
@@ -241,7 +230,7 @@ func TestRunningPods(t *testing.T) {
 		if after := apiPod(t, ns); after.UID != pod.UID || restarts(after) != 0 {
 			t.Errorf("expected the same pod without a restart, got %+v", after.Status)
 		}
-		wantOK(t)
+		awaitOK(t, ns, "deployment/valid")
 	})
 	t.Run("kubectl debug --copy-to", func(t *testing.T) {
 		for name, flags := range map[string][]string{"copy": nil, "annotated-copy": {"--keep-annotations"}} {
@@ -266,7 +255,7 @@ func TestRunningPods(t *testing.T) {
 			})
 			k(t, ns, "delete", "pod", name, "--wait=false")
 		}
-		wantOK(t)
+		awaitOK(t, ns, "deployment/valid")
 	})
 	t.Run("in-place image patch of the app", func(t *testing.T) {
 		pod := apiPod(t, ns)
@@ -287,14 +276,14 @@ func TestRunningPods(t *testing.T) {
 			}
 			return nil
 		})
-		wantOK(t)
+		awaitOK(t, ns, "deployment/valid")
 	})
 	t.Run("scale and rollout restart", func(t *testing.T) {
 		k(t, ns, "scale", "--replicas=2", "deployment/api")
 		rollout(t, ns, "deployment/api")
 		k(t, ns, "rollout", "restart", "deployment/api", "deployment/valid")
 		rollout(t, ns, "deployment/api", "deployment/valid")
-		wantOK(t)
+		awaitOK(t, ns, "deployment/valid")
 	})
 }
 

@@ -151,9 +151,7 @@ func TestSocketModes(t *testing.T) {
 	if pod := onlyPod(t, ns, "socket"); len(pod.Spec.InitContainers) != 0 || len(pod.Spec.Containers) != 2 {
 		t.Errorf("socket: expected no Envoy, got %+v", pod.Spec)
 	}
-	if out, err := in(t, ns, "deployment/both", "/sample", "get", url); err != nil || out != "ok\n" {
-		t.Errorf("both: expected ok through its Envoy, got %q (%v)", out, err)
-	}
+	awaitOK(t, ns, "deployment/both")
 	if pod := onlyPod(t, ns, "both"); len(pod.Spec.InitContainers) != 1 || pod.Spec.InitContainers[0].Name != "envoy" {
 		t.Errorf("both: expected an Envoy, got %+v", pod.Spec.InitContainers)
 	}

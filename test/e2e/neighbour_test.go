@@ -158,13 +158,7 @@ func wantServedByBoth(t *testing.T, ns string) {
 		}
 		return err
 	})
-	eventually(t, "ok for the client", func() error {
-		out, err := in(t, ns, "deployment/valid", "/sample", "get", url)
-		if err == nil && strings.TrimSpace(out) != "ok" {
-			err = fmt.Errorf("got %q", out)
-		}
-		return err
-	})
+	awaitOK(t, ns, "deployment/valid")
 }
 
 // ourEntries are the IDs of what the pods of a namespace need: their entries and the parent of all.

@@ -97,9 +97,7 @@ func TestAudit(t *testing.T) {
 	outsider := workload{name: "outsider", args: []string{"api"}}
 	deploy(t, ns, server, client(ns, "valid"), client(ns, "invalid"), outsider)
 	for client, verdict := range map[string]string{"valid": "allowed", "invalid": "denied"} {
-		if out, err := in(t, ns, "deployment/"+client, "/sample", "get", url); err != nil || out != "ok\n" {
-			t.Errorf("%s: expected ok, got %q (%v)", client, out, err)
-		}
+		awaitOK(t, ns, "deployment/"+client)
 		awaitLog(t, ns, "deployment/api", verdict, func(l logLine) bool {
 			return l.Event == "request" && strings.HasSuffix(l.Peer, id(ns, client)) && l.Audit == verdict && l.Status == 200
 		})
@@ -178,9 +176,7 @@ func TestMetricsPort(t *testing.T) {
 	ns := namespace(t)
 	outsider := workload{name: "outsider", args: []string{"api"}}
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"), outsider)
-	if _, err := in(t, ns, "deployment/valid", "/sample", "get", url); err != nil {
-		t.Error(err)
-	}
+	awaitOK(t, ns, "deployment/valid")
 	address := apiPod(t, ns).Status.PodIP + ":15090"
 	out, err := in(t, ns, "deployment/outsider", "/sample", "get", "http://"+address+"/stats/prometheus")
 	must(t, err)

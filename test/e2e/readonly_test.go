@@ -15,6 +15,7 @@ import (
 func TestSPIREServerReadOnly(t *testing.T) {
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
+	awaitOK(t, ns, "deployment/valid")
 	newcomer := client(ns, "newcomer")
 	const lockFor = 25 * time.Second
 	locked := lockDatabase(t, lockFor)

@@ -55,6 +55,10 @@ func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) sup
 			{ip, "link", "set", bridge, "up"},
 			// Without some route a process on the node gets "network is unreachable" before kube-proxy's rules apply.
 			{ip, "route", "add", serviceNetwork, "dev", bridge},
+			// What a pod sends to a service before kube-proxy knows it is refused at once, like what it sends to one without
+			// endpoints. Otherwise it waits for an answer by that route for up to 5 s, and whatever shares its connection does.
+			{filepath.Join(p.System.Bin, "iptables"), "--append", "FORWARD", "--in-interface", bridge,
+				"--destination", serviceNetwork, "--jump", "REJECT"},
 		},
 		Env: append([]string{
 			"PATH=" + p.System.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
