@@ -44,6 +44,9 @@ func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) sup
 		Sysctls: map[string]string{
 			"net/ipv4/ip_forward":                "1",
 			"net/bridge/bridge-nf-call-iptables": "1",
+			// kube-proxy refuses with ICMP what goes to services without endpoints. By its default of one answer a second for
+			// each pod, a pod's first connections hang instead.
+			"net/ipv4/icmp_ratelimit": "0",
 		},
 		Commands: [][]string{
 			{ip, "link", "set", "lo", "up"},
@@ -57,8 +60,8 @@ func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) sup
 			{ip, "route", "add", serviceNetwork, "dev", bridge},
 			// What a pod sends to a service before kube-proxy knows it is refused at once, like what it sends to one without
 			// endpoints. Otherwise it waits for an answer by that route for up to 5 s, and whatever shares its connection does.
-			{filepath.Join(p.System.Bin, "iptables"), "--append", "FORWARD", "--in-interface", bridge,
-				"--destination", serviceNetwork, "--jump", "REJECT"},
+			{filepath.Join(p.System.Bin, "iptables"), "--append", "FORWARD", "--in-interface", bridge, "--protocol", "tcp",
+				"--destination", serviceNetwork, "--jump", "REJECT", "--reject-with", "tcp-reset"},
 		},
 		Env: append([]string{
 			"PATH=" + p.System.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
