@@ -8,19 +8,29 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spire-injector
 LINT  := $(CACHE)/lint-$(shell cksum < test/tools/lint/go.sum | cut -d' ' -f1)
 
 # Everything but what needs a cluster: those packages are tested by `make e2e`.
-UNIT = $$(go list ./... | grep -v -e /test/e2e -e /test/cluster/lifecycle)
+UNIT = $$(go list ./... | grep -v -e /test/e2e -e /test/demo/systems -e /test/cluster/lifecycle)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / { sub("%", "NAME", $$1); printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Bring everything up and tell the story of three pods and mutual TLS
 	@go run ./test/demo
 
 .PHONY: demo-down
-demo-down: ## Remove what the demo put on the cluster
+demo-down: ## Remove the demo that is on the cluster, and its platform
 	@go run ./test/demo --down
+
+.PHONY: demo-all
+demo-all: ## Play all demos in turn, and tell how long each took
+	@go run ./test/demo --all
+
+demo-%: ## Play the demo NAME (`go run ./test/demo --help` lists them); make demo-NAME-down removes it
+	@go run ./test/demo $*
+
+demo-%-down:
+	@go run ./test/demo --down $*
 
 .PHONY: test
 test: lint unit e2e ## Run every test
@@ -33,6 +43,7 @@ unit: ## Run the tests that need no cluster (real Envoy included)
 e2e: ## Run the end-to-end tests on a real cluster
 	go test -count=1 -timeout 20m ./test/cluster/lifecycle
 	go test -count=1 -timeout 45m -parallel 6 -v ./test/e2e
+	go test -count=1 -timeout 30m -v ./test/demo/systems
 
 .PHONY: bench
 bench: ## Measure and print figures, with the machine they were taken on

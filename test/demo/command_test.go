@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spire-injector/spire-injector/test/command"
+	"github.com/spire-injector/spire-injector/test/demo/demos"
+	"github.com/spire-injector/spire-injector/test/demo/play"
 )
 
 func TestWrongUsage(t *testing.T) {
@@ -20,15 +22,19 @@ func TestWrongUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"up"}, `unexpected argument "up"`},
+		{[]string{"up"}, "unknown demo \"up\": expected one of\n\n  api    an API\n  other  another"},
+		{[]string{"api", "other"}, `unexpected argument "other": expected the name of one demo`},
 		{[]string{"-o", "yaml"}, `--output "yaml": expected text or json`},
 		{[]string{"--pause", "-1s"}, "--pause -1s: expected 0s or more"},
 		{[]string{"--pause", "long"}, `invalid argument "long"`},
 		{[]string{"--donw"}, "unknown flag: --donw"},
 		{[]string{"--down", "-o", "json"}, "--down has no summary"},
+		{[]string{"--all", "-o", "json"}, "--all ends with a table"},
+		{[]string{"--all", "--down"}, "--all takes each demo down itself"},
+		{[]string{"--all", "api"}, `--all with "api"`},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
-			demo := newCommand()
+			demo := newCommand([]play.Demo{{Name: "api", About: "an API"}, {Name: "other", About: "another"}})
 			demo.SetArgs(c.args)
 			err := demo.ExecuteContext(over)
 			var usage command.UsageError
@@ -39,43 +45,23 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
-func TestSummary(t *testing.T) {
-	sum := summary{Kubeconfig: "/k", Steps: []stepSummary{}}
-	sum.add("calls", struct {
-		Answer string `json:"answer"`
-	}{"<ok>"}, 1234*time.Millisecond, nil)
-	err := errors.New("call: expected ok, got 503")
-	sum.add("admit", nil, time.Millisecond, err)
-	sum.end(err, 2*time.Second)
-	var out strings.Builder
-	if err := sum.write(&out); err != nil {
-		t.Fatal(err)
+func TestTheFirstDemoIsThere(t *testing.T) {
+	if (choice{demos: demos.All(), name: first}).demo() == nil {
+		t.Errorf("no demo %q, which is played if none is named", first)
 	}
-	want := `{
-  "ok": false,
-  "error": "call: expected ok, got 503",
-  "kubeconfig": "/k",
-  "seconds": 2,
-  "clusterSeconds": 0,
-  "platformSeconds": 0,
-  "steps": [
-    {
-      "name": "calls",
-      "ok": true,
-      "seconds": 1.23,
-      "facts": {
-        "answer": "<ok>"
-      }
-    },
-    {
-      "name": "admit",
-      "ok": false,
-      "seconds": 0
-    }
-  ]
 }
+
+func TestTable(t *testing.T) {
+	got := table([]played{
+		{&play.Summary{Demo: "api", OK: true, Seconds: 45, ClusterSeconds: 5, PlatformSeconds: 10}, 4 * time.Second},
+		{&play.Summary{Demo: "another", Seconds: 1.5}, 0},
+	})
+	want := `
+demo     result  platform  story  down  seconds
+api      ok      10.0      30.0   4.0   44.0
+another  failed  0.0       1.5    0.0   1.5
 `
-	if diff := cmp.Diff(want, out.String()); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -15,29 +15,27 @@ import (
 // adminPort is where Envoy's administration interface listens, on the pod's loopback only.
 const adminPort = "15000"
 
-// AdminCommand makes the interface reachable from here.
-func AdminCommand() Command { return inDemo("port-forward", "deploy/"+API, adminPort) }
+// adminLimit is how long a look at it may take.
+const adminLimit = 30 * time.Second
 
-// Certificate is what Envoy shows of the SVID that it uses.
-type Certificate struct {
-	ID      string    `json:"id"`
-	From    time.Time `json:"from"`
-	Expires time.Time `json:"expires"`
+// AdminCommand makes the interface of a workload's Envoy reachable from here.
+func AdminCommand(namespace, workload string) Command {
+	return In(namespace, "port-forward", workload, adminPort)
 }
 
-// Certificate asks the API's Envoy for its SVID.
-func (s Scene) Certificate(ctx context.Context) (Certificate, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// Admin gets paths of the interface of a workload's Envoy, in the way of AdminCommand. The answers are in the order of the paths.
+func (s Scene) Admin(ctx context.Context, namespace, workload string, paths ...string) ([][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()
-	c := AdminCommand()
+	c := AdminCommand(namespace, workload)
 	c.Args[len(c.Args)-1] = ":" + adminPort // any free port of ours
-	forward := s.k.Command(ctx, c.Args...)
+	forward := s.K.Command(ctx, c.Args...)
 	stdout, err := forward.StdoutPipe()
 	if err == nil {
 		err = forward.Start()
 	}
 	if err != nil {
-		return Certificate{}, fmt.Errorf("%s: %w", c, err)
+		return nil, fmt.Errorf("%s: %w", c, err)
 	}
 	defer func() {
 		cancel()
@@ -46,23 +44,17 @@ func (s Scene) Certificate(ctx context.Context) (Certificate, error) {
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	address := forwarded.FindString(line)
 	if address == "" {
-		return Certificate{}, &Mismatch{What: c.String(), Expected: "the address that it listens on", Got: strings.TrimSpace(fmt.Sprint(line, " ", err))}
+		return nil, &Mismatch{What: c.String(), Expected: "the address that it listens on", Got: strings.TrimSpace(fmt.Sprint(line, " ", err))}
 	}
-	body, err := fetch(ctx, "http://"+address+"/certs")
-	if err != nil {
-		return Certificate{}, err
-	}
-	certificate, err := parseCertificate(body)
-	if err != nil {
-		return certificate, err
-	}
-	if life := certificate.Expires.Sub(certificate.From); certificate.ID != ID(API) || life > time.Minute {
-		return certificate, &Mismatch{
-			What: "the SVID of the API's Envoy", Expected: ID(API) + " with a life of about 30 s",
-			Got: fmt.Sprintf("%s with %s", certificate.ID, life), Look: AdminCommand().String(),
+	var answers [][]byte
+	for _, path := range paths {
+		body, err := fetch(ctx, "http://"+address+path)
+		if err != nil {
+			return nil, err
 		}
+		answers = append(answers, body)
 	}
-	return certificate, nil
+	return answers, nil
 }
 
 var forwarded = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
@@ -84,8 +76,15 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 	return body, err
 }
 
-// parseCertificate reads the answer of /certs: the first certificate chain with a URI.
-func parseCertificate(body []byte) (Certificate, error) {
+// Certificate is what Envoy shows of the SVID that it uses.
+type Certificate struct {
+	ID      string    `json:"id"`
+	From    time.Time `json:"from"`
+	Expires time.Time `json:"expires"`
+}
+
+// ParseCertificate reads the answer of /certs: the first certificate chain with a URI.
+func ParseCertificate(body []byte) (Certificate, error) {
 	var answer struct {
 		Certificates []struct {
 			Chain []struct {

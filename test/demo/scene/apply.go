@@ -3,7 +3,6 @@ package scene
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,90 +12,33 @@ import (
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
-// startLimit is how long the workloads may take to their first ok.
-const startLimit = 2 * time.Minute
-
-// Clear removes what an earlier run left, so that pods start anew; cleared is whether there was anything.
-func (s Scene) Clear(ctx context.Context) (cleared bool, err error) {
-	// First the pods: a namespace that still has some is looked at again only after half of their grace period.
-	pods := inDemo("delete", "deployments", "--all", "--cascade=foreground", "--timeout=120s")
-	if _, err := s.run(ctx, pods); err != nil {
-		return false, err
-	}
-	c := Command{Args: []string{"delete", "namespace", Namespace, "--ignore-not-found", "--timeout=120s"}}
-	r, err := s.run(ctx, c)
-	return strings.Contains(r.Stdout, "deleted"), err
+// ApplyCommand is how a reader would apply a kustomization, given from the project's top folder.
+func ApplyCommand(kustomization string) Command {
+	return Command{Args: []string{"apply", "-k", kustomization}}
 }
 
-// RemovePlatform removes SPIRE and the injector; removed is whether there was anything.
-func (s Scene) RemovePlatform(ctx context.Context) (removed bool, err error) {
-	c := Command{Args: []string{"delete", "-k", filepath.Join(s.root, filepath.FromSlash(Platform)), "--ignore-not-found", "--timeout=180s"}}
-	r, err := s.run(ctx, c)
-	return strings.Contains(r.Stdout, "deleted"), err
-}
-
-// Applied is what came of applying the workloads.
-type Applied struct {
-	Ran Ran `json:"-"`
-	// Registered is whether SPIRE had the identity of the API already, from an earlier run: then its SVID comes sooner.
-	Registered bool `json:"registeredBefore"`
-	// FirstOK is what the valid client's app logged first that was a success.
-	FirstOK string `json:"firstOK"`
-	// Seconds from the start of apply to that.
-	Seconds float64 `json:"secondsToFirstOK"`
-}
-
-// ApplyCommand is how a reader would apply the workloads.
-func ApplyCommand() Command { return Command{Args: []string{"apply", "-k", Workloads}} }
-
-// Apply applies the workloads, with the images as the cluster has them.
-func (s Scene) Apply(ctx context.Context) (Applied, error) {
-	entries, err := s.entries(ctx, "-spiffeID", ID(API))
+// Apply applies a kustomization with the images as the cluster has them, and returns it as ApplyCommand.
+func (s Scene) Apply(ctx context.Context, kustomization string) (Ran, error) {
+	manifests, err := s.Rendered(ctx, kustomization)
 	if err != nil {
-		return Applied{}, err
+		return Ran{}, err
 	}
-	manifests, err := s.run(ctx, Command{Args: []string{"kustomize", filepath.Join(s.root, filepath.FromSlash(Workloads))}})
-	if err != nil {
-		return Applied{}, err
-	}
-	r := Ran{Command: ApplyCommand(), Start: time.Now()}
-	r.Stdout, err = s.k.With(ctx, install.WithImages(s.env, manifests.Stdout), "apply", "-f", "-")
+	r := Ran{Command: ApplyCommand(kustomization), Start: time.Now()}
+	r.Stdout, err = s.K.With(ctx, manifests, "apply", "-f", "-")
 	r.End = time.Now()
-	return Applied{Ran: r, Registered: len(entries) > 0}, err
+	return r, err
 }
 
-// FirstOK waits for the valid client's first success and adds it to what is known of the apply.
-func (s Scene) FirstOK(ctx context.Context, a Applied) (Applied, error) {
-	logs := clientLog(Valid)
-	last := ""
-	found, err := poll(ctx, startLimit, func() (bool, error) {
-		r, err := s.try(ctx, logs)
-		if err != nil || r.Failed { // no pod yet, or not started yet
-			last = r.Stderr
-			return false, err
-		}
-		for _, call := range parseCalls(r.Stdout) {
-			last = call.Line
-			if call.OK() {
-				a.FirstOK, a.Seconds = call.Line, seconds(time.Since(a.Ran.Start))
-				return true, nil
-			}
-		}
-		return false, nil
-	})
-	if err == nil && !found {
-		err = &Mismatch{
-			What: "the first ok of " + Valid, Expected: fmt.Sprintf("one within %s of kubectl apply", startLimit),
-			Got: last + s.notCreated(ctx), Look: inDemo("get", "pods,events").String(),
-		}
-	}
-	return a, err
+// Rendered is what a kustomization stands for, with the images as the cluster has them.
+func (s Scene) Rendered(ctx context.Context, kustomization string) (string, error) {
+	r, err := s.Run(ctx, Command{Args: []string{"kustomize", s.Path(kustomization)}})
+	return install.WithImages(s.Env, r.Stdout), err
 }
 
-// notCreated is why the API server refused pods of the demo, if it did.
-func (s Scene) notCreated(ctx context.Context) string {
+// NotCreated is why the API server refused pods of Deployments in a namespace, if it did: the end of an error's text.
+func (s Scene) NotCreated(ctx context.Context, namespace string) string {
 	var list appsv1.DeploymentList
-	if err := s.k.Get(ctx, &list, "-n", Namespace, "deployments"); err != nil {
+	if err := s.K.Get(ctx, &list, "-n", namespace, "deployments"); err != nil {
 		return ""
 	}
 	var b strings.Builder
@@ -110,21 +52,18 @@ func (s Scene) notCreated(ctx context.Context) string {
 	return b.String()
 }
 
-// Pods lists the demo's pods, for the reader.
-func (s Scene) Pods(ctx context.Context) (Ran, error) {
-	return s.run(ctx, inDemo("get", "pods"))
-}
-
-func clientLog(client string) Command {
-	return inDemo("logs", "deploy/"+client, "-c", clientContainer)
-}
-
-// seconds of d, to the hundredth: kubectl itself takes tens of milliseconds.
-func seconds(d time.Duration) float64 {
-	return float64(d.Round(10*time.Millisecond).Milliseconds()) / 1000
-}
-
-// FollowCommand follows the log of a client's app.
-func FollowCommand(client string) Command {
-	return inDemo("logs", "-f", "deploy/"+client, "-c", clientContainer)
+// Pod is the one pod of a label selector.
+func (s Scene) Pod(ctx context.Context, namespace, selector string) (corev1.Pod, error) {
+	var list corev1.PodList
+	if err := s.K.Get(ctx, &list, "-n", namespace, "pods", "-l", selector); err != nil {
+		return corev1.Pod{}, err
+	}
+	if len(list.Items) != 1 {
+		var names []string
+		for _, p := range list.Items {
+			names = append(names, p.Name)
+		}
+		return corev1.Pod{}, &Mismatch{What: "pods with " + selector + " in namespace " + namespace, Expected: "one", Got: strings.Join(names, ", ")}
+	}
+	return list.Items[0], nil
 }

@@ -13,16 +13,16 @@ type Command struct {
 	Pipe string
 }
 
-// inDemo is a command in the demo's namespace.
-func inDemo(args ...string) Command {
-	return Command{Args: append([]string{"-n", Namespace}, args...)}
+// In is a command in a namespace.
+func In(namespace string, args ...string) Command {
+	return Command{Args: append([]string{"-n", namespace}, args...)}
 }
 
 // String is the command for a POSIX shell.
 func (c Command) String() string {
 	words := []string{"kubectl"}
 	for _, a := range c.Args {
-		words = append(words, quote(a))
+		words = append(words, Quote(a))
 	}
 	line := strings.Join(words, " ")
 	if c.Pipe != "" {
@@ -36,13 +36,13 @@ var (
 	variable = regexp.MustCompile(`^[a-z-]+=`)
 )
 
-// quote makes one word of a shell out of any string. Of name=value it quotes the value, as people do.
-func quote(word string) string {
+// Quote makes one word of a shell out of any string. Of name=value it quotes the value, as people do.
+func Quote(word string) string {
 	if plain.MatchString(word) {
 		return word
 	}
 	if name := variable.FindString(word); name != "" {
-		return name + quote(word[len(name):])
+		return name + Quote(word[len(name):])
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

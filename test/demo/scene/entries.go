@@ -13,21 +13,20 @@ type Entry struct {
 	TTL       string   `json:"x509SVIDTTL"` // seconds, or "default"
 }
 
-// EntriesCommand shows every entry that SPIRE has.
-func EntriesCommand() Command { return entryCommand() }
-
-func entryCommand(filter ...string) Command {
+// EntriesCommand shows the entries that SPIRE has, all of them or those of a filter: -spiffeID ID, say.
+func EntriesCommand(filter ...string) Command {
 	args := []string{"-n", "spire", "exec", "spire-server-0", "-c", "spire-server", "--", "/opt/spire/bin/spire-server", "entry", "show"}
 	return Command{Args: append(append(args, "-socketPath", "/run/spire/private/api.sock"), filter...)}
 }
 
-func (s Scene) entries(ctx context.Context, filter ...string) ([]Entry, error) {
-	r, err := s.run(ctx, entryCommand(filter...))
-	return parseEntries(r.Stdout), err
+// Entries are those of a filter.
+func (s Scene) Entries(ctx context.Context, filter ...string) ([]Entry, error) {
+	r, err := s.Run(ctx, EntriesCommand(filter...))
+	return ParseEntries(r.Stdout), err
 }
 
-// parseEntries reads "name : value" lines; "Entry ID" begins an entry.
-func parseEntries(text string) []Entry {
+// ParseEntries reads "name : value" lines; "Entry ID" begins an entry.
+func ParseEntries(text string) []Entry {
 	var out []Entry
 	for line := range strings.Lines(text) {
 		name, value, ok := strings.Cut(line, ":")

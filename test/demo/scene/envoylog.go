@@ -1,16 +1,17 @@
 package scene
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 )
 
-// The events of lines in a sidecar's log that the story is about.
+// The events of lines in a sidecar's log that stories are about.
 const (
-	eventRefused = "handshake_refused"
-	eventRequest = "request"
+	EventRefused = "handshake_refused"
+	EventRequest = "request"
 )
 
 // LogLine is a line that a server's Envoy writes for a request, or for a handshake that it refused. What it did not know is
@@ -25,8 +26,8 @@ type LogLine struct {
 	Reason string    `json:"reason,omitempty"` // of a refused handshake
 }
 
-// linesOf are the lines about a peer within a time, in their order. Lines that are not JSON are Envoy's own log, not ours.
-func linesOf(log, event, peer string, from, to time.Time) []LogLine {
+// LinesOf are the lines about a peer within a time, in their order. Lines that are not JSON are Envoy's own log, not ours.
+func LinesOf(log, event, peer string, from, to time.Time) []LogLine {
 	var out []LogLine
 	for text := range strings.Lines(log) {
 		var line LogLine
@@ -40,14 +41,37 @@ func linesOf(log, event, peer string, from, to time.Time) []LogLine {
 	return out
 }
 
-// EnvoyLogCommand shows the log of the API's Envoy.
-func EnvoyLogCommand(flags ...string) Command {
-	return inDemo(append(append([]string{"logs"}, flags...), "deploy/"+API, "-c", sidecar)...)
-}
+const (
+	// LogLimit is how long a line may take from Envoy to kubectl logs.
+	LogLimit = 10 * time.Second
+	// ClockSkew is how far the clock of a pod's node may be from ours.
+	ClockSkew = 2 * time.Second
+)
 
-// refusedLinesCommand shows the newest refused handshake of a peer.
-func refusedLinesCommand(peer string) Command {
-	c := EnvoyLogCommand()
-	c.Pipe = fmt.Sprintf("grep %s | grep %s | tail -n 1", eventRefused, quote(peer))
-	return c
+// Refusal waits for a line of an Envoy, of which log is the command, on a handshake that it refused to peer between two points
+// in time, and returns the last of them, and how to see it. because has to be in its reason.
+func (s Scene) Refusal(ctx context.Context, log Command, peer, because string, from, to time.Time) (Command, LogLine, error) {
+	c := log
+	c.Pipe = fmt.Sprintf("grep %s | grep %s | tail -n 1", EventRefused, Quote(peer))
+	var lines []LogLine
+	found, err := Poll(ctx, LogLimit, func() (bool, error) {
+		r, err := s.Run(ctx, log)
+		lines = LinesOf(r.Stdout, EventRefused, peer, from.Add(-ClockSkew), to.Add(ClockSkew))
+		return len(lines) > 0, err
+	})
+	switch {
+	case err != nil:
+		return c, LogLine{}, err
+	case !found:
+		return c, LogLine{}, &Mismatch{
+			What:     log.String(),
+			Expected: fmt.Sprintf("a line %q on %s from %s to %s", EventRefused, peer, from.Format(time.TimeOnly), to.Format(time.TimeOnly)),
+			Look:     log.String(),
+		}
+	}
+	line := lines[len(lines)-1]
+	if !strings.Contains(line.Reason, because) {
+		err = &Mismatch{What: "reason of the refused handshake", Expected: "one with " + because, Got: line.Reason, Look: c.String()}
+	}
+	return c, line, err
 }

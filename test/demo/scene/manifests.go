@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -20,12 +19,11 @@ type Manifest struct {
 	Excerpt string `json:"excerpt"`
 }
 
-// Manifests reads the manifests of the three workloads.
-func (s Scene) Manifests() ([]Manifest, error) {
+// Manifests reads the manifests of workloads, of which each is the first document of a file, given from the project's top folder.
+func (s Scene) Manifests(paths ...string) ([]Manifest, error) {
 	var out []Manifest
-	for _, workload := range []string{API, Valid, Invalid} {
-		path := Workloads + "/" + workload + ".yaml"
-		data, err := os.ReadFile(filepath.Join(s.root, filepath.FromSlash(path)))
+	for _, path := range paths {
+		data, err := os.ReadFile(s.Path(path))
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func at(t *testing.T, text string) time.Time {
@@ -34,67 +33,20 @@ func TestLinesOf(t *testing.T) {
 	from, to := at(t, "15:47:00"), at(t, "15:47:01")
 	peer := "spiffe://example.org/b"
 	want := []LogLine{
-		{Time: from, Event: eventRefused, Peer: peer, Self: ID(API), Remote: "10.0.0.1:1", Reason: "r"},
-		{Time: to, Event: eventRefused, Peer: peer, Reason: "last"},
+		{Time: from, Event: EventRefused, Peer: peer, Self: "spiffe://example.org/api", Remote: "10.0.0.1:1", Reason: "r"},
+		{Time: to, Event: EventRefused, Peer: peer, Reason: "last"},
 	}
-	if diff := cmp.Diff(want, linesOf(envoyLog, eventRefused, peer, from, to)); diff != "" {
+	if diff := cmp.Diff(want, LinesOf(envoyLog, EventRefused, peer, from, to)); diff != "" {
 		t.Errorf("refusals -want +got:\n%s", diff)
 	}
-	want = []LogLine{{Time: at(t, "15:47:00.2"), Event: eventRequest, Peer: peer, Remote: "10.0.0.1:2", Status: 200}}
-	if diff := cmp.Diff(want, linesOf(envoyLog, eventRequest, peer, from, to)); diff != "" {
+	want = []LogLine{{Time: at(t, "15:47:00.2"), Event: EventRequest, Peer: peer, Remote: "10.0.0.1:2", Status: 200}}
+	if diff := cmp.Diff(want, LinesOf(envoyLog, EventRequest, peer, from, to)); diff != "" {
 		t.Errorf("requests -want +got:\n%s", diff)
 	}
 }
 
-func TestTurned(t *testing.T) {
-	early, since, late := at(t, "15:00:00"), at(t, "15:00:01"), at(t, "15:00:02")
-	for _, c := range []struct {
-		name     string
-		requests []LogLine
-		want     string
-	}{
-		{"200, then 403 on the same connection", []LogLine{{Remote: "a", Status: 200, Time: early}, {Remote: "a", Status: 403, Time: late}}, "a"},
-		{"among others", []LogLine{{Remote: "a", Status: 200}, {Remote: "b", Status: 403, Time: late}, {Remote: "a", Status: 403, Time: since}}, "a"},
-		{"403 on another connection only", []LogLine{{Remote: "a", Status: 200}, {Remote: "b", Status: 403, Time: late}}, ""},
-		{"200 only after the 403", []LogLine{{Remote: "a", Status: 403, Time: late}, {Remote: "a", Status: 200, Time: late}}, ""},
-		{"the 403 of an earlier change", []LogLine{{Remote: "a", Status: 200, Time: early}, {Remote: "a", Status: 403, Time: early}}, ""},
-		{"nothing", nil, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			remote, found := turned(c.requests, since)
-			if remote != c.want || found != (c.want != "") {
-				t.Errorf("got %q, %t, want %q", remote, found, c.want)
-			}
-		})
-	}
-}
-
-func TestClientLog(t *testing.T) {
-	calls := parseCalls(strings.Join([]string{
-		"2026-11-22T15:47:04.000Z 503 no healthy upstream",
-		"2026-11-22T15:47:05.340Z 200 ok",
-		"not a call at all",
-		"2026-11-22T15:47:06.000Z 200 something else",
-		"2026-11-22T15:47:07.000Z error dial tcp: refused",
-		"2026-11-22T15:47:08.000Z 200 ok",
-		"2026-11-22T15:4", // cut off
-	}, "\n"))
-	var got []string
-	for _, c := range calls {
-		got = append(got, c.Time.Format("05.000")+"|"+c.Status+"|"+c.Answer)
-	}
-	want := []string{"04.000|503|no healthy upstream", "05.340|200|ok", "06.000|200|something else", "07.000|error|dial tcp: refused", "08.000|200|ok"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("-want +got:\n%s", diff)
-	}
-	count, failed := sinceFirstOK(calls)
-	if diff := cmp.Diff(calls[2:4], failed); diff != "" || count != 4 {
-		t.Errorf("got %d calls since the first ok, want 4; failed -want +got:\n%s", count, diff)
-	}
-}
-
 func TestParseEntries(t *testing.T) {
-	got := parseEntries(`Found 2 entries
+	got := ParseEntries(`Found 2 entries
 Entry ID         : a.b
 SPIFFE ID        : spiffe://example.org/api
 Parent ID        : spiffe://example.org/node
@@ -115,22 +67,22 @@ X509-SVID TTL    : default
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if got := parseEntries("Found 0 entries\n"); got != nil {
+	if got := ParseEntries("Found 0 entries\n"); got != nil {
 		t.Errorf("of nothing: got %v", got)
 	}
 }
 
 func TestParseCertificate(t *testing.T) {
-	got, err := parseCertificate([]byte(`{"certificates":[
+	got, err := ParseCertificate([]byte(`{"certificates":[
 		{"ca_cert":[{"subject_alt_names":[{"uri":"spiffe://example.org"}]}],"cert_chain":[]},
 		{"cert_chain":[{"subject_alt_names":[{"uri":"spiffe://example.org/api"}],
 			"valid_from":"2026-11-22T15:47:00Z","expiration_time":"2026-11-22T15:47:40Z"}]}]}`))
-	want := Certificate{ID: ID(API), From: at(t, "15:47:00"), Expires: at(t, "15:47:40")}
+	want := Certificate{ID: "spiffe://example.org/api", From: at(t, "15:47:00"), Expires: at(t, "15:47:40")}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, -want +got:\n%s", err, diff)
 	}
 	var m *Mismatch
-	if _, err := parseCertificate([]byte(`{"certificates":[]}`)); !errors.As(err, &m) || m.What != "/certs" {
+	if _, err := ParseCertificate([]byte(`{"certificates":[]}`)); !errors.As(err, &m) || m.What != "/certs" {
 		t.Errorf("without certificates: got %v, want a mismatch of /certs", err)
 	}
 }
@@ -160,33 +112,16 @@ func TestPodMetadata(t *testing.T) {
 	}
 }
 
-func TestManifestsOfTheProject(t *testing.T) {
-	got, err := Scene{root: "../../.."}.Manifests()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []Manifest{{Path: Workloads + "/api.yaml"}, {Path: Workloads + "/valid-api-client.yaml"}, {Path: Workloads + "/invalid-api-client.yaml"}}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Manifest{}, "Lines", "Excerpt")); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	for _, m := range got {
-		if !strings.HasPrefix(m.Excerpt, "labels:\n") || !strings.Contains(m.Excerpt, "\nannotations:\n  spiffe.io/spiffe-id: /") || strings.Contains(m.Excerpt, "containers") {
-			t.Errorf("%s: labels and annotations alone, got:\n%s", m.Path, m.Excerpt)
-		}
-	}
-}
-
 func TestCommandForAShell(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		command Command
 		want    string
 	}{
-		{"plain", inDemo("get", "pods"), "kubectl -n demo get pods"},
-		{"list of peers", AllowCommand(Valid, Invalid), "kubectl -n demo annotate pod -l app=api --overwrite spiffe.io/allowed-peers=/valid-api-client,/invalid-api-client"},
-		{"the value is quoted, not the name", podField(`{.items[0]['a']}`), `kubectl -n demo get pod -l app=api -o jsonpath='{.items[0]['\''a'\'']}'`},
-		{"blanks and nothing", inDemo("exec", "a b", ""), "kubectl -n demo exec 'a b' ''"},
-		{"pipe", refusedLinesCommand(ID(Invalid)), "kubectl -n demo logs deploy/api -c envoy | grep handshake_refused | grep spiffe://example.org/invalid-api-client | tail -n 1"},
+		{"plain", In("demo", "get", "pods"), "kubectl -n demo get pods"},
+		{"the value is quoted, not the name", In("demo", "-o", `jsonpath={.items[0]['a']}`), `kubectl -n demo -o jsonpath='{.items[0]['\''a'\'']}'`},
+		{"blanks and nothing", In("demo", "exec", "a b", ""), "kubectl -n demo exec 'a b' ''"},
+		{"pipe", Command{Args: []string{"logs"}, Pipe: "tail -n 1"}, "kubectl logs | tail -n 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := c.command.String(); got != c.want {

@@ -29,20 +29,20 @@ echo 'a line of another shape'
 echo '{"status":"200","body":"ok","connection":"new"}'
 echo '{"status":"403","body":"RBAC: access denied"}'
 echo 'what it says at its end' >&2`)
-	w, err := s.watch(t.Context(), WatchCommand(Invalid, "503"))
+	w, err := s.Watch(t.Context(), In("demo", WatchArgs("http://127.0.0.1:8000", "503")...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.stop()
-	ok, err := w.nextIs(t.Context(), Sighting{}, "200", "ok")
+	defer w.Stop()
+	ok, err := w.NextIs(t.Context(), Sighting{}, "200", "ok")
 	if err != nil || ok.Arrived.IsZero() {
 		t.Fatalf("got %v at %s", err, ok.Arrived)
 	}
-	denied, err := w.nextIs(t.Context(), ok, "403", "RBAC")
+	denied, err := w.NextIs(t.Context(), ok, "403", "RBAC")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.nextIs(t.Context(), denied, "503", refusedBody)
+	_, err = w.NextIs(t.Context(), denied, "503", "upstream connect error")
 	var m *Mismatch
 	if !errors.As(err, &m) || !strings.HasPrefix(m.Got, "its end") {
 		t.Errorf("after the last line: got %v, want a mismatch that says that it ended", err)
@@ -52,12 +52,12 @@ echo 'what it says at its end' >&2`)
 func TestAWatchRefusesWhatIsNotExpected(t *testing.T) {
 	s := sceneWith(t, `echo '{"status":"200","body":"not ok at all"}'`)
 	for _, c := range []struct{ status, body string }{{"403", ""}, {"200", "ok"}} {
-		w, err := s.watch(t.Context(), WatchCommand(Invalid, "403"))
+		w, err := s.Watch(t.Context(), In("demo", WatchArgs("http://127.0.0.1:8000", "403")...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = w.nextIs(t.Context(), Sighting{}, c.status, c.body)
-		w.stop()
+		_, err = w.NextIs(t.Context(), Sighting{}, c.status, c.body)
+		w.Stop()
 		var m *Mismatch
 		if !errors.As(err, &m) || m.Got != "200 not ok at all" {
 			t.Errorf("expecting %s %s: got %v, want a mismatch with what came", c.status, c.body, err)
@@ -67,7 +67,7 @@ func TestAWatchRefusesWhatIsNotExpected(t *testing.T) {
 
 func TestStopEndsAWatchThatGoesOn(t *testing.T) {
 	s := sceneWith(t, `while :; do echo '{"status":"200","body":"ok"}'; done`)
-	w, err := s.watch(t.Context(), WatchCommand(Invalid, "503"))
+	w, err := s.Watch(t.Context(), In("demo", WatchArgs("http://127.0.0.1:8000", "503")...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestStopEndsAWatchThatGoesOn(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	stopped := make(chan struct{})
-	go func() { w.stop(); close(stopped) }()
+	go func() { w.Stop(); close(stopped) }()
 	select {
 	case <-stopped:
 		if _, open := <-w.sightings; open {
@@ -88,60 +88,50 @@ func TestStopEndsAWatchThatGoesOn(t *testing.T) {
 
 func TestTryAndRun(t *testing.T) {
 	s := sceneWith(t, `echo "503"; echo "refused" >&2; exit 1`)
-	r, err := s.try(t.Context(), inDemo("x"))
+	r, err := s.Try(t.Context(), In("demo", "x"))
 	if err != nil || !r.Failed || r.Output() != "503\nrefused\n" {
 		t.Errorf("try: got %+v, %v", r, err)
 	}
-	_, err = s.run(t.Context(), inDemo("x"))
+	_, err = s.Run(t.Context(), In("demo", "x"))
 	var m *Mismatch
 	if !errors.As(err, &m) || m.Got != "503\nrefused\n" {
 		t.Errorf("run: got %v, want a mismatch with the output", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("the reader left"))
-	if _, err := s.try(ctx, inDemo("x")); err == nil || !strings.Contains(err.Error(), "the reader left") {
+	if _, err := s.Try(ctx, In("demo", "x")); err == nil || !strings.Contains(err.Error(), "the reader left") {
 		t.Errorf("after the end of the context: got %v", err)
 	}
 }
 
-func TestCallsAreJudgedByWhatCame(t *testing.T) {
-	if _, err := sceneWith(t, `echo ok`).Allowed(t.Context(), Valid); err != nil {
-		t.Errorf("an ok: %v", err)
-	}
-	for _, script := range []string{`echo no`, `echo ok; exit 1`, `echo 'ok, but'`} {
-		_, err := sceneWith(t, script).Allowed(t.Context(), Valid)
-		wantMismatch(t, err, "call of "+Valid)
-	}
-	for _, script := range []string{`echo ok`, `echo 'no healthy upstream'; exit 1`, `echo '` + refusedBody + `'`} {
-		_, err := sceneWith(t, script).Refused(t.Context(), Invalid)
-		wantMismatch(t, err, "call of "+Invalid)
-	}
-}
-
 func TestARefusalHasToBeForTheReasonTold(t *testing.T) {
+	const peer = "spiffe://example.org/b"
 	now := time.Now().UTC()
 	line := func(reason string) string {
-		return `echo '{"event":"handshake_refused","peer":"` + ID(Invalid) + `","reason":"` + reason + `","time":"` + now.Format(time.RFC3339Nano) + `"}'`
+		return `echo '{"event":"handshake_refused","peer":"` + peer + `","reason":"` + reason + `","time":"` + now.Format(time.RFC3339Nano) + `"}'`
 	}
-	_, got, err := sceneWith(t, line("TLS_error:verify_cert_failed:_SAN_match:TLS_error_end")).refusal(t.Context(), ID(Invalid), now, now)
-	if err != nil || got.Peer != ID(Invalid) {
+	_, got, err := sceneWith(t, line("TLS_error:verify_cert_failed:_SAN_match:TLS_error_end")).Refusal(t.Context(), In("demo", "logs"), peer, "_SAN_match", now, now)
+	if err != nil || got.Peer != peer {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	_, _, err = sceneWith(t, line("TLS_error:certificate_has_expired")).refusal(t.Context(), ID(Invalid), now, now)
-	wantMismatch(t, err, "reason of the refused handshake")
+	_, _, err = sceneWith(t, line("TLS_error:certificate_has_expired")).Refusal(t.Context(), In("demo", "logs"), peer, "_SAN_match", now, now)
+	var m *Mismatch
+	if !errors.As(err, &m) || m.What != "reason of the refused handshake" {
+		t.Errorf("for another reason: got %v, want a mismatch of it", err)
+	}
 }
 
 func TestPoll(t *testing.T) {
 	calls := 0
-	found, err := poll(t.Context(), time.Minute, func() (bool, error) { calls++; return calls == 2, nil })
+	found, err := Poll(t.Context(), time.Minute, func() (bool, error) { calls++; return calls == 2, nil })
 	if !found || err != nil || calls != 2 {
 		t.Errorf("found at the second look: got %t, %v after %d", found, err, calls)
 	}
-	if found, err := poll(t.Context(), 0, func() (bool, error) { return false, nil }); found || err != nil {
+	if found, err := Poll(t.Context(), 0, func() (bool, error) { return false, nil }); found || err != nil {
 		t.Errorf("over: got %t, %v", found, err)
 	}
 	broken := errors.New("broken")
-	if _, err := poll(t.Context(), time.Minute, func() (bool, error) { return false, broken }); !errors.Is(err, broken) {
+	if _, err := Poll(t.Context(), time.Minute, func() (bool, error) { return false, broken }); !errors.Is(err, broken) {
 		t.Errorf("failed: got %v", err)
 	}
 }

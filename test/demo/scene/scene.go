@@ -1,10 +1,12 @@
-// Package scene is what happens on the cluster in the demo, and what has to come of it. It tells nothing: it returns facts,
-// or an error that is a [Mismatch] where the cluster did not do what the story claims.
+// Package scene is what the demos' facts come from: commands that run on the cluster as they are shown, waiting, and reading
+// what comes. It tells nothing: it returns facts, or an error that is a [Mismatch] where the cluster did not do what a story
+// claims.
 package scene
 
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -12,39 +14,23 @@ import (
 	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
-// The demo's names, as its manifests have them.
-const (
-	Namespace = "demo"
-	Workloads = "manifests/demo/api/workloads"
-	Platform  = "manifests/demo/api/platform"
+// Sidecar is the container that the injector adds.
+const Sidecar = "envoy"
 
-	API     = "api"
-	Valid   = "valid-api-client"
-	Invalid = "invalid-api-client"
-
-	// URL is where a client's app finds the API: its own Envoy.
-	URL = "http://127.0.0.1:8000/api"
-
-	trustDomain     = "example.org"
-	sidecar         = "envoy"
-	clientContainer = "client"
-	apiContainer    = "api"
-)
-
-// ID is the SPIFFE ID of one of the demo's workloads.
-func ID(workload string) string { return "spiffe://" + trustDomain + "/" + workload }
-
-// Scene is the cluster on which the demo plays.
+// Scene is the cluster on which a demo plays.
 type Scene struct {
-	env  environment.Environment
-	root string
-	k    kubectl.Kubectl
+	Env  environment.Environment
+	Root string // the project's top folder, which holds the manifests
+	K    kubectl.Kubectl
 }
 
-// New returns the scene on a cluster. root is the project's top folder, which holds the manifests.
+// New returns the scene on a cluster.
 func New(env environment.Environment, root string) Scene {
-	return Scene{env: env, root: root, k: kubectl.For(env)}
+	return Scene{Env: env, Root: root, K: kubectl.For(env)}
 }
+
+// Path is the path of a file or folder that is given from the project's top folder, with slashes.
+func (s Scene) Path(fromTop string) string { return filepath.Join(s.Root, filepath.FromSlash(fromTop)) }
 
 // Ran is a command and what came of it.
 type Ran struct {
@@ -65,11 +51,11 @@ func (r Ran) Output() string {
 	return r.Stdout + r.Stderr
 }
 
-// try runs a command whose failure is a result like any other.
-func (s Scene) try(ctx context.Context, c Command) (Ran, error) {
+// Try runs a command whose failure is a result like any other.
+func (s Scene) Try(ctx context.Context, c Command) (Ran, error) {
 	r := Ran{Command: c, Start: time.Now()}
 	var err error
-	r.Stdout, err = s.k.Run(ctx, c.Args...)
+	r.Stdout, err = s.K.Run(ctx, c.Args...)
 	r.End = time.Now()
 	var failed *kubectl.Error
 	if errors.As(err, &failed) && ctx.Err() == nil {
@@ -79,20 +65,28 @@ func (s Scene) try(ctx context.Context, c Command) (Ran, error) {
 	return r, errors.Join(err, context.Cause(ctx))
 }
 
-// run runs a command that has to succeed.
-func (s Scene) run(ctx context.Context, c Command) (Ran, error) {
-	r, err := s.try(ctx, c)
+// Run runs a command that has to succeed.
+func (s Scene) Run(ctx context.Context, c Command) (Ran, error) {
+	r, err := s.Try(ctx, c)
 	if err == nil && r.Failed {
 		err = &Mismatch{What: c.String(), Expected: "success", Got: r.Output()}
 	}
 	return r, err
 }
 
+// Until is how long after the start of the command something was, in seconds.
+func (r Ran) Until(t time.Time) float64 { return Seconds(t.Sub(r.Start)) }
+
+// Seconds of d, to the hundredth: kubectl itself takes tens of milliseconds.
+func Seconds(d time.Duration) float64 {
+	return float64(d.Round(10*time.Millisecond).Milliseconds()) / 1000
+}
+
 // pollEvery is the time between two looks at the cluster.
 const pollEvery = 200 * time.Millisecond
 
-// poll looks again and again until look has found it, fails, or the time is over; found is false then.
-func poll(ctx context.Context, limit time.Duration, look func() (found bool, err error)) (found bool, err error) {
+// Poll looks again and again until look has found it, fails, or the time is over; found is false then.
+func Poll(ctx context.Context, limit time.Duration, look func() (found bool, err error)) (found bool, err error) {
 	deadline := time.Now().Add(limit)
 	for {
 		if found, err := look(); found || err != nil {

@@ -20,14 +20,14 @@ type Sighting struct {
 	Arrived time.Time `json:"-"`
 }
 
-// watchLimit is how long a watch may last; the program in the pod ends itself then, whatever becomes of us.
-const watchLimit = 90 * time.Second
+// WatchLimit is how long a watch may last; the program in the pod ends itself then, whatever becomes of us.
+const WatchLimit = 90 * time.Second
 
-// watchEvery is the time between two calls, and so the precision of what is measured by them.
-const watchEvery = 50 * time.Millisecond
+// WatchEvery is the time between two calls, and so the precision of what is measured by them.
+const WatchEvery = 50 * time.Millisecond
 
-// watch is a client that calls all the time.
-type watch struct {
+// Watch is a client that calls all the time.
+type Watch struct {
 	command   Command
 	sightings chan Sighting
 	stderr    bytes.Buffer
@@ -35,17 +35,16 @@ type watch struct {
 	cancel    context.CancelFunc
 }
 
-// WatchCommand calls the API over one connection from the app container of a client, until a status comes.
-func WatchCommand(client, until string) Command {
-	return inDemo("exec", "deploy/"+client, "-c", clientContainer, "--", "/sample", "watch", URL,
-		"--until-status", until, "--interval", watchEvery.String(), "--timeout", watchLimit.String())
+// WatchArgs are the arguments of a command in a pod of the sample image that calls a URL over one connection until a status comes.
+func WatchArgs(url, until string) []string {
+	return []string{"/sample", "watch", url, "--until-status", until, "--interval", WatchEvery.String(), "--timeout", WatchLimit.String()}
 }
 
-// watch begins a WatchCommand.
-func (s Scene) watch(ctx context.Context, c Command) (*watch, error) {
+// Watch begins a command that ends in WatchArgs. Stop it.
+func (s Scene) Watch(ctx context.Context, c Command) (*Watch, error) {
 	c.Args = slices.Concat(c.Args, []string{"-o", "json"})
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watch{command: c, sightings: make(chan Sighting, 64), cmd: s.k.Command(ctx, c.Args...), cancel: cancel}
+	w := &Watch{command: c, sightings: make(chan Sighting, 64), cmd: s.K.Command(ctx, c.Args...), cancel: cancel}
 	w.cmd.Stderr = &w.stderr
 	w.cmd.WaitDelay = time.Second
 	stdout, err := w.cmd.StdoutPipe()
@@ -68,17 +67,17 @@ func (s Scene) watch(ctx context.Context, c Command) (*watch, error) {
 	return w, nil
 }
 
-// stop ends the watch, if it has not ended by itself, and waits for it.
-func (w *watch) stop() {
+// Stop ends the watch, if it has not ended by itself, and waits for it.
+func (w *Watch) Stop() {
 	w.cancel()
 	for range w.sightings { // or the reader would hang on a full channel
 	}
 	_ = w.cmd.Wait() // killed by us, or judged already by what it printed
 }
 
-// next is the next answer with another status than the previous one; other changes are left out.
-func (w *watch) next(ctx context.Context, previous Sighting, expected string) (Sighting, error) {
-	limit := time.NewTimer(watchLimit)
+// Next is the next answer with another status than the previous one; other changes are left out.
+func (w *Watch) Next(ctx context.Context, previous Sighting, expected string) (Sighting, error) {
+	limit := time.NewTimer(WatchLimit)
 	defer limit.Stop()
 	for {
 		select {
@@ -90,17 +89,17 @@ func (w *watch) next(ctx context.Context, previous Sighting, expected string) (S
 				return s, nil
 			}
 		case <-limit.C:
-			return Sighting{}, &Mismatch{What: w.command.String(), Expected: expected, Got: fmt.Sprintf("nothing for %s", watchLimit)}
+			return Sighting{}, &Mismatch{What: w.command.String(), Expected: expected, Got: fmt.Sprintf("nothing for %s", WatchLimit)}
 		case <-ctx.Done():
 			return Sighting{}, context.Cause(ctx)
 		}
 	}
 }
 
-// nextIs is next, and has to have a status and the beginning of a body.
-func (w *watch) nextIs(ctx context.Context, previous Sighting, status, body string) (Sighting, error) {
+// NextIs is Next, and has to have a status and the beginning of a body.
+func (w *Watch) NextIs(ctx context.Context, previous Sighting, status, body string) (Sighting, error) {
 	expected := status + " " + body
-	s, err := w.next(ctx, previous, expected)
+	s, err := w.Next(ctx, previous, expected)
 	if err == nil && (s.Status != status || !strings.HasPrefix(s.Body, body)) {
 		err = &Mismatch{What: w.command.String(), Expected: expected, Got: s.Status + " " + s.Body}
 	}

@@ -8,8 +8,8 @@ import (
 // Field is a name and its value.
 type Field struct{ Name, Value string }
 
-// align puts fields below each other, the values in one column. A value of several lines stays in that column.
-func align(fields []Field) string {
+// Align puts fields below each other, the values in one column. A value of several lines stays in that column.
+func Align(fields []Field) string {
 	column := 0
 	for _, f := range fields {
 		column = max(column, utf8.RuneCountInString(f.Name))
@@ -49,4 +49,13 @@ func wrap(text string, width int) string {
 // rule is a heading as a line across the page.
 func rule(title string) string {
 	return "── " + title + " " + strings.Repeat("─", max(width-utf8.RuneCountInString(title)-4, 0))
+}
+
+// Pairs are fields from names and values in turn.
+func Pairs(pairs ...string) []Field {
+	var out []Field
+	for i := 0; i+1 < len(pairs); i += 2 {
+		out = append(out, Field{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return out
 }

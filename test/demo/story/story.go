@@ -59,7 +59,7 @@ func (s *Story) Came(output string) {
 
 // Fields shows pairs of a name and a value, one a line.
 func (s *Story) Fields(fields ...Field) {
-	s.Came(align(fields))
+	s.Came(Align(fields))
 }
 
 // Checked says in one line that something was as told, with its figure.

@@ -90,7 +90,7 @@ func TestWrap(t *testing.T) {
 }
 
 func TestAlign(t *testing.T) {
-	got := align([]Field{{"é", "1"}, {"long", "2\n3"}, {"none", ""}})
+	got := Align([]Field{{"é", "1"}, {"long", "2\n3"}, {"none", ""}})
 	want := "é     1\nlong  2\n      3\nnone\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

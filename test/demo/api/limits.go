@@ -1,4 +1,4 @@
-package scene
+package api
 
 import (
 	"context"
@@ -7,19 +7,20 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
 // Limits is what the app's container cannot do.
 type Limits struct {
-	MountsRan Ran `json:"-"`
-	SVIDRan   Ran `json:"-"`
+	MountsRan scene.Ran `json:"-"`
+	SVIDRan   scene.Ran `json:"-"`
 	// Refusal is why the app's container got no SVID.
 	Refusal string `json:"svidRefusal"`
 }
 
 // Limits sees that the app's container has neither the agent's socket nor a way to an SVID.
-func (s Scene) Limits(ctx context.Context) (Limits, error) {
+func (s stage) Limits(ctx context.Context) (Limits, error) {
 	var l Limits
 	pod, err := s.apiPod(ctx)
 	if err != nil {
@@ -27,17 +28,17 @@ func (s Scene) Limits(ctx context.Context) (Limits, error) {
 	}
 	mounts := inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=ENVOY:.spec.initContainers[0].volumeMounts[*].mountPath,"+
 		"APP:.spec.containers[0].volumeMounts[*].mountPath")
-	if l.MountsRan, err = s.run(ctx, mounts); err != nil {
+	if l.MountsRan, err = s.Run(ctx, mounts); err != nil {
 		return l, err
 	}
-	if got := mounters(pod, webhook.SocketVolume); !slices.Equal(got, []string{sidecar}) {
-		return l, &Mismatch{What: "containers with the agent's socket", Expected: sidecar + " alone", Got: strings.Join(got, ", "), Look: mounts.String()}
+	if got := mounters(pod, webhook.SocketVolume); !slices.Equal(got, []string{scene.Sidecar}) {
+		return l, &scene.Mismatch{What: "containers with the agent's socket", Expected: scene.Sidecar + " alone", Got: strings.Join(got, ", "), Look: mounts.String()}
 	}
-	if l.SVIDRan, err = s.try(ctx, inDemo("exec", "deploy/"+API, "-c", apiContainer, "--", "/sample", "svid", "--timeout", "2s")); err != nil {
+	if l.SVIDRan, err = s.Try(ctx, inDemo("exec", "deploy/"+API, "-c", apiContainer, "--", "/sample", "svid", "--timeout", "2s")); err != nil {
 		return l, err
 	}
 	if !l.SVIDRan.Failed || !strings.Contains(l.SVIDRan.Stderr, "gave no SVID") {
-		return l, &Mismatch{What: l.SVIDRan.Command.String(), Expected: "no SVID", Got: l.SVIDRan.Output()}
+		return l, &scene.Mismatch{What: l.SVIDRan.Command.String(), Expected: "no SVID", Got: l.SVIDRan.Output()}
 	}
 	l.Refusal, _, _ = strings.Cut(l.SVIDRan.Stderr, "\n")
 	return l, nil

@@ -1,19 +1,24 @@
-package scene
+package api
 
 import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
+// WatchCommand calls the API over one connection from the app container of a client, until a status comes.
+func WatchCommand(client, until string) scene.Command {
+	return inDemo(append([]string{"exec", "deploy/" + client, "-c", clientContainer, "--"}, scene.WatchArgs(URL, until)...)...)
+}
+
 // AllowCommand changes who may call the running API.
-func AllowCommand(peers ...string) Command {
+func AllowCommand(peers ...string) scene.Command {
 	return inDemo("annotate", "pod", "-l", "app="+API, "--overwrite", webhook.AnnotationAllowedPeers+"=/"+strings.Join(peers, ",/"))
 }
 
@@ -34,16 +39,16 @@ func podOf(p corev1.Pod) pod {
 }
 
 // IdentityCommand shows the API's pod's UID and how often its containers were restarted.
-func IdentityCommand() Command {
+func IdentityCommand() scene.Command {
 	return inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=POD:.metadata.name,UID:.metadata.uid,"+
 		"ENVOY-RESTARTS:.status.initContainerStatuses[0].restartCount,APP-RESTARTS:.status.containerStatuses[0].restartCount")
 }
 
 // Admitted is a peer that was put on the list of the running API.
 type Admitted struct {
-	Before, After Ran `json:"-"`
-	Annotate      Ran `json:"-"`
-	Call          Ran `json:"-"`
+	Before, After scene.Ran `json:"-"`
+	Annotate      scene.Ran `json:"-"`
+	Call          scene.Ran `json:"-"`
 	// UID and Restarts of the API's pod, the same before and after.
 	UID      types.UID `json:"podUID"`
 	Restarts int32     `json:"restarts"`
@@ -53,36 +58,36 @@ type Admitted struct {
 }
 
 // Admit puts the invalid client on the list, and sees it answered by the same pod, not restarted.
-func (s Scene) Admit(ctx context.Context) (Admitted, error) {
+func (s stage) Admit(ctx context.Context) (Admitted, error) {
 	var a Admitted
 	before, err := s.apiPod(ctx)
 	if err != nil {
 		return a, err
 	}
-	if a.Before, err = s.run(ctx, IdentityCommand()); err != nil {
+	if a.Before, err = s.Run(ctx, IdentityCommand()); err != nil {
 		return a, err
 	}
-	w, err := s.watch(ctx, WatchCommand(Invalid, "200"))
+	w, err := s.Watch(ctx, WatchCommand(Invalid, "200"))
 	if err != nil {
 		return a, err
 	}
-	defer w.stop()
-	refused, err := w.nextIs(ctx, Sighting{}, "503", refusedBody)
+	defer w.Stop()
+	refused, err := w.NextIs(ctx, scene.Sighting{}, "503", refusedBody)
 	if err != nil {
 		return a, err
 	}
-	if a.Annotate, err = s.run(ctx, AllowCommand(Valid, Invalid)); err != nil {
+	if a.Annotate, err = s.Run(ctx, AllowCommand(Valid, Invalid)); err != nil {
 		return a, err
 	}
-	answered, err := w.nextIs(ctx, refused, "200", "ok")
+	answered, err := w.NextIs(ctx, refused, "200", "ok")
 	if err != nil {
 		return a, err
 	}
-	a.Seconds, a.KubectlSeconds = a.Annotate.until(answered.Arrived), a.Annotate.until(a.Annotate.End)
+	a.Seconds, a.KubectlSeconds = a.Annotate.Until(answered.Arrived), a.Annotate.Until(a.Annotate.End)
 	if a.Call, err = s.Allowed(ctx, Invalid); err != nil {
 		return a, err
 	}
-	if a.After, err = s.run(ctx, IdentityCommand()); err != nil {
+	if a.After, err = s.Run(ctx, IdentityCommand()); err != nil {
 		return a, err
 	}
 	after, err := s.apiPod(ctx)
@@ -95,24 +100,24 @@ func (s Scene) Admit(ctx context.Context) (Admitted, error) {
 
 // Removed is a peer that was taken off the list of the running API while it had a connection open.
 type Removed struct {
-	Watch    Command `json:"-"`
-	Log      Command `json:"-"`
-	Annotate Ran     `json:"-"`
+	Watch    scene.Command `json:"-"`
+	Log      scene.Command `json:"-"`
+	Annotate scene.Ran     `json:"-"`
 	// Forbidden is the answer on the open connection, and Refused what came when that was gone.
-	Forbidden Sighting `json:"onOpenConnection"`
-	Refused   Sighting `json:"onNewConnection"`
+	Forbidden scene.Sighting `json:"onOpenConnection"`
+	Refused   scene.Sighting `json:"onNewConnection"`
 	// Remote is the address of the connection that was answered with 200 and then with 403.
 	Remote string `json:"openConnection"`
 	// Seconds from the start of kubectl annotate to its end, to Forbidden, and to Refused.
-	KubectlSeconds   float64 `json:"kubectlSeconds"`
-	ForbiddenSeconds float64 `json:"secondsToForbidden"`
-	RefusedSeconds   float64 `json:"secondsToRefusedHandshake"`
-	Line             LogLine `json:"serverLog"`
+	KubectlSeconds   float64       `json:"kubectlSeconds"`
+	ForbiddenSeconds float64       `json:"secondsToForbidden"`
+	RefusedSeconds   float64       `json:"secondsToRefusedHandshake"`
+	Line             scene.LogLine `json:"serverLog"`
 	// ValidCalls is how many calls the valid client's app has made since its first ok. Every one got ok.
 	ValidCalls int `json:"validClientCalls"`
 
 	before pod
-	w      *watch
+	w      *scene.Watch
 }
 
 // removals bounds how often the invalid client is taken off the list until its open connection meets the new rules.
@@ -122,7 +127,7 @@ const removals = 5
 //
 // The new rules come some ms after the new listener. A request between the two is answered, as the last of its connection:
 // then there is no 403 to show, and everything is done again.
-func (s Scene) Remove(ctx context.Context) (*Removed, error) {
+func (s stage) Remove(ctx context.Context) (*Removed, error) {
 	for attempt := 1; ; attempt++ {
 		r, err := s.remove(ctx)
 		if err != nil || r.Forbidden.Status != "503" || attempt == removals {
@@ -135,32 +140,32 @@ func (s Scene) Remove(ctx context.Context) (*Removed, error) {
 	}
 }
 
-func (s Scene) remove(ctx context.Context) (*Removed, error) {
+func (s stage) remove(ctx context.Context) (*Removed, error) {
 	r := &Removed{Watch: WatchCommand(Invalid, "503")}
 	p, err := s.apiPod(ctx)
 	if err != nil {
 		return r, err
 	}
 	r.before = podOf(p)
-	if r.w, err = s.watch(ctx, WatchCommand(Invalid, "503")); err != nil {
+	if r.w, err = s.Watch(ctx, WatchCommand(Invalid, "503")); err != nil {
 		return r, err
 	}
-	answered, err := r.w.nextIs(ctx, Sighting{}, "200", "ok")
+	answered, err := r.w.NextIs(ctx, scene.Sighting{}, "200", "ok")
 	if err != nil {
 		return r, err
 	}
-	if r.Annotate, err = s.run(ctx, AllowCommand(Valid)); err != nil {
+	if r.Annotate, err = s.Run(ctx, AllowCommand(Valid)); err != nil {
 		return r, err
 	}
-	r.KubectlSeconds = r.Annotate.until(r.Annotate.End)
+	r.KubectlSeconds = r.Annotate.Until(r.Annotate.End)
 	const denied = "RBAC: access denied"
-	if r.Forbidden, err = r.w.next(ctx, answered, "403 "+denied); err != nil || r.Forbidden.Status == "503" {
+	if r.Forbidden, err = r.w.Next(ctx, answered, "403 "+denied); err != nil || r.Forbidden.Status == "503" {
 		return r, err
 	}
 	if r.Forbidden.Status != "403" || !strings.HasPrefix(r.Forbidden.Body, denied) {
-		return r, &Mismatch{What: r.Watch.String(), Expected: "403 " + denied, Got: r.Forbidden.Status + " " + r.Forbidden.Body}
+		return r, &scene.Mismatch{What: r.Watch.String(), Expected: "403 " + denied, Got: r.Forbidden.Status + " " + r.Forbidden.Body}
 	}
-	r.ForbiddenSeconds = r.Annotate.until(r.Forbidden.Arrived)
+	r.ForbiddenSeconds = r.Annotate.Until(r.Forbidden.Arrived)
 	r.Remote, err = s.openConnection(ctx, ID(Invalid), r.Annotate.Start)
 	return r, err
 }
@@ -168,22 +173,22 @@ func (s Scene) remove(ctx context.Context) (*Removed, error) {
 // Close ends what Remove began.
 func (r *Removed) Close() {
 	if r.w != nil {
-		r.w.stop()
+		r.w.Stop()
 	}
 }
 
 // HandshakeRefused waits until the removed peer's connection is gone, and sees its next one refused, and the valid client lose
 // nothing.
-func (s Scene) HandshakeRefused(ctx context.Context, r *Removed) error {
+func (s stage) HandshakeRefused(ctx context.Context, r *Removed) error {
 	var err error
-	if r.Refused, err = r.w.nextIs(ctx, r.Forbidden, "503", refusedBody); err != nil {
+	if r.Refused, err = r.w.NextIs(ctx, r.Forbidden, "503", refusedBody); err != nil {
 		return err
 	}
-	r.RefusedSeconds = r.Annotate.until(r.Refused.Arrived)
-	if r.Log, r.Line, err = s.refusal(ctx, ID(Invalid), r.Refused.Arrived.Add(-watchEvery), r.Refused.Arrived); err != nil {
+	r.RefusedSeconds = r.Annotate.Until(r.Refused.Arrived)
+	if r.Log, r.Line, err = s.Refusal(ctx, envoyLog(), ID(Invalid), notAllowed, r.Refused.Arrived.Add(-scene.WatchEvery), r.Refused.Arrived); err != nil {
 		return err
 	}
-	log, err := s.run(ctx, clientLog(Valid))
+	log, err := s.Run(ctx, clientLog(Valid))
 	if err != nil {
 		return err
 	}
@@ -193,7 +198,7 @@ func (s Scene) HandshakeRefused(ctx context.Context, r *Removed) error {
 		if len(failed) > 0 {
 			got = fmt.Sprintf("%d of %d calls failed, first: %s", len(failed), count, failed[0].Line)
 		}
-		return &Mismatch{What: "log of " + Valid + " since its first ok", Expected: "ok for every call", Got: got, Look: log.Command.String()}
+		return &scene.Mismatch{What: "log of " + Valid + " since its first ok", Expected: "ok for every call", Got: got, Look: log.Command.String()}
 	}
 	r.ValidCalls = count
 	after, err := s.apiPod(ctx)
@@ -203,13 +208,10 @@ func (s Scene) HandshakeRefused(ctx context.Context, r *Removed) error {
 	return same(r.before, podOf(after))
 }
 
-// until is how long after the start of a command something was.
-func (r Ran) until(t time.Time) float64 { return seconds(t.Sub(r.Start)) }
-
 func same(before, after pod) error {
 	if before == after {
 		return nil
 	}
 	show := func(p pod) string { return fmt.Sprintf("pod %s, restarted %d times", p.uid, p.restarts) }
-	return &Mismatch{What: "the API's pod after the change of its list", Expected: show(before), Got: show(after), Look: IdentityCommand().String()}
+	return &scene.Mismatch{What: "the API's pod after the change of its list", Expected: show(before), Got: show(after), Look: IdentityCommand().String()}
 }

@@ -1,4 +1,4 @@
-package main
+package play
 
 import (
 	"encoding/json"
@@ -6,36 +6,39 @@ import (
 	"time"
 )
 
-// summary is what -o json prints.
-type summary struct {
+// Summary is what came of a demo.
+type Summary struct {
+	Demo            string        `json:"demo"`
 	OK              bool          `json:"ok"`
 	Error           string        `json:"error,omitempty"`
 	Kubeconfig      string        `json:"kubeconfig,omitempty"`
 	Seconds         float64       `json:"seconds"`
 	ClusterSeconds  float64       `json:"clusterSeconds"`  // for programs, images and the cluster
 	PlatformSeconds float64       `json:"platformSeconds"` // for SPIRE and the injector
-	Steps           []stepSummary `json:"steps"`
+	Steps           []StepSummary `json:"steps"`
 }
 
-type stepSummary struct {
+// StepSummary is what came of a step.
+type StepSummary struct {
 	Name    string  `json:"name"`
 	OK      bool    `json:"ok"`
 	Seconds float64 `json:"seconds"`
 	Facts   any     `json:"facts,omitempty"`
 }
 
-func (sum *summary) add(name string, facts any, took time.Duration, err error) {
-	sum.Steps = append(sum.Steps, stepSummary{Name: name, OK: err == nil, Seconds: rounded(took), Facts: facts})
+func (sum *Summary) add(name string, facts any, took time.Duration, err error) {
+	sum.Steps = append(sum.Steps, StepSummary{Name: name, OK: err == nil, Seconds: rounded(took), Facts: facts})
 }
 
-func (sum *summary) end(err error, took time.Duration) {
+func (sum *Summary) end(err error, took time.Duration) {
 	sum.OK, sum.Seconds = err == nil, rounded(took)
 	if err != nil {
 		sum.Error = err.Error()
 	}
 }
 
-func (sum *summary) write(out io.Writer) error {
+// Write writes the summary as JSON.
+func (sum *Summary) Write(out io.Writer) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)

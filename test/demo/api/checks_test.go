@@ -1,4 +1,4 @@
-package scene
+package api
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -23,7 +24,7 @@ func injectedPod() (corev1.Pod, webhook.Status) {
 		ObjectMeta: metav1.ObjectMeta{Name: "api-1", UID: "u"},
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{{
-				Name: sidecar, RestartPolicy: &always, StartupProbe: &corev1.Probe{},
+				Name: scene.Sidecar, RestartPolicy: &always, StartupProbe: &corev1.Probe{},
 				VolumeMounts: []corev1.VolumeMount{{Name: webhook.SocketVolume}},
 			}},
 			Containers: []corev1.Container{{Name: apiContainer, VolumeMounts: []corev1.VolumeMount{{Name: "token"}}}},
@@ -58,7 +59,7 @@ func TestCheckPod(t *testing.T) {
 }
 
 func TestCheckEntry(t *testing.T) {
-	good := Entry{ID: "e", SPIFFEID: ID(API), TTL: "30", Selectors: []string{
+	good := scene.Entry{ID: "e", SPIFFEID: ID(API), TTL: "30", Selectors: []string{
 		"k8s:sa:default", "k8s:ns:demo", "k8s:container-name:envoy", "k8s:pod-label:spiffe.io/identity:hash",
 	}}
 	wantMismatch(t, checkEntry(good, "hash"), "")
@@ -85,33 +86,19 @@ func TestSamePod(t *testing.T) {
 
 func TestMounters(t *testing.T) {
 	p, _ := injectedPod()
-	if diff := cmp.Diff([]string{sidecar}, mounters(p, webhook.SocketVolume)); diff != "" {
+	if diff := cmp.Diff([]string{scene.Sidecar}, mounters(p, webhook.SocketVolume)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	p.Spec.Containers[0].VolumeMounts[0].Name = webhook.SocketVolume
-	if diff := cmp.Diff([]string{sidecar, apiContainer}, mounters(p, webhook.SocketVolume)); diff != "" {
+	if diff := cmp.Diff([]string{scene.Sidecar, apiContainer}, mounters(p, webhook.SocketVolume)); diff != "" {
 		t.Errorf("with the app's mount, -want +got:\n%s", diff)
-	}
-}
-
-func TestMismatchSays(t *testing.T) {
-	for _, c := range []struct {
-		m    Mismatch
-		want string
-	}{
-		{Mismatch{What: "call", Expected: "ok", Got: "503\n", Look: "logs"}, "call: expected ok, got 503; look at: logs"},
-		{Mismatch{What: "call", Expected: "ok", Got: " \n"}, "call: expected ok, got nothing"},
-	} {
-		if got := c.m.Error(); got != c.want {
-			t.Errorf("got %q, want %q", got, c.want)
-		}
 	}
 }
 
 // wantMismatch asserts which claim failed, or that none did.
 func wantMismatch(t *testing.T, err error, what string) {
 	t.Helper()
-	var m *Mismatch
+	var m *scene.Mismatch
 	switch {
 	case what == "" && err != nil:
 		t.Errorf("got %v, want no error", err)

@@ -1,22 +1,24 @@
-package scene
+package api
 
 import (
 	"context"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // openConnection finds the connection of peer on which the API's Envoy first answered 200 and then, since a point in time, 403.
-func (s Scene) openConnection(ctx context.Context, peer string, since time.Time) (remote string, err error) {
-	log := EnvoyLogCommand()
-	found, err := poll(ctx, logLimit, func() (found bool, err error) {
-		r, err := s.run(ctx, log)
-		remote, found = turned(linesOf(r.Stdout, eventRequest, peer, time.Time{}, time.Now().Add(clockSkew)), since.Add(-clockSkew))
+func (s stage) openConnection(ctx context.Context, peer string, since time.Time) (remote string, err error) {
+	log := envoyLog()
+	found, err := scene.Poll(ctx, scene.LogLimit, func() (found bool, err error) {
+		r, err := s.Run(ctx, log)
+		remote, found = turned(scene.LinesOf(r.Stdout, scene.EventRequest, peer, time.Time{}, time.Now().Add(scene.ClockSkew)), since.Add(-scene.ClockSkew))
 		return found, err
 	})
 	if err == nil && !found {
-		err = &Mismatch{
+		err = &scene.Mismatch{
 			What: "log of the API's Envoy", Expected: fmt.Sprintf("a connection of %s on which 403 followed 200", peer), Look: log.String(),
 		}
 	}
@@ -24,7 +26,7 @@ func (s Scene) openConnection(ctx context.Context, peer string, since time.Time)
 }
 
 // turned is the remote address of the first connection whose requests got 200 and then, since a point in time, 403.
-func turned(requests []LogLine, since time.Time) (remote string, found bool) {
+func turned(requests []scene.LogLine, since time.Time) (remote string, found bool) {
 	answered := map[string]bool{}
 	for _, r := range requests {
 		switch {

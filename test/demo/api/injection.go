@@ -1,4 +1,4 @@
-package scene
+package api
 
 import (
 	"context"
@@ -11,36 +11,37 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
 // Injected is what the webhook made of the API's pod.
 type Injected struct {
-	StatusRan Ran            `json:"-"`
+	StatusRan scene.Ran      `json:"-"`
 	Status    webhook.Status `json:"status"`
 
-	ContainersRan Ran `json:"-"`
+	ContainersRan scene.Ran `json:"-"`
 	// Bytes of the generated Envoy configuration, in the pod's annotations.
 	Bytes int `json:"configurationBytes"`
 
-	EntryRan Ran   `json:"-"`
-	Entry    Entry `json:"entry"`
+	EntryRan scene.Ran   `json:"-"`
+	Entry    scene.Entry `json:"entry"`
 }
 
 // Injected looks at the pod and at its registration entry.
-func (s Scene) Injected(ctx context.Context) (Injected, error) {
+func (s stage) Injected(ctx context.Context) (Injected, error) {
 	var in Injected
 	pod, err := s.apiPod(ctx)
 	if err != nil {
 		return in, err
 	}
-	if in.StatusRan, err = s.run(ctx, podField(`{.items[0].metadata.annotations.spiffe\.io/status}`)); err != nil {
+	if in.StatusRan, err = s.Run(ctx, podField(`{.items[0].metadata.annotations.spiffe\.io/status}`)); err != nil {
 		return in, err
 	}
 	if err := json.Unmarshal([]byte(in.StatusRan.Stdout), &in.Status); err != nil {
-		return in, &Mismatch{What: "annotation " + webhook.AnnotationStatus, Expected: "JSON", Got: in.StatusRan.Stdout}
+		return in, &scene.Mismatch{What: "annotation " + webhook.AnnotationStatus, Expected: "JSON", Got: in.StatusRan.Stdout}
 	}
-	if in.ContainersRan, err = s.run(ctx, inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=INIT-CONTAINERS:.spec.initContainers[*].name,"+
+	if in.ContainersRan, err = s.Run(ctx, inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=INIT-CONTAINERS:.spec.initContainers[*].name,"+
 		"RESTART-POLICY:.spec.initContainers[*].restartPolicy,CONTAINERS:.spec.containers[*].name,VOLUMES:.spec.volumes[*].name")); err != nil {
 		return in, err
 	}
@@ -50,12 +51,12 @@ func (s Scene) Injected(ctx context.Context) (Injected, error) {
 	if err := checkPod(pod, in.Status); err != nil {
 		return in, err
 	}
-	if in.EntryRan, err = s.run(ctx, entryCommand("-entryID", strings.Join(in.Status.EntryIDs, ","))); err != nil {
+	if in.EntryRan, err = s.Run(ctx, scene.EntriesCommand("-entryID", strings.Join(in.Status.EntryIDs, ","))); err != nil {
 		return in, err
 	}
-	entries := parseEntries(in.EntryRan.Stdout)
+	entries := scene.ParseEntries(in.EntryRan.Stdout)
 	if len(entries) != 1 {
-		return in, &Mismatch{What: "SPIRE's entries " + strings.Join(in.Status.EntryIDs, ", "), Expected: "one", Got: in.EntryRan.Stdout}
+		return in, &scene.Mismatch{What: "SPIRE's entries " + strings.Join(in.Status.EntryIDs, ", "), Expected: "one", Got: in.EntryRan.Stdout}
 	}
 	in.Entry = entries[0]
 	return in, checkEntry(in.Entry, pod.Labels[webhook.LabelIdentity])
@@ -66,7 +67,7 @@ func checkPod(pod corev1.Pod, status webhook.Status) error {
 	var errs []error
 	claim := func(what string, ok bool, expected, got string) {
 		if !ok {
-			errs = append(errs, &Mismatch{What: "pod " + pod.Name + ": " + what, Expected: expected, Got: got})
+			errs = append(errs, &scene.Mismatch{What: "pod " + pod.Name + ": " + what, Expected: expected, Got: got})
 		}
 	}
 	claim("identity", status.SPIFFEID == ID(API), ID(API), status.SPIFFEID)
@@ -74,7 +75,7 @@ func checkPod(pod corev1.Pod, status webhook.Status) error {
 	if len(pod.Spec.InitContainers) > 0 {
 		first = pod.Spec.InitContainers[0]
 	}
-	claim("first init container", first.Name == sidecar, sidecar, first.Name)
+	claim("first init container", first.Name == scene.Sidecar, scene.Sidecar, first.Name)
 	native := first.RestartPolicy != nil && *first.RestartPolicy == corev1.ContainerRestartPolicyAlways
 	claim("its restartPolicy", native, "Always, which makes it a native sidecar", fmt.Sprint(first.RestartPolicy))
 	claim("its startupProbe", first.StartupProbe != nil, "one, for which the app waits", "none")
@@ -99,38 +100,27 @@ func started(statuses []corev1.ContainerStatus) time.Time {
 }
 
 // checkEntry holds the registration entry against what the story says of it. hash is the value of the pod's identity label.
-func checkEntry(e Entry, hash string) error {
-	want := Entry{
+func checkEntry(e scene.Entry, hash string) error {
+	want := scene.Entry{
 		ID: e.ID, SPIFFEID: ID(API), TTL: "30",
 		Selectors: []string{
-			"k8s:container-name:" + sidecar, "k8s:ns:" + Namespace,
+			"k8s:container-name:" + scene.Sidecar, "k8s:ns:" + Namespace,
 			"k8s:pod-label:" + webhook.LabelIdentity + ":" + hash, "k8s:sa:default",
 		},
 	}
 	got := e
 	got.Selectors = slices.Sorted(slices.Values(e.Selectors))
 	if want.SPIFFEID != got.SPIFFEID || want.TTL != got.TTL || !slices.Equal(want.Selectors, got.Selectors) {
-		return &Mismatch{What: "registration entry " + e.ID, Expected: fmt.Sprintf("%+v", want), Got: fmt.Sprintf("%+v", got)}
+		return &scene.Mismatch{What: "registration entry " + e.ID, Expected: fmt.Sprintf("%+v", want), Got: fmt.Sprintf("%+v", got)}
 	}
 	return nil
 }
 
 // apiPod is the one pod of the API.
-func (s Scene) apiPod(ctx context.Context) (corev1.Pod, error) {
-	var list corev1.PodList
-	if err := s.k.Get(ctx, &list, "-n", Namespace, "pods", "-l", "app="+API); err != nil {
-		return corev1.Pod{}, err
-	}
-	if len(list.Items) != 1 {
-		var names []string
-		for _, p := range list.Items {
-			names = append(names, p.Name)
-		}
-		return corev1.Pod{}, &Mismatch{What: "pods of " + API, Expected: "one", Got: strings.Join(names, ", ")}
-	}
-	return list.Items[0], nil
+func (s stage) apiPod(ctx context.Context) (corev1.Pod, error) {
+	return s.Pod(ctx, Namespace, "app="+API)
 }
 
-func podField(jsonpath string) Command {
+func podField(jsonpath string) scene.Command {
 	return inDemo("get", "pod", "-l", "app="+API, "-o", "jsonpath="+jsonpath)
 }

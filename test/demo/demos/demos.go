@@ -1,0 +1,14 @@
+// Package demos is the table of all demos.
+package demos
+
+import (
+	"github.com/spire-injector/spire-injector/test/demo/api"
+	"github.com/spire-injector/spire-injector/test/demo/play"
+)
+
+// All are the demos, in the order in which they are played.
+func All() []play.Demo {
+	return []play.Demo{
+		api.Demo(),
+	}
+}

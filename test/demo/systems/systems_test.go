@@ -1,0 +1,96 @@
+// Package systems plays every demo of the table on a real cluster, one after the other, and sees that each holds what it tells
+// and leaves nothing behind. Without KUBECONFIG it starts a cluster on this machine.
+package systems
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spire-injector/spire-injector/test/cluster/environment"
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/demo/demos"
+	"github.com/spire-injector/spire-injector/test/demo/play"
+	"github.com/spire-injector/spire-injector/test/demo/story"
+	"github.com/spire-injector/spire-injector/test/kubectl"
+)
+
+// shared is what all tests use. TestMain fills it once, before any test.
+var shared struct {
+	k    kubectl.Kubectl
+	root string // the project's top folder
+}
+
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := setUp(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "setting up the cluster:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// setUp provides the cluster without SPIRE, the injector, and a demo: other tests and people leave those.
+func setUp(ctx context.Context) error {
+	root, err := parts.Root()
+	if err != nil {
+		return err
+	}
+	env, err := environment.Prepare(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	shared.k, shared.root = kubectl.For(env), root
+	if d, ok, err := play.Playing(ctx, demos.All()); err != nil || ok {
+		if err == nil {
+			err = play.Down(ctx, d, os.Stderr, os.Stderr)
+		}
+		return err
+	}
+	_, err = shared.k.Run(ctx, "delete", "-k", filepath.Join(root, "test", "e2e", "platform"), "--ignore-not-found", "--timeout=180s")
+	return err
+}
+
+// TestDemos plays the demos in turn. A subtest can be run alone: each finds the cluster as it was.
+func TestDemos(t *testing.T) {
+	for _, d := range demos.All() {
+		t.Run(d.Name, func(t *testing.T) {
+			before := settled(t)
+			var told, progress bytes.Buffer
+			sum, err := play.Play(t.Context(), d, demos.All(), story.New(&told, story.Options{Steps: len(d.Steps)}), &progress)
+			t.Logf("%.1f s, of which the platform %.1f s", sum.Seconds, sum.PlatformSeconds)
+			if err != nil {
+				t.Errorf("%v\n%s\n%s", err, &progress, &told)
+			}
+			played := map[string]bool{}
+			for _, step := range sum.Steps {
+				played[step.Name] = step.OK
+			}
+			for _, step := range d.Steps {
+				if !played[step.Name] {
+					t.Errorf("step %s: expected it to succeed", step.Name)
+				}
+			}
+			start := time.Now()
+			if err := play.Down(t.Context(), d, io.Discard, &progress); err != nil {
+				t.Fatalf("taking it down: %v\n%s", err, &progress)
+			}
+			t.Logf("taken down in %.1f s", time.Since(start).Seconds())
+			eventually(t, "the cluster is as it was before", func() error {
+				if diff := cmp.Diff(before, objects(t)); diff != "" {
+					return fmt.Errorf("-before +after:\n%s", diff)
+				}
+				return nil
+			})
+		})
+	}
+}
