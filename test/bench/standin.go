@@ -45,11 +45,15 @@ func (c *cluster) removeBound(ctx context.Context, namespace string) error {
 	burst := metav1.ListOptions{LabelSelector: "app=" + burstApp}
 	// At once: nobody there says that they have ended.
 	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
-	return wait.PollUntilContextTimeout(ctx, poll, longTidyTimeout, true, func(ctx context.Context) (bool, error) {
-		if err := c.client.CoreV1().Pods(namespace).DeleteCollection(ctx, now, burst); err != nil {
-			return false, err
-		}
+	var failed error
+	err := wait.PollUntilContextTimeout(ctx, poll, longTidyTimeout, true, func(ctx context.Context) (bool, error) {
+		// Of thousands of pods the API server deletes as many as it can in a minute, its limit for a request, and then fails.
+		failed = c.client.CoreV1().Pods(namespace).DeleteCollection(ctx, now, burst)
 		pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: burst.LabelSelector, Limit: 1})
 		return err == nil && len(pods.Items) == 0, err
 	})
+	if err != nil {
+		return errors.Join(err, failed)
+	}
+	return nil
 }
