@@ -18,6 +18,10 @@ const maxDelay = time.Minute
 const podHeader = "X-Pod"
 
 func newHTTPService(listener net.Listener, handler http.Handler) service {
+	return serviceOf(newHTTPServer(handler), listener)
+}
+
+func newHTTPServer(handler http.Handler) *http.Server {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -27,6 +31,10 @@ func newHTTPService(listener net.Listener, handler http.Handler) service {
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
+	return server
+}
+
+func serviceOf(server *http.Server, listener net.Listener) service {
 	return service{
 		protocol: "http",
 		listener: listener,

@@ -13,7 +13,7 @@ func newRootCommand() *cobra.Command {
 		Use:   "sample COMMAND",
 		Short: "Small workloads for the demos and tests of spire-injector",
 		Long: `sample is what runs inside the pods of the demos and tests: an API over HTTP, gRPC and TCP,
-callers of several kinds, and a webhook that does nothing.
+callers of several kinds, clients and servers of the Workload API, and a webhook that does nothing.
 
 Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 		Example: `  sample api --listen 127.0.0.1:8080
@@ -38,6 +38,7 @@ Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.AddCommand(
 		newAPICommand(),
+		newHelloCommand(),
 		newHealthCommand(),
 		newClientCommand(),
 		newGetCommand(),
@@ -45,6 +46,9 @@ Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 		newWatchCommand(),
 		newDialCommand(),
 		newSVIDCommand(),
+		newSPIFFEClientCommand(),
+		newHTTPSServerCommand(),
+		newHTTPSClientCommand(),
 		newNoopWebhookCommand(),
 		newSignalCommand(),
 		newLockCommand(),

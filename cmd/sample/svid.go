@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,8 +27,8 @@ agent's error, when there is none.`,
 		Example: `  sample svid --socket unix:///run/spire/sockets/agent.sock -o json`,
 		Args:    noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := workloadapi.ValidateAddress(socket); err != nil {
-				return usagef("--socket: expected something like unix:///run/spire/sockets/agent.sock: %w", err)
+			if err := checkSocket(socket); err != nil {
+				return err
 			}
 			if err := checkPositive("timeout", timeout); err != nil {
 				return err
@@ -44,10 +42,8 @@ agent's error, when there is none.`,
 			return writeSVIDs(command.OutOrStdout(), format, describeSVIDs(svids))
 		},
 	}
-	flags := command.Flags()
-	given := cmp.Or(os.Getenv(workloadapi.SocketEnv), "unix:///run/spire/sockets/agent.sock")
-	flags.StringVar(&socket, "socket", given, "the SPIRE agent's Workload API")
-	flags.DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the agent")
+	addSocketFlag(command, &socket)
+	command.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the agent")
 	addOutputFlag(command, &format)
 	return command
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -22,10 +23,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// fakeAgent is a Workload API that gives out one answer.
+// fakeAgent is a Workload API that gives out one answer of each kind.
 type fakeAgent struct {
 	workload.UnimplementedSpiffeWorkloadAPIServer
 	svids []*workload.X509SVID
+	token func(audience []string) string
+	jwks  map[string][]byte
 	err   error
 }
 
@@ -34,6 +37,15 @@ func (a *fakeAgent) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.S
 		return a.err
 	}
 	return stream.Send(&workload.X509SVIDResponse{Svids: a.svids})
+}
+
+func (a *fakeAgent) FetchJWTSVID(_ context.Context, request *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
+	id := a.svids[0].SpiffeId
+	return &workload.JWTSVIDResponse{Svids: []*workload.JWTSVID{{SpiffeId: id, Svid: a.token(request.Audience)}}}, nil
+}
+
+func (a *fakeAgent) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream workload.SpiffeWorkloadAPI_FetchJWTBundlesServer) error {
+	return stream.Send(&workload.JWTBundlesResponse{Bundles: a.jwks})
 }
 
 func startAgent(t *testing.T, agent *fakeAgent) (socket string) {
