@@ -3,6 +3,7 @@ package demos
 
 import (
 	"github.com/spire-injector/spire-injector/test/demo/api"
+	"github.com/spire-injector/spire-injector/test/demo/edge"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 )
 
@@ -10,5 +11,6 @@ import (
 func All() []play.Demo {
 	return []play.Demo{
 		api.Demo(),
+		edge.Demo(),
 	}
 }

@@ -15,7 +15,7 @@ import (
 // adminPort is where Envoy's administration interface listens, on the pod's loopback only.
 const adminPort = "15000"
 
-// adminLimit is how long a look at it may take.
+// adminLimit is how long a look at a forwarded port may take.
 const adminLimit = 30 * time.Second
 
 // AdminCommand makes the interface of a workload's Envoy reachable from here.
@@ -25,10 +25,14 @@ func AdminCommand(namespace, workload string) Command {
 
 // Admin gets paths of the interface of a workload's Envoy, in the way of AdminCommand. The answers are in the order of the paths.
 func (s Scene) Admin(ctx context.Context, namespace, workload string, paths ...string) ([][]byte, error) {
+	return s.Forwarded(ctx, namespace, workload, adminPort, paths...)
+}
+
+// Forwarded gets paths of a port of a workload over HTTP, by kubectl port-forward.
+func (s Scene) Forwarded(ctx context.Context, namespace, workload, port string, paths ...string) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()
-	c := AdminCommand(namespace, workload)
-	c.Args[len(c.Args)-1] = ":" + adminPort // any free port of ours
+	c := In(namespace, "port-forward", workload, ":"+port) // any free port of ours
 	forward := s.K.Command(ctx, c.Args...)
 	stdout, err := forward.StdoutPipe()
 	if err == nil {

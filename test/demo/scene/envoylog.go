@@ -1,9 +1,11 @@
 package scene
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,23 +51,21 @@ const (
 )
 
 // Refusal waits for a line of an Envoy, of which log is the command, on a handshake that it refused to peer between two points
-// in time, and returns the last of them, and how to see it. because has to be in its reason.
+// in time, and returns the last of them, and how to see it. because has to be in its reason. Who shows no certificate is "".
 func (s Scene) Refusal(ctx context.Context, log Command, peer, because string, from, to time.Time) (Command, LogLine, error) {
 	c := log
-	c.Pipe = fmt.Sprintf("grep %s | grep %s | tail -n 1", EventRefused, Quote(peer))
-	var lines []LogLine
-	found, err := Poll(ctx, LogLimit, func() (bool, error) {
-		r, err := s.Run(ctx, log)
-		lines = LinesOf(r.Stdout, EventRefused, peer, from.Add(-ClockSkew), to.Add(ClockSkew))
-		return len(lines) > 0, err
-	})
+	c.Pipe = "grep " + EventRefused + " | tail -n 1"
+	if peer != "" {
+		c.Pipe = fmt.Sprintf("grep %s | grep %s | tail -n 1", EventRefused, Quote(peer))
+	}
+	lines, err := s.refusals(ctx, log, peer, because, from.Add(-ClockSkew), to.Add(ClockSkew))
 	switch {
 	case err != nil:
 		return c, LogLine{}, err
-	case !found:
+	case len(lines) == 0:
 		return c, LogLine{}, &Mismatch{
 			What:     log.String(),
-			Expected: fmt.Sprintf("a line %q on %s from %s to %s", EventRefused, peer, from.Format(time.TimeOnly), to.Format(time.TimeOnly)),
+			Expected: fmt.Sprintf("a line %q on %s from %s to %s", EventRefused, cmp.Or(peer, "nobody"), from.Format(time.TimeOnly), to.Format(time.TimeOnly)),
 			Look:     log.String(),
 		}
 	}
@@ -74,4 +74,27 @@ func (s Scene) Refusal(ctx context.Context, log Command, peer, because string, f
 		err = &Mismatch{What: "reason of the refused handshake", Expected: "one with " + because, Got: line.Reason, Look: c.String()}
 	}
 	return c, line, err
+}
+
+// refusals waits for lines that have because in their reason. There may be others at first, of an earlier call; if they stay
+// alone, it returns those.
+func (s Scene) refusals(ctx context.Context, log Command, peer, because string, from, to time.Time) ([]LogLine, error) {
+	var (
+		lines []LogLine
+		since time.Time // when the first line was there
+	)
+	_, err := Poll(ctx, LogLimit, func() (bool, error) {
+		r, err := s.Run(ctx, log)
+		lines = LinesOf(r.Stdout, EventRefused, peer, from, to)
+		wanted := slices.DeleteFunc(slices.Clone(lines), func(l LogLine) bool { return !strings.Contains(l.Reason, because) })
+		if len(wanted) > 0 {
+			lines = wanted
+			return true, err
+		}
+		if len(lines) > 0 && since.IsZero() {
+			since = time.Now()
+		}
+		return len(lines) > 0 && time.Since(since) > ClockSkew, err
+	})
+	return lines, err
 }

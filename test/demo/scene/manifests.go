@@ -23,18 +23,27 @@ type Manifest struct {
 func (s Scene) Manifests(paths ...string) ([]Manifest, error) {
 	var out []Manifest
 	for _, path := range paths {
-		data, err := os.ReadFile(s.Path(path))
+		text, err := s.Read(path)
 		if err != nil {
 			return nil, err
 		}
-		excerpt, err := podMetadata(data)
+		excerpt, err := podMetadata([]byte(text))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		out = append(out, Manifest{Path: path, Lines: strings.Count(string(data), "\n"), Excerpt: excerpt})
+		out = append(out, Manifest{Path: path, Lines: Lines(text), Excerpt: excerpt})
 	}
 	return out, nil
 }
+
+// Read is the text of a file that is given from the project's top folder.
+func (s Scene) Read(path string) (string, error) {
+	data, err := os.ReadFile(s.Path(path))
+	return string(data), err
+}
+
+// Lines counts those of a file's text.
+func Lines(text string) int { return strings.Count(text, "\n") }
 
 // podMetadata is the text of spec.template.metadata in the first document of a file, as it is written there.
 func podMetadata(file []byte) (string, error) {
