@@ -5,6 +5,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/api"
 	"github.com/spire-injector/spire-injector/test/demo/edge"
 	"github.com/spire-injector/spire-injector/test/demo/play"
+	"github.com/spire-injector/spire-injector/test/demo/workloads"
 )
 
 // All are the demos, in the order in which they are played.
@@ -12,5 +13,6 @@ func All() []play.Demo {
 	return []play.Demo{
 		api.Demo(),
 		edge.Demo(),
+		workloads.Demo(),
 	}
 }
