@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -145,5 +147,35 @@ func TestHTTPSServerWantsTheCallersOwnToken(t *testing.T) {
 			t.Errorf("%s: expected 401 and %q, got %s %q (%v)", test.name, test.want, response.Status, body, err)
 		}
 		_ = response.Body.Close()
+	}
+}
+
+// TestHTTPSClientWantsTheServersOwnToken: the answer's token is worth as much as the request's.
+func TestHTTPSClientWantsTheServersOwnToken(t *testing.T) {
+	t.Parallel()
+	domain := newTrustDomain(t)
+	self, err := newIdentity(t.Context(), domain.agent(t, "/https-server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.close()
+	for _, test := range []struct{ name, token, want string }{
+		{"none", "", "the answer's header X-JWT-SVID: "},
+		{"another's", domain.token(t, "spiffe://example.org/other", []string{clientID}), "expected a JWT-SVID of " + serverID},
+		{"for somebody else", domain.token(t, serverID, []string{"other"}), "expected audience in"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(serverSVIDHeader, test.token) }))
+			go server.Serve(tls.NewListener(listener, tlsconfig.MTLSServerConfig(self.x509, self.x509, tlsconfig.AuthorizeAny())))
+			defer server.Close()
+			got := runCommand(t.Context(), "https-client", listener.Addr().String(), "--socket", domain.agent(t, "/https-client"), "--peer", serverID)
+			if got.code != exitFailed || !strings.Contains(got.stderr, test.want) {
+				t.Errorf("expected exit code 1 and %q, got %+v", test.want, got)
+			}
+		})
 	}
 }
