@@ -1,0 +1,63 @@
+package play
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spire-injector/spire-injector/test/cluster/environment"
+	"github.com/spire-injector/spire-injector/test/demo/scene"
+)
+
+// sceneThat is a scene whose kubectl prints a text and logs how it was called; calls returns that.
+func sceneThat(t *testing.T, prints string) (s scene.Scene, calls func() []string) {
+	t.Helper()
+	dir := t.TempDir()
+	log, path := filepath.Join(dir, "log"), filepath.Join(dir, "kubectl")
+	script := "#!/bin/sh\nprintf '%s\\n' \"$*\" >> " + log + "\necho '" + prints + "'\n"
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return scene.New(environment.Environment{Kubectl: path}, "/top"), func() []string {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(strings.TrimSpace(string(text)), "\n")
+	}
+}
+
+func TestRemoveWorkloads(t *testing.T) {
+	s, calls := sceneThat(t, `namespace "a" deleted`)
+	cleared := false
+	d := Demo{Workloads: []string{"one", "two"}, Namespaces: []string{"a", "b"}, Clear: func(context.Context, scene.Scene) error {
+		cleared = true
+		return nil
+	}}
+	removed, err := d.removeWorkloads(t.Context(), s)
+	if !removed || err != nil || !cleared {
+		t.Errorf("got %t, %v, cleared %t, want everything removed", removed, err, cleared)
+	}
+	const end = " --ignore-not-found --timeout=180s"
+	want := []string{
+		"-n a delete deployments,statefulsets,daemonsets,jobs,cronjobs --all --cascade=foreground" + end,
+		"-n b delete deployments,statefulsets,daemonsets,jobs,cronjobs --all --cascade=foreground" + end,
+		"delete -k /top/two" + end,
+		"delete -k /top/one" + end,
+		"delete namespace a b" + end,
+	}
+	if diff := cmp.Diff(want, calls()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestNothingToRemove(t *testing.T) {
+	s, _ := sceneThat(t, "No resources found")
+	if removed, err := (Demo{Workloads: []string{"one"}, Namespaces: []string{"a"}}).removeWorkloads(t.Context(), s); removed || err != nil {
+		t.Errorf("got %t, %v, want nothing removed", removed, err)
+	}
+}
