@@ -27,6 +27,9 @@ func TestAll(t *testing.T) {
 				t.Errorf("%s: %v", d.Name, err)
 			}
 		}
+		if _, err := os.Stat(filepath.Join(s.Path("manifests/demo"), d.Name, "README.md")); err != nil {
+			t.Errorf("%s: expected a README that holds it against what it is after: %v", d.Name, err)
+		}
 		for _, namespace := range d.Namespaces {
 			if other := namespaces[namespace]; other != "" {
 				t.Errorf("%s: namespace %s is that of %s", d.Name, namespace, other)
