@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/spire-injector/spire-injector/test/images"
+)
+
+// imageName is the image's name without a tag: that of the manifests, or the same below a registry and a path.
+func imageName(repository string) (string, error) {
+	short, _, _ := strings.Cut(images.Injector, ":")
+	if repository == "" {
+		return short, nil
+	}
+	pushed, err := images.PushedName(repository, short+":any")
+	return strings.TrimSuffix(pushed, ":any"), err
+}
+
+// writeImages writes one archive with the image of every platform, and one of each for programs that read no OCI layout.
+func (r release) writeImages(_ context.Context, stage string) error {
+	reference, err := name.NewTag(r.image + ":" + r.source.version)
+	if err != nil {
+		return err
+	}
+	var all []v1.Image
+	for _, p := range platforms() {
+		if !p.ofImages() {
+			continue
+		}
+		image, err := images.Publish(images.InjectorOf(reference.String(), filepath.Join(stage, p.file())),
+			images.Publication{Architecture: p.arch, Created: r.source.time, Labels: r.labels()})
+		if err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+		if err := tarball.WriteToFile(filepath.Join(stage, p.file()+".image.tar"), reference, image); err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+		all = append(all, image)
+	}
+	return images.WriteOCI(filepath.Join(stage, fileImage), reference.Context().Name(), reference.TagStr(), all, r.labels())
+}
+
+// fileImage is the archive of the image for all platforms.
+const fileImage = program + ".oci.tar"
+
+// labels say where an image comes from, under the names that OCI gives such.
+func (r release) labels() map[string]string {
+	const prefix = "org.opencontainers.image."
+	labels := map[string]string{
+		prefix + "title":       program,
+		prefix + "description": "One pod label gives a SPIFFE identity and mutual TLS",
+		prefix + "version":     r.source.version,
+		prefix + "created":     r.source.time.UTC().Format(time.RFC3339),
+	}
+	if r.source.commit != "" {
+		labels[prefix+"revision"] = r.source.commit
+	}
+	return labels
+}
