@@ -49,7 +49,7 @@ const (
 	annotationName = "io.containerd.image.name"
 )
 
-// WriteOCI writes one image of several platforms as an archive in OCI's image layout, which takes name and tag along.
+// WriteOCI writes one image of several platforms as an archive in OCI's image layout, which takes along its full name and its tag.
 func WriteOCI(path, name, tag string, platforms []v1.Image, annotations map[string]string) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, image := range platforms {
@@ -70,7 +70,7 @@ func WriteOCI(path, name, tag string, platforms []v1.Image, annotations map[stri
 	if err != nil {
 		return err
 	}
-	named := layout.WithAnnotations(map[string]string{annotationTag: tag, annotationName: name + ":" + tag})
+	named := layout.WithAnnotations(map[string]string{annotationTag: tag, annotationName: name})
 	if err := written.AppendIndex(index, named); err != nil {
 		return err
 	}

@@ -14,22 +14,15 @@ import (
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// imageName is the image's name without a tag: that of the manifests, or the same below a registry and a path.
-func imageName(repository string) (string, error) {
-	short, _, _ := strings.Cut(images.Injector, ":")
-	if repository == "" {
-		return short, nil
-	}
-	pushed, err := images.PushedName(repository, short+":any")
-	return strings.TrimSuffix(pushed, ":any"), err
+// imageInManifests is the image's name there, without its tag.
+func imageInManifests() string {
+	image, _, _ := strings.Cut(images.Injector, ":")
+	return image
 }
 
 // writeImages writes one archive with the image of every platform, and one of each for programs that read no OCI layout.
 func (r release) writeImages(_ context.Context, stage string) error {
-	reference, err := name.NewTag(r.image + ":" + r.source.version)
-	if err != nil {
-		return err
-	}
+	reference := r.image.Tag(r.source.version)
 	var all []v1.Image
 	for _, p := range platforms() {
 		if !p.ofImages() {
@@ -45,7 +38,9 @@ func (r release) writeImages(_ context.Context, stage string) error {
 		}
 		all = append(all, image)
 	}
-	return images.WriteOCI(filepath.Join(stage, fileImage), reference.Context().Name(), reference.TagStr(), all, r.labels())
+	// Kubernetes knows Docker Hub under another name than its registry has.
+	full := strings.Replace(reference.Name(), name.DefaultRegistry, "docker.io", 1)
+	return images.WriteOCI(filepath.Join(stage, fileImage), full, reference.TagStr(), all, r.labels())
 }
 
 // fileImage is the archive of the image for all platforms.

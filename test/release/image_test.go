@@ -21,7 +21,7 @@ import (
 
 func testImages(t *testing.T, r release, folder string) {
 	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
-	index := openLayout(t, filepath.Join(folder, "spire-injector.oci.tar"), r.image, "v1.2.3")
+	index := openLayout(t, filepath.Join(folder, "spire-injector.oci.tar"), r.image.Name()+":v1.2.3", "v1.2.3")
 	if err := validate.Index(index); err != nil {
 		t.Error(err)
 	}
@@ -42,7 +42,7 @@ func testImages(t *testing.T, r release, folder string) {
 		checkImage(t, r, m.Platform.String(), image, machines[m.Platform.Architecture])
 		path := filepath.Join(folder, "spire-injector-linux-"+m.Platform.Architecture+".image.tar")
 		archive, err := images.Open(path)
-		if err != nil || archive.Name != r.image+":v1.2.3" {
+		if err != nil || archive.Name != r.image.Name()+":v1.2.3" {
 			t.Errorf("%s: %v, %v", path, archive, err)
 		}
 		alone, err := tarball.ImageFromPath(path, nil)
@@ -75,7 +75,7 @@ func openLayout(t *testing.T, archive, name, tag string) v1.ImageIndex {
 		t.Fatalf("%d in the archive, expected one index", len(manifest.Manifests))
 	}
 	one := manifest.Manifests[0]
-	want := map[string]string{"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name + ":" + tag}
+	want := map[string]string{"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name}
 	if diff := cmp.Diff(want, one.Annotations); diff != "" {
 		t.Errorf("names in the archive (-want +got):\n%s", diff)
 	}

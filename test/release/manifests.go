@@ -13,8 +13,6 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
-
-	"github.com/spire-injector/spire-injector/test/images"
 )
 
 // writeManifests renders each kustomization that people install, with the release's image, for a plain `kubectl apply -f`.
@@ -66,12 +64,11 @@ func (r release) render(folder string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	short, _, _ := strings.Cut(images.Injector, ":")
-	name := imagetag.Filter{
-		ImageTag: types.Image{Name: short, NewName: r.image, NewTag: r.source.version},
+	image := imagetag.Filter{
+		ImageTag: types.Image{Name: imageInManifests(), NewName: r.image.String(), NewTag: r.source.version},
 		FsSlice:  types.FsSlice{{Path: "spec/template/spec/containers[]/image"}, {Path: "spec/template/spec/initContainers[]/image"}},
 	}
-	if err := objects.ApplyFilter(name); err != nil {
+	if err := objects.ApplyFilter(image); err != nil {
 		return nil, err
 	}
 	manifests, err := objects.AsYaml()

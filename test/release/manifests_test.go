@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -16,7 +15,7 @@ import (
 
 // testManifests looks at every image that the manifests name, also in the platform file.
 func testManifests(t *testing.T, r release, folder string) {
-	own := r.image + ":v1.2.3"
+	own := r.image.String() + ":v1.2.3"
 	known := []string{own, images.SPIREServer, images.SPIREAgent, images.Envoy, images.CSIDriver, images.CSIRegistrar}
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil {
@@ -103,20 +102,5 @@ func TestFilesOfKustomizations(t *testing.T) {
 		if got := fileOf(folder); got != want {
 			t.Errorf("%s: got %s, want %s", folder, got, want)
 		}
-	}
-}
-
-func TestNameOfTheImage(t *testing.T) {
-	t.Parallel()
-	for repository, want := range map[string]string{
-		"": "spire-injector/spire-injector", "registry.example.org/team": "registry.example.org/team/spire-injector/spire-injector",
-	} {
-		got, err := imageName(repository)
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
-			t.Errorf("%q: %v (-want +got):\n%s", repository, err, diff)
-		}
-	}
-	if _, err := imageName("https://registry.example.org"); err == nil {
-		t.Error("a URL is no repository: expected an error")
 	}
 }

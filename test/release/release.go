@@ -8,13 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
 )
 
 // release is what is made, and of what.
 type release struct {
-	root   string // of the project
-	main   string // the package whose program is published, such as ./cmd/spire-injector
-	image  string // repository of the image, without a tag
+	root   string          // of the project
+	main   string          // the package whose program is published, such as ./cmd/spire-injector
+	image  name.Repository // what the image will be called, without a tag
 	source source
 }
 

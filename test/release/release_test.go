@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
@@ -24,7 +25,10 @@ func made(t *testing.T) (release, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := release{root: root, main: "./test/release/testdata/program", image: "registry.example.org/team/spire-injector/spire-injector"}
+	r := release{root: root, main: "./test/release/testdata/program"}
+	if r.image, err = name.NewRepository("registry.example.org/team/injector"); err != nil {
+		t.Fatal(err)
+	}
 	// Not what git says: another test run may commit meanwhile.
 	if r.source, err = describe(t.Context(), root, "v1.2.3"); err != nil {
 		t.Fatal(err)
@@ -68,30 +72,30 @@ func testSameBytesAgain(t *testing.T, folder string) {
 	if len(first) < 10 {
 		t.Errorf("got %d files, expected the release's", len(first))
 	}
-	for name, data := range first {
-		if !bytes.Equal(data, second[name]) {
-			t.Errorf("%s: a second release of the same commit has other bytes", name)
+	for file, data := range first {
+		if !bytes.Equal(data, second[file]) {
+			t.Errorf("%s: a second release of the same commit has other bytes", file)
 		}
-		delete(second, name)
+		delete(second, file)
 	}
-	for name := range second {
-		t.Errorf("%s: only in the second release of the same commit", name)
+	for file := range second {
+		t.Errorf("%s: only in the second release of the same commit", file)
 	}
 }
 
 func testSums(t *testing.T, folder string) {
 	files := contents(t, folder)
 	want := map[string]string{}
-	for name, data := range files {
-		if name != fileSums {
+	for file, data := range files {
+		if file != fileSums {
 			sum := sha256.Sum256(data)
-			want[name] = hex.EncodeToString(sum[:])
+			want[file] = hex.EncodeToString(sum[:])
 		}
 	}
 	got := map[string]string{}
 	for line := range strings.Lines(string(files[fileSums])) {
-		sum, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
-		got[name] = sum
+		sum, file, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		got[file] = sum
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-files +%s):\n%s", fileSums, diff)
@@ -150,7 +154,7 @@ func TestNothingIsLeftOfAReleaseThatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := release{root: root, main: "./test/release/testdata/no-such-program", image: "i", source: source{version: "v1.2.3"}}
+	r := release{root: root, main: "./test/release/testdata/no-such-program", source: source{version: "v1.2.3"}}
 	out := t.TempDir()
 	if _, err := r.make(t.Context(), out, io.Discard); err == nil || !strings.Contains(err.Error(), "building spire-injector for linux/amd64") {
 		t.Errorf("got error %v, want that of the build", err)
