@@ -1,4 +1,5 @@
 # docker build -t spire-injector/spire-injector:dev .
+# docker build -t spire-injector/spire-injector:v1.2.3 --build-arg VERSION=v1.2.3 .
 # docker build -t spire-injector/sample:dev --target sample .
 #
 # Static binaries, nothing else in the image, and a user without a name: there is no /etc/passwd.
@@ -13,7 +14,8 @@ COPY registrar registrar
 COPY templates templates
 COPY webhook webhook
 ENV CGO_ENABLED=0
-RUN go build -trimpath -ldflags="-s -w" -o /out/ ./cmd/spire-injector ./cmd/sample
+ARG VERSION
+RUN go build -trimpath -ldflags="-s -w -X main.version=$VERSION" -o /out/ ./cmd/spire-injector ./cmd/sample
 
 FROM scratch AS sample
 COPY --from=build /out/sample /sample
@@ -22,6 +24,8 @@ ENTRYPOINT ["/sample"]
 
 # The last stage is what a plain "docker build ." makes.
 FROM scratch AS spire-injector
+ARG VERSION=dev
+LABEL org.opencontainers.image.title=spire-injector org.opencontainers.image.version=$VERSION
 COPY --from=build /out/spire-injector /spire-injector
 USER 65532:65532
 ENTRYPOINT ["/spire-injector"]

@@ -72,6 +72,10 @@ fuzz: ## Fuzz every parser and the whole admission, FUZZTIME=1m each
 build: ## Build the command into bin/
 	go build -trimpath -o bin/ ./cmd/spire-injector
 
+.PHONY: release
+release: ## Write what is published of a version into dist/ (VERSION=v1.2.3 IMAGE=registry.example.org/team/spire-injector)
+	@go run ./test/release $(if $(VERSION),--version $(VERSION)) $(if $(IMAGE),--image $(IMAGE))
+
 .PHONY: lint
 lint: $(LINT)/golangci-lint ## Check style, faults and who imports whom
 	go vet ./...

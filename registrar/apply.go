@@ -85,9 +85,12 @@ func groups(steps []Step) [][]Step {
 
 func hasFlag(e Entry) bool { return e.Admin || e.Downstream || e.StoreSVID }
 
+// deniedFlag says whether SPIRE's policy may have denied what it would not deny others.
+func deniedFlag(s Step, err error) bool { return hasFlag(s.Entry) && KindOf(err) == Denied }
+
 // deniedAlone turns the denial of a request about one entry with a flag into an outcome, so that the others go on.
 func deniedAlone(steps []Step, err error, done func(Outcome)) error {
-	if len(steps) == 1 && hasFlag(steps[0].Entry) && KindOf(err) == Denied {
+	if len(steps) == 1 && deniedFlag(steps[0], err) {
 		done(Outcome{steps[0], err})
 		return nil
 	}
@@ -111,29 +114,62 @@ func (c Cluster) create(ctx context.Context, api Entries, steps []Step, done fun
 
 // created follows up on one creation. Admission may have been faster, which is no change of ours.
 func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResult) (Outcome, error) {
-	if r.Err != nil || !r.Existed {
-		return Outcome{s, r.Err}, unavailable(r.Err)
+	plan, err := c.settle(ctx, api, s.Entry, r)
+	switch plan.Action {
+	case Update:
+		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ReasonDrifted
+	case Refuse:
+		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ReasonInTheWay
+	case Keep:
+		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ""
+	case Create, Wait, Remove: // as it was planned
 	}
-	if r.Entry == nil {
-		have, err := api.GetEntry(ctx, s.Entry.ID)
+	if deniedFlag(s, err) {
+		return Outcome{s, err}, nil
+	}
+	return Outcome{s, err}, unavailable(err)
+}
+
+// settle follows up on the result of one creation: what was there already is changed to what is wanted, or stands in its way. It
+// returns what was done, or tried. The error is an [Error], or wraps [ErrNotFound] for an entry that vanished meanwhile.
+func (c Cluster) settle(ctx context.Context, api entryFollower, want Entry, r CreateResult) (Plan, error) {
+	switch {
+	case r.Err != nil:
+		return Plan{Action: Create, Entry: want}, r.Err
+	case !r.Existed && r.Entry != nil:
+		return Plan{Action: Create, Entry: *r.Entry}, nil
+	case r.Entry == nil:
+		have, err := api.GetEntry(ctx, want.ID)
 		if err != nil {
-			return Outcome{s, err}, unavailable(err)
+			return Plan{Action: Create, Entry: want}, err
 		}
 		r.Entry = &have
 	}
-	s.ID, s.Why = r.Entry.ID, ReasonDrifted
-	switch s.Plan = c.Plan(s.Entry, r.Entry); s.Action {
+	plan := c.Plan(want, r.Entry)
+	switch plan.Action {
 	case Update:
-		out := Outcome{Step: s}
-		err := update(ctx, api, []Step{s}, s.Fields, func(o Outcome) { out = o })
-		return out, err
+		results, err := api.UpdateEntries(ctx, []Entry{plan.Entry}, plan.Fields)
+		if err != nil {
+			return plan, err
+		}
+		if len(results) != 1 {
+			return plan, &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE answered 1 update with %d results: expected one each", len(results))}
+		}
+		if results[0].Err == nil {
+			plan.Entry = results[0].Entry
+		}
+		return plan, results[0].Err
 	case Refuse:
-		s.Why = ReasonInTheWay
-		return Outcome{s, &Error{Kind: Conflict, Message: s.Reason}}, nil
+		return plan, &Error{Kind: Conflict, Message: plan.Reason}
 	default:
-		s.Why = ""
-		return Outcome{s, nil}, nil
+		return plan, nil
 	}
+}
+
+// entryFollower is what is asked after a creation.
+type entryFollower interface {
+	EntryReader
+	EntryUpdater
 }
 
 func update(ctx context.Context, api Entries, steps []Step, fields Fields, done func(Outcome)) error {

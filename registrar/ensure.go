@@ -210,16 +210,14 @@ func (r *Registrar) askForBundles(ctx context.Context, want Entry) (possible Ent
 	return possible, missing, nil
 }
 
-// errStartOver says that an entry vanished between two calls.
-var errStartOver = errors.New("entry vanished")
-
 // settleAll creates the entries that are missing, repairs those of ours that differ, and returns what SPIRE holds.
 func (r *Registrar) settleAll(ctx context.Context, wants ...Entry) ([]Entry, error) {
 	for range maxAttempts {
 		settled, err := r.settleOnce(ctx, wants)
-		if !errors.Is(err, errStartOver) {
+		if !errors.Is(err, ErrNotFound) {
 			return settled, err
 		}
+		// An entry vanished between two calls.
 	}
 	want := wants[len(wants)-1]
 	return nil, &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE refuses entry %q (%s) as a duplicate but holds no entry of this ID, %d times in a row: "+
@@ -237,54 +235,14 @@ func (r *Registrar) settleOnce(ctx context.Context, wants []Entry) ([]Entry, err
 	}
 	settled := make([]Entry, len(wants))
 	for i, want := range wants {
-		if settled[i], err = r.settle(ctx, want, results[i]); err != nil {
+		plan, err := r.cluster.settle(ctx, r.api, want, results[i])
+		if err != nil {
 			return nil, err
 		}
-		if !r.serves(settled[i], want) {
+		if settled[i] = plan.Entry; !r.serves(settled[i], want) {
 			return nil, &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE says that it holds entry %q (%s), but what it returns differs from what was asked for: "+
 				"something between the injector and SPIRE, or beside it, changes entries", want.ID, want.SPIFFEID)}
 		}
 	}
 	return settled, nil
-}
-
-// settle follows up on the result of one creation.
-func (r *Registrar) settle(ctx context.Context, want Entry, result CreateResult) (Entry, error) {
-	switch {
-	case result.Err != nil:
-		return Entry{}, result.Err
-	case !result.Existed && result.Entry != nil:
-		return *result.Entry, nil
-	case result.Entry == nil:
-		have, err := r.api.GetEntry(ctx, want.ID)
-		if errors.Is(err, ErrNotFound) {
-			return Entry{}, errStartOver
-		}
-		if err != nil {
-			return Entry{}, err
-		}
-		result.Entry = &have
-	}
-	switch plan := r.cluster.Plan(want, result.Entry); plan.Action {
-	case Update:
-		return r.update(ctx, plan)
-	case Refuse:
-		return Entry{}, &Error{Kind: Conflict, Message: plan.Reason}
-	default:
-		return plan.Entry, nil
-	}
-}
-
-func (r *Registrar) update(ctx context.Context, plan Plan) (Entry, error) {
-	results, err := r.api.UpdateEntries(ctx, []Entry{plan.Entry}, plan.Fields)
-	if err != nil {
-		return Entry{}, err
-	}
-	if len(results) != 1 {
-		return Entry{}, &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE answered 1 update with %d results: expected one each", len(results))}
-	}
-	if errors.Is(results[0].Err, ErrNotFound) {
-		return Entry{}, errStartOver
-	}
-	return results[0].Entry, results[0].Err
 }

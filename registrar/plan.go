@@ -41,7 +41,7 @@ func (a Action) String() string {
 // Plan is what has to be done so that SPIRE holds an entry.
 type Plan struct {
 	Action Action
-	// Entry is what SPIRE holds once the plan is carried out; the zero Entry under Refuse.
+	// Entry is what SPIRE holds once the plan is carried out; what stands in the way under Refuse.
 	Entry Entry
 	// Fields are those to update, and only those: every update makes each agent that holds the SVID sign anew.
 	Fields Fields
@@ -73,7 +73,7 @@ func (c Cluster) Plan(want Entry, current *Entry) Plan {
 	case c.Owns(have):
 		return Plan{Action: Update, Entry: target, Fields: fields}
 	}
-	return Plan{Action: Refuse, Reason: fmt.Sprintf("SPIRE's entry %q (SPIFFE ID %q, parent %q) was not made by the injector of cluster %q, "+
+	return Plan{Action: Refuse, Entry: have, Reason: fmt.Sprintf("SPIRE's entry %q (SPIFFE ID %q, parent %q) was not made by the injector of cluster %q, "+
 		"stands in the way of entry %q, and differs in: %s; delete or change it yourself: spire-server entry delete -entryID %s",
 		have.ID, have.SPIFFEID, have.ParentID, c.Name, want.ID, fields, have.ID)}
 }

@@ -92,7 +92,7 @@ func TestPlanOfTheAlias(t *testing.T) {
 	}
 	taken := c.WorkloadEntry(workload("/x", 0))
 	taken.ID = alias.ID
-	if got := c.Plan(alias, &taken); got.Action != registrar.Refuse {
+	if got := c.Plan(alias, &taken); got.Action != registrar.Refuse || got.Entry.ID != taken.ID {
 		t.Errorf("the alias' entry ID is taken: plan to %v, want to refuse", got.Action)
 	}
 }

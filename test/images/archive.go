@@ -65,7 +65,7 @@ func writeArchive(stage string, i Image) error {
 	if err != nil {
 		return err
 	}
-	image, err := assemble(i, layer)
+	image, err := assemble(empty.Image, i, layer, Publication{Architecture: runtime.GOARCH, Created: time.Unix(0, 0)})
 	if err != nil {
 		return err
 	}
@@ -76,8 +76,8 @@ func writeArchive(stage string, i Image) error {
 	return tarball.WriteToFile(filepath.Join(stage, "image.tar"), tag, image)
 }
 
-func assemble(i Image, layer v1.Layer) (v1.Image, error) {
-	image, err := mutate.AppendLayers(empty.Image, layer)
+func assemble(base v1.Image, i Image, layer v1.Layer, p Publication) (v1.Image, error) {
+	image, err := mutate.AppendLayers(base, layer)
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +86,9 @@ func assemble(i Image, layer v1.Layer) (v1.Image, error) {
 		return nil, err
 	}
 	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", runtime.GOARCH
-	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
-	config.Config = v1.Config{Entrypoint: i.Entrypoint, User: i.User, Env: []string{"PATH=" + searchPath}, WorkingDir: "/"}
+	config.OS, config.Architecture = "linux", p.Architecture
+	config.Created = v1.Time{Time: p.Created.UTC()}
+	config.Config = v1.Config{Entrypoint: i.Entrypoint, User: i.User, Env: []string{"PATH=" + searchPath}, WorkingDir: "/", Labels: p.Labels}
 	return mutate.ConfigFile(image, config)
 }
 

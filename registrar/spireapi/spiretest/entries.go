@@ -39,14 +39,10 @@ func (s *Server) Delete(id string) {
 // BatchCreateEntry creates each entry on its own. A duplicate is answered with ALREADY_EXISTS in two ways: with the
 // stored entry if it has the same SPIFFE ID, parent and selectors, without it if a unique column stands in the way.
 func (s *Server) BatchCreateEntry(_ context.Context, req *entryv1.BatchCreateEntryRequest) (*entryv1.BatchCreateEntryResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resp := &entryv1.BatchCreateEntryResponse{}
-	for _, e := range req.GetEntries() {
+	return &entryv1.BatchCreateEntryResponse{Results: each(s, req.GetEntries(), func(e *types.Entry) *entryv1.BatchCreateEntryResponse_Result {
 		st, stored := s.create(e)
-		resp.Results = append(resp.Results, &entryv1.BatchCreateEntryResponse_Result{Status: st, Entry: stored})
-	}
-	return resp, nil
+		return &entryv1.BatchCreateEntryResponse_Result{Status: st, Entry: stored}
+	})}, nil
 }
 
 func (s *Server) create(e *types.Entry) (*types.Status, *types.Entry) {
@@ -123,14 +119,10 @@ func duplicates(e *types.Entry, verb string) *types.Status {
 
 // BatchUpdateEntry changes what the mask names and counts up the revision.
 func (s *Server) BatchUpdateEntry(_ context.Context, req *entryv1.BatchUpdateEntryRequest) (*entryv1.BatchUpdateEntryResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resp := &entryv1.BatchUpdateEntryResponse{}
-	for _, e := range req.GetEntries() {
+	return &entryv1.BatchUpdateEntryResponse{Results: each(s, req.GetEntries(), func(e *types.Entry) *entryv1.BatchUpdateEntryResponse_Result {
 		st, stored := s.update(e, req.GetInputMask())
-		resp.Results = append(resp.Results, &entryv1.BatchUpdateEntryResponse_Result{Status: st, Entry: stored})
-	}
-	return resp, nil
+		return &entryv1.BatchUpdateEntryResponse_Result{Status: st, Entry: stored}
+	})}, nil
 }
 
 func (s *Server) update(e *types.Entry, mask *types.EntryMask) (*types.Status, *types.Entry) {
@@ -202,10 +194,7 @@ func (s *Server) ListEntries(_ context.Context, req *entryv1.ListEntriesRequest)
 
 // BatchDeleteEntry deletes each entry on its own.
 func (s *Server) BatchDeleteEntry(_ context.Context, req *entryv1.BatchDeleteEntryRequest) (*entryv1.BatchDeleteEntryResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resp := &entryv1.BatchDeleteEntryResponse{}
-	for _, id := range req.GetIds() {
+	return &entryv1.BatchDeleteEntryResponse{Results: each(s, req.GetIds(), func(id string) *entryv1.BatchDeleteEntryResponse_Result {
 		st := result(codes.OK, "OK")
 		switch {
 		case id == "":
@@ -213,9 +202,8 @@ func (s *Server) BatchDeleteEntry(_ context.Context, req *entryv1.BatchDeleteEnt
 		case !s.entries.delete(ofID(id)):
 			st = result(codes.NotFound, "entry not found")
 		}
-		resp.Results = append(resp.Results, &entryv1.BatchDeleteEntryResponse_Result{Status: st, Id: id})
-	}
-	return resp, nil
+		return &entryv1.BatchDeleteEntryResponse_Result{Status: st, Id: id}
+	})}, nil
 }
 
 func ofID(id string) func(*types.Entry) bool {

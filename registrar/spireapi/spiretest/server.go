@@ -188,6 +188,17 @@ func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	return resp, err
 }
 
+// each is the results of a batch, whose items are worked through one by one.
+func each[T, R any](s *Server, items []T, one func(T) R) []R {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	results := make([]R, len(items))
+	for i, item := range items {
+		results[i] = one(item)
+	}
+	return results
+}
+
 func result(code codes.Code, message string) *types.Status {
 	return &types.Status{Code: int32(code), Message: message} //nolint:gosec // codes are small
 }

@@ -55,14 +55,11 @@ func (s *Server) ListFederationRelationships(_ context.Context, req *trustdomain
 
 // BatchCreateFederationRelationship creates each on its own. One that exists already is INTERNAL.
 func (s *Server) BatchCreateFederationRelationship(_ context.Context, req *trustdomainv1.BatchCreateFederationRelationshipRequest) (*trustdomainv1.BatchCreateFederationRelationshipResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resp := &trustdomainv1.BatchCreateFederationRelationshipResponse{}
-	for _, r := range req.GetFederationRelationships() {
+	one := func(r *types.FederationRelationship) *trustdomainv1.BatchCreateFederationRelationshipResponse_Result {
 		st, stored := s.createRelationship(r, req.GetOutputMask())
-		resp.Results = append(resp.Results, &trustdomainv1.BatchCreateFederationRelationshipResponse_Result{Status: st, FederationRelationship: stored})
+		return &trustdomainv1.BatchCreateFederationRelationshipResponse_Result{Status: st, FederationRelationship: stored}
 	}
-	return resp, nil
+	return &trustdomainv1.BatchCreateFederationRelationshipResponse{Results: each(s, req.GetFederationRelationships(), one)}, nil
 }
 
 func (s *Server) createRelationship(r *types.FederationRelationship, output *types.FederationRelationshipMask) (*types.Status, *types.FederationRelationship) {
@@ -83,14 +80,11 @@ func (s *Server) createRelationship(r *types.FederationRelationship, output *typ
 
 // BatchUpdateFederationRelationship changes what the mask names. One that does not exist is INTERNAL.
 func (s *Server) BatchUpdateFederationRelationship(_ context.Context, req *trustdomainv1.BatchUpdateFederationRelationshipRequest) (*trustdomainv1.BatchUpdateFederationRelationshipResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resp := &trustdomainv1.BatchUpdateFederationRelationshipResponse{}
-	for _, r := range req.GetFederationRelationships() {
+	one := func(r *types.FederationRelationship) *trustdomainv1.BatchUpdateFederationRelationshipResponse_Result {
 		st, stored := s.updateRelationship(r, req.GetInputMask(), req.GetOutputMask())
-		resp.Results = append(resp.Results, &trustdomainv1.BatchUpdateFederationRelationshipResponse_Result{Status: st, FederationRelationship: stored})
+		return &trustdomainv1.BatchUpdateFederationRelationshipResponse_Result{Status: st, FederationRelationship: stored}
 	}
-	return resp, nil
+	return &trustdomainv1.BatchUpdateFederationRelationshipResponse{Results: each(s, req.GetFederationRelationships(), one)}, nil
 }
 
 func (s *Server) updateRelationship(r *types.FederationRelationship, input, output *types.FederationRelationshipMask) (*types.Status, *types.FederationRelationship) {
