@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// setUp provides the cluster without SPIRE, the injector, and a demo: other tests and people leave those.
+// setUp provides the cluster without SPIRE, the injector, and any demo: other tests and people leave those.
 func setUp(ctx context.Context) error {
 	root, err := parts.Root()
 	if err != nil {
@@ -50,11 +50,10 @@ func setUp(ctx context.Context) error {
 		return err
 	}
 	shared.k, shared.root = kubectl.For(env), root
-	if d, ok, err := play.Playing(ctx, demos.All()); err != nil || ok {
-		if err == nil {
-			err = play.Down(ctx, d, os.Stderr, os.Stderr)
+	for _, d := range demos.All() {
+		if err := play.Down(ctx, d, io.Discard, os.Stderr); err != nil {
+			return fmt.Errorf("taking down %s: %w", d.Name, err)
 		}
-		return err
 	}
 	_, err = shared.k.Run(ctx, "delete", "-k", filepath.Join(root, "test", "e2e", "platform"), "--ignore-not-found", "--timeout=180s")
 	return err
