@@ -1,0 +1,45 @@
+package templates
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	credentialv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
+	codecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+)
+
+// tokenFilters give each request of an upstream its token. They are the cluster's own, so that upstreams with and without
+// tokens share a listener, and the routes of a gateway have them too.
+func tokenFilters(audience string) []*hcmv3.HttpFilter {
+	source := &corev3.ConfigSource{
+		ResourceApiVersion: corev3.ApiVersion_V3,
+		ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{
+			Path:             JWTDir + "/" + TokenFile(audience),
+			WatchedDirectory: &corev3.WatchedDirectory{Path: JWTDir},
+		}},
+	}
+	return []*hcmv3.HttpFilter{
+		httpFilter("credential_injector", &credentialv3.CredentialInjector{
+			Overwrite: true,
+			Credential: &corev3.TypedExtensionConfig{Name: "token", TypedConfig: pack(&genericv3.Generic{
+				Credential:        &tlsv3.SdsSecretConfig{Name: tokenSecret, SdsConfig: source},
+				HeaderValuePrefix: "Bearer ",
+			})},
+		}),
+		httpFilter("upstream_codec", &codecv3.UpstreamCodec{}),
+	}
+}
+
+// tokenSecret is the name of the one secret in a token's file.
+const tokenSecret = "token"
+
+// TokenSecret is the content of a [TokenFile]. Without a token Envoy answers 401 to the app and sends nothing.
+func TokenSecret(token string) (string, error) {
+	return encodeResources([]*tlsv3.Secret{{
+		Name: tokenSecret,
+		Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
+			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}},
+		}},
+	}})
+}
