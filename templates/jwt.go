@@ -68,6 +68,11 @@ func (p Proxy) verifiesJWT() bool {
 	return slices.ContainsFunc(p.Inbound, func(in Inbound) bool { return !in.JWT.isZero() })
 }
 
+// hasTokens says whether any port asks for tokens, or any upstream gets them.
+func (p Proxy) hasTokens() bool {
+	return p.verifiesJWT() || slices.ContainsFunc(p.Upstreams, func(up Upstream) bool { return up.JWTAudience != "" })
+}
+
 // domains are the trust domains of the subjects, in the order of their names.
 func (j JWT) domains() []spiffeid.TrustDomain {
 	var out []spiffeid.TrustDomain

@@ -1,12 +1,16 @@
 package templates
 
 import (
+	"fmt"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	credentialv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	codecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // tokenFilters give each request of an upstream its token. They are the cluster's own, so that upstreams with and without
@@ -42,4 +46,20 @@ func TokenSecret(token string) (string, error) {
 			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}},
 		}},
 	}})
+}
+
+// TokenOf returns the token in a [TokenFile], which may be empty.
+func TokenOf(content string) (string, error) {
+	response := &discoveryv3.DiscoveryResponse{}
+	if err := protojson.Unmarshal([]byte(content), response); err != nil {
+		return "", fmt.Errorf("expected a token's file: %w", err)
+	}
+	if len(response.GetResources()) != 1 {
+		return "", fmt.Errorf("expected one token in a file, got %d", len(response.GetResources()))
+	}
+	secret := &tlsv3.Secret{}
+	if err := response.GetResources()[0].UnmarshalTo(secret); err != nil {
+		return "", fmt.Errorf("expected a token's file: %w", err)
+	}
+	return secret.GetGenericSecret().GetSecret().GetInlineString(), nil
 }

@@ -79,7 +79,7 @@ func (p Proxy) statsConfig() *metricsv3.StatsConfig {
 	}
 	list := &matcherv3.ListStringMatcher{}
 	prefixes := append(alwaysKept(), m.Include...)
-	if p.verifiesJWT() {
+	if p.hasTokens() {
 		prefixes = append(prefixes, jwtStatistics)
 	}
 	for _, prefix := range prefixes {
