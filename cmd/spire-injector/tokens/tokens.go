@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/spire-injector/spire-injector/templates"
 )
@@ -103,7 +105,7 @@ func (k *keys) OnJWTBundlesUpdate(bundles *jwtbundle.Set) { k.set(bundles) }
 
 // OnJWTBundlesWatchError implements [workloadapi.JWTBundleWatcher].
 func (k *keys) OnJWTBundlesWatchError(err error) {
-	if !errors.Is(err, context.Canceled) {
+	if status.Code(err) != codes.Canceled {
 		k.log.Warn("the keys cannot be followed, those that are there stay", "error", err)
 	}
 }
