@@ -13,7 +13,7 @@ import (
 
 const (
 	// traffic is how long the load lasts, in which everything has to happen.
-	traffic = 40 * time.Second
+	traffic = 25 * time.Second
 	// envoysPause is longer than between two looks of Envoy at the keys.
 	envoysPause = 2 * time.Second
 )
