@@ -72,7 +72,7 @@ func (k *keeper) keep(ctx context.Context) error {
 			timer.Stop()
 		}
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if k.current.text != "" && !time.Now().Before(k.current.end()) {
 			k.log.Error("the token expires and could not be renewed: requests are refused until there is another one")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
+	"github.com/spire-injector/spire-injector/webhook"
 )
 
 // The demo's names, as its manifests have them.
@@ -19,7 +20,6 @@ const (
 	stranger    = "stranger"
 
 	clientContainer = "client"
-	tokensContainer = "spiffe-jwt"
 
 	// egress is where a client's app finds trustworthy: its own Envoy. public is the port of trustworthy without mutual TLS.
 	egress = "http://127.0.0.1:18000"
@@ -80,7 +80,7 @@ func tellManifests(_ context.Context, t play.Telling) (any, error) {
 
 func tellFurther(_ context.Context, t play.Telling) (any, error) {
 	t.Story.Say("What the two containers log: who called, and when tokens and keys came:")
-	t.Story.Typed(logOf(trustworthy, scene.Sidecar, "-f").String(), logOf(app, tokensContainer, "-f").String())
+	t.Story.Typed(logOf(trustworthy, scene.Sidecar, "-f").String(), logOf(app, webhook.JWTName, "-f").String())
 	t.Story.Say("manifests/demo/jwt/README.md shows beside this what it took with Envoy and Emissary. Everything keeps running. To remove " +
 		"the demo, SPIRE and the injector:")
 	t.Story.Typed("make demo-jwt-down")
