@@ -114,7 +114,7 @@ func TestTokensContainerIsOurs(t *testing.T) {
 	t.Run("brought along", func(t *testing.T) {
 		injector := Injector{Platform: platform(t), Version: "test"}
 		pod := running(t, injector)
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: JWTName, Image: "mine"})
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: JWTName, Image: "mine"})
 		_, err := injector.Validate(Namespace{Name: "demo"}, pod)
 		wantRefusal(t, err, ReasonInvalid, "container spiffe-jwt: has the name of an injected container")
 	})
