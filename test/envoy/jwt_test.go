@@ -142,6 +142,11 @@ func TestTokensOfCallers(t *testing.T) {
 	if strings.Contains(x.out.String(), valid) {
 		t.Error("a token is in the log")
 	}
+	for _, name := range []string{"allowed", "denied", "jwks_fetch_success"} {
+		if got := x.statistic(fmt.Sprintf("http.inbound_%d.jwt_authn.%s", p.Inbound[0].Listen, name)); got < 1 {
+			t.Errorf("statistic %s: got %d", name, got)
+		}
+	}
 }
 
 // TestChangedSubjects: on a running Envoy and on an open connection.

@@ -39,7 +39,7 @@ type Config struct {
 // Bounds of waiting for the agent, which is local and may be away.
 const (
 	fetchTimeout = 5 * time.Second
-	retry        = 500 * time.Millisecond
+	retry        = 200 * time.Millisecond
 	longestRetry = 5 * time.Second
 )
 
