@@ -2,9 +2,13 @@ package templates
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	credentialv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	codecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
@@ -31,15 +35,36 @@ func tokenFilters(audience string) []*hcmv3.HttpFilter {
 				HeaderValuePrefix: "Bearer ",
 			})},
 		}),
+		httpFilter("expiry", &luav3.Lua{DefaultSourceCode: &corev3.DataSource{
+			Specifier: &corev3.DataSource_InlineString{InlineString: expiryCheck},
+		}}),
 		httpFilter("upstream_codec", &codecv3.UpstreamCodec{}),
 	}
 }
 
+// expiryCheck takes the expiry from what the file holds, and answers as Envoy does without a token when it is over: also while the
+// program that renews tokens does not run. Whatever fails in it, what is sent is no token.
+const expiryCheck = `function envoy_on_request(h)
+  local token, expiry = (h:headers():get("authorization") or ""):match("^(.+)` + expirySeparator + `(%d+)$")
+  if not expiry or os.time() >= tonumber(expiry) then
+    h:respond({[":status"] = "401"}, "Failed to inject credential.")
+  else
+    h:headers():replace("authorization", token)
+  end
+end`
+
+// expirySeparator is in no token.
+const expirySeparator = "~"
+
 // tokenSecret is the name of the one secret in a token's file.
 const tokenSecret = "token"
 
-// TokenSecret is the content of a [TokenFile]. Without a token Envoy answers 401 to the app and sends nothing.
-func TokenSecret(token string) (string, error) {
+// TokenSecret is the content of a [TokenFile]: a token and until when, to the second, it is sent. Without a token, or when it is
+// over, Envoy answers 401 to the app and sends nothing.
+func TokenSecret(token string, until time.Time) (string, error) {
+	if token != "" {
+		token += expirySeparator + strconv.FormatInt(until.Unix(), 10)
+	}
 	return encodeResources([]*tlsv3.Secret{{
 		Name: tokenSecret,
 		Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
@@ -61,5 +86,6 @@ func TokenOf(content string) (string, error) {
 	if err := response.GetResources()[0].UnmarshalTo(secret); err != nil {
 		return "", fmt.Errorf("expected a token's file: %w", err)
 	}
-	return secret.GetGenericSecret().GetSecret().GetInlineString(), nil
+	token, _, _ := strings.Cut(secret.GetGenericSecret().GetSecret().GetInlineString(), expirySeparator)
+	return token, nil
 }

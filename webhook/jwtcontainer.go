@@ -27,7 +27,7 @@ func (i Injector) addJWT(pod *corev1.Pod, in Intent, user int64) {
 		RestartPolicy: ptr(corev1.ContainerRestartPolicyAlways),
 		// Passes when all tokens and keys have come, as Envoy's does for its certificate.
 		StartupProbe: &corev1.Probe{ProbeHandler: ask, PeriodSeconds: 1, FailureThreshold: 3600},
-		// One that hangs would leave a token to Envoy that has expired. To start it again costs nothing: it takes up what is there.
+		// One that hangs lets tokens expire. To start it again costs nothing: it takes up what is there.
 		LivenessProbe:   &corev1.Probe{ProbeHandler: ask, PeriodSeconds: 5, FailureThreshold: 3, TimeoutSeconds: 3, TerminationGracePeriodSeconds: ptr(int64(1))},
 		SecurityContext: restricted(user),
 		VolumeMounts: []corev1.VolumeMount{

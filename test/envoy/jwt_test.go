@@ -255,10 +255,11 @@ func TestTokensForUpstreams(t *testing.T) {
 			{Listen: freePort(t), Address: to, Peers: peers(t, "/api"), Protocol: protocol},
 		}}
 		var dir string
+		later := time.Now().Add(time.Minute)
 		x := startProxy(t, web, func(data string) {
 			dir = filepath.Dir(data)
-			writeToken(t, dir, "a", "")
-			writeToken(t, dir, "b", "for-b")
+			writeToken(t, dir, "a", "", time.Time{})
+			writeToken(t, dir, "b", "for-b", later)
 		})
 		x.waitReady()
 		client := &http.Client{Timeout: 5 * time.Second}
@@ -282,11 +283,21 @@ func TestTokensForUpstreams(t *testing.T) {
 		sends(2, 200, "Bearer of-the-app")
 		for i := range 3 {
 			token := fmt.Sprintf("token-%d", i)
-			writeToken(t, dir, "a", token)
+			writeToken(t, dir, "a", token, later)
 			sends(0, 200, "Bearer "+token)
-			writeToken(t, dir, "a", "")
+			writeToken(t, dir, "a", "", time.Time{})
 			sends(0, 401, "")
 		}
+		// Nobody takes this one away.
+		writeToken(t, dir, "a", "short", time.Now().Add(2*time.Second))
+		sends(0, 200, "Bearer short")
+		eventually(t, 3*time.Second, "the refusal of a token that is over", func() error {
+			if response, body := ask(t, client, url(0), ""); response == nil || response.StatusCode != 401 || body != "Failed to inject credential." {
+				return fmt.Errorf("got %v %q", response, body)
+			}
+			return nil
+		})
+		sends(1, 200, "Bearer for-b")
 		if strings.Contains(x.out.String(), "for-b") {
 			t.Error("a token is in the log")
 		}

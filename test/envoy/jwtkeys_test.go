@@ -95,9 +95,9 @@ func (k *keys) set(t *testing.T, authorities ...authority) {
 }
 
 // writeToken replaces the file of an audience's token, as the program beside Envoy does.
-func writeToken(t *testing.T, dir, audience, token string) {
+func writeToken(t *testing.T, dir, audience, token string, until time.Time) {
 	t.Helper()
-	text, err := templates.TokenSecret(token)
+	text, err := templates.TokenSecret(token, until)
 	must(t, err)
 	path := filepath.Join(dir, jwtFolder, templates.TokenFile(audience))
 	must(t, os.WriteFile(path+".new", []byte(text), 0o600))

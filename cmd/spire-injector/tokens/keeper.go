@@ -146,7 +146,7 @@ func (k *keeper) patience() time.Duration {
 
 // write replaces the file at once for whoever reads it.
 func (k *keeper) write(t token) error {
-	content, err := templates.TokenSecret(t.text)
+	content, err := templates.TokenSecret(t.text, t.end())
 	if err != nil {
 		return err
 	}

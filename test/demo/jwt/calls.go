@@ -66,7 +66,8 @@ type refusal struct {
 
 func tellRefused(ctx context.Context, t play.Telling) (any, error) {
 	var facts struct {
-		Subject, Missing refusal
+		Subject refusal `json:"wrongSubject"`
+		Missing refusal `json:"noToken"`
 	}
 	t.Story.Say("The certificate of stranger is good, and so is its token. It is not among the subjects:")
 	var err error
