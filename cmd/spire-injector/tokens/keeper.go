@@ -55,24 +55,17 @@ func (k *keeper) start(now time.Time) error {
 // keep works until the context ends. An error is one of writing the file.
 func (k *keeper) keep(ctx context.Context) error {
 	failures := 0
-	for ctx.Err() == nil {
+	for {
 		changed := k.keys.change()
-		if wait := time.Until(k.due(failures)); wait > 0 {
-			timer := time.NewTimer(wait)
-			select {
-			case <-ctx.Done():
-			case <-timer.C:
-			case <-changed:
-				// Nobody accepts what was signed with a key that is gone.
-				if !k.keys.withdrawn(k.current.keyID) {
-					timer.Stop()
-					continue
-				}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Until(k.due(failures))):
+		case <-changed:
+			if !k.keys.withdrawn(k.current.keyID) {
+				continue
 			}
-			timer.Stop()
-		}
-		if ctx.Err() != nil {
-			break
+			// Nobody accepts what was signed with a key that is gone.
 		}
 		if k.current.text != "" && !time.Now().Before(k.current.end()) {
 			k.log.Error("the token expires and could not be renewed: requests are refused until there is another one")
@@ -88,7 +81,6 @@ func (k *keeper) keep(ctx context.Context) error {
 			failures = 0
 		}
 	}
-	return nil
 }
 
 // due is when to do something next: to renew the token, or to take it away when it cannot be renewed.
