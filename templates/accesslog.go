@@ -19,7 +19,7 @@ import (
 //	handshake_refused                of a caller
 //	upstream_request, upstream_connection  of the app
 //
-// "audit" is "denied" when peers would have refused it, but are only audited, else "allowed".
+// "subject" is that of a verified JWT-SVID. "audit" is "denied" when peers would have refused it, but are only audited, else "allowed".
 
 // requestFields are about any request.
 func requestFields() map[string]string {
@@ -69,6 +69,9 @@ func requestLog(in Inbound, event string) *accesslogv3.AccessLog {
 	fields := merged(requestFields(), callerFields())
 	if in.audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%"
+	}
+	if !in.JWT.isZero() {
+		fields["subject"] = in.JWT.subjectField()
 	}
 	if in.App == 0 {
 		fields["host"] = "%REQUEST_HEADER(:AUTHORITY)%"

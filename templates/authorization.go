@@ -13,8 +13,11 @@ import (
 // its own in it.
 const authorizationName = "authorization"
 
-// audits says whether peers are checked without consequences.
-func (in Inbound) audits() bool { return in.Audit && in.TLS != None }
+// identifies says whether callers show who they are.
+func (in Inbound) identifies() bool { return in.TLS != None || !in.JWT.isZero() }
+
+// audits says whether peers and subjects are checked without consequences.
+func (in Inbound) audits() bool { return in.Audit && in.identifies() }
 
 // authorization repeats, per request, the check that TLS makes per connection. TLS decides once, so
 // a peer removed later would keep its open connection; this filter takes its next request away. The shadow rules
@@ -22,19 +25,20 @@ func (in Inbound) audits() bool { return in.Audit && in.TLS != None }
 func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
 	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 	for _, in := range p.Inbound {
-		if in.TLS == None || in.Protocol == TCP {
+		if !in.identifies() || in.Protocol == TCP {
 			continue // nobody can be told apart, or connections are not made of requests
 		}
 		name := inboundListener(in)
-		filter.Rules.Policies[name] = portPolicy(in, anyoneAuthenticated())
+		allowed := portPolicy(in, in.callers(principals(in.Peers), in.JWT.principals()))
 		if !in.Audit {
-			filter.Rules.Policies[name] = portPolicy(in, principals(in.Peers))
+			filter.Rules.Policies[name] = allowed
 			continue
 		}
+		filter.Rules.Policies[name] = portPolicy(in, in.callers(anyoneAuthenticated(), in.JWT.anySubject()))
 		if filter.ShadowRules == nil {
 			filter.ShadowRules = &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}
 		}
-		filter.ShadowRules.Policies[name] = portPolicy(in, principals(in.Peers))
+		filter.ShadowRules.Policies[name] = allowed
 	}
 	// Without policies, in a proxy that only calls, ALLOW refuses everything.
 	return []*corev3.TypedExtensionConfig{{Name: authorizationName, TypedConfig: pack(filter)}}
@@ -45,6 +49,25 @@ func portPolicy(in Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 		Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}},
 		Principals:  who,
 	}
+}
+
+// callers puts together who is known by a certificate and who by a token. Where there are both, a caller needs both, but for
+// those in plain text on a permissive port, who have no certificate.
+func (in Inbound) callers(peers, subjects []*rbacv3.Principal) []*rbacv3.Principal {
+	switch {
+	case in.JWT.isZero():
+		return peers
+	case in.TLS == None:
+		return subjects
+	case in.TLS == Permissive:
+		peers = append(peers, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyoneAuthenticated()[0]}})
+	}
+	oneOf := func(who []*rbacv3.Principal) *rbacv3.Principal {
+		return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: who}}}
+	}
+	return []*rbacv3.Principal{{Identifier: &rbacv3.Principal_AndIds{
+		AndIds: &rbacv3.Principal_Set{Ids: []*rbacv3.Principal{oneOf(peers), oneOf(subjects)}},
+	}}}
 }
 
 func principals(peers []Peer) []*rbacv3.Principal {

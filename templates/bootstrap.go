@@ -33,7 +33,7 @@ func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), p.probeClusters(),
 				p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, AdminPort)}),
 		},
-		StatsConfig: p.Metrics.statsConfig(),
+		StatsConfig: p.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			LdsConfig: watchedFile(ListenersFile),
 			CdsConfig: watchedFile(ClustersFile),

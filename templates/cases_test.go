@@ -52,6 +52,16 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstream{Match: match(t, "api.example.org/"), Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api")},
 			Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api")},
 		),
+		"jwt": proxy("/api", []Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: JWT{[]string{"spiffe://example.org/api"}, peers(t, "/web", "/ns/prod/*")}},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/web"), TLS: Permissive, Audit: true, JWT: JWT{[]string{"api", "other"}, peers(t, "/web")}},
+			{Listen: 8445, App: 8080, TLS: None, JWT: JWT{[]string{"api"}, peers(t, "/web", "spiffe://auxiliary.org/*")}},
+			{Listen: 8446, App: 8080, Peers: peers(t, "/admin")},
+		}),
+		"jwt-client": proxy("/web", nil,
+			Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "spiffe://example.org/api"},
+			Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: GRPC, JWTAudience: "greeter"},
+			Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
 		"observed": observed(proxy("/api", []Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
 			Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 	}

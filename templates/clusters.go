@@ -6,6 +6,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	commondnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
 	dnsclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -25,7 +26,7 @@ func (p Proxy) clusters() []*clusterv3.Cluster {
 	for _, up := range p.Upstreams {
 		out = append(out, p.upstream(up))
 	}
-	return out
+	return append(out, p.jwksClusters()...)
 }
 
 // app is the app on loopback. A cluster's own time-out for connecting, here and below, is Envoy's default of 5 s.
@@ -74,17 +75,21 @@ func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
 		}}
 	}
 	if up.Protocol != TCP {
+		var filters []*hcmv3.HttpFilter
+		if up.JWTAudience != "" {
+			filters = tokenFilters(up.JWTAudience)
+		}
 		cluster.TypedExtensionProtocolOptions = httpOptions(up.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(idleTimeout),
 			// The client ends it between requests, so none is lost.
 			MaxConnectionDuration: lasting(p.peerConnectionLife()),
-		})
+		}, filters...)
 	}
 	return cluster
 }
 
-// httpOptions fixes the HTTP version of a cluster.
-func httpOptions(protocol Protocol, common *corev3.HttpProtocolOptions) map[string]*anypb.Any {
+// httpOptions fixes the HTTP version of a cluster, and what happens to its requests.
+func httpOptions(protocol Protocol, common *corev3.HttpProtocolOptions, filters ...*hcmv3.HttpFilter) map[string]*anypb.Any {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
@@ -98,6 +103,7 @@ func httpOptions(protocol Protocol, common *corev3.HttpProtocolOptions) map[stri
 	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: common,
 		UpstreamProtocolOptions:   &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+		HttpFilters:               filters,
 	})}
 }
 

@@ -35,6 +35,7 @@ func (p Proxy) mutualHTTP(in Inbound) *hcmv3.HttpConnectionManager {
 	manager.Http1SafeMaxConnectionDuration = true
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, "request")}
 	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
+	p.authenticate(manager, in)
 	return manager
 }
 
@@ -45,6 +46,10 @@ func (p Proxy) plainHTTP(in Inbound) *hcmv3.HttpConnectionManager {
 	manager := p.inboundHTTP(stats, in)
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, event)}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	if !in.JWT.isZero() {
+		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
+	}
+	p.authenticate(manager, in)
 	if in.TLS == None {
 		harden(manager)
 	}

@@ -17,6 +17,8 @@ const (
 	ProbePort = 15022
 	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.
 	FirstGRPCProbePort = 15030
+	// JWTProbePort answers GET [ReadinessPath] of the program that fetches JWT-SVIDs: 200 once they have come.
+	JWTProbePort = 15023
 	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
 	ConfigDir = "/etc/envoy"

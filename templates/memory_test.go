@@ -43,6 +43,9 @@ func variants(t *testing.T) []Proxy {
 		func(p *Proxy) { p.Probes[1].Kind = ProbeHTTPS },
 		func(p *Proxy) { p.Probes[1].App = 8083 },
 		func(p *Proxy) { p.Probes[1].Target = "/x" },
+		func(p *Proxy) { p.Inbound[0].JWT = JWT{[]string{"a", "b"}, peers(t, "/web")} },
+		func(p *Proxy) { p.Inbound[0].JWT = JWT{[]string{"a"}, peers(t, "/*", "spiffe://auxiliary.org/x")} },
+		func(p *Proxy) { p.Upstreams[0].JWTAudience = "a" },
 		func(p *Proxy) { p.Metrics.Port = 15091 },
 		func(p *Proxy) { p.Metrics.Include = []string{"http."} },
 	} {

@@ -72,12 +72,17 @@ func alwaysKept() []string {
 }
 
 // statsConfig is nil when everything is kept.
-func (m Metrics) statsConfig() *metricsv3.StatsConfig {
+func (p Proxy) statsConfig() *metricsv3.StatsConfig {
+	m := p.Metrics
 	if m.Port == 0 || len(m.Include) == 0 {
 		return nil
 	}
 	list := &matcherv3.ListStringMatcher{}
-	for _, prefix := range append(alwaysKept(), m.Include...) {
+	prefixes := append(alwaysKept(), m.Include...)
+	if p.hasTokens() {
+		prefixes = append(prefixes, jwtStatistics)
+	}
+	for _, prefix := range prefixes {
 		list.Patterns = append(list.Patterns, namesFrom(prefix))
 	}
 	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{

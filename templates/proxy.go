@@ -41,6 +41,8 @@ type Inbound struct {
 	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections
 	// Peers would have refused. It has no meaning with TLS None.
 	Audit bool
+	// JWT is what each request has to carry beside, or on a port without TLS instead of, a certificate. Not with TCP.
+	JWT JWT
 }
 
 // Upstream is another service behind mutual TLS at Address. It has either Listen or Match.
@@ -54,4 +56,7 @@ type Upstream struct {
 	Peers []Peer
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol
+	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for none. Not
+	// with TCP.
+	JWTAudience string
 }

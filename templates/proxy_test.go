@@ -44,6 +44,25 @@ func TestMistakesAtOnce(t *testing.T) {
 			`inbound 3 (listen 8443): expected the app's own port, but 8000 belongs to upstream 2 (listen 8000)`,
 			`inbound 4 (listen 8444): expected an app port from 1 to 65535, or upstreams with a match, got 0 and none`,
 		}},
+		{"tokens", Proxy{ID: good.ID, SVIDTTL: good.SVIDTTL, AgentSocket: good.AgentSocket,
+			Inbound: []Inbound{
+				{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: JWT{Subjects: peers(t, "/web")}},
+				{Listen: 8444, App: 8081, Peers: peers(t, "/web"), JWT: JWT{Audiences: []string{"a b", ""}}},
+				{Listen: 8445, App: 8082, Peers: peers(t, "/web"), JWT: JWT{[]string{"a"}, peers(t, "/web")}, Protocol: TCP},
+			},
+			Upstreams: []Upstream{
+				{Listen: 8000, Address: address(t, "api:1"), Peers: peers(t, "/web"), JWTAudience: "a", Protocol: TCP},
+				{Listen: 8001, Address: address(t, "api:1"), Peers: peers(t, "/web"), JWTAudience: "a b"},
+			},
+		}, []string{
+			`inbound 1 (listen 8443): expected at least one audience of tokens, got none`,
+			`inbound 2 (listen 8444): expected audiences in printable ASCII, got "a b"`,
+			`inbound 2 (listen 8444): expected audiences in printable ASCII, got ""`,
+			`inbound 2 (listen 8444): subjects: expected at least one peer, got none; "/*" allows the whole trust domain`,
+			`inbound 3 (listen 8445): expected no audiences and subjects of tokens with protocol tcp, which has no header for them`,
+			`upstream 1 (listen 8000): expected no audience of tokens with protocol tcp, which has no header for them`,
+			`upstream 2 (listen 8001): expected an audience in printable ASCII, got "a b"`,
+		}},
 		{"peers, addresses and protocols", Proxy{ID: good.ID, SVIDTTL: good.SVIDTTL, AgentSocket: good.AgentSocket,
 			Inbound: []Inbound{
 				{Listen: 8443, App: 8080},

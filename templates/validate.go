@@ -130,6 +130,7 @@ func (p Proxy) checkInbound(m *mistakes) {
 			}
 			speaks[in.App] = in.Protocol
 		}
+		m.checkJWT(where, in)
 		if in.TLS != None {
 			m.checkPeers(where, in.Peers)
 		} else if len(in.Peers) > 0 {
@@ -164,6 +165,13 @@ func (p Proxy) checkUpstreams(m *mistakes) {
 		}
 		if !up.Protocol.valid() {
 			m.add("%s: expected a known protocol, got %s", where, up.Protocol)
+		}
+		switch {
+		case up.JWTAudience == "":
+		case up.Protocol == TCP:
+			m.add("%s: expected no audience of tokens with protocol %s, which has no header for them", where, TCP)
+		case !isPrintable(up.JWTAudience):
+			m.add("%s: expected an audience in printable ASCII, got %q", where, up.JWTAudience)
 		}
 		m.checkPeers(where, up.Peers)
 		// A server's certificate is not held against [oneID].
@@ -224,6 +232,25 @@ func (m *mistakes) checkPeers(where string, peers []Peer) {
 			break
 		}
 	}
+}
+
+// checkJWT refuses what would let in requests without a token.
+func (m *mistakes) checkJWT(where string, in Inbound) {
+	if in.JWT.isZero() {
+		return
+	}
+	if in.Protocol == TCP {
+		m.add("%s: expected no audiences and subjects of tokens with protocol %s, which has no header for them", where, TCP)
+	}
+	if len(in.JWT.Audiences) == 0 {
+		m.add("%s: expected at least one audience of tokens, got none", where)
+	}
+	for _, audience := range in.JWT.Audiences {
+		if audience == "" || !isPrintable(audience) {
+			m.add("%s: expected audiences in printable ASCII, got %q", where, audience)
+		}
+	}
+	m.checkPeers(where+": subjects", in.JWT.Subjects)
 }
 
 // isRequestTarget says whether s can stand in a request line.

@@ -64,6 +64,8 @@ func FuzzAnnotations(f *testing.F) {
 	f.Add("sidecar", "8080", "/web", "", `[{listen: 8000, address: "a:1", peers: [/a]}]`, "enforce", "", "/ns/demo/x", "", "1h", "{}", "1")
 	f.Add("gateway", "", "", "- {listen: 8443, peers: [/web]}\n- {listen: 80, tls: none}", `[{match: /, address: "a:1", peers: [/a]}]`, "audit", "auxiliary.org", "/api", "", "30s", "", "")
 	f.Add("sidecar,socket", "", "/web", "- {listen: 8443, app: 8080, protocol: grpc, tls: permissive}", "", "audit", "auxiliary.org", "", "api.example.org", "10s", "{limits: {cpu: 1}}", "2")
+	f.Add("sidecar", "", "", "- {listen: 8443, app: 8080, tls: none, jwt: {subjects: [/web], audiences: [/api, a]}}",
+		`[{listen: 8000, address: "a:1", peers: [/a], jwt: {}}]`, "audit", "auxiliary.org", "/ns/demo/x", "", "30s", "", "1")
 	f.Add("socket", "", "", "", "", "", "a b", "spiffe://example.org/api", "a.b", "9s", "", "64")
 	f.Fuzz(func(t *testing.T, mode, port, peers, inbound, upstreams, enforcement, federates, id, dnsNames, ttl, resources, concurrency string) {
 		pod := busy()
@@ -164,7 +166,8 @@ spec:
 
 func fuzzPlatform(t *testing.T) Platform {
 	t.Helper()
-	p, err := ParsePlatform([]byte(strings.Replace(platformText, "paths: [/api]", `paths: [/api, /team/*], dnsNames: ["*.example.org"], flags: [admin]`, 1)))
+	p, err := ParsePlatform([]byte(strings.NewReplacer("paths: [/api]", `paths: [/api, /team/*], dnsNames: ["*.example.org"], flags: [admin]`,
+		"image: envoy", "image: envoy, jwt: {image: injector}").Replace(platformText)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,11 +49,14 @@ var annotations = []annotation{
 	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*draft).parseAllowedPeers,
 		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
 	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*draft).parseInbound,
-		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls}: protocol is http (default), http2, grpc or tcp; " +
-			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none"},
+		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt}: protocol is http (default), http2, grpc or tcp; " +
+			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
+			"jwt is {audiences, subjects}, a JWT-SVID that each request needs as well: for one of audiences, which are the pod's own SPIFFE ID if not given, " +
+			"of one of subjects, written as peers are; to add it to a pod that has to do with none needs a new pod"},
 	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
-		doc: "a YAML list of {listen, address, peers, protocol}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
-			"only peers; in gateway mode {match, address, peers, protocol}, routes by [host]/path of the inbound listeners"},
+		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
+			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
+			"jwt is {audience}, each request gets a JWT-SVID for it, by default for the one peer; another audience needs a new pod"},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*draft).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
 	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*draft).parseX509SVIDTTL,

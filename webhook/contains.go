@@ -51,10 +51,10 @@ func missingContainers(injected, arrived []corev1.Container) []Mistake {
 	return mistakes
 }
 
-// isContainer says whether a container is what it should be, but for additions. What Envoy runs has no additions: one more
+// isContainer says whether a container is what it should be, but for additions. What our containers run has no additions: one more
 // argument would be another Envoy.
 func isContainer(c, want corev1.Container) bool {
-	if want.Name != c.Name || want.Name == SidecarName && !(slices.Equal(c.Command, want.Command) && slices.Equal(c.Args, want.Args)) {
+	if want.Name != c.Name || (want.Name == SidecarName || want.Name == JWTName) && !(slices.Equal(c.Command, want.Command) && slices.Equal(c.Args, want.Args)) {
 		return false
 	}
 	return reflect.DeepEqual(c, want) || contains(asJSON(c), asJSON(want))

@@ -54,7 +54,7 @@ func (d *draft) listeners() []templates.Inbound {
 		if d.defaultPeers[i] {
 			out[i].Peers = d.peers
 		}
-		out[i].Audit = d.audit && out[i].TLS != templates.None
+		out[i].Audit = d.audit && (out[i].TLS != templates.None || len(out[i].JWT.Subjects) > 0)
 	}
 	return out
 }

@@ -56,13 +56,13 @@ func isServiceAccountToken(m corev1.VolumeMount) bool {
 }
 
 // fillGateway makes Envoy of the container with image auto. What the user says of ports, resources and all else stays.
-func (i Injector) fillGateway(pod *corev1.Pod, in Intent) {
+func (i Injector) fillGateway(pod *corev1.Pod, in Intent, user int64) {
 	for n := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[n]
 		if c.Name != SidecarName {
 			continue
 		}
-		envoy := i.envoy(in, firstSidecarUser)
+		envoy := i.envoy(in, user)
 		c.Image, c.Args, c.SecurityContext = envoy.Image, envoy.Args, envoy.SecurityContext
 		c.StartupProbe, c.ReadinessProbe = envoy.StartupProbe, envoy.ReadinessProbe
 		if c.ImagePullPolicy == corev1.PullAlways {

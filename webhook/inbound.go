@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,6 +25,8 @@ type inboundItem struct {
 	Protocol string    `json:"protocol"`
 	Peers    *[]string `json:"peers"` // nil means allowed-peers
 	TLS      string    `json:"tls"`
+
+	JWT json.RawMessage `json:"jwt"` // an [inboundJWT]
 }
 
 func (d *draft) parseAppPort(v string) []problem {
@@ -105,7 +108,9 @@ func (d *draft) inboundListener(path string, item inboundItem) (templates.Inboun
 		in.Peers, inPeers = d.peerList(path+".peers", *item.Peers)
 		problems = append(problems, inPeers...)
 	}
-	return in, problems
+	var inJWT []problem
+	in.JWT, inJWT = d.inboundJWT(path+".jwt", item.JWT, in.Protocol)
+	return in, append(problems, inJWT...)
 }
 
 func (d *draft) parseEnforcement(v string) []problem {

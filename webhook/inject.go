@@ -100,6 +100,10 @@ func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 		maps.Copy(annotations, generated(cfg))
 		out.Spec.Volumes = append(out.Spec.Volumes, configVolume())
 		status.Volumes = append(status.Volumes, ConfigVolume)
+		if in.tokens() {
+			out.Spec.Volumes = append(out.Spec.Volumes, jwtVolume())
+			status.Volumes = append(status.Volumes, JWTVolume)
+		}
 	}
 	out.Spec.Volumes = append(out.Spec.Volumes, socketVolume(i.Platform.AgentSocket))
 	status.Volumes = append(status.Volumes, SocketVolume)
@@ -133,19 +137,27 @@ func (i Injector) addEnvoy(pod *corev1.Pod, in Intent, status *Status) (template
 		return templates.Config{}, refuse(ReasonInvalid, []Mistake{{Where: "Envoy's configuration", What: err.Error()}})
 	}
 	status.Sidecar = SidecarName
+	user := int64(firstSidecarUser)
+	if in.Mode.Sidecar {
+		user = sidecarUser(pod)
+	}
 	if in.Mode.Gateway {
-		i.fillGateway(pod, in)
+		i.fillGateway(pod, in, user)
 	}
 	if len(in.Inbound) > 0 && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks() {
 		status.Draining, status.GracePeriod = addDrain(pod, i.Platform.Drain)
 	}
 	if in.Mode.Sidecar {
-		i.addSidecar(pod, in)
+		i.addSidecar(pod, in, user)
+	}
+	if in.tokens() {
+		status.JWT = JWTName
+		i.addJWT(pod, in, user)
 	}
 	return cfg, nil
 }
 
-// workloads are the identities to register: that of Envoy's container, and in socket mode those of the user's containers.
+// workloads are the identities to register: that of Envoy's container and of the one that fetches tokens, and in socket mode those of the user's containers.
 func (in Intent) workloads(pod *corev1.Pod) []registrar.Workload {
 	w := registrar.Workload{
 		ID: in.ID, Namespace: in.Subject.Namespace, ServiceAccount: in.Subject.ServiceAccount, X509SVIDTTL: in.X509SVIDTTL, JWTSVIDTTL: in.JWTSVIDTTL,
@@ -154,6 +166,10 @@ func (in Intent) workloads(pod *corev1.Pod) []registrar.Workload {
 	var all []registrar.Workload
 	if in.Mode.Envoy() {
 		w.Container = SidecarName
+		all = append(all, w)
+	}
+	if in.tokens() {
+		w.Container = JWTName
 		all = append(all, w)
 	}
 	if in.Mode.Socket {
@@ -195,6 +211,9 @@ func (i Injector) podMistakes(pod *corev1.Pod, in Intent) []Mistake {
 		if c.Name == SidecarName && !in.Mode.Gateway {
 			tell("container "+SidecarName, "has the name of the injected sidecar", "rename it")
 		}
+		if c.Name == JWTName {
+			tell("container "+JWTName, "has the name of an injected container", "rename it")
+		}
 		for _, m := range c.VolumeMounts {
 			if in.Mode.Socket && path.Clean(m.MountPath) == socketMountPath {
 				tell("container "+c.Name+", volumeMounts", "something is mounted at "+socketMountPath+" already, where the Workload API's socket goes", "remove it")
@@ -213,6 +232,7 @@ func (i Injector) podMistakes(pod *corev1.Pod, in Intent) []Mistake {
 	if pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows) {
 		tell("spec.os.name", "expected linux, got windows", "there is no Envoy sidecar for Windows: remove the label")
 	}
+	mistakes = append(mistakes, i.jwtMistakes(in)...)
 	if in.Mode.Sidecar && !i.Kubernetes.hasNativeSidecars() && (pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure) {
 		tell("spec.restartPolicy", fmt.Sprintf("a pod that is to end would never: the sidecar goes on, because Kubernetes %d.%d has no native sidecars",
 			i.Kubernetes.Major, i.Kubernetes.Minor), "use Kubernetes 1.29 or newer, or "+AnnotationMode+": "+ModeSocket.String())

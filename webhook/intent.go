@@ -45,7 +45,7 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 		DNSNames: d.dnsNames, Downstream: d.downstream, Admin: d.admin, Inbound: d.listeners(), Upstreams: d.upstreams, Sidecar: d.sidecar,
 	}
 	id, inIdentity := d.identity(in.Subject, written)
-	in.ID = id
+	in.ID, in.Inbound = id, withAudiences(in.Inbound, id)
 	mistakes = append(mistakes, inIdentity...)
 	mistakes = append(mistakes, d.claimMistakes(in, written)...)
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told already.

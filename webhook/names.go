@@ -53,6 +53,8 @@ const (
 // What injection adds to a pod's spec, by name. A user's container or volume of such a name is refused.
 const (
 	SidecarName      = registrar.ContainerName // by which the entry selects it
+	JWTName          = "spiffe-jwt"            // by which another entry selects it
+	JWTVolume        = "spiffe-jwt"
 	ConfigVolume     = "spiffe-envoy-config"
 	SocketVolume     = "spiffe-agent-socket"
 	socketMountPath  = "/run/spire/sockets"

@@ -61,7 +61,11 @@ type sidecarSection struct {
 	LogLevel    string          `json:"logLevel"`
 	Concurrency int             `json:"concurrency"`
 	Rollout     string          `json:"rollout"`
-	Metrics     *struct {
+	JWT         struct {
+		Image     string          `json:"image"`
+		Resources json.RawMessage `json:"resources"`
+	} `json:"jwt"`
+	Metrics *struct {
 		Port    int      `json:"port"`
 		Include []string `json:"include"`
 	} `json:"metrics"`
@@ -127,6 +131,13 @@ type Sidecar struct {
 	LogLevel    string
 	Concurrency int // Envoy's worker threads
 	Metrics     templates.Metrics
+	JWT         JWTContainer
+}
+
+// JWTContainer is how the container that fetches tokens and keys is made.
+type JWTContainer struct {
+	Image     string // the injector's own; empty when pods cannot have one
+	Resources corev1.ResourceRequirements
 }
 
 const (

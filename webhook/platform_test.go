@@ -55,6 +55,7 @@ sidecar:
   rollout: inPlace
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
+  jwt: {image: injector, resources: {limits: {memory: 32Mi}}}
 defaults: {inboundPort: 9443, allowedPeers: [/web, "spiffe://auxiliary.org/*"], federatesWith: [auxiliary.org], x509SVIDTTL: 30s, jwtSVIDTTL: 5m, drain: 0s}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
@@ -84,7 +85,9 @@ foreignAnnotations: [spiffe.io/audience]
 		Claims: []Claim{{Namespaces: []string{"edge"}, ServiceAccounts: []string{"web"}, DNSNames: []string{"*.example.org"},
 			Flags: []Flag{FlagDownstream, FlagAdmin}}},
 		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2, Metrics: templates.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
-			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}},
+			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}},
+			JWT: JWTContainer{Image: "injector", Resources: corev1.ResourceRequirements{
+				Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}}}},
 		InPlace:            true,
 		InboundPort:        9443,
 		AllowedPeers:       peers,
@@ -177,6 +180,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"too many threads", "image: envoy", "image: envoy, concurrency: 65", "sidecar.concurrency: expected 1 to 64 worker threads, got 65"},
 		{"bad quantity", "image: envoy", "image: envoy, resources: {limits: {memory: 1Gx}}", "sidecar.resources: quantities must match the regular expression …"},
 		{"unknown field of resources", "image: envoy", "image: envoy, resources: {limit: {}}", `sidecar.resources: unknown field "limit"`},
+		{"bad quantity beside Envoy", "image: envoy", "image: envoy, jwt: {resources: {limits: {memory: 1Gx}}}", "sidecar.jwt.resources: quantities must match the regular expression …"},
 		{"bad inbound port", "sidecar:", "defaults: {inboundPort: 65536}\nsidecar:", "defaults.inboundPort: expected a port from 1 to 65535, got 65536"},
 		{"bad peer", "sidecar:", "defaults: {allowedPeers: [/ok, web]}\nsidecar:", `defaults.allowedPeers[1]: peer "web": …`},
 		{"foreign peer without federation", "sidecar:", "defaults: {allowedPeers: [spiffe://auxiliary.org/x]}\nsidecar:", `defaults.allowedPeers[0]: peer "spiffe://auxiliary.org/x": …`},

@@ -44,6 +44,8 @@ var platformFields = []platformField{
 	{"sidecar.logLevel", "Envoy's: " + strings.Join(logLevels, ", "), "warning"},
 	{"sidecar.concurrency", fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency), "1"},
 	{"sidecar.rollout", rolloutInPlace + ": another image is carried to running pods as well, where only Envoy's container restarts", "new pods only"},
+	{"sidecar.jwt.image", "the injector's own image, for the container that fetches tokens and keys beside an Envoy that has to do with jwt", "such pods are refused"},
+	{"sidecar.jwt.resources", "of that container", "none"},
 	{"sidecar.metrics", "serves Envoy's statistics to Prometheus, at /stats/prometheus, if it is there", "off"},
 	{"sidecar.metrics.port", "on this port", fmt.Sprint(defaultMetricsPort)},
 	{"sidecar.metrics.include", "and only those whose names begin so, in Envoy's spelling", "traffic, refusals and certificates"},

@@ -154,6 +154,12 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 	if err := checkConcurrency(r.Sidecar.Concurrency); err != nil {
 		r.fail("sidecar.concurrency", "%w", err)
 	}
+	r.Sidecar.JWT.Image = f.JWT.Image
+	if len(f.JWT.Resources) > 0 {
+		if r.Sidecar.JWT.Resources, err = parseResources(f.JWT.Resources); err != nil {
+			r.fail("sidecar.jwt.resources", "%w", err)
+		}
+	}
 	switch f.Rollout {
 	case "":
 	case rolloutInPlace:

@@ -123,6 +123,9 @@ func reservedPorts(in Intent, pod *corev1.Pod) map[uint16]string {
 			reserved[q.asked.Listen] = "the sidecar, for the kubelet's probes"
 		}
 	}
+	if in.tokens() {
+		reserved[templates.JWTProbePort] = "the sidecar, for the kubelet's probes"
+	}
 	if port := in.Sidecar.Metrics.Port; port != 0 {
 		reserved[port] = "the sidecar's statistics"
 	}

@@ -84,6 +84,9 @@ func fixed(pod, wanted *corev1.Pod) []Mistake {
 	if len(mistakes) > 0 || was.Sidecar == "" {
 		return mistakes
 	}
+	if stays := jwtStays(pod, wanted); len(stays) > 0 {
+		return stays
+	}
 	same, err := templates.SamePorts(pod.Annotations[AnnotationBootstrap], wanted.Annotations[AnnotationBootstrap])
 	switch {
 	case err != nil:

@@ -18,8 +18,8 @@ const firstSidecarUser = 15001
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // addSidecar puts Envoy in front of the pod's containers, as a native sidecar where there are such.
-func (i Injector) addSidecar(pod *corev1.Pod, in Intent) {
-	c := i.envoy(in, sidecarUser(pod))
+func (i Injector) addSidecar(pod *corev1.Pod, in Intent, user int64) {
+	c := i.envoy(in, user)
 	if pod.Spec.Resources != nil {
 		// The pod has a budget for all its containers: a share of ours could exceed what the user's already add up to.
 		c.Resources = corev1.ResourceRequirements{}
@@ -47,17 +47,8 @@ func (i Injector) envoy(in Intent, user int64) corev1.Container {
 		// SPIRE may be away for long, and a restart of Envoy would not bring it back sooner: the threshold is an hour.
 		StartupProbe: &corev1.Probe{ProbeHandler: ask(templates.ReadinessPath), PeriodSeconds: 1, FailureThreshold: 3600},
 		// A pod is ready when its app answers too; asked at the start, that would wait for an app which waits for Envoy.
-		ReadinessProbe: &corev1.Probe{ProbeHandler: ask(templates.AppReadinessPath), PeriodSeconds: 2, FailureThreshold: 2},
-		// The words of Pod Security "restricted", exactly.
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr(false),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			ReadOnlyRootFilesystem:   ptr(true),
-			RunAsGroup:               ptr(user),
-			RunAsNonRoot:             ptr(true),
-			RunAsUser:                ptr(user),
-			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
+		ReadinessProbe:  &corev1.Probe{ProbeHandler: ask(templates.AppReadinessPath), PeriodSeconds: 2, FailureThreshold: 2},
+		SecurityContext: restricted(user),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: ConfigVolume, MountPath: templates.ConfigDir, ReadOnly: true},
 			{Name: SocketVolume, MountPath: socketMountPath, ReadOnly: true},
@@ -65,6 +56,9 @@ func (i Injector) envoy(in Intent, user int64) corev1.Container {
 			// use for it, and a pod that changed once more after the webhook would be sent to it a second time.
 			{Name: ConfigVolume, MountPath: serviceAccountDir, ReadOnly: true},
 		},
+	}
+	if in.tokens() {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: JWTVolume, MountPath: templates.JWTDir, ReadOnly: true})
 	}
 	for _, l := range in.Inbound {
 		name := "mtls"
@@ -77,6 +71,19 @@ func (i Injector) envoy(in Intent, user int64) corev1.Container {
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: "envoy-metrics", ContainerPort: int32(port), Protocol: corev1.ProtocolTCP})
 	}
 	return c
+}
+
+// restricted has the words of Pod Security "restricted", exactly.
+func restricted(user int64) *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr(false),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		ReadOnlyRootFilesystem:   ptr(true),
+		RunAsGroup:               ptr(user),
+		RunAsNonRoot:             ptr(true),
+		RunAsUser:                ptr(user),
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
 }
 
 // sidecarUser is a user that no container of the pod runs as: one that does could read Envoy's memory, and in it the key, where

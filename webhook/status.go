@@ -19,6 +19,7 @@ type Status struct {
 	Deferred bool     `json:"deferred,omitempty"`
 	Mode     string   `json:"mode"`
 	Sidecar  string   `json:"sidecar,omitempty"` // Envoy's container, if there is one
+	JWT      string   `json:"jwt,omitempty"`     // the container that fetches tokens and keys, if there is one
 	Volumes  []string `json:"volumes"`
 	// Probes are the probes, as the user wrote them, that ask Envoy now, by "container/kind".
 	Probes map[string]corev1.ProbeHandler `json:"probes,omitempty"`
@@ -91,6 +92,10 @@ func strip(pod *corev1.Pod) *corev1.Pod {
 		out.Spec.InitContainers = slices.DeleteFunc(out.Spec.InitContainers, isSidecar)
 		out.Spec.Containers = slices.DeleteFunc(out.Spec.Containers, isSidecar)
 	}
+	// A pod without a status is a copy of an injected one.
+	if status.JWT != "" || !injected(pod) {
+		removeJWT(out)
+	}
 	out.Spec.Volumes = slices.DeleteFunc(out.Spec.Volumes, func(v corev1.Volume) bool { return isOurVolume(v.Name) })
 	for c := range containersOf(out) {
 		removeWorkloadAPI(c)
@@ -105,4 +110,6 @@ func strip(pod *corev1.Pod) *corev1.Pod {
 	return out
 }
 
-func isOurVolume(name string) bool { return name == ConfigVolume || name == SocketVolume }
+func isOurVolume(name string) bool {
+	return name == ConfigVolume || name == SocketVolume || name == JWTVolume
+}

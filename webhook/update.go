@@ -80,6 +80,9 @@ func (i Injector) update(ns Namespace, before, after *corev1.Pod) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
+	if err := refuse(ReasonNeedsNewPod, jwtStays(before, res.Pod)); err != nil {
+		return Result{}, err
+	}
 	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
 	if was, err := i.inject(ns, strip(before)); err == nil && was.Pod.Annotations[AnnotationBootstrap] != res.Pod.Annotations[AnnotationBootstrap] {
 		return Result{}, refuse(ReasonNeedsNewPod, portsStay(changed))
@@ -118,7 +121,7 @@ func writtenByUsAlone(where string) Mistake {
 	return Mistake{where, "is written by the webhook alone and cannot be changed", "leave it as it is"}
 }
 
-// imageMistakes finds another image for Envoy. The API server lets images of running containers change, and no other field of theirs.
+// imageMistakes finds another image for our containers. The API server lets images of running containers change, and no other field of theirs.
 func imageMistakes(before, after *corev1.Pod) []Mistake {
 	images := map[string]string{}
 	for c := range containersOf(before) {
@@ -126,8 +129,8 @@ func imageMistakes(before, after *corev1.Pod) []Mistake {
 	}
 	var mistakes []Mistake
 	for c := range containersOf(after) {
-		if c.Name == SidecarName && c.Image != images[c.Name] {
-			mistakes = append(mistakes, needsNewPod("container "+SidecarName+", image"))
+		if (c.Name == SidecarName || c.Name == JWTName) && c.Image != images[c.Name] {
+			mistakes = append(mistakes, needsNewPod("container "+c.Name+", image"))
 		}
 	}
 	return mistakes

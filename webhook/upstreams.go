@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spire-injector/spire-injector/templates"
 )
@@ -14,6 +16,8 @@ type upstreamItem struct {
 	Address  string   `json:"address"`
 	Peers    []string `json:"peers"`
 	Protocol string   `json:"protocol"`
+
+	JWT json.RawMessage `json:"jwt"` // an [upstreamJWT]
 }
 
 func (d *draft) parseUpstreams(v string) []problem {
@@ -91,5 +95,7 @@ func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []
 			break
 		}
 	}
-	return up, append(problems, inPeers...)
+	var inJWT []problem
+	up.JWTAudience, inJWT = d.upstreamAudience(path+".jwt", item.JWT, up)
+	return up, slices.Concat(problems, inPeers, inJWT)
 }

@@ -30,7 +30,13 @@ type proxy struct {
 // Of the configuration only the directory and the two fixed ports are moved, because several Envoys share this machine.
 func startProxy(t *testing.T, path string, p templates.Proxy) *proxy {
 	t.Helper()
-	p.ID, p.AgentSocket = spiffeid.RequireFromPath(shared.own.Domain, path), shared.socket
+	return shared.startProxy(t, path, p, "")
+}
+
+// startProxy is the same for other trust domains than those that all tests share. What the program beside Envoy writes is in tokens.
+func (s *spire) startProxy(t *testing.T, path string, p templates.Proxy, tokens string) *proxy {
+	t.Helper()
+	p.ID, p.AgentSocket = spiffeid.RequireFromPath(s.own.Domain, path), s.socket
 	if p.SVIDTTL == 0 {
 		p.SVIDTTL = time.Hour
 	}
@@ -40,6 +46,7 @@ func startProxy(t *testing.T, path string, p templates.Proxy) *proxy {
 	dir := t.TempDir()
 	move := strings.NewReplacer(
 		templates.ConfigDir, dir,
+		templates.JWTDir, tokens,
 		fmt.Sprintf(`"port_value":%d`, templates.AdminPort), fmt.Sprintf(`"port_value":%d`, x.admin),
 		fmt.Sprintf(`"port_value":%d`, templates.ReadinessPort), fmt.Sprintf(`"port_value":%d`, x.ready),
 	)
@@ -53,7 +60,7 @@ func startProxy(t *testing.T, path string, p templates.Proxy) *proxy {
 	for i := range args {
 		args[i] = move.Replace(args[i])
 	}
-	x.Process, err = standalone.Start(shared.envoys[path], args...)
+	x.Process, err = standalone.Start(s.envoys[path], args...)
 	must(t, err)
 	t.Cleanup(func() {
 		x.Stop()

@@ -12,6 +12,9 @@ import (
 // shared is what all tests use and none changes: the trust domains and their agent.
 var shared *spire
 
+// programs are SPIRE's and Envoy.
+var programs parts.Programs
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 // run returns the exit code. The programs are built when the cache lacks them.
@@ -21,7 +24,7 @@ func run(m *testing.M) int {
 	if err != nil {
 		return complain(err)
 	}
-	programs, err := parts.Ensure(ctx, cache, parts.ForImages, os.Stderr)
+	programs, err = parts.Ensure(ctx, cache, parts.ForImages, os.Stderr)
 	if err != nil {
 		return complain(err)
 	}

@@ -189,6 +189,7 @@ type logLine struct {
 	Event    string    `json:"event"`
 	Listener string    `json:"listener"`
 	Peer     string    `json:"peer"`
+	Subject  string    `json:"subject"`
 	Remote   string    `json:"remote"`
 	Audit    string    `json:"audit"`
 	Self     string    `json:"self"`

@@ -61,6 +61,9 @@ func TestCSISocketUnderPodSecurityRestricted(t *testing.T) {
 			return err
 		})
 	})
+	t.Run("so is the container that fetches tokens", func(t *testing.T) {
+		deploy(t, served, restricted(withToken(served, client(served, "token"))))
+	})
 	t.Run("by hostPath a pod is refused, and the message says which volume", func(t *testing.T) {
 		_, err := shared.k.Run(t.Context(), "label", "namespace", others, "pod-security.kubernetes.io/enforce=restricted")
 		must(t, err)

@@ -5,9 +5,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/spire-injector/spire-injector/templates"
 )
 
 // startApp answers "ok" after the time in the query's "for", with what Envoy said of the caller in
@@ -25,6 +28,8 @@ func startApp(t *testing.T) uint16 {
 			time.Sleep(wait)
 		}
 		w.Header().Set("Saw-Xfcc", r.Header.Get("X-Forwarded-Client-Cert"))
+		w.Header().Set("Saw-Subject", strings.Join(r.Header.Values(templates.JWTSubjectHeader), " and "))
+		w.Header().Set("Saw-Authorization", strings.Join(r.Header.Values("Authorization"), " and "))
 		w.Header().Set("Saw-Protocol", r.Proto)
 		w.Header().Set("Server", "app")
 		fmt.Fprint(w, "ok")

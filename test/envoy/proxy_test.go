@@ -46,12 +46,14 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 		t: t, dir: dir, out: &printed.Output{},
 		replace: strings.NewReplacer(
 			templates.ConfigDir, dir,
+			templates.JWTDir, filepath.Join(dir, jwtFolder),
 			fmt.Sprintf(`"port_value":%d`, templates.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
 			fmt.Sprintf(`"port_value":%d`, templates.ReadinessPort), fmt.Sprintf(`"port_value":%d`, ready),
 		),
 		admin: fmt.Sprintf("http://127.0.0.1:%d", admin),
 		ready: fmt.Sprintf("http://127.0.0.1:%d/ready", ready),
 	}
+	must(t, os.Mkdir(filepath.Join(dir, jwtFolder), 0o755))
 	x.apply(p)
 	for _, change := range spoil {
 		change(filepath.Join(dir, "..data"))

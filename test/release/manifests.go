@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/spire-injector/spire-injector/test/images"
 )
 
 // writeManifests renders each kustomization that people install, with the release's image, for a plain `kubectl apply -f`.
@@ -75,5 +77,7 @@ func (r release) render(folder string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The platform file names the image too, and is a text to kustomize.
+	manifests = bytes.ReplaceAll(manifests, []byte(images.Injector), []byte(r.image.String()+":"+r.source.version))
 	return append(fmt.Appendf(nil, "# %s %s: %s\n", program, r.source.version, fileOf(folder)), bytes.TrimSpace(manifests)...), nil
 }

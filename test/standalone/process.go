@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 
@@ -35,6 +36,9 @@ func (p *Process) Stop() {
 	_ = p.command.Process.Kill() // or it has ended already
 	<-p.ended
 }
+
+// Signal sends the program a signal, such as SIGSTOP.
+func (p *Process) Signal(signal os.Signal) error { return p.command.Process.Signal(signal) }
 
 // Running says whether it has not ended.
 func (p *Process) Running() bool {

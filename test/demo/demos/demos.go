@@ -4,6 +4,7 @@ package demos
 import (
 	"github.com/spire-injector/spire-injector/test/demo/api"
 	"github.com/spire-injector/spire-injector/test/demo/edge"
+	"github.com/spire-injector/spire-injector/test/demo/jwt"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/workloads"
 )
@@ -14,5 +15,6 @@ func All() []play.Demo {
 		api.Demo(),
 		edge.Demo(),
 		workloads.Demo(),
+		jwt.Demo(),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/spire-injector/spire-injector/templates"
 )
@@ -38,8 +39,13 @@ func Bootstrap(config templates.Config) ([]byte, error) {
 		}
 		static[field] = list
 	}
-	return json.Marshal(bootstrap)
+	document, err := json.Marshal(bootstrap)
+	return tokenFile.ReplaceAll(document, []byte(`"/dev${1}"`)), err
 }
+
+// tokenFile is a file that another program writes, and which has to be there for Envoy to accept its name, or the directory of
+// such files.
+var tokenFile = regexp.MustCompile(`"` + templates.JWTDir + `(?:(/)[0-9a-f]+\.json)?"`)
 
 func resources(document string) ([]map[string]any, error) {
 	var response struct {

@@ -1,0 +1,144 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/spire-injector/spire-injector/templates"
+)
+
+// Config is what Run is to do.
+type Config struct {
+	WorkloadAPI string // the agent's address, such as unix:///run/spire/sockets/agent.sock
+	ID          spiffeid.ID
+	Audiences   []string // may be empty
+	Dir         string   // [templates.JWTDir]
+	// ProbeAddress is where GET [templates.ReadinessPath] answers 200 once all tokens and keys have come, and 503 before.
+	ProbeAddress string
+	Log          *slog.Logger
+}
+
+// Bounds of waiting for the agent, which is local and may be away.
+const (
+	fetchTimeout = 5 * time.Second
+	retry        = 200 * time.Millisecond
+	longestRetry = 5 * time.Second
+)
+
+// Run works until the context ends. An error is about this machine, not about the agent, for which it waits.
+func Run(ctx context.Context, c Config) error {
+	client, err := workloadapi.New(ctx, workloadapi.WithAddr(c.WorkloadAPI), workloadapi.WithBackoffStrategy(steady{}),
+		workloadapi.WithDialOptions(grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: retry, Multiplier: 1, MaxDelay: retry},
+			MinConnectTimeout: time.Second,
+		})))
+	if err != nil {
+		return fmt.Errorf("the Workload API at %s: %w", c.WorkloadAPI, err)
+	}
+	defer func() { _ = client.Close() }()
+	k, err := newKeys(c.ID.TrustDomain(), c.Log)
+	if err != nil {
+		return err
+	}
+	keepers := make([]*keeper, len(c.Audiences))
+	for i, audience := range c.Audiences {
+		keepers[i] = &keeper{file: filepath.Join(c.Dir, templates.TokenFile(audience)), keys: k, log: c.Log.With("audience", audience),
+			fetch: func(ctx context.Context) (*jwtsvid.SVID, error) {
+				return client.FetchJWTSVID(ctx, jwtsvid.Params{Audience: audience, Subject: c.ID})
+			}}
+		if err := keepers[i].start(time.Now()); err != nil {
+			return err
+		}
+	}
+	ready := func() bool {
+		for _, keeper := range keepers {
+			if !keeper.everHad.Load() {
+				return false
+			}
+		}
+		return k.has()
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return serveKeys(ctx, filepath.Join(c.Dir, filepath.Base(templates.JWKSSocket)), k) })
+	all.Go(func() error { return serveProbes(ctx, c.ProbeAddress, ready) })
+	all.Go(func() error {
+		if err := client.WatchJWTBundles(ctx, k); ctx.Err() == nil {
+			return fmt.Errorf("watching the JWT bundles: %w", err)
+		}
+		return nil
+	})
+	for _, keeper := range keepers {
+		all.Go(func() error { return keeper.keep(ctx) })
+	}
+	return all.Wait()
+}
+
+// steady asks the agent again and again at the same interval: it refuses until the registration entry has arrived.
+type steady struct{}
+
+func (steady) NewBackoff() workloadapi.Backoff { return steady{} }
+func (steady) Next() time.Duration             { return retry }
+func (steady) Reset()                          {}
+
+var _ workloadapi.JWTBundleWatcher = (*keys)(nil)
+
+// OnJWTBundlesUpdate implements [workloadapi.JWTBundleWatcher].
+func (k *keys) OnJWTBundlesUpdate(bundles *jwtbundle.Set) { k.set(bundles) }
+
+// OnJWTBundlesWatchError implements [workloadapi.JWTBundleWatcher].
+func (k *keys) OnJWTBundlesWatchError(err error) {
+	if status.Code(err) != codes.Canceled {
+		k.log.Warn("the keys cannot be followed, those that are there stay", "error", err)
+	}
+}
+
+func serveKeys(ctx context.Context, socket string, k *keys) error {
+	// One that an earlier run left behind cannot be listened on.
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return serve(ctx, "unix", socket, k)
+}
+
+func serveProbes(ctx context.Context, address string, ready func() bool) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+templates.ReadinessPath, func(w http.ResponseWriter, _ *http.Request) {
+		if !ready() {
+			http.Error(w, "tokens or keys have not come yet", http.StatusServiceUnavailable)
+		}
+	})
+	return serve(ctx, "tcp", address, mux)
+}
+
+func serve(ctx context.Context, network, address string, handler http.Handler) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving at %s: %w", address, err)
+	}
+	return nil
+}

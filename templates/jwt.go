@@ -1,0 +1,196 @@
+package templates
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// Envoy gets JWT-SVIDs and the keys to verify them from a program beside it, because the agent's SDS has neither. The program
+// serves the keys on a socket and writes each token into a file, both in [JWTDir].
+
+const (
+	// JWTDir is the directory that Envoy shares with the program that fetches JWT-SVIDs and the keys to verify them.
+	JWTDir = "/run/spiffe-jwt"
+	// JWKSSocket is a Unix socket in it, where GET [JWKSPath] answers the keys of a trust domain as a JWK set.
+	JWKSSocket = JWTDir + "/jwks.sock"
+	// JWTSubjectHeader tells the app the subject of the JWT-SVID that was verified. Whatever callers write there is removed.
+	JWTSubjectHeader = "x-spiffe-jwt-subject"
+)
+
+// JWT is what a request's JWT-SVID, in its header Authorization, has to be: for one of the audiences, and of one of the subjects.
+// The zero value asks for none; otherwise there are both.
+type JWT struct {
+	Audiences []string
+	// Subjects are those that may call. Envoy takes no keys but those of their trust domains.
+	Subjects []Peer
+}
+
+// JWKSPath is where [JWKSSocket] answers the keys of a trust domain.
+func JWKSPath(td spiffeid.TrustDomain) string { return "/" + td.Name() }
+
+// TokenFile is the name of the file in [JWTDir] that holds the token for an audience, as [TokenSecret] writes it.
+func TokenFile(audience string) string {
+	sum := sha256.Sum256([]byte(audience))
+	return hex.EncodeToString(sum[:8]) + ".json"
+}
+
+const (
+	jwksCluster = "jwks"
+	// jwtStatistics are how many tokens were accepted and refused, and how often keys were fetched.
+	jwtStatistics = "http.*.jwt_authn."
+	// authenticationFilter is under which name Envoy keeps what a token says.
+	authenticationFilter = "envoy.filters.http.jwt_authn"
+	// jwksCache lets Envoy ask for the keys once a second: it does so 5 s before they would be too old. Between a key's way to
+	// the agent and its first use there are minutes.
+	jwksCache = 6 * time.Second
+	// jwtClockSkew is how much the clocks of two nodes may differ.
+	jwtClockSkew = 5 * time.Second
+)
+
+func (j JWT) isZero() bool { return len(j.Audiences) == 0 && len(j.Subjects) == 0 }
+
+// verifiesJWT says whether any port asks for tokens.
+func (p Proxy) verifiesJWT() bool {
+	return slices.ContainsFunc(p.Inbound, func(in Inbound) bool { return !in.JWT.isZero() })
+}
+
+// hasTokens says whether any port asks for tokens, or any upstream gets them.
+func (p Proxy) hasTokens() bool {
+	return p.verifiesJWT() || slices.ContainsFunc(p.Upstreams, func(up Upstream) bool { return up.JWTAudience != "" })
+}
+
+// domains are the trust domains of the subjects, in the order of their names.
+func (j JWT) domains() []spiffeid.TrustDomain {
+	var out []spiffeid.TrustDomain
+	for _, subject := range j.Subjects {
+		out = append(out, subject.TrustDomain())
+	}
+	slices.SortFunc(out, spiffeid.TrustDomain.Compare)
+	return slices.Compact(out)
+}
+
+// authenticate adds to an inbound port what verifies tokens. The header for the app is taken from every request to a pod that
+// verifies tokens, also on ports that do not.
+func (p Proxy) authenticate(manager *hcmv3.HttpConnectionManager, in Inbound) {
+	if p.verifiesJWT() {
+		manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
+			Name: "forged_subject",
+			TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{
+				Action: &mutationv3.HeaderMutation_Remove{Remove: JWTSubjectHeader},
+			}}}),
+		})
+	}
+	if !in.JWT.isZero() {
+		manager.HttpFilters = append([]*hcmv3.HttpFilter{httpFilter(authenticationFilter, in.JWT.authentication())}, manager.HttpFilters...)
+	}
+}
+
+// authentication has a provider for each trust domain, whose keys alone decide what it vouches for: what its tokens say is kept
+// under the domain's name, where [JWT.principals] looks for subjects of that domain and of no other.
+func (j JWT) authentication() *jwtv3.JwtAuthentication {
+	out := &jwtv3.JwtAuthentication{Providers: map[string]*jwtv3.JwtProvider{}}
+	var each []*jwtv3.JwtRequirement
+	for _, td := range j.domains() {
+		out.Providers[td.Name()] = &jwtv3.JwtProvider{
+			Audiences: j.Audiences,
+			JwksSourceSpecifier: &jwtv3.JwtProvider_RemoteJwks{RemoteJwks: &jwtv3.RemoteJwks{
+				HttpUri: &corev3.HttpUri{
+					Uri:              "http://" + jwksCluster + JWKSPath(td),
+					HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: jwksCluster},
+					Timeout:          lasting(time.Second),
+				},
+				CacheDuration: lasting(jwksCache),
+				// A listener waits for its first keys.
+				AsyncFetch: &jwtv3.JwksAsyncFetch{},
+			}},
+			// By default Envoy also looks into the query, which is logged and cached on the way.
+			FromHeaders:       []*jwtv3.JwtHeader{{Name: "Authorization", ValuePrefix: "Bearer "}},
+			RequireExpiration: true,
+			ClockSkewSeconds:  uint32(jwtClockSkew / time.Second),
+			PayloadInMetadata: td.Name(),
+			ClaimToHeaders:    []*jwtv3.JwtClaimToHeader{{HeaderName: JWTSubjectHeader, ClaimName: "sub"}},
+		}
+		each = append(each, &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_ProviderName{ProviderName: td.Name()}})
+	}
+	requires := each[0]
+	if len(each) > 1 {
+		requires = &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_RequiresAny{
+			RequiresAny: &jwtv3.JwtRequirementOrList{Requirements: each},
+		}}
+	}
+	out.Rules = []*jwtv3.RequirementRule{{
+		Match:           &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		RequirementType: &jwtv3.RequirementRule_Requires{Requires: requires},
+	}}
+	return out
+}
+
+// principals are the subjects that may call, each vouched for by its own trust domain.
+func (j JWT) principals() []*rbacv3.Principal {
+	out := make([]*rbacv3.Principal, len(j.Subjects))
+	for i, subject := range j.Subjects {
+		out[i] = tokenOf(subject)
+	}
+	return out
+}
+
+// anySubject is every subject of the trust domains, vouched for by its own.
+func (j JWT) anySubject() []*rbacv3.Principal {
+	var out []*rbacv3.Principal
+	for _, td := range j.domains() {
+		out = append(out, tokenOf(Peer{id: td.ID(), prefix: true}))
+	}
+	return out
+}
+
+func tokenOf(subject Peer) *rbacv3.Principal {
+	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{
+		MetadataMatcher: &matcherv3.MetadataMatcher{
+			Filter: authenticationFilter,
+			Path: []*matcherv3.MetadataMatcher_PathSegment{
+				{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: subject.TrustDomain().Name()}},
+				{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: "sub"}},
+			},
+			Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: uriMatcher(subject)}},
+		},
+		MetadataSource: rbacv3.MetadataSource_DYNAMIC,
+	}}}
+}
+
+// subjectField is the subject of a verified token for the access log. At most one of the domains has one.
+func (j JWT) subjectField() string {
+	var out strings.Builder
+	for _, td := range j.domains() {
+		out.WriteString("%DYNAMIC_METADATA(" + authenticationFilter + ":" + td.Name() + ":sub)%")
+	}
+	return out.String()
+}
+
+// jwksClusters is the program that has the keys.
+func (p Proxy) jwksClusters() []*clusterv3.Cluster {
+	if !p.verifiesJWT() {
+		return nil
+	}
+	return []*clusterv3.Cluster{{
+		Name:                 jwksCluster,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       lasting(time.Second),
+		LoadAssignment: endpoints(jwksCluster, &corev3.Address{
+			Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: JWKSSocket}},
+		}),
+	}}
+}
