@@ -1,0 +1,1 @@
+../../spire-injector/templates/_kustomize.tpl
