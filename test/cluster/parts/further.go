@@ -69,6 +69,19 @@ func EnsurePromtool(ctx context.Context, cache Cache, progress io.Writer) (Promt
 	return out, provide(ctx, cache, []part{p}, progress)
 }
 
+// EnsureHelm provides Helm as [Ensure] provides the programs of a scope, and returns its path.
+func EnsureHelm(ctx context.Context, cache Cache, progress io.Writer) (string, error) {
+	p, err := modulePart(ctx, cache, "helm", HelmVersion, recipe{
+		what:     "building helm",
+		packages: []string{"helm.sh/helm/v4/cmd/helm"},
+		flags:    []string{"-ldflags", strip + " -X helm.sh/helm/v4/internal/version.version=" + HelmVersion},
+	})
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(p.dir, "helm"), provide(ctx, cache, []part{p}, progress)
+}
+
 // ControllerManager is spire-controller-manager and its API.
 type ControllerManager struct {
 	Program string

@@ -22,6 +22,7 @@ const (
 	SPIFFECSIVersion         = "v0.2.3"
 	PrometheusVersion        = "v0.305.0" // of its Go module: Prometheus 3.5
 	ControllerManagerVersion = "v0.7.0"
+	HelmVersion              = "v4.3.1"
 )
 
 // Programs are the paths of everything that [Ensure] provides.

@@ -41,6 +41,7 @@ func TestVersionsAgreeWithTheModules(t *testing.T) {
 		{"csi", "github.com/spiffe/spiffe-csi", SPIFFECSIVersion},
 		{"promtool", "github.com/prometheus/prometheus", PrometheusVersion},
 		{"spirecontrollermanager", "github.com/spiffe/spire-controller-manager", ControllerManagerVersion},
+		{"helm", "helm.sh/helm/v4", HelmVersion},
 	} {
 		gomod, err := os.ReadFile(filepath.Join(root, "test/tools", tt.file, "go.mod"))
 		if err != nil {

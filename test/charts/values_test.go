@@ -1,0 +1,154 @@
+package charts
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+func replaced(t *testing.T, text, old, with string) string {
+	t.Helper()
+	if !strings.Contains(text, old) {
+		t.Fatalf("expected %q in %q", old, text)
+	}
+	return strings.Replace(text, old, with, 1)
+}
+
+func TestMistakesInValuesAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, chart, values string
+		want                string // part of the error
+	}{
+		{"an unknown value", InjectorChart, "replica: 3", "additional properties 'replica' not allowed"},
+		{"an unknown field of the platform file", InjectorChart, "platform: {trustDomains: a}", "at '/platform': additional properties 'trustDomains' not allowed"},
+		{"text for a number", InjectorChart, "replicas: two", "at '/replicas': got string, want integer"},
+		{"no replica", InjectorChart, "replicas: 0", "at '/replicas': minimum"},
+		{"a trust domain with a scheme", InjectorChart, "platform: {trustDomain: spiffe://a}", "at '/platform/trustDomain'"},
+		{"an address without port", InjectorChart, "platform: {spire: {server: {address: spire}}}", "at '/platform/spire/server/address'"},
+		{"a duration without unit", InjectorChart, "platform: {defaults: {drain: '10'}}", "at '/platform/defaults/drain'"},
+		{"two sockets", InjectorChart, "platform: {spire: {agentSocket: {csi: csi.spiffe.io}}}", "say hostPath: null beside csi"},
+		{"no socket", InjectorChart, "platform: {spire: {agentSocket: {hostPath: null}}}", "neither hostPath nor csi"},
+		{"OpenShift with a directory of the host", InjectorChart, "openshift: {enabled: true}", "csi: csi.spiffe.io"},
+		{"SPIRE's namespace", InjectorChart, "spireNamespace: spire-injector", "say --namespace spire-injector"},
+
+		{"an unknown value", SPIREChart, "servers: 2", "additional properties 'servers' not allowed"},
+		{"a database that SPIRE does not know", SPIREChart, "database: {type: postgresql}", "value must be one of 'sqlite3', 'postgres'"},
+		{"several servers on a file", SPIREChart, "server: {replicas: 2}", "say database.type: postgres"},
+		{"several servers with one socket", SPIREChart, "{server: {replicas: 2, socketOnHost: true}, database: {type: postgres}}", "say server.replicas: 1"},
+		{"a size without unit", SPIREChart, "server: {storage: {size: '1'}}", "at '/server/storage/size'"},
+		{"an identity that is no path", SPIREChart, "injector: {policy: {paths: [api]}}", "at '/injector/policy/paths/0'"},
+		{"OpenShift without CSI", SPIREChart, "openshift: {enabled: true}", "say csi.enabled: true"},
+	} {
+		t.Run(c.chart+" "+c.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := render(t.Context(), c.chart, "spire-injector", c.values)
+			if err == nil {
+				t.Fatalf("expected a refusal, got\n%s", out)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("expected %q in the error, got %v", c.want, err)
+			}
+		})
+	}
+}
+
+// reference is a line of the platform file's table.
+var reference = regexp.MustCompile("(?m)^\\| `([A-Za-z0-9.]+)` \\|")
+
+func TestSchemaKnowsEveryFieldOfThePlatformFile(t *testing.T) {
+	text, err := os.ReadFile(fromTop(InjectorChart + "/values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Properties struct {
+			Platform schema `json:"platform"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(webhook.MarkdownReference(), "The platform file")
+	if !found {
+		t.Fatal("expected the table of the platform file")
+	}
+	var want []string
+	for _, match := range reference.FindAllStringSubmatch(table, -1) {
+		want = append(want, match[1])
+	}
+	got := document.Properties.Platform.fields("")
+	// A section is in the table only if it means something by itself.
+	got = slices.DeleteFunc(got, func(field string) bool {
+		return !slices.Contains(want, field) && slices.ContainsFunc(want, func(other string) bool { return strings.HasPrefix(other, field+".") })
+	})
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("fields (-platform file +schema):\n%s", diff)
+	}
+}
+
+// schema is as much of a JSON schema as names fields.
+type schema struct {
+	Properties map[string]schema `json:"properties"`
+	Items      *schema           `json:"items"`
+}
+
+func (s schema) fields(prefix string) []string {
+	var out []string
+	for name, property := range s.Properties {
+		out = append(out, prefix+name)
+		if property.Items != nil {
+			property = *property.Items
+		}
+		out = append(out, property.fields(prefix+name+".")...)
+	}
+	return out
+}
+
+// What values change is a platform file that the injector takes.
+func TestInjectorTakesThePlatformFile(t *testing.T) {
+	for _, v := range Variants() {
+		if v.Chart != InjectorChart {
+			continue
+		}
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			platform := platformOf(t, v.Values)
+			if platform.Cluster.Name != "demo-cluster" {
+				t.Errorf("expected cluster demo-cluster, got %s", platform.Cluster.Name)
+			}
+		})
+	}
+	platform := platformOf(t, "platform: {clusterName: other, trustDomain: other.test, sidecar: {resources: {limits: {memory: 1Gi}}}}")
+	if got := platform.Cluster.NodeSelectors; len(got) != 1 || got[0].Value != "cluster:other" {
+		t.Errorf("expected the nodes of cluster other, got %v", got)
+	}
+}
+
+func platformOf(t *testing.T, values string) webhook.Platform {
+	t.Helper()
+	rendered, err := render(t.Context(), InjectorChart, "spire-injector", values, "--show-only", "templates/platform.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Data map[string]string `json:"data"`
+	}
+	if err := yaml.Unmarshal([]byte(rendered), &config); err != nil {
+		t.Fatal(err)
+	}
+	platform, err := webhook.ParsePlatform([]byte(config.Data["config.yaml"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return platform
+}

@@ -1,0 +1,63 @@
+package charts
+
+// Paths from the project's top folder.
+const (
+	InjectorChart = "manifests/charts/spire-injector"
+	SPIREChart    = "manifests/charts/spire"
+)
+
+// Variant is an installation that kustomize and Helm both know.
+type Variant struct {
+	Name           string
+	Chart          string   // its folder
+	Namespace      string   // of the release
+	Kustomizations []string // their folders
+	Values         string   // of the chart, in YAML
+}
+
+// Variants are the base of each chart and what every overlay adds to it.
+func Variants() []Variant {
+	injector := func(name, values string, kustomizations ...string) Variant {
+		return Variant{Name: "injector " + name, Chart: InjectorChart, Namespace: "spire-injector", Kustomizations: kustomizations, Values: values}
+	}
+	spire := func(name, values string, kustomizations ...string) Variant {
+		return Variant{Name: "SPIRE " + name, Chart: SPIREChart, Namespace: "spire", Kustomizations: kustomizations, Values: values}
+	}
+	return []Variant{
+		injector("base", "", "manifests/injector/base"),
+		injector("csi", `platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}`, "manifests/injector/overlays/csi"),
+		injector("unix-socket", `
+platform:
+  spire: {server: {address: "unix:///run/spire/private/api.sock"}}
+  sidecar: {metrics: null}
+  defaults: {drain: null}
+  locked: null
+`, "manifests/injector/overlays/unix-socket"),
+		injector("cert-manager", `certManager: {enabled: true}`, "manifests/injector/overlays/cert-manager"),
+		injector("openshift", `
+platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
+openshift: {enabled: true}
+`, "manifests/injector/overlays/openshift"),
+		injector("monitoring", `monitoring: {enabled: true}`, "manifests/injector/base", "manifests/injector/monitoring"),
+
+		spire("base", "", "manifests/spire/base"),
+		spire("csi", `csi: {enabled: true}`, "manifests/spire/overlays/csi"),
+		spire("unix-socket", `server: {socketOnHost: true}`, "manifests/spire/overlays/unix-socket"),
+		spire("ha", `
+server: {replicas: 2}
+database: {type: postgres}
+`, "manifests/spire/overlays/ha"),
+		spire("openshift", `
+csi: {enabled: true}
+openshift: {enabled: true}
+`, "manifests/spire/overlays/openshift"),
+	}
+}
+
+// Release is the name under which the documentation installs the chart of a variant.
+func (v Variant) Release() string {
+	if v.Chart == SPIREChart {
+		return "spire"
+	}
+	return "spire-injector"
+}

@@ -1,0 +1,99 @@
+package charts
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestChartsMakeWhatKustomizeMakes(t *testing.T) {
+	for _, v := range Variants() {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			rendered, err := render(t.Context(), v.Chart, v.Namespace, v.Values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fromHelm, err := FromHelm(rendered)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var built []string
+			for _, folder := range v.Kustomizations {
+				text, err := tools.kubectl.Run(t.Context(), "kustomize", fromTop(folder))
+				if err != nil {
+					t.Fatal(err)
+				}
+				built = append(built, text)
+			}
+			fromKustomize, err := FromKustomize(strings.Join(built, "---\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(fromKustomize) < 5 {
+				t.Errorf("expected the objects of an installation, got %d", len(fromKustomize))
+			}
+			for _, difference := range Differences(fromKustomize, fromHelm) {
+				t.Error(difference)
+			}
+		})
+	}
+}
+
+// A new overlay has to be within reach of the chart's values.
+func TestEveryOverlayIsAVariant(t *testing.T) {
+	for _, folder := range []string{"manifests/injector", "manifests/spire"} {
+		overlays, err := os.ReadDir(fromTop(folder + "/overlays"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, overlay := range overlays {
+			want := folder + "/overlays/" + overlay.Name()
+			if !slices.ContainsFunc(Variants(), func(v Variant) bool { return slices.Contains(v.Kustomizations, want) }) {
+				t.Errorf("%s: expected a variant of the chart with it", want)
+			}
+		}
+	}
+}
+
+func TestLint(t *testing.T) {
+	for _, v := range Variants() {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			if out, err := tools.helm.With(t.Context(), v.Values+"\n", "lint", "--strict", "--namespace", v.Namespace, "--values", "-", fromTop(v.Chart)); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// What a package has does not depend on links.
+func TestPackagesAreTheFolders(t *testing.T) {
+	for _, chart := range []string{InjectorChart, SPIREChart} {
+		t.Run(chart, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			if _, err := tools.helm.Run(t.Context(), "package", fromTop(chart), "--destination", folder, "--version", "1.2.3", "--app-version", "v1.2.3"); err != nil {
+				t.Fatal(err)
+			}
+			packages, err := os.ReadDir(folder)
+			if err != nil || len(packages) != 1 || !strings.HasSuffix(packages[0].Name(), "-1.2.3.tgz") {
+				t.Fatalf("expected one package of version 1.2.3, got %v, %v", packages, err)
+			}
+			got, err := tools.helm.Run(t.Context(), "template", "release", folder+"/"+packages[0].Name(), "--namespace", "elsewhere")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := tools.helm.Run(t.Context(), "template", "release", fromTop(chart), "--namespace", "elsewhere")
+			if err != nil {
+				t.Fatal(err)
+			}
+			appVersion := map[string]string{InjectorChart: ":dev", SPIREChart: ":1.15.3"}[chart]
+			want = strings.NewReplacer("-0.1.0", "-1.2.3", appVersion, ":v1.2.3").Replace(want)
+			if got != want {
+				t.Error("the package makes other objects than the folder")
+			}
+		})
+	}
+}
