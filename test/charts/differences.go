@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Differences lists what differs between the objects of a kustomization and those of a chart, each with its path, in order.
@@ -66,11 +67,26 @@ func differInFields(path string, kustomize, helm map[string]any) []string {
 			out = append(out, fmt.Sprintf("%s kustomize %s, Helm nothing", path, shown(k)))
 		case !inKustomize:
 			out = append(out, fmt.Sprintf("%s kustomize nothing, Helm %s", path, shown(h)))
+		case field == "volumes":
+			out = append(out, differ(path, byName(k), byName(h))...)
 		default:
 			out = append(out, differ(path, k, h)...)
 		}
 	}
 	return out
+}
+
+// byName puts volumes in order: a pod's are a set, of which kustomize puts those first that an overlay changes.
+func byName(volumes any) any {
+	list, ok := volumes.([]any)
+	if !ok {
+		return volumes
+	}
+	name := func(volume any) string {
+		fields, _ := volume.(map[string]any)
+		return fmt.Sprint(fields["name"])
+	}
+	return slices.SortedFunc(slices.Values(list), func(a, b any) int { return strings.Compare(name(a), name(b)) })
 }
 
 func union[V any](a, b map[string]V) map[string]bool {

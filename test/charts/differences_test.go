@@ -27,7 +27,7 @@ kind: Deployment
 metadata: {namespace: ns, name: app}
 spec:
   replicas: 2
-  template: {spec: {volumes: [{configMap: {name: files-bcdfghkmt2}}]}}
+  template: {spec: {volumes: [{name: f, configMap: {name: files-bcdfghkmt2}}, {name: e, emptyDir: {}}]}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -49,7 +49,7 @@ kind: Deployment
 metadata: {namespace: ns, name: app, labels: {app.kubernetes.io/instance: r, app.kubernetes.io/managed-by: Helm}}
 spec:
   replicas: 2
-  template: {metadata: {annotations: {checksum/config: abc}}, spec: {volumes: [{configMap: {name: files}}]}}
+  template: {metadata: {annotations: {checksum/config: abc}}, spec: {volumes: [{name: e, emptyDir: {}}, {name: f, configMap: {name: files}}]}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -67,8 +67,9 @@ func TestDifferences(t *testing.T) {
 		{"a label that is not Helm's", "helm.sh/chart: c", "app: c", []string{`ConfigMap ns files:.metadata.labels kustomize nothing, Helm "map[app:c]"`}},
 		{"a file's meaning", `"{a: 1}"`, `"{a: 2}"`, []string{`ConfigMap ns files:.data.a.yaml.a kustomize "1", Helm "2"`}},
 		{"a setting", `port = "1"`, `port = "2"`, []string{`ConfigMap ns files:.data.b.conf.server.port kustomize "1", Helm "2"`}},
-		{"an element", "[{configMap: {name: files}}]", "[]", []string{
-			`Deployment ns app:.spec.template.spec.volumes kustomize "[map[configMap:map[name:files]]]", Helm "[]"`}},
+		{"an element", "[{name: e, emptyDir: {}}, ", "[", []string{
+			`Deployment ns app:.spec.template.spec.volumes kustomize "[map[emptyDir:map[] name:e] map[configMap:map[name:files] name:f]]", ` +
+				`Helm "[map[configMap:map[name:files] name:f]]"`}},
 		{"another name", "name: policy", "name: other", []string{"ValidatingAdmissionPolicy  other: only Helm has it",
 			"ValidatingAdmissionPolicy  policy: only kustomize has it"}},
 	} {

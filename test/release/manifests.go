@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,8 +36,10 @@ func (r release) writeManifests(_ context.Context, stage string) error {
 	return nil
 }
 
+var componentKind = regexp.MustCompile(`(?m)^kind: Component$`)
+
 // kustomizations are the folders below manifests that people apply: of SPIRE and of the injector the base, each overlay, and what
-// stands beside those.
+// stands beside those. A component is for kustomizations of others.
 func kustomizations(manifests string) ([]string, error) {
 	var folders []string
 	for _, pattern := range []string{"spire/*", "spire/overlays/*", "injector/*", "injector/overlays/*"} {
@@ -45,6 +48,13 @@ func kustomizations(manifests string) ([]string, error) {
 			return nil, err
 		}
 		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			if componentKind.Match(text) {
+				continue
+			}
 			folder, err := filepath.Rel(manifests, filepath.Dir(file))
 			if err != nil {
 				return nil, err

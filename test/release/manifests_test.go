@@ -16,7 +16,8 @@ import (
 // testManifests looks at every image that the manifests name, also in the platform file.
 func testManifests(t *testing.T, r release, folder string) {
 	own := r.image.String() + ":v1.2.3"
-	known := []string{own, images.SPIREServer, images.SPIREAgent, images.Envoy, images.CSIDriver, images.CSIRegistrar}
+	const chcon = "ubi10/ubi-minimal:10.1-1776834797" // OpenShift's, where SELinux types are set
+	known := []string{own, images.SPIREServer, images.SPIREAgent, images.Envoy, images.CSIDriver, images.CSIRegistrar, chcon}
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil {
 		t.Fatal(err)

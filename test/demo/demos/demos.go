@@ -3,6 +3,7 @@ package demos
 
 import (
 	"github.com/spire-injector/spire-injector/test/demo/api"
+	"github.com/spire-injector/spire-injector/test/demo/charts"
 	"github.com/spire-injector/spire-injector/test/demo/edge"
 	"github.com/spire-injector/spire-injector/test/demo/jwt"
 	"github.com/spire-injector/spire-injector/test/demo/play"
@@ -16,5 +17,6 @@ func All() []play.Demo {
 		edge.Demo(),
 		workloads.Demo(),
 		jwt.Demo(),
+		charts.Demo(),
 	}
 }

@@ -41,11 +41,18 @@
 {{- toJson $overlays }}
 {{- end }}
 
+{{- define "spire-injector.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+
 {{- /* spire-injector.platform is the platform file. */}}
 {{- define "spire-injector.platform" -}}
 {{- $platform := merge (dict "apiVersion" "injector.spiffe.io/v1alpha1" "kind" "InjectorConfig") (deepCopy .Values.platform) }}
 {{- if not $platform.spire.nodeSelectors }}
 {{- $_ := set $platform.spire "nodeSelectors" (list (printf "k8s_psat:cluster:%s" $platform.clusterName)) }}
+{{- end }}
+{{- with $platform.sidecar.jwt }}
+{{- $_ := set . "image" (.image | default (include "spire-injector.image" $)) }}
 {{- end }}
 {{- toYaml $platform }}
 {{- end }}
