@@ -19,6 +19,7 @@ import (
 //	handshake_refused                of a caller
 //	upstream_request, upstream_connection  of the app
 //
+// "client" is the SPIFFE ID on whose behalf a gateway calls, or all of X-Forwarded-Client-Cert if it names none.
 // "audit" is "denied" when peers would have refused it, but are only audited, else "allowed".
 
 // requestFields are about any request.
@@ -69,6 +70,9 @@ func requestLog(in Inbound, event string) *accesslogv3.AccessLog {
 	fields := merged(requestFields(), callerFields())
 	if in.audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%"
+	}
+	if len(in.Forwarded) > 0 {
+		fields["client"] = "%DYNAMIC_METADATA(" + metadataNamespace + ":" + clientKey + ")%"
 	}
 	if in.App == 0 {
 		fields["host"] = "%REQUEST_HEADER(:AUTHORITY)%"

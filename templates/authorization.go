@@ -14,7 +14,7 @@ import (
 const authorizationName = "authorization"
 
 // audits says whether peers are checked without consequences.
-func (in Inbound) audits() bool { return in.Audit && in.TLS != None }
+func (in Inbound) audits() bool { return in.Audit && in.identifies() }
 
 // authorization repeats, per request, the check that TLS makes per connection. TLS decides once, so
 // a peer removed later would keep its open connection; this filter takes its next request away. The shadow rules
@@ -22,29 +22,39 @@ func (in Inbound) audits() bool { return in.Audit && in.TLS != None }
 func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
 	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 	for _, in := range p.Inbound {
-		if in.TLS == None || in.Protocol == TCP {
+		if !in.identifies() || in.Protocol == TCP {
 			continue // nobody can be told apart, or connections are not made of requests
 		}
 		name := inboundListener(in)
 		filter.Rules.Policies[name] = portPolicy(in, anyoneAuthenticated())
 		if !in.Audit {
-			filter.Rules.Policies[name] = portPolicy(in, principals(in.Peers))
+			filter.Rules.Policies[name] = portPolicy(in, in.callers())
 			continue
 		}
 		if filter.ShadowRules == nil {
 			filter.ShadowRules = &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}
 		}
-		filter.ShadowRules.Policies[name] = portPolicy(in, principals(in.Peers))
+		filter.ShadowRules.Policies[name] = portPolicy(in, in.callers())
 	}
 	// Without policies, in a proxy that only calls, ALLOW refuses everything.
 	return []*corev3.TypedExtensionConfig{{Name: authorizationName, TypedConfig: pack(filter)}}
 }
 
 func portPolicy(in Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
-	return &rbacv3.Policy{
-		Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}},
-		Principals:  who,
+	port := &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}
+	if len(in.Forwarded) > 0 {
+		all := &rbacv3.Permission_Set{Rules: append(forwardedBy(in.Forwarded), port)}
+		port = &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: all}}
 	}
+	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: who}
+}
+
+// callers are those whose requests are served.
+func (in Inbound) callers() []*rbacv3.Principal {
+	if in.Clients == Optional {
+		return append(principals(in.Peers), nobody())
+	}
+	return principals(in.Peers)
 }
 
 func principals(peers []Peer) []*rbacv3.Principal {

@@ -17,7 +17,7 @@ const (
 	ProbePort = 15022
 	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.
 	FirstGRPCProbePort = 15030
-	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
+	// ConfigDir is where Envoy finds its files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
 	ConfigDir = "/etc/envoy"
 )
@@ -28,6 +28,7 @@ const (
 	ListenersFile     = "listeners.json"
 	ClustersFile      = "clusters.json"
 	AuthorizationFile = "authorization.json"
+	CertificateFile   = "certificate.json" // only where a port shows a Secret's certificate
 )
 
 // DrainSeconds is how long connections of a replaced listener may live on.
