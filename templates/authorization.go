@@ -14,7 +14,7 @@ import (
 const authorizationName = "authorization"
 
 // audits says whether peers are checked without consequences.
-func (in Inbound) audits() bool { return in.Audit && in.identifies() }
+func (in Inbound) audits() bool { return in.Audit && in.Identifies() }
 
 // authorization repeats, per request, the check that TLS makes per connection. TLS decides once, so
 // a peer removed later would keep its open connection; this filter takes its next request away. The shadow rules
@@ -22,7 +22,7 @@ func (in Inbound) audits() bool { return in.Audit && in.identifies() }
 func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
 	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 	for _, in := range p.Inbound {
-		if !in.identifies() || in.Protocol == TCP {
+		if !in.Identifies() || in.Protocol == TCP {
 			continue // nobody can be told apart, or connections are not made of requests
 		}
 		name := inboundListener(in)

@@ -53,7 +53,7 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api")},
 		),
 		"public": proxy("/edge", []Inbound{
-			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: Optional, Certificate: true, Limits: PublicLimits()},
+			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: Optional, Certificate: true, Limits: DefaultLimits(Inbound{TLS: None})},
 			{Listen: 8443, Clients: NotAsked, Certificate: true, Limits: Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: Optional},
 			{Listen: 9000, App: 9001, Clients: NotAsked, Protocol: TCP, Limits: Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},

@@ -43,8 +43,8 @@ func (c ClientCertificate) String() string {
 
 func (c ClientCertificate) valid() bool { return c >= 0 && int(c) < len(clientCertificateNames) }
 
-// identifies says whether callers of the port may show who they are.
-func (in Inbound) identifies() bool { return in.TLS != None && in.Clients != NotAsked }
+// Identifies says whether callers of the port may show who they are.
+func (in Inbound) Identifies() bool { return in.TLS != None && in.Clients != NotAsked }
 
 // public says whether callers may come that do not show who they are, for good and not only until a migration has ended.
 func (in Inbound) public() bool { return in.TLS == None || in.Clients != Required }
@@ -100,7 +100,7 @@ func (m *mistakes) checkClients(where string, in Inbound) {
 		m.add("%s: expected no certificate of a Secret in TLS mode %s", where, None)
 	}
 	switch {
-	case in.identifies():
+	case in.Identifies():
 		m.checkPeers(where, in.Peers)
 	case len(in.Peers) > 0:
 		m.add("%s: expected no peers, because nobody shows an identity, got %d", where, len(in.Peers))
@@ -113,7 +113,7 @@ func (p Proxy) checkOneValidator(m *mistakes) {
 		return
 	}
 	for i, in := range p.Inbound {
-		if in.identifies() && bundle(in.verified()) == allBundles && len(in.Peers) > 0 {
+		if in.Identifies() && bundle(in.verified()) == allBundles && len(in.Peers) > 0 {
 			m.add("%s: expected peers of one trust domain that are enforced, because a port of this proxy takes callers without a certificate",
 				in.where(i))
 		}

@@ -25,8 +25,15 @@ type Limits struct {
 	IdleTimeout time.Duration
 }
 
-// PublicLimits are sensible ones for an HTTP port where callers are not known. How long a body may be only the app knows.
-func PublicLimits() Limits {
+// DefaultLimits are sensible ones for a port where callers are not known, and none for others. How long a body may be, and how long
+// TCP may rest, only the app knows.
+func DefaultLimits(in Inbound) Limits {
+	switch {
+	case !in.public():
+		return Limits{}
+	case in.Protocol == TCP:
+		return Limits{MaxConnections: 10_000}
+	}
 	return Limits{
 		MaxConnections: 10_000, RequestTimeout: 5 * time.Minute, StreamIdleTimeout: 5 * time.Minute,
 		IdleTimeout: 15 * time.Minute, // longer than load balancers keep theirs, so that it is they who close

@@ -510,7 +510,7 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 		for _, in := range proxy.Inbound {
 			key := inboundListener(in)
 			switch {
-			case !in.identifies() || in.Protocol == TCP && !in.Audit:
+			case !in.Identifies() || in.Protocol == TCP && !in.Audit:
 			case in.Protocol == TCP:
 				wantTCP[key] = spellings(in.Peers)
 			case in.Audit:
@@ -568,7 +568,7 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 		plain := map[string]bool{}
 		for _, in := range proxy.Inbound {
 			plain[plainStats(in)] = true
-			plain[inboundListener(in)] = !in.identifies()
+			plain[inboundListener(in)] = !in.Identifies()
 		}
 		for _, tcp := range all[*tcpproxyv3.TcpProxy](t, name, proxy) {
 			if got := tcp.GetMaxDownstreamConnectionDuration().AsDuration(); got != life && !plain[tcp.GetStatPrefix()] {
@@ -628,7 +628,7 @@ func TestWhatAPodCanChange(t *testing.T) {
 		"no certificates":   {func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = NotAsked, nil }, true},
 		"optional ones":     {func(p *Proxy) { p.Inbound[0].Clients = Optional }, false},
 		"forwarded":         {func(p *Proxy) { p.Inbound[0].Forwarded = peers(t, "/x") }, true},
-		"limits":            {func(p *Proxy) { p.Inbound[0].Limits = PublicLimits() }, true},
+		"limits":            {func(p *Proxy) { p.Inbound[0].Limits = DefaultLimits(Inbound{TLS: None}) }, true},
 		"audit":             {func(p *Proxy) { p.Inbound[0].Audit = true }, true},
 		"peers of upstream": {func(p *Proxy) { p.Upstreams[1].Peers = peers(t, "/*") }, true},
 		"address":           {func(p *Proxy) { p.Upstreams[1].Address = address(t, "z:1") }, true},

@@ -21,6 +21,12 @@ func SamePorts(a, b string) (bool, error) {
 	return slices.Equal(inA, inB), nil
 }
 
+// WithoutValidator says whether the proxy of a bootstrap takes callers with and without a certificate on a port.
+func WithoutValidator(bootstrap string) bool {
+	ports, err := portsOf(bootstrap)
+	return err == nil && slices.Contains(ports, sdsWithoutValidator)
+}
+
 // portsOf lists what a bootstrap says of ports: those that are shared by upstreams, and those that readiness connects to.
 func portsOf(bootstrap string) ([]string, error) {
 	var b struct {

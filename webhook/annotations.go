@@ -49,8 +49,8 @@ var annotations = []annotation{
 	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*draft).parseAllowedPeers,
 		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
 	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*draft).parseInbound,
-		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls}: protocol is http (default), http2, grpc or tcp; " +
-			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none"},
+		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, clientCertificate, certificate, forwardedClients, limits}: protocol is http (default), http2, grpc or tcp; " +
+			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; the last four are for gateways and what is behind them"},
 	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
 		doc: "a YAML list of {listen, address, peers, protocol}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
 			"only peers; in gateway mode {match, address, peers, protocol}, routes by [host]/path of the inbound listeners"},
@@ -82,6 +82,7 @@ var annotations = []annotation{
 	{key: AnnotationListeners, doc: "Envoy's listeners"},
 	{key: AnnotationClusters, doc: "Envoy's clusters"},
 	{key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
+	{key: AnnotationCertificate, doc: "where Envoy finds a Secret's certificate"},
 }
 
 // foreignAnnotations under our prefix belong to other tools and are left alone. The platform can name more.

@@ -98,8 +98,12 @@ func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 			return Result{}, err
 		}
 		maps.Copy(annotations, generated(cfg))
-		out.Spec.Volumes = append(out.Spec.Volumes, configVolume())
+		out.Spec.Volumes = append(out.Spec.Volumes, configVolume(annotations))
 		status.Volumes = append(status.Volumes, ConfigVolume)
+		if in.CertificateSecret != "" {
+			out.Spec.Volumes = append(out.Spec.Volumes, certificateVolume(in.CertificateSecret))
+			status.Volumes = append(status.Volumes, CertificateVolume)
+		}
 	}
 	out.Spec.Volumes = append(out.Spec.Volumes, socketVolume(i.Platform.AgentSocket))
 	status.Volumes = append(status.Volumes, SocketVolume)

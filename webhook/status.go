@@ -105,4 +105,6 @@ func strip(pod *corev1.Pod) *corev1.Pod {
 	return out
 }
 
-func isOurVolume(name string) bool { return name == ConfigVolume || name == SocketVolume }
+func isOurVolume(name string) bool {
+	return name == ConfigVolume || name == SocketVolume || name == CertificateVolume
+}
