@@ -14,7 +14,7 @@ import (
 // Limits bound what callers of an inbound port may take. A zero is no limit.
 type Limits struct {
 	// MaxConnections is how many connections may be open at a time; a further one is closed at once.
-	MaxConnections uint32
+	MaxConnections uint64
 	// MaxRequestBytes bounds the body of a request, which passes as it comes; a longer one gets 413.
 	MaxRequestBytes uint64
 	// RequestTimeout is how long a request may take to arrive as a whole; a slower one gets 408.
@@ -49,7 +49,7 @@ func connectionLimit(in Inbound) []*listenerv3.Filter {
 		return nil
 	}
 	return []*listenerv3.Filter{networkFilter("connection_limit", &connectionlimitv3.ConnectionLimit{
-		StatPrefix: inboundListener(in), MaxConnections: wrapperspb.UInt64(uint64(in.Limits.MaxConnections)),
+		StatPrefix: inboundListener(in), MaxConnections: wrapperspb.UInt64(in.Limits.MaxConnections),
 	})}
 }
 

@@ -126,7 +126,7 @@ func (l limitsItem) read(path string, in *templates.Inbound) []problem {
 			problems = append(problems, problem{path + field, err})
 		}
 	}
-	number := func(field string, s scalar, most int64, example string, into func(int64)) {
+	number := func(field string, s scalar, most int64, example string, into *uint64) {
 		if s == "" {
 			return
 		}
@@ -136,7 +136,7 @@ func (l limitsItem) read(path string, in *templates.Inbound) []problem {
 			fail(field, fmt.Errorf("expected a whole number such as %s, 0 for no limit, at most %d, got %q", example, most, s))
 			return
 		}
-		into(n)
+		*into = uint64(n)
 	}
 	duration := func(field string, s scalar, into *time.Duration) {
 		if s == "" {
@@ -158,8 +158,8 @@ func (l limitsItem) read(path string, in *templates.Inbound) []problem {
 		slices.SortFunc(problems, func(a, b problem) int { return strings.Compare(a.path, b.path) })
 		l.MaxRequestBytes, l.RequestTimeout, l.StreamIdleTimeout = "", "", ""
 	}
-	number(".maxConnections", l.MaxConnections, maxLimitConnections, "5000", func(n int64) { in.Limits.MaxConnections = uint32(n) })
-	number(".maxRequestBytes", l.MaxRequestBytes, maxLimitBytes, "10Mi", func(n int64) { in.Limits.MaxRequestBytes = uint64(n) })
+	number(".maxConnections", l.MaxConnections, maxLimitConnections, "5000", &in.Limits.MaxConnections)
+	number(".maxRequestBytes", l.MaxRequestBytes, maxLimitBytes, "10Mi", &in.Limits.MaxRequestBytes)
 	duration(".requestTimeout", l.RequestTimeout, &in.Limits.RequestTimeout)
 	duration(".streamIdleTimeout", l.StreamIdleTimeout, &in.Limits.StreamIdleTimeout)
 	duration(".idleTimeout", l.IdleTimeout, &in.Limits.IdleTimeout)
