@@ -19,6 +19,7 @@ import (
 //	handshake_refused                of a caller
 //	upstream_request, upstream_connection  of the app
 //
+// "client" is the SPIFFE ID on whose behalf a gateway calls, or all of X-Forwarded-Client-Cert if it names none.
 // "subject" is that of a verified JWT-SVID. "audit" is "denied" when peers would have refused it, but are only audited, else "allowed".
 
 // requestFields are about any request.
@@ -72,6 +73,9 @@ func requestLog(in Inbound, event string) *accesslogv3.AccessLog {
 	}
 	if !in.JWT.isZero() {
 		fields["subject"] = in.JWT.subjectField()
+	}
+	if len(in.Forwarded) > 0 {
+		fields["client"] = "%DYNAMIC_METADATA(" + metadataNamespace + ":" + clientKey + ")%"
 	}
 	if in.App == 0 {
 		fields["host"] = "%REQUEST_HEADER(:AUTHORITY)%"

@@ -13,11 +13,11 @@ import (
 // its own in it.
 const authorizationName = "authorization"
 
-// identifies says whether callers show who they are.
-func (in Inbound) identifies() bool { return in.TLS != None || !in.JWT.isZero() }
+// checksRequests says whether callers show who they are, by a certificate or by a token.
+func (in Inbound) checksRequests() bool { return in.Identifies() || !in.JWT.isZero() }
 
 // audits says whether peers and subjects are checked without consequences.
-func (in Inbound) audits() bool { return in.Audit && in.identifies() }
+func (in Inbound) audits() bool { return in.Audit && in.checksRequests() }
 
 // authorization repeats, per request, the check that TLS makes per connection. TLS decides once, so
 // a peer removed later would keep its open connection; this filter takes its next request away. The shadow rules
@@ -25,7 +25,7 @@ func (in Inbound) audits() bool { return in.Audit && in.identifies() }
 func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
 	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 	for _, in := range p.Inbound {
-		if !in.identifies() || in.Protocol == TCP {
+		if !in.checksRequests() || in.Protocol == TCP {
 			continue // nobody can be told apart, or connections are not made of requests
 		}
 		name := inboundListener(in)
@@ -45,19 +45,24 @@ func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
 }
 
 func portPolicy(in Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
-	return &rbacv3.Policy{
-		Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}},
-		Principals:  who,
+	port := &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}
+	if len(in.Forwarded) > 0 {
+		all := &rbacv3.Permission_Set{Rules: append(forwardedBy(in.Forwarded), port)}
+		port = &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: all}}
 	}
+	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: who}
 }
 
 // callers puts together who is known by a certificate and who by a token. Where there are both, a caller needs both, but for
-// those in plain text on a permissive port, who have no certificate.
+// those who may come without a certificate: in plain text on a permissive port, or to a port where it is optional.
 func (in Inbound) callers(peers, subjects []*rbacv3.Principal) []*rbacv3.Principal {
+	if in.Clients == Optional {
+		peers = append(peers, nobody())
+	}
 	switch {
 	case in.JWT.isZero():
 		return peers
-	case in.TLS == None:
+	case !in.Identifies():
 		return subjects
 	case in.TLS == Permissive:
 		peers = append(peers, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyoneAuthenticated()[0]}})

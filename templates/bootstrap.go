@@ -21,7 +21,7 @@ const readOnlyAdmin = `/(certs|clusters|config_dump|listeners|ready|server_info|
 func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 	return &bootstrapv3.Bootstrap{
 		// The configuration is made before the pod has a name.
-		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String(), Metadata: p.fixedPorts()},
+		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String(), Metadata: p.nodeMetadata()},
 		Admin: &bootstrapv3.Admin{
 			Address: socketAddress("127.0.0.1", AdminPort),
 			AllowPaths: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_SafeRegex{

@@ -62,6 +62,16 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "spiffe://example.org/api"},
 			Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: GRPC, JWTAudience: "greeter"},
 			Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
+		"public": proxy("/edge", []Inbound{
+			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: Optional, Certificate: true, Limits: DefaultLimits(Inbound{TLS: None})},
+			{Listen: 8443, Clients: NotAsked, Certificate: true, Limits: Limits{MaxRequestBytes: 1 << 20}},
+			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: Optional},
+			{Listen: 9000, App: 9001, Clients: NotAsked, Protocol: TCP, Limits: Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
+		}, Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")}),
+		"behind-gateway": proxy("/api", []Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/edge"), Forwarded: peers(t, "/web", "spiffe://auxiliary.org/ns/prod/*")},
+			{Listen: 8444, App: 8080, Peers: peers(t, "/edge"), TLS: Permissive, Forwarded: peers(t, "/web")},
+		}),
 		"observed": observed(proxy("/api", []Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
 			Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 	}

@@ -9,6 +9,7 @@ type Config struct {
 	Listeners     string // ListenersFile
 	Clusters      string // ClustersFile
 	Authorization string // AuthorizationFile
+	Certificate   string // CertificateFile; empty if no port shows a Secret's certificate
 }
 
 // Generate makes the configuration of p's Envoy, or says everything that is wrong with p.
@@ -29,6 +30,11 @@ func Generate(p Proxy) (Config, error) {
 	}
 	if out.Authorization, err = encodeResources(p.authorization()); err != nil {
 		return Config{}, err
+	}
+	if p.usesCertificate() {
+		if out.Certificate, err = encodeResources(p.certificate()); err != nil {
+			return Config{}, err
+		}
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -88,7 +89,10 @@ func TestDeterministic(t *testing.T) {
 }
 
 func files(c Config) map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		BootstrapFile: c.Bootstrap, ListenersFile: c.Listeners, ClustersFile: c.Clusters, AuthorizationFile: c.Authorization,
+		CertificateFile: c.Certificate,
 	}
+	maps.DeleteFunc(all, func(_, content string) bool { return content == "" })
+	return all
 }

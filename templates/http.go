@@ -13,8 +13,7 @@ import (
 
 const hcmFilter = "http"
 
-// Bounds at the public edge, where nobody is known. They leave room for what browsers send; bodies are unbounded, because
-// they are streamed.
+// Bounds at the public edge, where callers are not known, beside [Limits]. They leave room for what browsers send.
 const (
 	edgeHeadersKB      = 32
 	edgeHeaders        = 100
@@ -29,17 +28,27 @@ func (p Proxy) mutualHTTP(in Inbound) *hcmv3.HttpConnectionManager {
 	manager := p.inboundHTTP(inboundListener(in), in)
 	// A caller's own X-Forwarded-Client-Cert is replaced by what TLS has verified.
 	manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
+	if len(in.Forwarded) > 0 {
+		manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_APPEND_FORWARD // of peers alone, checked by forwardedBy
+	}
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
-	manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxConnectionDuration: lasting(p.connectionLife())}
+	common(manager).MaxConnectionDuration = lasting(p.connectionLife())
 	// Otherwise a request that crosses the end of its connection is lost.
 	manager.Http1SafeMaxConnectionDuration = true
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, "request")}
 	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
+	if len(in.Forwarded) > 0 {
+		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)
+	}
 	p.authenticate(manager, in)
+	if in.public() {
+		harden(manager)
+	}
+	in.Limits.limit(manager)
 	return manager
 }
 
-// plainHTTP serves callers in plain text, of whom nothing is known: X-Forwarded-Client-Cert is removed, which is what
+// plainHTTP serves callers of whom nothing is known, in plain text or without a certificate: X-Forwarded-Client-Cert is removed, which is what
 // Envoy does when it is told nothing.
 func (p Proxy) plainHTTP(in Inbound) *hcmv3.HttpConnectionManager {
 	event, stats := plainEvent(in, "request")
@@ -50,9 +59,10 @@ func (p Proxy) plainHTTP(in Inbound) *hcmv3.HttpConnectionManager {
 		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
 	}
 	p.authenticate(manager, in)
-	if in.TLS == None {
+	if in.public() {
 		harden(manager)
 	}
+	in.Limits.limit(manager)
 	return manager
 }
 
@@ -79,11 +89,9 @@ func harden(manager *hcmv3.HttpConnectionManager) {
 	manager.PreserveExternalRequestId = false
 	manager.MaxRequestHeadersKb = count(edgeHeadersKB)
 	manager.RequestHeadersTimeout = lasting(edgeHeadersTimeout)
-	manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{
-		// An app that turns hyphens into underscores, as many do, would take such a header for another one.
-		HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
-		MaxHeadersCount:              count(edgeHeaders),
-	}
+	// An app that turns hyphens into underscores, as many do, would take such a header for another one.
+	common(manager).HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_REJECT_REQUEST
+	common(manager).MaxHeadersCount = count(edgeHeaders)
 	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
 		MaxConcurrentStreams:        count(edgeStreams),
 		InitialStreamWindowSize:     count(edgeStreamWindow),

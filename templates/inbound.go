@@ -30,12 +30,14 @@ func (p Proxy) inbound(in Inbound) *listenerv3.Listener {
 	}
 	if in.TLS != None {
 		listener.AccessLog = []*accesslogv3.AccessLog{refusedLog(in)}
-		listener.FilterChains = append(listener.FilterChains, p.mutualChain(in))
+		listener.FilterChains = append(listener.FilterChains, p.tlsChain(in))
+	}
+	if in.public() {
+		listener.PerConnectionBufferLimitBytes = count(edgeBuffer)
 	}
 	switch in.TLS {
 	case Mutual:
 	case None:
-		listener.PerConnectionBufferLimitBytes = count(edgeBuffer)
 		listener.FilterChains = append(listener.FilterChains, p.plainChain(in))
 	case Permissive:
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{{
@@ -55,10 +57,23 @@ func (p Proxy) inbound(in Inbound) *listenerv3.Listener {
 	return listener
 }
 
+// tlsChain serves callers that speak TLS.
+func (p Proxy) tlsChain(in Inbound) *listenerv3.FilterChain {
+	chain := p.mutualChain(in)
+	if in.Clients == NotAsked {
+		chain = p.plainChain(in)
+	}
+	chain.TransportSocket = downstreamTLS(p.ID, in)
+	if in.public() {
+		chain.TransportSocketConnectTimeout = lasting(handshakeTimeout)
+	}
+	return chain
+}
+
 // mutualChain serves callers that show who they are.
 func (p Proxy) mutualChain(in Inbound) *listenerv3.FilterChain {
-	chain := &listenerv3.FilterChain{TransportSocket: downstreamTLS(p.ID, in)}
-	if bundle(in.verified()) == allBundles {
+	chain := &listenerv3.FilterChain{Filters: connectionLimit(in)}
+	if isForeign(p.ID, in.verified()) {
 		chain.Filters = append(chain.Filters, networkFilter("one_id", oneID(in)))
 	}
 	if in.Protocol != TCP {
@@ -72,17 +87,20 @@ func (p Proxy) mutualChain(in Inbound) *listenerv3.FilterChain {
 	return chain
 }
 
-// plainChain serves callers in plain text.
+// plainChain serves callers as nobody.
 func (p Proxy) plainChain(in Inbound) *listenerv3.FilterChain {
+	chain := &listenerv3.FilterChain{Filters: connectionLimit(in)}
 	if in.Protocol == TCP {
-		return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{networkFilter(tcpFilter, plainTCP(in))}}
+		chain.Filters = append(chain.Filters, networkFilter(tcpFilter, plainTCP(in)))
+		return chain
 	}
-	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, p.plainHTTP(in))}}
+	chain.Filters = append(chain.Filters, networkFilter(hcmFilter, p.plainHTTP(in)))
+	return chain
 }
 
-// plainEvent names the log line and the statistics of a caller in plain text. On a port without TLS all are.
+// plainEvent names the log line and the statistics of a caller in plain text. On a port where nobody is known all are alike.
 func plainEvent(in Inbound, kind string) (event, stats string) {
-	if in.TLS == None {
+	if in.TLS != Permissive {
 		return kind, inboundListener(in)
 	}
 	return "plain_" + kind, plainStats(in)

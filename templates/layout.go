@@ -19,7 +19,7 @@ const (
 	FirstGRPCProbePort = 15030
 	// JWTProbePort answers GET [ReadinessPath] of the program that fetches JWT-SVIDs: 200 once they have come.
 	JWTProbePort = 15023
-	// ConfigDir is where Envoy finds the four files. The kubelet replaces them together, by
+	// ConfigDir is where Envoy finds its files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
 	ConfigDir = "/etc/envoy"
 )
@@ -30,6 +30,7 @@ const (
 	ListenersFile     = "listeners.json"
 	ClustersFile      = "clusters.json"
 	AuthorizationFile = "authorization.json"
+	CertificateFile   = "certificate.json" // only where a port shows a Secret's certificate
 )
 
 // DrainSeconds is how long connections of a replaced listener may live on.

@@ -140,8 +140,11 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 				continue
 			}
 			inbound++
+			if in.Clients == NotAsked {
+				continue
+			}
 			peers := in.Peers
-			if in.Audit {
+			if in.Audit || in.Clients == Optional {
 				peers = nil
 			}
 			want = append(want, spellings(peers))
@@ -160,10 +163,13 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			if params.GetTlsMinimumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 {
 				t.Errorf("TLS versions: %v", params)
 			}
-			if got := tls.GetTlsCertificateSdsSecretConfigs(); len(got) != 1 || got[0].GetName() != proxy.ID.String() {
-				t.Errorf("certificate: got %v, want %s", got, proxy.ID)
+			if got := tls.GetTlsCertificateSdsSecretConfigs(); len(got) != 1 || got[0].GetName() != proxy.ID.String() && got[0].GetName() != certificateName {
+				t.Errorf("certificate: got %v, want %s or that of a Secret", got, proxy.ID)
 			}
 			combined := tls.GetCombinedValidationContext()
+			if combined == nil {
+				continue // below, and by listener in TestWhoMayComeWithoutCertificate
+			}
 			accepted := []string{}
 			for _, san := range combined.GetDefaultValidationContext().GetMatchTypedSubjectAltNames() {
 				if san.GetSanType() != tlsv3.SubjectAltNameMatcher_URI {
@@ -172,6 +178,9 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 				accepted = append(accepted, spelling(san.GetMatcher()))
 			}
 			bundles := "ALL"
+			if tls.GetCombinedValidationContext() != nil && proxy.asksOptionally() && len(accepted) == 0 {
+				bundles = combined.GetValidationContextSdsSecretConfig().GetName() // in TestWhoMayComeWithoutCertificate
+			}
 			if len(accepted) > 0 {
 				domain := "spiffe://" + strings.Split(accepted[0], "/")[2]
 				if !slices.ContainsFunc(accepted, func(peer string) bool { return !strings.HasPrefix(peer, domain+"/") }) {
@@ -191,9 +200,6 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			t.Errorf("%d downstream contexts, want %d", len(downstream), inbound)
 		}
 		for _, tls := range downstream {
-			if !tls.GetRequireClientCertificate().GetValue() {
-				t.Error("callers without a certificate are let in")
-			}
 			if !tls.GetDisableStatelessSessionResumption() || !tls.GetDisableStatefulSessionResumption() {
 				t.Error("sessions can be resumed, without a check of the certificate")
 			}
@@ -205,6 +211,46 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			if keys := tls.GetMaxSessionKeys(); keys == nil || keys.GetValue() != 0 {
 				t.Errorf("sessions can be resumed: max_session_keys %v", keys)
 			}
+		}
+	})
+}
+
+// TestWhoMayComeWithoutCertificate holds each port's TLS against what is said of its clients, and where its certificate comes from.
+func TestWhoMayComeWithoutCertificate(t *testing.T) {
+	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+		listeners := map[string]*listenerv3.Listener{}
+		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
+			listeners[listener.GetName()] = listener
+		}
+		for _, in := range proxy.Inbound {
+			visit(t, listeners[inboundListener(in)], func(m proto.Message) {
+				tls, ok := m.(*tlsv3.DownstreamTlsContext)
+				if !ok {
+					return
+				}
+				if got := tls.GetRequireClientCertificate().GetValue(); got != (in.Clients == Required) {
+					t.Errorf("port %d: a certificate is required: %t, with clients %s", in.Listen, got, in.Clients)
+				}
+				if got := tls.GetCommonTlsContext().GetValidationContextType() != nil; got != (in.Clients != NotAsked) {
+					t.Errorf("port %d: a certificate is asked for: %t, with clients %s", in.Listen, got, in.Clients)
+				}
+				if name := tls.GetCommonTlsContext().GetCombinedValidationContext().GetValidationContextSdsSecretConfig().GetName(); in.Clients == Optional &&
+					name != in.Peers[0].TrustDomain().IDString() {
+					t.Errorf("port %d: certificates are held against %q", in.Listen, name)
+				}
+				want := proxy.ID.String()
+				if in.Certificate {
+					want = certificateName
+				}
+				if got := tls.GetCommonTlsContext().GetTlsCertificateSdsSecretConfigs()[0].GetName(); got != want {
+					t.Errorf("port %d: shows %s, want %s", in.Listen, got, want)
+				}
+			})
+		}
+		// The agent is told by the bootstrap, which never changes, whose validator is meant.
+		told := all[*bootstrapv3.Bootstrap](t, name, proxy)[0].GetNode().GetMetadata().GetFields()[sdsWithoutValidator].GetBoolValue()
+		if want := proxy.asksOptionally(); told != want {
+			t.Errorf("the agent is asked for authorities without the SPIFFE validator: %t, want %t", told, want)
 		}
 	})
 }
@@ -230,8 +276,8 @@ func TestAgentIsAskedTheSameWayEverywhere(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
 		sources := map[string]bool{}
 		for _, secret := range all[*tlsv3.SdsSecretConfig](t, name, proxy) {
-			if secret.GetName() == tokenSecret {
-				continue // of the program beside Envoy
+			if secret.GetName() == tokenSecret || secret.GetName() == certificateName {
+				continue // of the program beside Envoy, and of a Secret
 			}
 			raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(secret.GetSdsConfig())
 			if err != nil {
@@ -434,6 +480,8 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 				out = append(out, spelling(name))
 			} else if principal.GetAuthenticated() != nil {
 				out = append(out, "anyone authenticated")
+			} else if header := principal.GetNotId().GetHeader(); header.GetName() == xfccHeader && header.GetPresentMatch() {
+				out = append(out, "nobody")
 			}
 		}
 		return out
@@ -457,6 +505,9 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 			}
 			for key, policy := range rules.GetPolicies() {
 				port := policy.GetPermissions()[0].GetDestinationPort()
+				if rules := policy.GetPermissions()[0].GetAndRules().GetRules(); len(rules) == 3 && rules[0].GetHeader().GetName() == xfccHeader {
+					port = rules[2].GetDestinationPort()
+				}
 				if len(policy.GetPermissions()) != 1 || key != fmt.Sprintf("inbound_%d", port) {
 					t.Errorf("policy %s is for %v", key, policy.GetPermissions())
 				}
@@ -469,11 +520,13 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 		for _, in := range proxy.Inbound {
 			key := inboundListener(in)
 			switch {
-			case in.TLS == None || in.Protocol == TCP && !in.Audit || withToken[key]:
+			case !in.Identifies() || in.Protocol == TCP && !in.Audit || withToken[key]:
 			case in.Protocol == TCP:
 				wantTCP[key] = spellings(in.Peers)
 			case in.Audit:
 				wantEnforced[key], wantShadow[key] = []string{"anyone authenticated"}, spellings(in.Peers)
+			case in.Clients == Optional:
+				wantEnforced[key] = append(spellings(in.Peers), "nobody")
 			default:
 				wantEnforced[key] = spellings(in.Peers)
 			}
@@ -492,11 +545,14 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 		}
 		// Every request of an authenticated caller passes the filter, and it is the first one.
 		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
-			mutual := manager.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE_SET
+			mutual := manager.GetForwardClientCertDetails() != hcmv3.HttpConnectionManager_SANITIZE
 			if withToken[strings.Replace(manager.GetStatPrefix(), "plain", "inbound", 1)] {
 				continue
 			}
 			first := manager.GetHttpFilters()[0]
+			if first.GetName() == "client" && manager.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_APPEND_FORWARD {
+				first = manager.GetHttpFilters()[1]
+			}
 			if checked := first.GetName() == authorizationName && first.GetConfigDiscovery() != nil; checked != mutual {
 				t.Errorf("%s: says who called %t, checks it %t", manager.GetStatPrefix(), mutual, checked)
 			}
@@ -512,7 +568,7 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
 		life := proxy.SVIDTTL / 2
 		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
-			if manager.GetForwardClientCertDetails() != hcmv3.HttpConnectionManager_SANITIZE_SET {
+			if manager.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE {
 				continue
 			}
 			if got := manager.GetCommonHttpProtocolOptions().GetMaxConnectionDuration().AsDuration(); got != life {
@@ -525,7 +581,7 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 		plain := map[string]bool{}
 		for _, in := range proxy.Inbound {
 			plain[plainStats(in)] = true
-			plain[inboundListener(in)] = in.TLS == None
+			plain[inboundListener(in)] = !in.Identifies()
 		}
 		for _, tcp := range all[*tcpproxyv3.TcpProxy](t, name, proxy) {
 			if got := tcp.GetMaxDownstreamConnectionDuration().AsDuration(); got != life && !plain[tcp.GetStatPrefix()] {
@@ -582,6 +638,10 @@ func TestWhatAPodCanChange(t *testing.T) {
 	}{
 		"peers of callers":  {func(p *Proxy) { p.Inbound[0].Peers = peers(t, "/*") }, true},
 		"TLS of callers":    {func(p *Proxy) { p.Inbound[0].TLS = Permissive }, true},
+		"no certificates":   {func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = NotAsked, nil }, true},
+		"optional ones":     {func(p *Proxy) { p.Inbound[0].Clients = Optional }, false},
+		"forwarded":         {func(p *Proxy) { p.Inbound[0].Forwarded = peers(t, "/x") }, true},
+		"limits":            {func(p *Proxy) { p.Inbound[0].Limits = DefaultLimits(Inbound{TLS: None}) }, true},
 		"audit":             {func(p *Proxy) { p.Inbound[0].Audit = true }, true},
 		"peers of upstream": {func(p *Proxy) { p.Upstreams[1].Peers = peers(t, "/*") }, true},
 		"address":           {func(p *Proxy) { p.Upstreams[1].Address = address(t, "z:1") }, true},
@@ -616,4 +676,30 @@ func TestArgs(t *testing.T) {
 	if got := Args("warning", 0); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// TestOnlyForwardedIsBelieved: a caller's own X-Forwarded-Client-Cert goes further on ports alone whose requests are held against
+// the clients that may be in it.
+func TestOnlyForwardedIsBelieved(t *testing.T) {
+	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+		forwards := map[string]bool{}
+		for _, in := range proxy.Inbound {
+			forwards[inboundListener(in)] = len(in.Forwarded) > 0
+		}
+		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
+			appends := manager.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_APPEND_FORWARD
+			if other := !appends && manager.GetForwardClientCertDetails() > hcmv3.HttpConnectionManager_SANITIZE_SET; other || appends && !forwards[manager.GetStatPrefix()] {
+				t.Errorf("%s: %s", manager.GetStatPrefix(), manager.GetForwardClientCertDetails())
+			}
+			delete(forwards, manager.GetStatPrefix())
+		}
+		for key, policy := range all[*httprbacv3.RBAC](t, name, proxy)[0].GetRules().GetPolicies() {
+			checked := policy.GetPermissions()[0].GetAndRules() != nil
+			for _, in := range proxy.Inbound {
+				if inboundListener(in) == key && checked != (len(in.Forwarded) > 0) {
+					t.Errorf("%s: clients are held against a list: %t, want %t", key, checked, len(in.Forwarded) > 0)
+				}
+			}
+		}
+	})
 }

@@ -8,7 +8,7 @@ import (
 
 // SamePorts says whether the listeners, clusters and authorization that were generated together with one bootstrap are of use to an
 // Envoy that was started with another one: the ports that it watches for readiness and the ports of the app are there, and
-// stay. What else a bootstrap says, such as which statistics are kept, may differ. An error is of a bootstrap that is none.
+// stay, and so does how it is told of authorities. What else a bootstrap says, such as which statistics are kept, may differ. An error is of a bootstrap that is none.
 func SamePorts(a, b string) (bool, error) {
 	inA, err := portsOf(a)
 	if err != nil {
@@ -21,11 +21,20 @@ func SamePorts(a, b string) (bool, error) {
 	return slices.Equal(inA, inB), nil
 }
 
+// WithoutValidator says whether the proxy of a bootstrap takes callers with and without a certificate on a port.
+func WithoutValidator(bootstrap string) bool {
+	ports, err := portsOf(bootstrap)
+	return err == nil && slices.Contains(ports, sdsWithoutValidator)
+}
+
 // portsOf lists what a bootstrap says of ports: those that are shared by upstreams, and those that readiness connects to.
 func portsOf(bootstrap string) ([]string, error) {
 	var b struct {
 		Node struct {
-			Metadata map[string][]int `json:"metadata"`
+			Metadata struct {
+				Upstreams        []int `json:"upstreams"`
+				WithoutValidator bool  `json:"disable_spiffe_cert_validation"`
+			} `json:"metadata"`
 		} `json:"node"`
 		StaticResources struct {
 			Clusters []struct {
@@ -50,7 +59,10 @@ func portsOf(bootstrap string) ([]string, error) {
 		return nil, fmt.Errorf("expected Envoy's bootstrap in JSON: %w", err)
 	}
 	var out []string
-	for _, port := range b.Node.Metadata[upstreamsListener] {
+	if b.Node.Metadata.WithoutValidator {
+		out = append(out, sdsWithoutValidator)
+	}
+	for _, port := range b.Node.Metadata.Upstreams {
 		out = append(out, fmt.Sprintf("%s %d", upstreamsListener, port))
 	}
 	for _, c := range b.StaticResources.Clusters {

@@ -32,7 +32,11 @@ func TestSamePorts(t *testing.T) {
 		"port of the app":       {func(p *Proxy) { p.Inbound[0].App = 8081 }, false},
 		"inbound port less":     {func(p *Proxy) { p.Inbound = p.Inbound[1:] }, false},
 		"upstream port":         {func(p *Proxy) { p.Upstreams[1].Listen = 8009 }, false},
-		"upstream is TCP":       {func(p *Proxy) { p.Upstreams[1].Protocol = TCP }, false},
+		"optional certificates": {func(p *Proxy) {
+			p.Inbound[0].Clients = Optional
+		}, false},
+		"no certificates": {func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = NotAsked, nil }, true},
+		"upstream is TCP": {func(p *Proxy) { p.Upstreams[1].Protocol = TCP }, false},
 	} {
 		if got, err := SamePorts(as, bootstrap(test.change)); err != nil || got != test.want {
 			t.Errorf("%s: expected %t, got %t, %v", name, test.want, got, err)

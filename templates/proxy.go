@@ -31,13 +31,21 @@ type Inbound struct {
 	Listen uint16
 	// App is zero in a gateway, which forwards by the Match of the upstreams.
 	App uint16
-	// Peers may call. Never empty, because to Envoy an empty list means everyone; with TLS None there are none, because
-	// nobody shows an identity.
+	// Peers may call. Never empty, because to Envoy an empty list means everyone; where nobody shows an identity, as with TLS
+	// None, there are none.
 	Peers []Peer
 	// Protocol is what the app speaks: HTTP (callers may use HTTP/1.1 or HTTP/2 all the same), HTTP2, GRPC or TCP. A
 	// gateway has no TCP.
 	Protocol Protocol
 	TLS      TLSMode
+	// Clients says what callers show with TLS Mutual; with the other modes it is Required. Where they are NotAsked there are no Peers.
+	Clients ClientCertificate
+	// Certificate says that callers are shown the certificate in [CertificateDir] instead of the SVID.
+	Certificate bool
+	// Forwarded are the clients on whose behalf Peers, all of them gateways, may call, by naming each in
+	// X-Forwarded-Client-Cert. The app sees both. None means that Peers call for themselves.
+	Forwarded []Peer
+	Limits    Limits
 	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections
 	// Peers would have refused. It has no meaning with TLS None.
 	Audit bool

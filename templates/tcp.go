@@ -17,14 +17,20 @@ func (p Proxy) mutualTCP(in Inbound) *tcpproxyv3.TcpProxy {
 	// Not before TLS has let the caller in: the app would see connections of anyone.
 	tcp.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
 	tcp.MaxEarlyDataBytes = count(0)
+	tcp.IdleTimeout = lasting(in.Limits.IdleTimeout)
 	tcp.AccessLog = []*accesslogv3.AccessLog{connectionLog(in, "connection")}
 	return tcp
 }
 
-// plainTCP carries the bytes of callers in plain text.
+// plainTCP carries the bytes of callers of whom nothing is known.
 func plainTCP(in Inbound) *tcpproxyv3.TcpProxy {
 	event, stats := plainEvent(in, "connection")
 	tcp := transparentTCP(stats, appCluster(in))
+	tcp.IdleTimeout = lasting(in.Limits.IdleTimeout)
+	if in.TLS == Mutual {
+		tcp.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
+		tcp.MaxEarlyDataBytes = count(0)
+	}
 	tcp.AccessLog = []*accesslogv3.AccessLog{connectionLog(in, event)}
 	return tcp
 }

@@ -28,15 +28,31 @@ func bundle(peers []Peer) string {
 	return peers[0].TrustDomain().IDString()
 }
 
-// downstreamTLS accepts the peers, or everyone of a trusted domain on a port whose peers are only audited.
+// downstreamTLS accepts the peers, or everyone of a trusted domain on a port whose peers are only audited, or which takes callers
+// without a certificate too.
 func downstreamTLS(id spiffeid.ID, in Inbound) *corev3.TransportSocket {
 	peers, alpn := in.verified(), []string{"h2", "http/1.1"}
 	if in.Protocol == TCP {
 		alpn = nil
 	}
+	both := mutualTLS(id, peers, alpn...)
+	if in.Certificate {
+		both.TlsCertificateSdsSecretConfigs = secretCertificate()
+	}
+	required := yes()
+	switch in.Clients {
+	case Required:
+	case Optional:
+		required = no()
+		// With names to match Envoy demands a certificate again. Whose it is, authorization asks with each request.
+		both.GetCombinedValidationContext().DefaultValidationContext.MatchTypedSubjectAltNames = nil
+	case NotAsked:
+		required = no()
+		both.ValidationContextType = nil
+	}
 	return tlsTransport(&tlsv3.DownstreamTlsContext{
-		CommonTlsContext:         mutualTLS(id, peers, alpn...),
-		RequireClientCertificate: yes(),
+		CommonTlsContext:         both,
+		RequireClientCertificate: required,
 		// A resumed session skips the check of the certificate, also of an expired one.
 		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
 		DisableStatefulSessionResumption: true,

@@ -131,12 +131,11 @@ func (p Proxy) checkInbound(m *mistakes) {
 			speaks[in.App] = in.Protocol
 		}
 		m.checkJWT(where, in)
-		if in.TLS != None {
-			m.checkPeers(where, in.Peers)
-		} else if len(in.Peers) > 0 {
-			m.add("%s: expected no peers with TLS mode %s, because nobody shows an identity, got %d", where, None, len(in.Peers))
-		}
+		m.checkClients(where, in)
+		m.checkForwarded(where, in)
+		m.checkLimits(where, in)
 	}
+	p.checkOneValidator(m)
 }
 
 func (p Proxy) checkUpstreams(m *mistakes) {

@@ -49,10 +49,12 @@ var annotations = []annotation{
 	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*draft).parseAllowedPeers,
 		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
 	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*draft).parseInbound,
-		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt}: protocol is http (default), http2, grpc or tcp; " +
+		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
+			"protocol is http (default), http2, grpc or tcp; " +
 			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
 			"jwt is {audiences, subjects}, a JWT-SVID that each request needs as well: for one of audiences, which are the pod's own SPIFFE ID if not given, " +
-			"of one of subjects, written as peers are; to add it to a pod that has to do with none needs a new pod"},
+			"of one of subjects, written as peers are; to add it to a pod that has to do with none needs a new pod; " +
+			"the last four are for gateways and what is behind them"},
 	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
 		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
 			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
@@ -85,6 +87,7 @@ var annotations = []annotation{
 	{key: AnnotationListeners, doc: "Envoy's listeners"},
 	{key: AnnotationClusters, doc: "Envoy's clusters"},
 	{key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
+	{key: AnnotationCertificate, doc: "where Envoy finds a Secret's certificate"},
 }
 
 // foreignAnnotations under our prefix belong to other tools and are left alone. The platform can name more.

@@ -36,6 +36,8 @@ type draft struct {
 	admin       bool
 	sidecar     Sidecar
 
+	certificateSecret string // whose certificate inbound listeners show; empty if none does
+
 	// defaultPeers says of each inbound listener whether its peers are those of allowed-peers, which is read later.
 	defaultPeers []bool
 }
@@ -54,7 +56,7 @@ func (d *draft) listeners() []templates.Inbound {
 		if d.defaultPeers[i] {
 			out[i].Peers = d.peers
 		}
-		out[i].Audit = d.audit && (out[i].TLS != templates.None || len(out[i].JWT.Subjects) > 0)
+		out[i].Audit = d.audit && (out[i].Identifies() || len(out[i].JWT.Subjects) > 0)
 	}
 	return out
 }

@@ -25,6 +25,7 @@ type inboundItem struct {
 	Protocol string    `json:"protocol"`
 	Peers    *[]string `json:"peers"` // nil means allowed-peers
 	TLS      string    `json:"tls"`
+	clientsItem
 
 	JWT json.RawMessage `json:"jwt"` // an [inboundJWT]
 }
@@ -62,7 +63,7 @@ func (d *draft) parseInbound(v string) []problem {
 	for i, item := range items {
 		in, inItem := d.inboundListener(fmt.Sprintf("[%d]", i), item)
 		d.inbound = append(d.inbound, in)
-		d.defaultPeers = append(d.defaultPeers, item.Peers == nil && in.TLS != templates.None)
+		d.defaultPeers = append(d.defaultPeers, item.Peers == nil && in.Identifies())
 		problems = append(problems, inItem...)
 	}
 	return problems
@@ -100,9 +101,13 @@ func (d *draft) inboundListener(path string, item inboundItem) (templates.Inboun
 	}
 	in.TLS, err = templates.ParseTLSMode(item.TLS)
 	fail(".tls", withHint(err, item.TLS, "mutual", "permissive", "none"))
+	problems = append(problems, d.clientsOf(path, item.clientsItem, &in)...)
 	if item.Peers != nil {
-		if in.TLS == templates.None {
+		switch {
+		case in.TLS == templates.None:
 			fail(".peers", errors.New("has no effect without TLS, where nobody says who they are: remove peers, or use tls: mutual or permissive"))
+		case !in.Identifies():
+			fail(".peers", errors.New("has no effect with clientCertificate: none, where nobody says who they are: remove one of both"))
 		}
 		var inPeers []problem
 		in.Peers, inPeers = d.peerList(path+".peers", *item.Peers)

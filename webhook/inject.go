@@ -98,11 +98,15 @@ func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 			return Result{}, err
 		}
 		maps.Copy(annotations, generated(cfg))
-		out.Spec.Volumes = append(out.Spec.Volumes, configVolume())
+		out.Spec.Volumes = append(out.Spec.Volumes, configVolume(annotations))
 		status.Volumes = append(status.Volumes, ConfigVolume)
 		if in.tokens() {
 			out.Spec.Volumes = append(out.Spec.Volumes, jwtVolume())
 			status.Volumes = append(status.Volumes, JWTVolume)
+		}
+		if in.CertificateSecret != "" {
+			out.Spec.Volumes = append(out.Spec.Volumes, certificateVolume(in.CertificateSecret))
+			status.Volumes = append(status.Volumes, CertificateVolume)
 		}
 	}
 	out.Spec.Volumes = append(out.Spec.Volumes, socketVolume(i.Platform.AgentSocket))

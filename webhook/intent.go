@@ -31,6 +31,8 @@ type Intent struct {
 	Inbound   []templates.Inbound
 	Upstreams []templates.Upstream
 	Sidecar   Sidecar
+	// CertificateSecret names the Secret whose certificate inbound listeners show; empty if none does.
+	CertificateSecret string
 }
 
 // ParseIntent reads the annotations of a pod over those of its namespace over the platform's defaults. The intent is of use
@@ -43,11 +45,13 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	in := Intent{
 		Subject: subject(ns, pod), Mode: d.mode, ID: d.id, X509SVIDTTL: d.x509SVIDTTL, JWTSVIDTTL: d.jwtSVIDTTL, FederatesWith: d.federated,
 		DNSNames: d.dnsNames, Downstream: d.downstream, Admin: d.admin, Inbound: d.listeners(), Upstreams: d.upstreams, Sidecar: d.sidecar,
+		CertificateSecret: d.certificateSecret,
 	}
 	id, inIdentity := d.identity(in.Subject, written)
 	in.ID, in.Inbound = id, withAudiences(in.Inbound, id)
 	mistakes = append(mistakes, inIdentity...)
 	mistakes = append(mistakes, d.claimMistakes(in, written)...)
+	mistakes = append(mistakes, d.clientMistakes(in.Inbound, written)...)
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told already.
 	if len(p.unknownKeys(pod.Annotations))+len(p.unknownKeys(ns.Annotations)) == 0 && !d.modeUnclear {
 		mistakes = append(mistakes, d.omissions(written)...)

@@ -48,17 +48,19 @@ const (
 	AnnotationListeners     = Prefix + "envoy-listeners"
 	AnnotationClusters      = Prefix + "envoy-clusters"
 	AnnotationAuthorization = Prefix + "envoy-authorization"
+	AnnotationCertificate   = Prefix + "envoy-certificate"
 )
 
 // What injection adds to a pod's spec, by name. A user's container or volume of such a name is refused.
 const (
-	SidecarName      = registrar.ContainerName // by which the entry selects it
-	JWTName          = "spiffe-jwt"            // by which another entry selects it
-	JWTVolume        = "spiffe-jwt"
-	ConfigVolume     = "spiffe-envoy-config"
-	SocketVolume     = "spiffe-agent-socket"
-	socketMountPath  = "/run/spire/sockets"
-	maxAnnotations   = 256 * 1024 // bytes of all keys and values of one object: the API server's limit
-	defaultAccount   = "default"  // the service account of a pod that names none
-	defaultNamespace = "default"
+	SidecarName       = registrar.ContainerName // by which the entry selects it
+	JWTName           = "spiffe-jwt"            // by which another entry selects it
+	JWTVolume         = "spiffe-jwt"
+	ConfigVolume      = "spiffe-envoy-config"
+	SocketVolume      = "spiffe-agent-socket"
+	CertificateVolume = "spiffe-certificate"
+	socketMountPath   = "/run/spire/sockets"
+	maxAnnotations    = 256 * 1024 // bytes of all keys and values of one object: the API server's limit
+	defaultAccount    = "default"  // the service account of a pod that names none
+	defaultNamespace  = "default"
 )

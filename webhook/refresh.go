@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -80,6 +81,9 @@ func fixed(pod, wanted *corev1.Pod) []Mistake {
 	}
 	if was.Mode != is.Mode {
 		mistakes = append(mistakes, needsNewPodFor("mode", was.Mode, is.Mode))
+	}
+	if was, is := certificateSecret(pod), certificateSecret(wanted); was != is {
+		mistakes = append(mistakes, needsNewPodFor("Secret with the certificate", strconv.Quote(was), strconv.Quote(is)))
 	}
 	if len(mistakes) > 0 || was.Sidecar == "" {
 		return mistakes

@@ -60,10 +60,16 @@ func (i Injector) envoy(in Intent, user int64) corev1.Container {
 	if in.tokens() {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: JWTVolume, MountPath: templates.JWTDir, ReadOnly: true})
 	}
+	if in.CertificateSecret != "" {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: CertificateVolume, MountPath: templates.CertificateDir, ReadOnly: true})
+	}
 	for _, l := range in.Inbound {
 		name := "mtls"
-		if l.TLS == templates.None {
+		switch {
+		case l.TLS == templates.None:
 			name = "plain"
+		case l.Clients != templates.Required:
+			name = "tls"
 		}
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: fmt.Sprintf("%s-%d", name, l.Listen), ContainerPort: int32(l.Listen), Protocol: corev1.ProtocolTCP})
 	}
@@ -111,27 +117,54 @@ var configFiles = []struct{ file, annotation string }{
 	{templates.ListenersFile, AnnotationListeners},
 	{templates.ClustersFile, AnnotationClusters},
 	{templates.AuthorizationFile, AnnotationAuthorization},
+	{templates.CertificateFile, AnnotationCertificate},
 }
 
 // generated is the configuration by the annotation that carries it.
 func generated(cfg templates.Config) map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		AnnotationBootstrap:     cfg.Bootstrap,
 		AnnotationListeners:     cfg.Listeners,
 		AnnotationClusters:      cfg.Clusters,
 		AnnotationAuthorization: cfg.Authorization,
 	}
+	if cfg.Certificate != "" {
+		all[AnnotationCertificate] = cfg.Certificate
+	}
+	return all
 }
 
-func configVolume() corev1.Volume {
+// configVolume shows what has been generated.
+func configVolume(generated map[string]string) corev1.Volume {
 	config := &corev1.DownwardAPIVolumeSource{}
 	for _, f := range configFiles {
+		if _, ok := generated[f.annotation]; !ok {
+			continue
+		}
 		config.Items = append(config.Items, corev1.DownwardAPIVolumeFile{
 			Path:     f.file,
 			FieldRef: &corev1.ObjectFieldSelector{FieldPath: fmt.Sprintf("metadata.annotations['%s']", f.annotation)},
 		})
 	}
 	return corev1.Volume{Name: ConfigVolume, VolumeSource: corev1.VolumeSource{DownwardAPI: config}}
+}
+
+// certificateVolume has the certificate and key of a Secret of type kubernetes.io/tls. A pod waits for a Secret that is not there yet.
+func certificateVolume(secret string) corev1.Volume {
+	return corev1.Volume{Name: CertificateVolume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: secret,
+		Items:      []corev1.KeyToPath{{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey}, {Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey}},
+	}}}
+}
+
+// certificateSecret is the Secret whose certificate an injected pod's Envoy shows, empty if there is none.
+func certificateSecret(pod *corev1.Pod) string {
+	for _, v := range pod.Spec.Volumes {
+		if v.Name == CertificateVolume && v.Secret != nil {
+			return v.Secret.SecretName
+		}
+	}
+	return ""
 }
 
 func socketVolume(s AgentSocket) corev1.Volume {

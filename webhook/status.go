@@ -111,5 +111,5 @@ func strip(pod *corev1.Pod) *corev1.Pod {
 }
 
 func isOurVolume(name string) bool {
-	return name == ConfigVolume || name == SocketVolume || name == JWTVolume
+	return name == ConfigVolume || name == SocketVolume || name == JWTVolume || name == CertificateVolume
 }

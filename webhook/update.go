@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/templates"
 )
 
 // regenerated are the annotations that follow the user's on a running pod.
@@ -84,8 +86,13 @@ func (i Injector) update(ns Namespace, before, after *corev1.Pod) (Result, error
 		return Result{}, err
 	}
 	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
-	if was, err := i.inject(ns, strip(before)); err == nil && was.Pod.Annotations[AnnotationBootstrap] != res.Pod.Annotations[AnnotationBootstrap] {
-		return Result{}, refuse(ReasonNeedsNewPod, portsStay(changed))
+	if was, err := i.inject(ns, strip(before)); err == nil {
+		if was.Pod.Annotations[AnnotationBootstrap] != res.Pod.Annotations[AnnotationBootstrap] {
+			return Result{}, refuse(ReasonNeedsNewPod, stays(changed, whatStays(was.Pod, res.Pod)))
+		}
+		if certificateSecret(was.Pod) != certificateSecret(res.Pod) {
+			return Result{}, refuse(ReasonNeedsNewPod, stays(changed, "names another Secret, and the volumes of a running pod stay"))
+		}
 	}
 	if err := refuse(ReasonNeedsNewPod, fixed(before, res.Pod)); err != nil {
 		return Result{}, err
@@ -101,13 +108,21 @@ func (i Injector) update(ns Namespace, before, after *corev1.Pod) (Result, error
 	return res, nil
 }
 
-// portsStay tells which of the changes would need other ports: those that are watched for readiness are in the bootstrap, which
-// Envoy reads once.
-func portsStay(changed []string) []Mistake {
+// whatStays tells why two bootstraps differ, which Envoy reads once. The ports that are watched for readiness are in it.
+func whatStays(was, is *corev1.Pod) string {
+	optional := func(pod *corev1.Pod) bool { return templates.WithoutValidator(pod.Annotations[AnnotationBootstrap]) }
+	if optional(was) != optional(is) {
+		return "begins or ends to take callers with and without a certificate, which a running Envoy cannot"
+	}
+	return "adds, removes or moves a port, and the ports of a running pod stay"
+}
+
+// stays tells of each of the changes that it is, or may be, what a running pod cannot take.
+func stays(changed []string, what string) []Mistake {
 	var mistakes []Mistake
 	for _, key := range changed {
 		m := needsNewPod("annotation " + key)
-		m.What = "adds, removes or moves a port, and the ports of a running pod stay: " + m.What
+		m.What = what + ": " + m.What
 		mistakes = append(mistakes, m)
 	}
 	return mistakes

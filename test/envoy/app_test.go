@@ -27,6 +27,9 @@ func startApp(t *testing.T) uint16 {
 		if wait, err := time.ParseDuration(r.URL.Query().Get("for")); err == nil {
 			time.Sleep(wait)
 		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return
+		}
 		w.Header().Set("Saw-Xfcc", r.Header.Get("X-Forwarded-Client-Cert"))
 		w.Header().Set("Saw-Subject", strings.Join(r.Header.Values(templates.JWTSubjectHeader), " and "))
 		w.Header().Set("Saw-Authorization", strings.Join(r.Header.Values("Authorization"), " and "))

@@ -26,14 +26,16 @@ import (
 
 // proxy is a running Envoy whose files are replaced as the kubelet does it.
 type proxy struct {
-	t       *testing.T
-	dir     string
-	version int
-	replace *strings.Replacer
-	ready   string
-	admin   string
-	out     *printed.Output
-	command *exec.Cmd
+	t   *testing.T
+	dir string
+	// certificate is where a Secret's files are, if any are.
+	certificate string
+	version     int
+	replace     *strings.Replacer
+	ready       string
+	admin       string
+	out         *printed.Output
+	command     *exec.Cmd
 }
 
 // startProxy starts Envoy with the generated command line and files. Only the directory and the two fixed
@@ -44,7 +46,9 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 	dir := t.TempDir()
 	x := &proxy{
 		t: t, dir: dir, out: &printed.Output{},
+		certificate: filepath.Join(dir, "certificate"),
 		replace: strings.NewReplacer(
+			templates.CertificateDir, filepath.Join(dir, "certificate"),
 			templates.ConfigDir, dir,
 			templates.JWTDir, filepath.Join(dir, jwtFolder),
 			fmt.Sprintf(`"port_value":%d`, templates.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
@@ -96,7 +100,7 @@ func (x *proxy) applyWith(p templates.Proxy, change func(dir string)) {
 	must(x.t, os.Mkdir(filepath.Join(x.dir, next), 0o755))
 	for name, content := range map[string]string{
 		templates.BootstrapFile: config.Bootstrap, templates.ListenersFile: config.Listeners,
-		templates.ClustersFile: config.Clusters, templates.AuthorizationFile: config.Authorization,
+		templates.ClustersFile: config.Clusters, templates.AuthorizationFile: config.Authorization, templates.CertificateFile: config.Certificate,
 	} {
 		must(x.t, os.WriteFile(filepath.Join(x.dir, next, name), []byte(x.replace.Replace(content)), 0o644))
 		if x.version == 1 {

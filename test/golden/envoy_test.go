@@ -30,6 +30,7 @@ func TestEnvoyAcceptsCorpus(t *testing.T) {
 		config := templates.Config{
 			Bootstrap: res.Pod.Annotations[webhook.AnnotationBootstrap], Listeners: res.Pod.Annotations[webhook.AnnotationListeners],
 			Clusters: res.Pod.Annotations[webhook.AnnotationClusters], Authorization: res.Pod.Annotations[webhook.AnnotationAuthorization],
+			Certificate: res.Pod.Annotations[webhook.AnnotationCertificate],
 		}
 		if config.Bootstrap == "" || known[config] {
 			continue

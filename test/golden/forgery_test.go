@@ -31,8 +31,19 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 	"clusters":                        annotation(webhook.AnnotationClusters),
 	"bootstrap":                       annotation(webhook.AnnotationBootstrap),
 	"authorization":                   annotation(webhook.AnnotationAuthorization),
-	"no volume of the configuration":  withoutVolume(webhook.ConfigVolume),
-	"no volume of the socket":         withoutVolume(webhook.SocketVolume),
+	"certificate":                     annotation(webhook.AnnotationCertificate),
+	"no volume of the certificate":    withoutVolume(webhook.CertificateVolume),
+	"another Secret": func(p *corev1.Pod) bool {
+		for i := range p.Spec.Volumes {
+			if v := &p.Spec.Volumes[i]; v.Name == webhook.CertificateVolume {
+				v.Secret.SecretName = "forged"
+				return true
+			}
+		}
+		return false
+	},
+	"no volume of the configuration": withoutVolume(webhook.ConfigVolume),
+	"no volume of the socket":        withoutVolume(webhook.SocketVolume),
 	"grace period": func(p *corev1.Pod) bool {
 		drains := strings.Contains(p.Annotations[webhook.AnnotationStatus], `"draining"`)
 		if drains {

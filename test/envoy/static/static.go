@@ -34,6 +34,7 @@ func Bootstrap(config templates.Config) ([]byte, error) {
 		list, _ := static[field].([]any)
 		for _, resource := range all {
 			inline(resource, filters)
+			withoutFile(resource)
 			delete(resource, "@type")
 			list = append(list, resource)
 		}
@@ -72,6 +73,25 @@ func inline(value any, filters []map[string]any) {
 		}
 		for _, inner := range value {
 			inline(inner, filters)
+		}
+	}
+}
+
+// withoutFile takes a Secret's certificate from the agent: validation looks for the files, which only a pod has.
+func withoutFile(value any) {
+	switch value := value.(type) {
+	case []any:
+		for _, inner := range value {
+			withoutFile(inner)
+		}
+	case map[string]any:
+		for key, inner := range value {
+			if file, ok := inner.(map[string]any); ok && key == "path_config_source" && file["path"] == templates.ConfigDir+"/"+templates.CertificateFile {
+				delete(value, key)
+				value["ads"] = map[string]any{}
+				return
+			}
+			withoutFile(inner)
 		}
 	}
 }
