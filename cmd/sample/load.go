@@ -24,9 +24,10 @@ type loadOptions struct {
 
 func newLoadCommand() *cobra.Command {
 	var (
-		options loadOptions
-		fresh   []string
-		format  outputFormat
+		options  loadOptions
+		fresh    []string
+		untilEOF bool
+		format   outputFormat
 	)
 	command := &cobra.Command{
 		Use:   "load [URL...]",
@@ -43,7 +44,7 @@ the libraries. A request fails unless its whole answer came, over HTTP with a st
 worker keeps its connection; to --fresh URLs each request has a new one. A TCP connection that the
 server closed, or asked to be closed, between two requests is opened anew; that is no failure.
 
-After --duration, or on SIGTERM, no new request starts; those under way are still waited for and
+After --duration, on SIGTERM, or with --until-eof at the end of the standard input, no new request starts; those under way are still waited for and
 counted. The report goes to stdout, progress to stderr. The exit code is 1 when a request failed.
 
 With --slow-every N every Nth request goes to --slow-url instead, over HTTP. Such requests do not hold
@@ -60,7 +61,11 @@ up the others, and their latencies are reported apart.`,
 			if err := options.check(); err != nil {
 				return err
 			}
-			outcome := generateLoad(command.Context(), options, command.ErrOrStderr())
+			ctx := command.Context()
+			if untilEOF {
+				ctx = untilEnd(ctx, command.InOrStdin())
+			}
+			outcome := generateLoad(ctx, options, command.ErrOrStderr())
 			if err := writeLoadReport(command.OutOrStdout(), format, outcome); err != nil {
 				return err
 			}
@@ -73,6 +78,7 @@ up the others, and their latencies are reported apart.`,
 	flags := command.Flags()
 	flags.StringArrayVar(&fresh, "fresh", nil, "a URL each of whose requests has a new connection; may be repeated")
 	flags.DurationVar(&options.duration, "duration", time.Minute, "how long new requests are started")
+	flags.BoolVar(&untilEOF, "until-eof", false, "stop also at the end of the standard input: `kubectl exec -i` passes no signal on")
 	flags.IntVar(&options.workers, "workers", 4, "how many callers each URL has, each with a connection of its own")
 	flags.DurationVar(&options.interval, "interval", 20*time.Millisecond, "time between two requests of one worker")
 	flags.DurationVar(&options.timeout, "timeout", 10*time.Second, "how long to wait for one answer")
@@ -103,6 +109,16 @@ func (o loadOptions) check() error {
 		}
 	}
 	return nil
+}
+
+// untilEnd is done with ctx, or when in ends.
+func untilEnd(ctx context.Context, in io.Reader) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		_, _ = io.Copy(io.Discard, in) // an input that breaks has ended too
+	}()
+	return ctx
 }
 
 // generateLoad sends requests until the duration is over or ctx is done, and waits for the last

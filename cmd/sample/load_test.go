@@ -97,6 +97,27 @@ func TestLoadWaitsForWhatIsUnderWayWhenStopped(t *testing.T) {
 	}
 }
 
+func TestLoadEndsWithItsInput(t *testing.T) {
+	t.Parallel()
+	in, input := io.Pipe()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = input.Close()
+		_, _ = io.WriteString(w, "ok\n")
+	}))
+	defer server.Close()
+	target, err := parseTargets([]string{server.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	options := loadOptions{targets: target, duration: time.Hour, workers: 1, interval: time.Millisecond, timeout: time.Second, progress: time.Hour}
+	report := generateLoad(untilEnd(ctx, in), options, io.Discard)
+	if ctx.Err() != nil || report.Total == 0 || report.Failed > 0 {
+		t.Errorf("expected an end after the first requests, got %v and %+v", ctx.Err(), report)
+	}
+}
+
 func TestNewLoadReport(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -77,22 +76,6 @@ func onUnavailable(t *testing.T, what string) {
 	time.Sleep(2 * time.Second) // every replica watches
 }
 
-// constantTraffic calls the API of a namespace until it is asked how that went.
-func constantTraffic(t *testing.T, ns string, d time.Duration) (wantNoFailure func()) {
-	t.Helper()
-	var running sync.WaitGroup
-	var report loadReport
-	running.Go(func() {
-		report = load(t, ns, "deployment/valid", "--duration", d.String(), "--workers", "4", "--interval", "20ms")
-	})
-	t.Cleanup(running.Wait) // if the test ends before it asks
-	return func() {
-		t.Helper()
-		running.Wait()
-		report.wantNoFailure(t)
-	}
-}
-
 // stopServer makes the SPIRE server hang, at the latest until the end of the test.
 func stopServer(t *testing.T, signal signals) {
 	t.Helper()
@@ -117,7 +100,7 @@ func TestSPIREServerStopped(t *testing.T) {
 	}
 
 	t.Run("pods with a new identity are refused, in time and with a reason", func(t *testing.T) {
-		wantNoFailure := constantTraffic(t, ns, 20*time.Second)
+		traffic := startLoad(t, ns, "deployment/valid")
 		stop()
 		start := time.Now()
 		message := refused(t, neverScheduled(named("denied").pod(ns)))
@@ -137,7 +120,7 @@ func TestSPIREServerStopped(t *testing.T) {
 			_, err := shared.k.With(t.Context(), manifest(t, neverScheduled(named("denied").pod(ns))), "apply", "-f", "-")
 			return err
 		}).Seconds())
-		wantNoFailure()
+		traffic.report(t).wantNoFailure(t)
 	})
 	t.Run("pods wait where the platform lets them", func(t *testing.T) {
 		onUnavailable(t, "admit")
@@ -304,7 +287,7 @@ func TestAgentAway(t *testing.T) {
 	server, caller := api(ns, id(ns, "valid")), client(ns, "valid")
 	server.annotations["spiffe.io/x509-svid-ttl"], caller.annotations["spiffe.io/x509-svid-ttl"] = "1h", "1h"
 	deploy(t, ns, server, caller)
-	wantNoFailure := constantTraffic(t, ns, 30*time.Second)
+	traffic := startLoad(t, ns, "deployment/valid")
 	agent := func(ctx context.Context, selector string) error {
 		_, err := shared.k.Run(ctx, "--namespace", "spire", "patch", "daemonset", "spire-agent", "--type=merge", "--patch",
 			`{"spec":{"template":{"spec":{"nodeSelector":`+selector+`}}}}`)
@@ -333,7 +316,7 @@ func TestAgentAway(t *testing.T) {
 	start := time.Now()
 	rollout(t, ns, "deployment/late")
 	t.Logf("the pod that waited was ready %.1f s after the agent was wanted again", time.Since(start).Seconds())
-	wantNoFailure()
+	traffic.report(t).wantNoFailure(t)
 }
 
 // The API server is killed, and every watch with it.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +38,12 @@ func TestBesideControllerManager(t *testing.T) {
 	ns := namespace(t)
 	manager := controllerManager(t)
 	serveWith(t, "--resync-interval="+ourPass.String())
+	t.Cleanup(func() {
+		// The replicas that serve from then on wait for it.
+		if err := install.InjectorEntries(context.Background(), shared.k); err != nil {
+			t.Error(err)
+		}
+	})
 	w := api(ns, id(ns, "valid"))
 	w.annotations["spiffe.io/mode"] = "sidecar,socket"
 	deploy(t, ns, w, client(ns, "valid"))

@@ -91,7 +91,7 @@ func TestSPIREServerSlow(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
-	wantNoFailure := constantTraffic(t, ns, 12*time.Second)
+	traffic := startLoad(t, ns, "deployment/valid")
 	t.Cleanup(func() {
 		if err := signal("spire-server", "CONT"); err != nil {
 			t.Error(err)
@@ -123,7 +123,7 @@ func TestSPIREServerSlow(t *testing.T) {
 	stop()
 	must(t, <-pulses)
 	t.Logf("5 identities were registered, the slowest within %.1f s", slowest.Seconds())
-	wantNoFailure()
+	traffic.report(t).wantNoFailure(t)
 }
 
 // A replica that cannot know what is needed, because it may not see some of what needs, removes nothing.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -92,11 +91,7 @@ func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 	before := podsOf(t, ns, "api")
 	answered(t, ns, "other", "503")
 
-	var traffic sync.WaitGroup
-	var report loadReport
-	traffic.Go(func() {
-		report = load(t, ns, "deployment/valid", "--duration", "40s", "--workers", "4", "--interval", "20ms")
-	})
+	traffic := startLoad(t, ns, "deployment/valid")
 	time.Sleep(2 * time.Second)
 	allow(valid, other)
 	rolled(t, ns, "api", "/other")
@@ -111,8 +106,7 @@ func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 		return nil
 	})
 	answered(t, ns, "other", "503")
-	traffic.Wait()
-	report.wantNoFailure(t)
+	traffic.report(t).wantNoFailure(t)
 	untouched(t, ns, "api", before)
 
 	// What another tool writes on the namespace, and what pods say themselves, moves nobody.
@@ -212,11 +206,7 @@ func TestImageOfRunningPods(t *testing.T) {
 	must(t, err)
 	another := env.Images[images.EnvoyAgain]
 	before := podsOf(t, ns, "")
-	var traffic sync.WaitGroup
-	var report loadReport
-	traffic.Go(func() {
-		report = load(t, ns, "deployment/caller", "--duration", "30s", "--workers", "4", "--interval", "20ms")
-	})
+	traffic := startLoad(t, ns, "deployment/caller")
 	time.Sleep(2 * time.Second)
 	setPlatform(t.Context(), t, using(another))
 	eventually(t, "the other image in all pods", func() error {
@@ -242,7 +232,7 @@ func TestImageOfRunningPods(t *testing.T) {
 	})
 	rollout(t, ns, "deployment/api", "deployment/caller")
 	// What is under way in an Envoy that restarts is lost: how much, is for the reader to know.
-	traffic.Wait()
+	report := traffic.report(t)
 	t.Logf("%d of %d requests failed while every Envoy restarted", report.Failed, report.Total)
 	if report.Total < 1000 {
 		t.Error("that is no traffic")

@@ -13,33 +13,6 @@ import (
 	"time"
 )
 
-// loadReport is what the sample's load prints, as far as it is asked about.
-type loadReport struct {
-	Total         int               `json:"total"`
-	Failed        int               `json:"failed"`
-	Slow          int               `json:"slow"`
-	FirstFailures []json.RawMessage `json:"firstFailures"`
-}
-
-// load sends constant traffic from a workload's app container and returns the report.
-func load(t *testing.T, namespace, workload string, flags ...string) loadReport {
-	t.Helper()
-	out, err := in(t, namespace, workload, append([]string{"/sample", "load", url, "-o", "json"}, flags...)...)
-	var report loadReport
-	if decodeErr := json.Unmarshal([]byte(out), &report); decodeErr != nil {
-		t.Fatalf("the load did not report: %v (%v)", decodeErr, err)
-	}
-	return report
-}
-
-func (r loadReport) wantNoFailure(t *testing.T) {
-	t.Helper()
-	t.Logf("%d requests, %d of them slow, %d failed", r.Total, r.Slow, r.Failed)
-	if r.Failed > 0 || r.Total < 1000 {
-		t.Errorf("expected at least 1000 requests and no failure, got %d and %d: %s", r.Total, r.Failed, r.FirstFailures)
-	}
-}
-
 // SVIDs of 30 s are renewed at half their life: four times a minute's time and more.
 func TestRotationLosesNoRequest(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	})
 
 	s := startStorm(t, ns)
-	traffic := startLoad(t, ns, "deployment/valid", 90*time.Second)
+	traffic := startLoad(t, ns, "deployment/valid")
 	for _, version := range []struct {
 		what          string
 		env           environment.Environment
@@ -72,9 +72,6 @@ func TestUpgradeUnderLoad(t *testing.T) {
 			}
 		}
 		awaitFullPass(t, start)
-	}
-	if traffic.ended() {
-		t.Error("the traffic ended before the upgrade did")
 	}
 	s.wantNoRefusal(t)
 	traffic.report(t).wantNoFailure(t)

@@ -27,7 +27,7 @@ func Platform(ctx context.Context, env environment.Environment, kustomization st
 		{"applying " + filepath.ToSlash(kustomization), func() error { return Apply(ctx, env, kustomization) }},
 		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},
 		{"waiting for the SPIRE agents", rollout(ctx, k, "spire", "daemonset/spire-agent")},
-		{"giving the injector an identity of its own", func() error { return injectorEntries(ctx, k) }},
+		{"giving the injector an identity of its own", func() error { return InjectorEntries(ctx, k) }},
 		{"waiting for the injector", rollout(ctx, k, "spire-injector", "deployment/spire-injector")},
 		{"trying the webhook", func() error { return AwaitWebhook(ctx, k) }},
 	})
@@ -89,8 +89,8 @@ func rollout(ctx context.Context, k kubectl.Kubectl, namespace, workload string)
 	}
 }
 
-// injectorEntries registers the injector itself, once: everything else it registers with the identity that this gives it.
-func injectorEntries(ctx context.Context, k kubectl.Kubectl) error {
+// InjectorEntries registers the injector itself, once: everything else it registers with the identity that this gives it.
+func InjectorEntries(ctx context.Context, k kubectl.Kubectl) error {
 	out, err := Server(ctx, k, "entry", "create", "-data", "/etc/spire/injector-entries.json")
 	return unlessThere(out, err)
 }

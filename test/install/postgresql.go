@@ -63,7 +63,7 @@ func MoveSPIRE(ctx context.Context, env environment.Environment, kustomization s
 	return run(progress, []step{
 		{"applying " + filepath.ToSlash(kustomization), func() error { return Apply(ctx, env, kustomization) }},
 		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},
-		{"giving the injector an identity of its own", func() error { return injectorEntries(ctx, k) }},
+		{"giving the injector an identity of its own", func() error { return InjectorEntries(ctx, k) }},
 		{"starting the SPIRE agents again", func() error {
 			_, err := k.Run(ctx, "--namespace", "spire", "rollout", "restart", "daemonset/spire-agent")
 			return err

@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os/exec"
+	"testing"
+)
+
+// loadReport is what the sample's load prints, as far as it is asked about.
+type loadReport struct {
+	Total         int               `json:"total"`
+	Failed        int               `json:"failed"`
+	Slow          int               `json:"slow"`
+	FirstFailures []json.RawMessage `json:"firstFailures"`
+}
+
+// load sends constant traffic from a workload's app container and returns the report.
+func load(t *testing.T, namespace, workload string, flags ...string) loadReport {
+	t.Helper()
+	out, err := in(t, namespace, workload, append([]string{"/sample", "load", url, "-o", "json"}, flags...)...)
+	return decodeReport(t, out, err)
+}
+
+func decodeReport(t *testing.T, out string, err error) loadReport {
+	t.Helper()
+	var report loadReport
+	if decodeErr := json.Unmarshal([]byte(out), &report); decodeErr != nil {
+		t.Fatalf("the load did not report: %v (%v)", decodeErr, err)
+	}
+	return report
+}
+
+func (r loadReport) wantNoFailure(t *testing.T) {
+	t.Helper()
+	t.Logf("%d requests, %d of them slow, %d failed", r.Total, r.Slow, r.Failed)
+	if r.Failed > 0 || r.Total < 1000 {
+		t.Errorf("expected at least 1000 requests and no failure, got %d and %d: %s", r.Total, r.Failed, r.FirstFailures)
+	}
+}
+
+// runningLoad is constant traffic that goes on until it is asked how it went.
+type runningLoad struct {
+	command *exec.Cmd
+	stdin   io.Closer
+	stdout  *bytes.Buffer
+	ended   chan error
+}
+
+// startLoad sends constant traffic from a workload's app container.
+func startLoad(t *testing.T, namespace, workload string) runningLoad {
+	t.Helper()
+	// Beyond the end of the test, which ends it in any case.
+	ctx, cancel := context.WithCancel(context.Background())
+	l := runningLoad{stdout: &bytes.Buffer{}, ended: make(chan error, 1)}
+	l.command = shared.k.Command(ctx, "--namespace", namespace, "exec", "-i", workload, "--container", "app", "--",
+		"/sample", "load", url, "-o", "json", "--until-eof", "--duration", "10m", "--workers", "4", "--interval", "20ms")
+	l.command.Stdout = l.stdout
+	stdin, err := l.command.StdinPipe()
+	must(t, err)
+	l.stdin = stdin
+	must(t, l.command.Start())
+	exited := make(chan struct{})
+	go func() {
+		l.ended <- l.command.Wait()
+		close(exited)
+	}()
+	t.Cleanup(func() { cancel(); <-exited })
+	return l
+}
+
+// report ends the traffic, which must not have ended before.
+func (l runningLoad) report(t *testing.T) loadReport {
+	t.Helper()
+	if len(l.ended) > 0 {
+		t.Error("the traffic ended before the test did")
+	}
+	must(t, l.stdin.Close())
+	err := <-l.ended
+	return decodeReport(t, l.stdout.String(), err)
+}
