@@ -36,8 +36,9 @@ func decodeReport(t *testing.T, out string, err error) loadReport {
 func (r loadReport) wantNoFailure(t *testing.T) {
 	t.Helper()
 	t.Logf("%d requests, %d of them slow, %d failed", r.Total, r.Slow, r.Failed)
-	if r.Failed > 0 || r.Total < 1000 {
-		t.Errorf("expected at least 1000 requests and no failure, got %d and %d: %s", r.Total, r.Failed, r.FirstFailures)
+	const enough = 300 // of the 200 a second that an idle machine makes
+	if r.Failed > 0 || r.Total < enough {
+		t.Errorf("expected at least %d requests and no failure, got %d and %d: %s", enough, r.Total, r.Failed, r.FirstFailures)
 	}
 }
 
