@@ -39,11 +39,11 @@ test: lint unit e2e ## Run every test
 unit: ## Run the tests that need no cluster (real Envoy included)
 	go test -timeout 45m $(UNIT)
 
+# Tests and demos run side by side, each on a cluster of its own, unless KUBECONFIG names the one for both.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a real cluster
 	go test -count=1 -timeout 20m ./test/cluster/lifecycle
-	go test -count=1 -timeout 45m -parallel 6 -v ./test/e2e
-	go test -count=1 -timeout 30m -v ./test/demo/systems
+	go test -count=1 -timeout 50m -p $(if $(KUBECONFIG),1,2) -parallel 6 -v ./test/e2e ./test/demo/systems
 
 .PHONY: bench
 bench: ## Measure and print figures, with the machine they were taken on

@@ -41,6 +41,11 @@ type Environment struct {
 
 // Prepare provides the cluster and the images. What takes time it tells on progress.
 func Prepare(ctx context.Context, progress io.Writer) (Environment, error) {
+	return PrepareNamed(ctx, local.DefaultName, progress)
+}
+
+// PrepareNamed is [Prepare] with a cluster of that name where it is one on this machine that KUBECONFIG does not name.
+func PrepareNamed(ctx context.Context, name string, progress io.Writer) (Environment, error) {
 	cache, err := parts.UserCache()
 	if err != nil {
 		return Environment{}, err
@@ -48,6 +53,9 @@ func Prepare(ctx context.Context, progress io.Writer) (Environment, error) {
 	c, err := chooseFrom(os.Getenv, func(path string) (string, bool) { return local.NameOf(cache, path) })
 	if err != nil {
 		return Environment{}, err
+	}
+	if os.Getenv(KubeconfigVariable) == "" {
+		c.local = name
 	}
 	if c.local != "" {
 		return prepareLocal(ctx, cache, c.local, progress)

@@ -4,8 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
+	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
@@ -13,7 +15,7 @@ import (
 func TestAll(t *testing.T) {
 	s := scene.Scene{Root: "../../.."}
 	name, step := regexp.MustCompile(`^[a-z][a-z0-9-]*$`), regexp.MustCompile(`^[a-z-]+$`)
-	demos, namespaces := map[string]bool{"all": true, "down": true}, map[string]string{}
+	demos, namespaces := map[string]bool{"all": true, "down": true}, map[string]play.Demo{}
 	for _, d := range All() {
 		if demos[d.Name] || !name.MatchString(d.Name) {
 			t.Errorf("%q: expected a name in small letters that is no other's, nor that of another target of make", d.Name)
@@ -31,10 +33,10 @@ func TestAll(t *testing.T) {
 			t.Errorf("%s: expected a README that holds it against what it is after: %v", d.Name, err)
 		}
 		for _, namespace := range d.Namespaces {
-			if other := namespaces[namespace]; other != "" {
-				t.Errorf("%s: namespace %s is that of %s", d.Name, namespace, other)
+			if other, taken := namespaces[namespace]; taken && !slices.Equal(d.Workloads, other.Workloads) {
+				t.Errorf("%s: namespace %s is that of %s, with other workloads", d.Name, namespace, other.Name)
 			}
-			namespaces[namespace] = d.Name
+			namespaces[namespace] = d
 		}
 		steps := map[string]bool{}
 		for _, s := range d.Steps {

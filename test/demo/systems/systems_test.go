@@ -1,5 +1,6 @@
 // Package systems plays every demo of the table on a real cluster, one after the other, and sees that each holds what it tells
-// and leaves nothing behind. Without KUBECONFIG it starts a cluster on this machine.
+// and leaves nothing behind. Without KUBECONFIG it starts a cluster of its own on this machine, and ends it when all is well: the
+// end-to-end tests run at the same time.
 package systems
 
 import (
@@ -16,12 +17,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
+	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/demo/demos"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/story"
 	"github.com/spire-injector/spire-injector/test/kubectl"
 )
+
+// ownCluster is the name of the cluster that is started without KUBECONFIG.
+const ownCluster = "demos"
 
 // shared is what all tests use. TestMain fills it once, before any test.
 var shared struct {
@@ -32,11 +37,19 @@ var shared struct {
 func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	own := os.Getenv(environment.KubeconfigVariable) == ""
 	if err := setUp(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "setting up the cluster:", err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if own && code == 0 {
+		if err := local.Down(ctx, local.Options{Name: ownCluster, Progress: os.Stderr}); err != nil {
+			fmt.Fprintln(os.Stderr, "ending the cluster:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
 // setUp provides the cluster without SPIRE, the injector, and any demo: other tests and people leave those.
@@ -45,8 +58,12 @@ func setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := environment.Prepare(ctx, os.Stderr)
+	env, err := environment.PrepareNamed(ctx, ownCluster, os.Stderr)
 	if err != nil {
+		return err
+	}
+	// Whatever a demo starts looks for its cluster there.
+	if err := os.Setenv(environment.KubeconfigVariable, env.Kubeconfig); err != nil {
 		return err
 	}
 	shared.k, shared.root = kubectl.For(env), root
