@@ -14,6 +14,8 @@ const (
 	CSIDriver    = "spiffe/spiffe-csi-driver:0.2.3"
 	CSIRegistrar = "sig-storage/csi-node-driver-registrar:v2.14.0" // a registrar of ours under the published one's name
 
+	OIDCDiscoveryProvider = "spiffe/oidc-discovery-provider:1.15.3"
+
 	ControllerManager = "spiffe/spire-controller-manager:0.7.0"
 
 	InjectorBefore = "spire-injector/spire-injector:before"
@@ -54,6 +56,15 @@ func ForControllerManager(ctx context.Context, cache parts.Cache, progress io.Wr
 	}
 	archives, err = writeAll(ctx, cache, []Image{ownImage(ControllerManager, "/spire-controller-manager", manager.Program)})
 	return archives, manager.CRDs, err
+}
+
+// ForOIDC returns the archive of SPIRE's OIDC discovery provider.
+func ForOIDC(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, error) {
+	program, err := parts.EnsureOIDCDiscoveryProvider(ctx, cache, progress)
+	if err != nil {
+		return nil, err
+	}
+	return writeAll(ctx, cache, []Image{ownImage(OIDCDiscoveryProvider, "/opt/spire/bin/oidc-discovery-provider", program)})
 }
 
 func rootImage(name, path, program string) Image {

@@ -106,6 +106,5 @@ func unlessThere(out string, err error) error {
 
 // Server runs the SPIRE server's command line in its pod.
 func Server(ctx context.Context, k kubectl.Kubectl, args ...string) (string, error) {
-	command := append([]string{"--namespace", "spire", "exec", "spire-server-0", "--", "/opt/spire/bin/spire-server"}, args...)
-	return k.Run(ctx, append(command, "-socketPath", "/run/spire/private/api.sock")...)
+	return ServerOf(ctx, k, "spire", args...)
 }

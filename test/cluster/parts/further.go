@@ -105,6 +105,22 @@ func EnsureControllerManager(ctx context.Context, cache Cache, progress io.Write
 	return out, provide(ctx, cache, []part{p}, progress)
 }
 
+// EnsureOIDCDiscoveryProvider provides SPIRE's OIDC discovery provider as [Ensure] provides the programs of a scope, and returns its
+// path.
+func EnsureOIDCDiscoveryProvider(ctx context.Context, cache Cache, progress io.Writer) (string, error) {
+	const name = "oidc-discovery-provider"
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	spire, err := openModule(ctx, filepath.Join(root, "test/tools/spire"))
+	if err != nil {
+		return "", err
+	}
+	p := spire.part(cache, name, SPIREVersion, spireProgram("support/"+name))
+	return filepath.Join(p.dir, name), provide(ctx, cache, []part{p}, progress)
+}
+
 // modulePart is a part that comes out of the module of its name.
 func modulePart(ctx context.Context, cache Cache, name, version string, r recipe) (part, error) {
 	root, err := Root()

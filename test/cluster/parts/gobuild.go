@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -94,12 +95,12 @@ var (
 	}
 )
 
-// spireProgram builds one of SPIRE's programs. SPIRE's data store needs cgo (SQLite); linked statically, with Go's own
-// resolver, its image needs a single file.
-func spireProgram(name string) recipe {
+// spireProgram builds one of SPIRE's programs, from a folder of SPIRE's sources. SPIRE's data store needs cgo (SQLite); linked
+// statically, with Go's own resolver, its image needs a single file.
+func spireProgram(folder string) recipe {
 	return recipe{
-		what:     "building " + name,
-		packages: []string{"github.com/spiffe/spire/cmd/" + name},
+		what:     "building " + path.Base(folder),
+		packages: []string{"github.com/spiffe/spire/" + folder},
 		flags: []string{"-tags", "netgo,osusergo", "-ldflags", strip + " -X github.com/spiffe/spire/pkg/common/version.gittag=" + strings.TrimPrefix(SPIREVersion, "v") +
 			" -linkmode external -extldflags -static"},
 		cgo: true,

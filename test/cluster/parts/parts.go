@@ -144,8 +144,8 @@ func plan(ctx context.Context, cache Cache, root string, scope Scope) (Programs,
 		programs.Etcd = filepath.Join(add(kubernetes.part(cache, "etcd", EtcdVersion, etcd)), "etcd")
 		programs.CNI = add(kubernetes.part(cache, "cni", CNIVersion, cni))
 	}
-	programs.SPIREServer = filepath.Join(add(spire.part(cache, "spire-server", SPIREVersion, spireProgram("spire-server"))), "spire-server")
-	programs.SPIREAgent = filepath.Join(add(spire.part(cache, "spire-agent", SPIREVersion, spireProgram("spire-agent"))), "spire-agent")
+	programs.SPIREServer = filepath.Join(add(spire.part(cache, "spire-server", SPIREVersion, spireProgram("cmd/spire-server"))), "spire-server")
+	programs.SPIREAgent = filepath.Join(add(spire.part(cache, "spire-agent", SPIREVersion, spireProgram("cmd/spire-agent"))), "spire-agent")
 	programs.Envoy = filepath.Join(add(envoy), "envoy")
 	return programs, wanted, nil
 }

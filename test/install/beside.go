@@ -1,0 +1,49 @@
+package install
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+
+	"github.com/spire-injector/spire-injector/test/cluster/environment"
+	"github.com/spire-injector/spire-injector/test/kubectl"
+)
+
+// Neighbour is a SPIRE with an injector of its own in one namespace, of a kustomization with the component manifests/beside.
+type Neighbour struct {
+	Kustomization string
+	Namespace     string // of both
+	Served        string // a namespace that the injector serves, which has to exist
+}
+
+// InstallNeighbours applies some, beside what [Platform] has installed, and waits until pods can be injected by each.
+func InstallNeighbours(ctx context.Context, env environment.Environment, neighbours []Neighbour, progress io.Writer) error {
+	k := kubectl.For(env)
+	var steps []step
+	for _, n := range neighbours { // all first: they start at the same time
+		steps = append(steps, step{"applying " + filepath.ToSlash(n.Kustomization), func() error { return Apply(ctx, env, n.Kustomization) }})
+	}
+	for _, n := range neighbours {
+		steps = append(steps,
+			step{"waiting for the SPIRE server of " + n.Namespace, rollout(ctx, k, n.Namespace, "statefulset/spire-server")},
+			step{"giving the injector of " + n.Namespace + " an identity of its own", func() error {
+				out, err := ServerOf(ctx, k, n.Namespace, "entry", "create", "-data", "/etc/spire/injector-entries.json")
+				return unlessThere(out, err)
+			}},
+		)
+	}
+	for _, n := range neighbours {
+		steps = append(steps,
+			step{"waiting for the SPIRE agents of " + n.Namespace, rollout(ctx, k, n.Namespace, "daemonset/spire-agent")},
+			step{"waiting for the injector of " + n.Namespace, rollout(ctx, k, n.Namespace, "deployment/spire-injector")},
+			step{"trying its webhook", func() error { return awaitInjection(ctx, k, n.Served) }},
+		)
+	}
+	return run(progress, steps)
+}
+
+// ServerOf runs the command line of the SPIRE server of a namespace in its pod.
+func ServerOf(ctx context.Context, k kubectl.Kubectl, namespace string, args ...string) (string, error) {
+	command := append([]string{"--namespace", namespace, "exec", "spire-server-0", "--container", "spire-server", "--", "/opt/spire/bin/spire-server"}, args...)
+	return k.Run(ctx, append(command, "-socketPath", "/run/spire/private/api.sock")...)
+}
