@@ -16,6 +16,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/test/monitoring"
+	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
 const (
@@ -87,10 +88,10 @@ func eventually(t *testing.T, what string, is func() bool) time.Duration {
 	return time.Since(begin)
 }
 
-// The partner's keys change although its bundle says that it is good for a day.
+// The partner's keys change although SPIRE takes its bundle to be good for days.
 func TestBundlesStayFresh(t *testing.T) {
 	t.Parallel()
-	own := start(t, ownDomain, nil)
+	own := start(t, standalone.ServerConfig{Domain: ownDomain, LogLevel: "DEBUG"})
 	partner, endpoint := startPartner(t)
 	own.introduce(t, partner)
 
@@ -111,7 +112,12 @@ func TestBundlesStayFresh(t *testing.T) {
 		t.Errorf("SPIRE has stopped to poll by itself:\n%s", own.Out)
 	}
 
-	// Without the keeper SPIRE keeps to the day.
+	// A quarter of the tenth of the root's life.
+	if wait := time.Until(own.nextFetch(t)); wait < rootLife/40-time.Hour || wait > rootLife/40+time.Hour {
+		t.Errorf("SPIRE fetches the bundle by itself in %s, expected %s", wait, rootLife/40)
+	}
+
+	// Without the keeper SPIRE keeps to that.
 	stop()
 	key, known := partner.rotate(t), own.has(t, "")
 	if !known() {
@@ -152,7 +158,7 @@ func wantExported(t *testing.T, registry *prometheus.Registry) {
 
 func TestRelationshipsComeBack(t *testing.T) {
 	t.Parallel()
-	own := start(t, ownDomain, nil)
+	own := start(t, standalone.ServerConfig{Domain: ownDomain, LogLevel: "DEBUG"})
 	partner, endpoint := startPartner(t)
 	own.introduce(t, partner)
 	itself := withPartner(endpoint)
@@ -171,7 +177,7 @@ func TestRelationshipsComeBack(t *testing.T) {
 // Nobody has introduced the partner: SPIRE cannot know its server.
 func TestStaleBundlesAreReported(t *testing.T) {
 	t.Parallel()
-	own := start(t, ownDomain, nil)
+	own := start(t, standalone.ServerConfig{Domain: ownDomain, LogLevel: "DEBUG"})
 	partner, endpoint := startPartner(t)
 	_, told := keep(t, own, withPartner(endpoint))
 	eventually(t, "an event", func() bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
 
+	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
@@ -30,15 +32,15 @@ type server struct {
 	socket string
 }
 
-// start returns a server that answers.
-func start(t *testing.T, domain string, federation standalone.Object) server {
+// start returns a server that answers; its port is chosen here.
+func start(t *testing.T, c standalone.ServerConfig) server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "federation-") // t.TempDir of a test with a long name is too long for sockets
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	port, err := shared.ports.Free(t.Context())
+	c.Port, err = shared.ports.Free(t.Context())
 	must(t, err)
-	s, err := standalone.StartServer(dir, shared.programs.SPIREServer, standalone.ServerConfig{Domain: domain, Port: port, Federation: federation})
+	s, err := standalone.StartServer(dir, shared.programs.SPIREServer, c)
 	must(t, err)
 	t.Cleanup(s.Stop)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -49,16 +51,25 @@ func start(t *testing.T, domain string, federation standalone.Object) server {
 	return server{s, "unix://" + filepath.Join(dir, "api.sock")}
 }
 
-// startPartner returns a server that serves its bundle, and where. It shows its own SVID there, and asks others to come for the
-// bundle once a day.
+// rootLife is how long the authority above the partner's lives.
+const rootLife = 365 * 24 * time.Hour
+
+// startPartner returns a server that serves its bundle, and where. It shows its own SVID there. Its bundle does not say how often it
+// wants to be fetched, so that SPIRE goes by the life of the root, which is a year; the keys for JWTs are others every day.
 func startPartner(t *testing.T) (partner server, endpoint string) {
 	t.Helper()
 	port, err := shared.ports.Free(t.Context())
 	must(t, err)
-	partner = start(t, partnerDomain, standalone.Object{"bundle_endpoint": standalone.Object{
-		"address": "127.0.0.1", "port": port, "refresh_hint": "24h", "profile": []standalone.Object{{"https_spiffe": standalone.Object{}}},
-	}})
-	return partner, fmt.Sprintf("https://127.0.0.1:%d", port)
+	root, err := install.NewAuthority("upstream-authority", time.Now(), rootLife)
+	must(t, err)
+	c := standalone.ServerConfig{Domain: partnerDomain, Federation: standalone.Object{"bundle_endpoint": standalone.Object{
+		"address": "127.0.0.1", "port": port, "refresh_hint": "0s", "profile": []standalone.Object{{"https_spiffe": standalone.Object{}}},
+	}}}
+	dir := t.TempDir()
+	c.Certificate, c.Key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	must(t, os.WriteFile(c.Certificate, root.Certificate, 0o600))
+	must(t, os.WriteFile(c.Key, root.Key, 0o600))
+	return start(t, c), fmt.Sprintf("https://127.0.0.1:%d", port)
 }
 
 // introduce gives the server what it needs to know the partner's by: the roots, and no more of the bundle.
@@ -121,6 +132,20 @@ func (s server) dissolve(t *testing.T) {
 		&trustdomainv1.BatchDeleteFederationRelationshipRequest{TrustDomains: []string{partnerDomain}})
 	must(t, err)
 	wantOK(t, response.Results[0].Status)
+}
+
+var nextFetch = regexp.MustCompile(`level=debug msg="Scheduling next bundle refresh" at="([^"]+)"`)
+
+// nextFetch is when the server by itself will fetch the partner's bundle again, as it has said first.
+func (s server) nextFetch(t *testing.T) time.Time {
+	t.Helper()
+	match := nextFetch.FindStringSubmatch(s.Out.String())
+	if match == nil {
+		t.Fatalf("expected the server to say when it fetches the bundle again:\n%s", s.Out)
+	}
+	at, err := time.Parse(time.RFC3339, match[1])
+	must(t, err)
+	return at
 }
 
 // polls says whether the server still looks at the partner's bundle by itself.

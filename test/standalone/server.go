@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -31,6 +32,7 @@ type ServerConfig struct {
 	AdminIDs         []string
 	Federation       Object // that block; none without it
 	Experimental     Object // further settings of that block
+	LogLevel         string // INFO without it
 }
 
 // Server is a SPIRE server.
@@ -76,7 +78,7 @@ func (c ServerConfig) config(dir, socket string) Object {
 	}
 	server := Object{
 		"trust_domain": c.Domain, "bind_address": "127.0.0.1", "bind_port": c.Port, "socket_path": socket, "data_dir": dir,
-		"log_level": "INFO", "experimental": experimental,
+		"log_level": cmp.Or(c.LogLevel, "INFO"), "experimental": experimental,
 	}
 	if len(c.AdminIDs) > 0 {
 		server["admin_ids"] = c.AdminIDs
