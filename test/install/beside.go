@@ -2,8 +2,11 @@ package install
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/kubectl"
@@ -13,7 +16,7 @@ import (
 type Neighbour struct {
 	Kustomization string
 	Namespace     string // of both
-	Served        string // a namespace that the injector serves, which has to exist
+	Served        string // a namespace that the injector serves; it is made if it is not there
 }
 
 // InstallNeighbours applies some, beside what [Platform] has installed, and waits until pods can be injected by each.
@@ -21,7 +24,9 @@ func InstallNeighbours(ctx context.Context, env environment.Environment, neighbo
 	k := kubectl.For(env)
 	var steps []step
 	for _, n := range neighbours { // all first: they start at the same time
-		steps = append(steps, step{"applying " + filepath.ToSlash(n.Kustomization), func() error { return Apply(ctx, env, n.Kustomization) }})
+		steps = append(steps, step{"applying " + filepath.ToSlash(n.Kustomization), func() error {
+			return errors.Join(Apply(ctx, env, n.Kustomization), applyObjects(ctx, env, []unstructured.Unstructured{n.served()}))
+		}})
 	}
 	for _, n := range neighbours {
 		steps = append(steps,
@@ -40,6 +45,13 @@ func InstallNeighbours(ctx context.Context, env environment.Environment, neighbo
 		)
 	}
 	return run(progress, steps)
+}
+
+func (n Neighbour) served() unstructured.Unstructured {
+	return unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace",
+		"metadata": map[string]any{"name": n.Served, "labels": map[string]any{ReleaseLabel: n.Namespace}},
+	}}
 }
 
 // ServerOf runs the command line of the SPIRE server of a namespace in its pod.
