@@ -5,7 +5,10 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/api"
 	"github.com/spire-injector/spire-injector/test/demo/charts"
 	"github.com/spire-injector/spire-injector/test/demo/edge"
+	"github.com/spire-injector/spire-injector/test/demo/federated"
 	"github.com/spire-injector/spire-injector/test/demo/jwt"
+	"github.com/spire-injector/spire-injector/test/demo/nested"
+	"github.com/spire-injector/spire-injector/test/demo/oidc"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/workloads"
 )
@@ -17,6 +20,9 @@ func All() []play.Demo {
 		edge.Demo(),
 		workloads.Demo(),
 		jwt.Demo(),
+		nested.Demo(),
+		federated.Demo(),
+		oidc.Demo(),
 		charts.Demo(),
 	}
 }

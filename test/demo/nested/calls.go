@@ -1,0 +1,131 @@
+package nested
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spire-injector/spire-injector/test/demo/play"
+	"github.com/spire-injector/spire-injector/test/demo/scene"
+)
+
+// tokens are what the workloads got, and what the other server's agent made of it.
+type tokens struct {
+	Tokens  []scene.Token `json:"tokens"`
+	Refused string        `json:"refusedAudience"`
+}
+
+func tellTokens(ctx context.Context, t play.Telling) (any, error) {
+	ran, err := t.Scene.Apply(ctx, workloads)
+	if err != nil {
+		return nil, err
+	}
+	t.Story.Say("A workload for each of the nested servers, registered by the injector beside it:")
+	t.Show(ran)
+	var facts tokens
+	for _, pair := range [][2]nestedServer{{serverA, serverB}, {serverB, serverA}} {
+		from, at := pair[0], pair[1]
+		if err := ready(ctx, t, from.workload, at.workload); err != nil {
+			return facts, err
+		}
+		token, err := t.Scene.FetchJWT(ctx, from.workload, audience)
+		if err != nil {
+			return facts, err
+		}
+		facts.Tokens = append(facts.Tokens, token)
+		t.Story.Say("A token from %s, and what the agent of %s says:", from.id, at.id)
+		t.Story.Typed(token.Ran.Command.String())
+		verdict, valid, err := t.Scene.ValidateJWT(ctx, at.workload, token.Value, audience)
+		if err != nil {
+			return facts, err
+		}
+		t.Show(verdict)
+		if !valid || token.ID != from.workloadID() {
+			return facts, &scene.Mismatch{What: "the token of " + token.ID, Expected: from.workloadID() + " to be valid at " + at.id, Got: verdict.Output()}
+		}
+		t.Story.Checked("%s, signed by %s with key %s, is valid at %s", token.ID, from.id, token.Key, at.id)
+	}
+	if facts.Tokens[0].Key == facts.Tokens[1].Key {
+		return facts, &scene.Mismatch{What: "keys of the two tokens", Expected: "one of each server", Got: facts.Tokens[0].Key + " for both"}
+	}
+	verdict, valid, err := t.Scene.ValidateJWT(ctx, serverB.workload, facts.Tokens[0].Value, "another")
+	if err == nil && valid {
+		err = &scene.Mismatch{What: "a token for " + audience, Expected: "to be refused for another audience", Got: verdict.Output()}
+	}
+	facts.Refused = strings.TrimSpace(verdict.Output())
+	return facts, err
+}
+
+// ready waits for the pods of workloads.
+func ready(ctx context.Context, t play.Telling, workloads ...scene.Workload) error {
+	for _, w := range workloads {
+		_, err := t.Scene.Run(ctx, scene.In(w.Namespace, "rollout", "status", "deployment/"+w.Deployment, "--timeout=120s"))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// callLimit is how long two workloads may take to find each other.
+const callLimit = 30 * time.Second
+
+// call is one between the workloads.
+type call struct {
+	From  string `json:"from"`
+	Saw   string `json:"serverSaw"` // what the called app was told of the caller
+	Chain int    `json:"intermediates"`
+}
+
+func tellCalls(ctx context.Context, t play.Telling) (any, error) {
+	t.Story.Say("Each app calls the other through its Envoy, in plain HTTP, and is told who called:")
+	var facts []call
+	for _, pair := range [][2]nestedServer{{serverA, serverB}, {serverB, serverA}} {
+		from, to := pair[0], pair[1]
+		c := scene.In(from.workload.Namespace, "exec", "deploy/"+from.workload.Deployment, "-c", "api", "--", "/sample", "get", "http://127.0.0.1:8000/echo")
+		want := "By=" + to.workloadID() + ";"
+		var r scene.Ran
+		answered, err := scene.Poll(ctx, callLimit, func() (found bool, err error) {
+			r, err = t.Scene.Try(ctx, c)
+			return err == nil && !r.Failed, err
+		})
+		if err != nil {
+			return facts, err
+		}
+		t.Show(r)
+		if !answered || !strings.Contains(r.Stdout, want) || !strings.Contains(r.Stdout, "URI="+from.workloadID()) {
+			return facts, &scene.Mismatch{What: c.String(), Expected: want + "… and URI=" + from.workloadID(), Got: r.Output()}
+		}
+		svids, err := t.Scene.Run(ctx, from.workload.Command("fetch", "x509"))
+		if err != nil {
+			return facts, err
+		}
+		facts = append(facts, call{From: from.workloadID(), Saw: r.Stdout, Chain: strings.Count(svids.Stdout, "Intermediate #1 Valid After")})
+		if facts[len(facts)-1].Chain != 1 {
+			return facts, &scene.Mismatch{What: svids.Command.String(), Expected: "an authority between the SVID and the root", Got: svids.Output()}
+		}
+		t.Story.Checked("%s called %s; between its certificate and the root is the authority of %s", from.workloadID(), to.workloadID(), from.id)
+	}
+	return facts, nil
+}
+
+// limits is how a pod was refused.
+type limits struct {
+	Refused string `json:"refused"`
+}
+
+func tellLimits(ctx context.Context, t play.Telling) (any, error) {
+	t.Story.Say("A team that would like to be a SPIRE server as well:")
+	c := scene.In("default", "run", "spire-server", "--image=spiffe/spire-server:1.15.3", "--labels=spiffe.io/inject=enabled",
+		"--annotations=spiffe.io/mode=socket", "--annotations=spiffe.io/downstream=true", "--dry-run=server")
+	r, err := t.Scene.Try(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	t.Show(r)
+	if !r.Failed || !strings.Contains(r.Stderr, "spiffe.io/downstream") {
+		return nil, &scene.Mismatch{What: c.String(), Expected: "to be refused for spiffe.io/downstream", Got: r.Output()}
+	}
+	t.Story.Checked("refused: no claim of the platform lets it")
+	return limits{strings.TrimSpace(r.Stderr)}, nil
+}
