@@ -19,8 +19,8 @@ type Neighbour struct {
 	Served        string // a namespace that the injector serves; it is made if it is not there
 }
 
-// InstallNeighbours applies some, beside what [Platform] has installed, and waits until pods can be injected by each.
-func InstallNeighbours(ctx context.Context, env environment.Environment, neighbours []Neighbour, progress io.Writer) error {
+// Neighbours applies some SPIREs beside what [Platform] has installed, and waits until pods can be injected by each.
+func Neighbours(ctx context.Context, env environment.Environment, neighbours []Neighbour, progress io.Writer) error {
 	k := kubectl.For(env)
 	var steps []step
 	for _, n := range neighbours { // all first: they start at the same time

@@ -60,7 +60,7 @@ func tellDomains(ctx context.Context, t play.Telling) (any, error) {
 		scene.ApplyCommand(auxiliary).String(),
 		scene.ServerCommand(other.namespace, "entry", "create", "-data", "/etc/spire/injector-entries.json").String())
 	neighbour := install.Neighbour{Kustomization: t.Scene.Path(auxiliary), Namespace: other.namespace, Served: other.workload.Namespace}
-	if err := install.InstallNeighbours(ctx, t.Scene.Env, []install.Neighbour{neighbour}, t.Progress); err != nil {
+	if err := install.Neighbours(ctx, t.Scene.Env, []install.Neighbour{neighbour}, t.Progress); err != nil {
 		return facts, err
 	}
 	facts.Seconds = scene.Seconds(time.Since(now))

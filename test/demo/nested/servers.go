@@ -54,7 +54,7 @@ func tellServers(ctx context.Context, t play.Telling) (any, error) {
 		t.Story.Typed(scene.ServerCommand(s.namespace, "entry", "create", "-data", "/etc/spire/injector-entries.json").String())
 	}
 	begin := time.Now()
-	if err := install.InstallNeighbours(ctx, t.Scene.Env, neighbours, t.Progress); err != nil {
+	if err := install.Neighbours(ctx, t.Scene.Env, neighbours, t.Progress); err != nil {
 		return nil, err
 	}
 	facts := registered{Seconds: scene.Seconds(time.Since(begin))}
