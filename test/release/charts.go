@@ -99,7 +99,7 @@ func (r release) stamp(files []chartFile) error {
 				return errors.Join(err, fmt.Errorf("expected a line with its version in Chart.yaml, got %s", f.data))
 			}
 		case "values.yaml":
-			files[i].data = repositoryLine.ReplaceAll(f.data, []byte("${1}"+r.image.String()))
+			files[i].data = repositoryLine.ReplaceAll(f.data, []byte("${1}"+r.repository()))
 		}
 	}
 	return nil
