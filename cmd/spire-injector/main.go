@@ -15,6 +15,9 @@ import (
 // version is set when a release is linked; otherwise it is what the Go toolchain knows of the source.
 var version = ""
 
+// commit is set with it.
+var commit = ""
+
 // Exit codes of every command.
 const (
 	exitRefused = 1 // the command ran and its answer is no

@@ -162,8 +162,9 @@ func apiPod(t *testing.T, namespace string) corev1.Pod {
 
 // entry is what the SPIRE server prints of a registration entry.
 type entry struct {
-	ID       string `json:"id"`
-	SPIFFEID struct {
+	ID        string `json:"id"`
+	ExpiresAt string `json:"expires_at"` // seconds since 1970; 0: never
+	SPIFFEID  struct {
 		TrustDomain string `json:"trust_domain"`
 		Path        string `json:"path"`
 	} `json:"spiffe_id"`

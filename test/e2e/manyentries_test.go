@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	foreign  = 5000 // entries of others
-	unneeded = 5000 // entries of ours that nobody needs
+	group    = 2500      // entries of one kind
+	foreign  = 2 * group // entries of others
+	unneeded = 2 * group // entries of ours that nobody needs, half of them for so long that their grace time ends soon
+
+	untilOutlived = 25 * time.Second // which is after the restart
 )
 
 // A server that holds many entries, most of them of no concern and the rest of no use, delays nobody, and loses nothing of others.
@@ -38,18 +41,27 @@ func manyEntries(t *testing.T, ns string) {
 	t.Cleanup(func() { forgetMany(t, ns) })
 	const alias = "/spire-injector/demo-cluster/node"
 	start := time.Now()
-	createMany(t, ns, foreign/2, "other.", "/bootstrap/demo-cluster/node")
-	createMany(t, ns, foreign/2, "under-our-alias.", alias)
-	createMany(t, ns, unneeded, "spire-injector.demo-cluster.", alias)
+	createMany(t, ns, "other.", "/bootstrap/demo-cluster/node", time.Time{})
+	createMany(t, ns, "under-our-alias.", alias, time.Time{})
+	createMany(t, ns, newlyUnneeded, alias, time.Time{})
+	createMany(t, ns, longUnneeded, alias, time.Now().Add(untilOutlived))
 	t.Logf("made %d entries in %.0f s", foreign+unneeded, time.Since(start).Seconds())
 }
 
-func createMany(t *testing.T, ns string, n int, prefix, parent string) {
+// What IDs of entries of ours begin with.
+const (
+	newlyUnneeded = idsOfOurs + "newly-"
+	longUnneeded  = idsOfOurs + "long-"
+)
+
+// createMany creates a group of entries that expire at a time, or never.
+func createMany(t *testing.T, ns, prefix, parent string, expiry time.Time) {
 	t.Helper()
 	var all []item
-	for i := range n {
+	for i := range group {
 		all = append(all, item{
-			"entry_id": fmt.Sprintf("%s%s-%d", prefix, ns, i), "parent_id": "spiffe://example.org" + parent,
+			"entryExpiry": max(expiry.Unix(), 0),
+			"entry_id":    fmt.Sprintf("%s%s-%d", prefix, ns, i), "parent_id": "spiffe://example.org" + parent,
 			"spiffe_id": fmt.Sprintf("spiffe://example.org%s-%d", id(ns, strings.ReplaceAll(prefix, ".", "-")), i),
 			"selectors": []item{{"type": "k8s", "value": "ns:" + ns}},
 		})
@@ -76,10 +88,10 @@ func countMany(t *testing.T, ns, prefix string) int {
 	return strings.Count(server(t, "entry", "show", "-output", "json"), `"id":"`+prefix+ns)
 }
 
-// forgetMany deletes those of others.
+// forgetMany deletes those of others. Of ours the injector removes what is left when its grace time is over.
 func forgetMany(t *testing.T, ns string) {
 	var ids []string
-	for i := range foreign / 2 {
+	for i := range group {
 		ids = append(ids, fmt.Sprintf("other.%s-%d", ns, i), fmt.Sprintf("under-our-alias.%s-%d", ns, i))
 	}
 	for part := range slices.Chunk(ids, 1000) {
@@ -89,17 +101,30 @@ func forgetMany(t *testing.T, ns string) {
 	}
 }
 
-// wantManyRight waits until what is ours and unneeded is gone, and checks that nothing else is.
+// wantManyRight waits until what is ours and unneeded is gone, or will be after the grace time, and checks that nothing else is.
 func wantManyRight(t *testing.T, ns string) {
 	t.Helper()
 	took := eventually(t, "the removal of what nobody needs", func() error {
-		if n := countMany(t, ns, "spire-injector.demo-cluster."); n > 0 {
+		if n := countMany(t, ns, longUnneeded); n > 0 {
 			time.Sleep(2 * time.Second) // counting takes the server's time
 			return fmt.Errorf("%d are left", n)
 		}
 		return nil
 	})
-	t.Logf("%d unneeded entries were gone after %.0f s", unneeded, took.Seconds())
+	t.Logf("%d entries that were unneeded before were gone after %.0f s", group, took.Seconds())
+	took = eventually(t, "an expiry of what nobody needs", func() error {
+		unmarked := 0
+		for _, e := range allEntries(t) {
+			if strings.HasPrefix(e.ID, newlyUnneeded+ns) && e.ExpiresAt == "0" {
+				unmarked++
+			}
+		}
+		if unmarked > 0 {
+			return fmt.Errorf("%d have none", unmarked)
+		}
+		return nil
+	})
+	t.Logf("%d that are unneeded since expire, which was so %.0f s later", group, took.Seconds())
 	if n := countMany(t, ns, "other.") + countMany(t, ns, "under-our-alias."); n != foreign {
 		t.Errorf("%d entries of others are left, want all %d", n, foreign)
 	}

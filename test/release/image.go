@@ -20,6 +20,11 @@ func imageInManifests() string {
 	return image
 }
 
+// repository is the image's name as manifests have it, which leave Docker Hub's out.
+func (r release) repository() string {
+	return strings.TrimPrefix(r.image.Name(), name.DefaultRegistry+"/")
+}
+
 // writeImages writes one archive with the image of every platform, and one of each for programs that read no OCI layout.
 func (r release) writeImages(_ context.Context, stage string) error {
 	reference := r.image.Tag(r.source.version)

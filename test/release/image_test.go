@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -57,7 +58,7 @@ func testImages(t *testing.T, r release, folder string) {
 }
 
 // openLayout unpacks an archive and returns the one index in it, which has to have that name and tag.
-func openLayout(t *testing.T, archive, name, tag string) v1.ImageIndex {
+func openLayout(t *testing.T, archive, full, tag string) v1.ImageIndex {
 	t.Helper()
 	folder := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "tar", "--extract", "--file", archive, "--directory", folder).CombinedOutput(); err != nil {
@@ -75,7 +76,7 @@ func openLayout(t *testing.T, archive, name, tag string) v1.ImageIndex {
 		t.Fatalf("%d in the archive, expected one index", len(manifest.Manifests))
 	}
 	one := manifest.Manifests[0]
-	want := map[string]string{"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name}
+	want := map[string]string{"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": full}
 	if diff := cmp.Diff(want, one.Annotations); diff != "" {
 		t.Errorf("names in the archive (-want +got):\n%s", diff)
 	}
@@ -129,5 +130,18 @@ func checkImage(t *testing.T, r release, what string, image v1.Image, machine el
 	}
 	if diff := cmp.Diff([]string{"spire-injector", "tmp"}, names); diff != "" {
 		t.Errorf("%s: files (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestNameOfTheImageInManifests(t *testing.T) {
+	t.Parallel()
+	for _, image := range []string{imageInManifests(), "registry.example.org/team/injector"} {
+		repository, err := name.NewRepository(image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (release{image: repository}).repository(); got != image {
+			t.Errorf("got %s, want %s", got, image)
+		}
 	}
 }

@@ -77,7 +77,7 @@ func (r release) render(folder string) ([]byte, error) {
 		return nil, err
 	}
 	image := imagetag.Filter{
-		ImageTag: types.Image{Name: imageInManifests(), NewName: r.image.String(), NewTag: r.source.version},
+		ImageTag: types.Image{Name: imageInManifests(), NewName: r.repository(), NewTag: r.source.version},
 		FsSlice:  types.FsSlice{{Path: "spec/template/spec/containers[]/image"}, {Path: "spec/template/spec/initContainers[]/image"}},
 	}
 	if err := objects.ApplyFilter(image); err != nil {
@@ -88,6 +88,6 @@ func (r release) render(folder string) ([]byte, error) {
 		return nil, err
 	}
 	// The platform file names the image too, and is a text to kustomize.
-	manifests = bytes.ReplaceAll(manifests, []byte(images.Injector), []byte(r.image.String()+":"+r.source.version))
+	manifests = bytes.ReplaceAll(manifests, []byte(images.Injector), []byte(r.repository()+":"+r.source.version))
 	return append(fmt.Appendf(nil, "# %s %s: %s\n", program, r.source.version, fileOf(folder)), bytes.TrimSpace(manifests)...), nil
 }

@@ -36,9 +36,9 @@ func imagePlatforms() string {
 
 // build cross-compiles the program into a file. Nothing of this machine goes into it: neither paths nor the environment.
 func (r release) build(ctx context.Context, p platform, file string) error {
-	// Where git knows the sources, the program has their commit in it, for `go version -m`.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", fmt.Sprintf("-buildvcs=%t", r.source.commit != ""),
-		"-ldflags", "-s -w -X main.version="+r.source.version, "-o", file, r.main)
+	// What Go itself finds out of git depends on the kind of checkout.
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.version="+r.source.version+" -X main.commit="+r.source.commit, "-o", file, r.main)
 	cmd.Dir = r.root
 	cmd.Env = append(os.Environ(), "GOOS="+p.os, "GOARCH="+p.arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM64=v8.0",
 		"GOEXPERIMENT=", "GOFIPS140=off")

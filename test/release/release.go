@@ -68,6 +68,7 @@ func (r release) steps() []step {
 		step{"listing the modules of each", r.listModules},
 		step{"making the image for " + imagePlatforms(), r.writeImages},
 		step{"rendering the manifests", r.writeManifests},
+		step{"packaging the charts", r.writeCharts},
 		step{"adding up", writeSums},
 	)
 }
