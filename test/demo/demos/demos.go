@@ -6,6 +6,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/charts"
 	"github.com/spire-injector/spire-injector/test/demo/edge"
 	"github.com/spire-injector/spire-injector/test/demo/jwt"
+	"github.com/spire-injector/spire-injector/test/demo/frontproxy"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/workloads"
 )
@@ -15,6 +16,7 @@ func All() []play.Demo {
 	return []play.Demo{
 		api.Demo(),
 		edge.Demo(),
+		frontproxy.Demo(),
 		workloads.Demo(),
 		jwt.Demo(),
 		charts.Demo(),
