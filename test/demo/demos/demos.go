@@ -5,8 +5,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/api"
 	"github.com/spire-injector/spire-injector/test/demo/charts"
 	"github.com/spire-injector/spire-injector/test/demo/edge"
-	"github.com/spire-injector/spire-injector/test/demo/jwt"
 	"github.com/spire-injector/spire-injector/test/demo/frontproxy"
+	"github.com/spire-injector/spire-injector/test/demo/jwt"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/workloads"
 )
