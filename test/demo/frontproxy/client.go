@@ -49,7 +49,7 @@ func (c client) curl(path string, headers ...string) string {
 	for _, header := range headers {
 		words = append(words, "--header", scene.Quote(header))
 	}
-	return strings.Join(append(words, "--resolve", Host+":"+Port+":127.0.0.1", "https://"+Host+":"+Port+path), " ")
+	return strings.Join(append(words, "--resolve", Host+":"+Local+":127.0.0.1", "https://"+Host+":"+Local+path), " ")
 }
 
 // tls is the client's side of a handshake: it expects the proxy's name, by an authority of the bundle.
@@ -67,7 +67,8 @@ func (c client) tls() (*tls.Config, error) {
 		return config, nil
 	}
 	certificate, err := tls.LoadX509KeyPair(filepath.Join(c.folder, certificateFile), filepath.Join(c.folder, keyFile))
-	config.Certificates = []tls.Certificate{certificate}
+	// Also one of an authority that the server does not ask for, as curl does.
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	return config, err
 }
 

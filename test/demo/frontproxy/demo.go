@@ -18,10 +18,12 @@ const (
 	Backend            = "backend"
 	Generator          = "generator"
 	GeneratorNamespace = "cert-gen"
-	// Port is that of the proxy and of the backend's sidecar.
-	Port = "8443"
-	// Host is the name in the proxy's certificate.
-	Host = "proxy.example.com"
+	// Port is that of the services of the proxy and of the backend.
+	Port = "443"
+	// Local is where a reader has the proxy's.
+	Local = "8443"
+	// Host is the name in the proxy's certificate, and of its route.
+	Host = "example.com"
 
 	trustDomain = "example.com"
 	// outsideEntry is the registration entry of the client that has an agent of its own.
@@ -33,7 +35,7 @@ const (
 const (
 	ProxyID     = "spiffe://" + trustDomain + "/ns/proxy/sa/default"
 	BackendID   = "spiffe://" + trustDomain + "/ns/backend/sa/default"
-	GeneratorID = "spiffe://" + trustDomain + "/ns/cert-gen/sa/default"
+	GeneratorID = "spiffe://" + trustDomain + "/ns/cert-gen/sa/generator"
 	OutsideID   = "spiffe://" + trustDomain + "/outside/client"
 )
 

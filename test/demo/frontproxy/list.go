@@ -63,7 +63,7 @@ func tellList(ctx context.Context, d demo) (any, error) {
 	}
 	d.line(facts.Line)
 	d.Story.Say("And back again:")
-	if r, facts.Back, err = d.scene.list(ctx, "/ns/cert-gen/sa/default, /outside/*", 200); err != nil {
+	if r, facts.Back, err = d.scene.list(ctx, "/ns/cert-gen/sa/generator, /outside/*", 200); err != nil {
 		return facts, err
 	}
 	d.Show(r)

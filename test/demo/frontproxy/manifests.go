@@ -7,7 +7,7 @@ func tellManifests(_ context.Context, d demo) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.Story.Say("Three Deployments, each in a namespace of its own: the proxy is an Envoy and nothing else, the backend is an app that speaks " +
+	d.Story.Say("Three Deployments, each in a namespace of its own. The proxy is an Envoy and nothing else, the backend is an app that speaks " +
 		"plain HTTP on the loopback address, and the generator has a certificate for somebody outside. Nobody registers anything: " +
 		"identities follow from namespace and service account.")
 	for _, m := range found {

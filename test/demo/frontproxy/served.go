@@ -17,6 +17,9 @@ import (
 // startLimit is how long the workloads may take to their first answer.
 const startLimit = 2 * time.Minute
 
+// certificates is where the generator writes.
+const certificates = "/tmp/certs"
+
 // inGenerator is a command in the generator's pod.
 func inGenerator(args ...string) scene.Command {
 	return scene.In(GeneratorNamespace, append([]string{"exec", "deploy/" + Generator, "-c", Generator, "--"}, args...)...)
@@ -33,7 +36,7 @@ func (s stage) fetch(ctx context.Context, to client) (Fetched, error) {
 	f := Fetched{Files: []string{bundleFile, keyFile, certificateFile}}
 	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
 		var err error
-		f.Write, err = s.Try(ctx, inGenerator("/sample", "spiffe-client", "--write", "/certs"))
+		f.Write, err = s.Try(ctx, inGenerator("/sample", "spiffe-client", "--write", certificates))
 		return !f.Write.Failed, err
 	})
 	if err != nil {
@@ -58,7 +61,7 @@ func (s stage) fetch(ctx context.Context, to client) (Fetched, error) {
 	return f, err
 }
 
-func catCommand(name string) scene.Command { return inGenerator("/sample", "cat", "/certs/"+name) }
+func catCommand(name string) scene.Command { return inGenerator("/sample", "cat", certificates+"/"+name) }
 
 // Served is the first answer.
 type Served struct {
@@ -100,16 +103,9 @@ func tellServed(ctx context.Context, d demo) (any, error) {
 		return nil, err
 	}
 	d.Show(applied)
-	done := d.Waiting("waiting for the first certificate and the first answer")
-	defer done()
-	c := client{folder: d.scene.folder()}
-	fetched, err := d.scene.fetch(ctx, c)
-	if err != nil {
-		return nil, err
-	}
 	const path = "/echo/served"
-	answer, err := d.scene.awaitOK(ctx, c, path)
-	done()
+	c := client{folder: d.scene.folder()}
+	fetched, answer, err := d.awaitFirst(ctx, c, path)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +118,7 @@ func tellServed(ctx context.Context, d demo) (any, error) {
 	}
 	d.Story.Typed(lines...)
 	d.Story.Say("With them it calls the proxy. The port-forward stands for whatever leads to the proxy from outside:")
-	d.Story.Typed(scene.In(Proxy, "port-forward", "service/"+Proxy, Port).String()+" &", c.curl(path))
+	d.Story.Typed(scene.In(Proxy, "port-forward", "service/"+Proxy, Local+":"+Port).String()+" &", c.curl(path))
 	d.Story.Came(answer.Body)
 	facts := Served{Seconds: applied.Until(answer.End), Answer: answer}
 	if err := answer.callers(GeneratorID, ProxyID); err != nil {
@@ -135,6 +131,17 @@ func tellServed(ctx context.Context, d demo) (any, error) {
 	d.line(facts.Line)
 	d.Story.Checked("first answer %.1f s after kubectl apply; the app sees %s, and that %s called for it", facts.Seconds, GeneratorID, ProxyID)
 	return facts, nil
+}
+
+// awaitFirst waits for the client's certificate, and for the first answer that it gets with it.
+func (d demo) awaitFirst(ctx context.Context, c client, path string) (Fetched, Answer, error) {
+	defer d.Waiting("waiting for the first certificate and the first answer")()
+	fetched, err := d.scene.fetch(ctx, c)
+	if err != nil {
+		return fetched, Answer{}, err
+	}
+	answer, err := d.scene.awaitOK(ctx, c, path)
+	return fetched, answer, err
 }
 
 // line shows one of the backend's Envoy.
