@@ -61,7 +61,9 @@ func (s stage) fetch(ctx context.Context, to client) (Fetched, error) {
 	return f, err
 }
 
-func catCommand(name string) scene.Command { return inGenerator("/sample", "cat", certificates+"/"+name) }
+func catCommand(name string) scene.Command {
+	return inGenerator("/sample", "cat", certificates+"/"+name)
+}
 
 // Served is the first answer.
 type Served struct {
