@@ -6,6 +6,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/charts"
 	"github.com/spire-injector/spire-injector/test/demo/edge"
 	"github.com/spire-injector/spire-injector/test/demo/federated"
+	"github.com/spire-injector/spire-injector/test/demo/frontproxy"
 	"github.com/spire-injector/spire-injector/test/demo/jwt"
 	"github.com/spire-injector/spire-injector/test/demo/nested"
 	"github.com/spire-injector/spire-injector/test/demo/oidc"
@@ -18,6 +19,7 @@ func All() []play.Demo {
 	return []play.Demo{
 		api.Demo(),
 		edge.Demo(),
+		frontproxy.Demo(),
 		workloads.Demo(),
 		jwt.Demo(),
 		nested.Demo(),
