@@ -81,6 +81,7 @@ func TestSidecarOutlivesApp(t *testing.T) {
 	lingering.args = []string{"client", "--url", url, "--every", "100ms", "--linger", "5s"}
 	deploy(t, ns, server, lingering, valid)
 
+	awaitOK(t, ns, "deployment/lingering")
 	t.Run("it calls", func(t *testing.T) {
 		pod := podNames(t, ns, "lingering")[0]
 		log := make(chan string)

@@ -17,9 +17,10 @@ type loadReport struct {
 	FirstFailures []json.RawMessage `json:"firstFailures"`
 }
 
-// load sends constant traffic from a workload's app container and returns the report.
+// load sends constant traffic from a workload's app container, once it gets answers, and returns the report.
 func load(t *testing.T, namespace, workload string, flags ...string) loadReport {
 	t.Helper()
+	awaitOK(t, namespace, workload)
 	out, err := in(t, namespace, workload, append([]string{"/sample", "load", url, "-o", "json"}, flags...)...)
 	return decodeReport(t, out, err)
 }
@@ -50,9 +51,10 @@ type runningLoad struct {
 	ended   chan error
 }
 
-// startLoad sends constant traffic from a workload's app container.
+// startLoad sends constant traffic from a workload's app container, which gets answers already.
 func startLoad(t *testing.T, namespace, workload string) runningLoad {
 	t.Helper()
+	awaitOK(t, namespace, workload)
 	// Beyond the end of the test, which ends it in any case.
 	ctx, cancel := context.WithCancel(context.Background())
 	l := runningLoad{stdout: &bytes.Buffer{}, ended: make(chan error, 1)}
