@@ -13,11 +13,11 @@ import (
 // its own in it.
 const authorizationName = "authorization"
 
-// checksRequests says whether callers show who they are, by a certificate or by a token.
-func (in Inbound) checksRequests() bool { return in.Identifies() || !in.JWT.isZero() }
+// ChecksRequests says whether callers of the port show who they are, by a certificate or by a token.
+func (in Inbound) ChecksRequests() bool { return in.Identifies() || !in.JWT.isZero() }
 
 // audits says whether peers and subjects are checked without consequences.
-func (in Inbound) audits() bool { return in.Audit && in.checksRequests() }
+func (in Inbound) audits() bool { return in.Audit && in.ChecksRequests() }
 
 // authorization repeats, per request, the check that TLS makes per connection. TLS decides once, so
 // a peer removed later would keep its open connection; this filter takes its next request away. The shadow rules
@@ -25,7 +25,7 @@ func (in Inbound) audits() bool { return in.Audit && in.checksRequests() }
 func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
 	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 	for _, in := range p.Inbound {
-		if !in.checksRequests() || in.Protocol == TCP {
+		if !in.ChecksRequests() || in.Protocol == TCP {
 			continue // nobody can be told apart, or connections are not made of requests
 		}
 		name := inboundListener(in)

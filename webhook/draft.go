@@ -56,7 +56,7 @@ func (d *draft) listeners() []templates.Inbound {
 		if d.defaultPeers[i] {
 			out[i].Peers = d.peers
 		}
-		out[i].Audit = d.audit && (out[i].Identifies() || len(out[i].JWT.Subjects) > 0)
+		out[i].Audit = d.audit && out[i].ChecksRequests()
 	}
 	return out
 }
