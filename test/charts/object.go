@@ -1,13 +1,12 @@
 package charts
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/spire-injector/spire-injector/test/install"
 )
 
 // Objects are manifests by kind, namespace and name.
@@ -15,17 +14,12 @@ type Objects map[string]unstructured.Unstructured
 
 // Decode reads the documents of rendered manifests. Two for one object are an error.
 func Decode(manifests string) (Objects, error) {
-	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096)
+	documents, err := install.Decode(manifests)
+	if err != nil {
+		return nil, err
+	}
 	out := Objects{}
-	for {
-		var object unstructured.Unstructured
-		err := decoder.Decode(&object.Object)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("decoding rendered manifests: %w", err)
-		}
+	for _, object := range documents {
 		if len(object.Object) == 0 {
 			continue // a document of comments
 		}
@@ -33,6 +27,7 @@ func Decode(manifests string) (Objects, error) {
 			return nil, err
 		}
 	}
+	return out, nil
 }
 
 func (o Objects) add(object unstructured.Unstructured) error {

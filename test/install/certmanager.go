@@ -46,7 +46,7 @@ func CertManager(ctx context.Context, env environment.Environment, progress io.W
 			return err
 		}},
 		{"applying cert-manager", func() error {
-			objects, err := decode(certManager)
+			objects, err := Decode(certManager)
 			if err != nil {
 				return err
 			}

@@ -16,8 +16,8 @@ import (
 // contentAnnotation names what a Deployment's images hold, so that a program which changed under one name rolls its pods.
 const contentAnnotation = "test.spire-injector/image-content"
 
-// decode reads the documents of rendered manifests.
-func decode(manifests string) ([]unstructured.Unstructured, error) {
+// Decode reads the documents of rendered manifests.
+func Decode(manifests string) ([]unstructured.Unstructured, error) {
 	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096)
 	var out []unstructured.Unstructured
 	for {

@@ -18,7 +18,7 @@ kind: Service
 metadata: {name: injector}
 `
 	env := environment.Environment{Contents: map[string]string{"injector:dev": "injector-1"}}
-	objects, err := decode(manifests)
+	objects, err := Decode(manifests)
 	if err != nil {
 		t.Fatal(err)
 	}

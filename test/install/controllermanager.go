@@ -101,7 +101,7 @@ func (s ControllerManagerSettings) objects() ([]unstructured.Unstructured, error
 	if err != nil {
 		return nil, err
 	}
-	objects, err := decode(controllerManager)
+	objects, err := Decode(controllerManager)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func Apply(ctx context.Context, env environment.Environment, kustomization strin
 	if err != nil {
 		return err
 	}
-	objects, err := decode(manifests)
+	objects, err := Decode(manifests)
 	if err != nil {
 		return fmt.Errorf("%s: %w", kustomization, err)
 	}

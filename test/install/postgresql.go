@@ -39,7 +39,7 @@ func PostgreSQL(ctx context.Context, env environment.Environment, progress io.Wr
 	if env, err = env.With(ctx, archives, progress); err != nil {
 		return nil, err
 	}
-	objects, err := decode(postgreSQL)
+	objects, err := Decode(postgreSQL)
 	if err != nil {
 		return nil, err
 	}

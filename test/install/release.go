@@ -91,7 +91,7 @@ func (r Release) objects(ctx context.Context, env environment.Environment) ([]un
 	if err != nil {
 		return nil, err
 	}
-	objects, err := decode(manifests)
+	objects, err := Decode(manifests)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.Overlay, err)
 	}

@@ -94,7 +94,7 @@ spec: {template: {spec: {containers: [{name: spire-injector, args: [serve, --nam
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			objects, err := decode(test.before)
+			objects, err := Decode(test.before)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -35,7 +35,7 @@ func spire(ctx context.Context, env environment.Environment, kustomization strin
 			if err != nil {
 				return err
 			}
-			objects, err := decode(manifests)
+			objects, err := Decode(manifests)
 			if err == nil {
 				err = edit(objects)
 			}

@@ -19,7 +19,7 @@ spec: {template: {spec: {volumes: [{name: data, emptyDir: {}}, {name: config, co
 `
 
 func TestTelemetryRestartsTheServer(t *testing.T) {
-	objects, err := decode(aServer)
+	objects, err := Decode(aServer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestTelemetryOfNothing(t *testing.T) {
 		strings.Split(aServer, "---\n")[1],
 		strings.Replace(aServer, "configMap: {name: spire-server-abc}", "configMap: {name: other}", 1),
 	} {
-		objects, err := decode(manifests)
+		objects, err := Decode(manifests)
 		if err != nil {
 			t.Fatal(err)
 		}
