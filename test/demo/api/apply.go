@@ -8,9 +8,6 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
-// startLimit is how long the workloads may take to their first ok.
-const startLimit = 2 * time.Minute
-
 // Applied is what came of applying the workloads.
 type Applied struct {
 	Ran scene.Ran `json:"-"`
@@ -36,7 +33,7 @@ func (s stage) Apply(ctx context.Context) (Applied, error) {
 func (s stage) FirstOK(ctx context.Context, a Applied) (Applied, error) {
 	logs := clientLog(Valid)
 	last := ""
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
+	found, err := scene.Poll(ctx, scene.StartLimit, func() (bool, error) {
 		r, err := s.Try(ctx, logs)
 		if err != nil || r.Failed { // no pod yet, or not started yet
 			last = r.Stderr
@@ -53,7 +50,7 @@ func (s stage) FirstOK(ctx context.Context, a Applied) (Applied, error) {
 	})
 	if err == nil && !found {
 		err = &scene.Mismatch{
-			What: "the first ok of " + Valid, Expected: fmt.Sprintf("one within %s of kubectl apply", startLimit),
+			What: "the first ok of " + Valid, Expected: fmt.Sprintf("one within %s of kubectl apply", scene.StartLimit),
 			Got: last + s.NotCreated(ctx, Namespace), Look: inDemo("get", "pods,events").String(),
 		}
 	}

@@ -9,10 +9,7 @@ func tellManifests(_ context.Context, d demo) (any, error) {
 	}
 	d.Story.Say("Three ordinary Deployments: an API, a client that may call it, and one that may not. This is all that their pod " +
 		"templates say about identity and TLS; the apps themselves speak plain HTTP on the loopback address.")
-	for _, m := range found {
-		d.Story.Say("%s (%d lines in all):", m.Path, m.Lines)
-		d.Story.Came(m.Excerpt)
-	}
+	d.ShowManifests(found)
 	d.Story.Say("The API listens on 127.0.0.1:8080 and lets only /valid-api-client in. The clients call 127.0.0.1:8000; their Envoy " +
 		"carries that to port 8443 of the API, where it accepts nobody but /api.")
 	return struct {

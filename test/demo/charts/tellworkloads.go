@@ -9,9 +9,6 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
-// startLimit is how long the workloads may take to their first ok.
-const startLimit = 2 * time.Minute
-
 func tellWorkloads(ctx context.Context, d demo) (any, error) {
 	d.Story.Say("The three Deployments of the demo api: an API, a client that may call it, and one that may not.")
 	applied, err := d.Scene.Apply(ctx, api.Workloads)
@@ -42,14 +39,7 @@ func tellWorkloads(ctx context.Context, d demo) (any, error) {
 
 // allowed calls as the valid client until it is answered.
 func (d demo) allowed(ctx context.Context) (scene.Ran, error) {
-	var r scene.Ran
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
-		var err error
-		r, err = d.Scene.Try(ctx, api.CallCommand(api.Valid))
-		return !r.Failed && strings.TrimSpace(r.Stdout) == "ok", err
+	return d.Scene.First(ctx, api.Namespace, "the first ok of the valid client", api.CallCommand(api.Valid), func(r scene.Ran) bool {
+		return strings.TrimSpace(r.Stdout) == "ok"
 	})
-	if err == nil && !found {
-		err = &scene.Mismatch{What: "call of the valid client", Expected: "ok", Got: r.Output() + d.Scene.NotCreated(ctx, api.Namespace)}
-	}
-	return r, err
 }

@@ -1,45 +1,25 @@
 package charts
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/spire-injector/spire-injector/test/install"
 )
 
 // writeAuthority makes a certificate authority of a day, as files tls.crt and tls.key of a folder.
 func writeAuthority(folder string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := install.NewAuthority(upstreamName, time.Now(), 24*time.Hour)
 	if err != nil {
 		return err
 	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: upstreamName},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "tls.crt"), authority.Certificate, 0o600); err != nil {
 		return err
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	if err := writePEM(filepath.Join(folder, "tls.crt"), "CERTIFICATE", certificate); err != nil {
-		return err
-	}
-	return writePEM(filepath.Join(folder, "tls.key"), "PRIVATE KEY", private)
-}
-
-func writePEM(path, kind string, data []byte) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600)
+	return os.WriteFile(filepath.Join(folder, "tls.key"), authority.Key, 0o600)
 }
 
 // subjects are the names of the certificates in a PEM text.

@@ -2,15 +2,10 @@ package edge
 
 import (
 	"context"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
-
-// startLimit is how long the workloads may take to their first answer.
-const startLimit = 2 * time.Minute
 
 // Greeting is what the app answers.
 type Greeting struct {
@@ -64,19 +59,8 @@ func (s stage) Hello(ctx context.Context) (Hello, error) {
 	if h.Applied, err = s.Apply(ctx, Workloads); err != nil {
 		return h, err
 	}
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
-		var err error
-		h.Call, err = s.Try(ctx, CallCommand())
-		return !h.Call.Failed, err
-	})
-	if err != nil {
+	if h.Call, err = s.First(ctx, Namespace, "the first answer of "+Edge, CallCommand(), nil); err != nil {
 		return h, err
-	}
-	if !found {
-		return h, &scene.Mismatch{
-			What: "the first answer of " + Edge, Expected: fmt.Sprintf("one within %s of kubectl apply", startLimit),
-			Got: h.Call.Output() + s.NotCreated(ctx, Namespace), Look: inDemo("get", "pods,events").String(),
-		}
 	}
 	h.Seconds = h.Applied.Until(h.Call.End)
 	if h.Greeting, err = parseGreeting(h.Call.Stdout); err != nil {

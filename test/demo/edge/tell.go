@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
@@ -16,10 +15,7 @@ func tellManifests(_ context.Context, d demo) (any, error) {
 	}
 	d.Story.Say("An app, and an Envoy of its own in front of it for callers from outside. The label spire-discover names them; the "+
 		"platform file of this trust domain, %s, makes an identity of it: templates: [\"/{label:spire-discover}\"].", trustDomain)
-	for _, m := range found {
-		d.Story.Say("%s (%d lines in all):", m.Path, m.Lines)
-		d.Story.Came(m.Excerpt)
-	}
+	d.ShowManifests(found)
 	d.Story.Say("Both listen on port %s: the edge in plain HTTP, for everybody; the app's sidecar in mutual TLS, for %s alone. The app itself "+
 		"listens on 127.0.0.1:8080.", Port, ID(Edge))
 	return struct {
@@ -96,6 +92,5 @@ func tellProxies(ctx context.Context, d demo) (any, error) {
 // line shows a line of the app's Envoy.
 func (d demo) line(c scene.Command, line scene.LogLine) {
 	d.Story.Typed(c.String())
-	shown := story.Pairs("time", line.Time.Format("15:04:05.000"), "event", line.Event, "peer", line.Peer, "self", line.Self, "reason", line.Reason)
-	d.Story.Fields(slices.DeleteFunc(shown, func(f story.Field) bool { return f.Value == "" })...)
+	d.Story.Fields(story.Known("time", line.Time.Format("15:04:05.000"), "event", line.Event, "peer", line.Peer, "self", line.Self, "reason", line.Reason)...)
 }

@@ -2,7 +2,6 @@ package federated
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/play"
@@ -25,7 +24,7 @@ func tellCalls(ctx context.Context, t play.Telling) (any, error) {
 	}
 	t.Show(ran)
 	for _, d := range []domain{example, other} {
-		if _, err := t.Scene.Run(ctx, scene.In(d.workload.Namespace, "rollout", "status", "deployment/"+d.workload.Deployment, "--timeout=120s")); err != nil {
+		if err := t.Scene.RolledOut(ctx, d.workload.Namespace, d.workload.Deployment); err != nil {
 			return nil, err
 		}
 	}
@@ -34,17 +33,10 @@ func tellCalls(ctx context.Context, t play.Telling) (any, error) {
 	for _, pair := range [][2]domain{{example, other}, {other, example}} {
 		from, to := pair[0], pair[1]
 		c := scene.In(from.workload.Namespace, "exec", "deploy/"+from.workload.Deployment, "-c", from.app, "--", "/sample", "get", from.peerURL)
-		var r scene.Ran
-		answered, err := scene.Poll(ctx, callLimit, func() (found bool, err error) {
-			r, err = t.Scene.Try(ctx, c)
-			return err == nil && !r.Failed, err
-		})
+		r, err := t.Scene.Identified(ctx, c, to.id, from.id, callLimit)
+		t.Show(r)
 		if err != nil {
 			return facts, err
-		}
-		t.Show(r)
-		if !answered || !strings.Contains(r.Stdout, "By="+to.id+";") || !strings.Contains(r.Stdout, "URI="+from.id) {
-			return facts, &scene.Mismatch{What: c.String(), Expected: "By=" + to.id + ";… and URI=" + from.id, Got: r.Output()}
 		}
 		facts = append(facts, call{from.id, r.Stdout})
 		t.Story.Checked("%s called %s", from.id, to.id)
@@ -81,23 +73,14 @@ func passed(ctx context.Context, t play.Telling, from, at domain, audience strin
 	return token, verdict, valid, err
 }
 
-// limits is how a pod was refused.
-type limits struct {
-	Refused string `json:"refused"`
-}
-
 func tellLimits(ctx context.Context, t play.Telling) (any, error) {
 	t.Story.Say("A pod of example.org that would let auxiliary.org in without saying that it federates with it:")
 	c := scene.In(example.workload.Namespace, "run", "careless", "--image=spire-injector/sample:dev", "--labels=spiffe.io/inject=enabled",
 		"--annotations=spiffe.io/app-port=8080", "--annotations=spiffe.io/allowed-peers="+other.id, "--dry-run=server")
-	r, err := t.Scene.Try(ctx, c)
-	if err != nil {
-		return nil, err
+	denial, err := t.Scene.Denied(ctx, c, "spiffe.io/federates-with")
+	t.Show(denial.Ran)
+	if err == nil {
+		t.Story.Checked("refused, with what to write")
 	}
-	t.Show(r)
-	if !r.Failed || !strings.Contains(r.Stderr, "spiffe.io/federates-with") {
-		return nil, &scene.Mismatch{What: c.String(), Expected: "to be refused, with spiffe.io/federates-with named", Got: r.Output()}
-	}
-	t.Story.Checked("refused, with what to write")
-	return limits{strings.TrimSpace(r.Stderr)}, nil
+	return denial, err
 }

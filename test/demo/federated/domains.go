@@ -21,10 +21,7 @@ func tellManifests(_ context.Context, t play.Telling) (any, error) {
 	}
 	t.Story.Say("A web app in the trust domain example.org and a service in auxiliary.org. Each names the other domain as one whose bundle " +
 		"it needs, and the one workload of it that it accepts:")
-	for _, m := range manifests {
-		t.Story.Say("%s (%d lines in all):", m.Path, m.Lines)
-		t.Story.Came(m.Excerpt)
-	}
+	t.ShowManifests(manifests)
 	config, err := os.ReadFile(t.Scene.Path(related))
 	if err != nil {
 		return manifests, err

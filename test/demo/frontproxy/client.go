@@ -89,14 +89,14 @@ func (s stage) get(ctx context.Context, c client, service, path string, headers 
 	if err != nil {
 		return a, err
 	}
-	local, end, err := s.forward(ctx, service, service, Port)
+	address, end, err := s.Forward(ctx, service, "service/"+service, Port)
 	if err != nil {
 		return a, err
 	}
 	defer end()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://127.0.0.1:"+local+path, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+path, http.NoBody)
 	if err != nil {
 		return a, err
 	}

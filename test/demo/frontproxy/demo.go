@@ -76,9 +76,7 @@ func with(tell func(context.Context, demo) (any, error)) func(context.Context, p
 
 // server is a command line of the SPIRE server.
 func server(args ...string) scene.Command {
-	c := scene.In("spire", "exec", "spire-server-0", "-c", "spire-server", "--", "/opt/spire/bin/spire-server")
-	c.Args = append(append(c.Args, args...), "-socketPath", "/run/spire/private/api.sock")
-	return c
+	return scene.ServerCommand("spire", args...)
 }
 
 // envoyLog is the log of a workload's Envoy.

@@ -10,10 +10,7 @@ func tellManifests(_ context.Context, d demo) (any, error) {
 	d.Story.Say("Three Deployments, each in a namespace of its own. The proxy is an Envoy and nothing else, the backend is an app that speaks " +
 		"plain HTTP on the loopback address, and the generator has a certificate for somebody outside. Nobody registers anything: " +
 		"identities follow from namespace and service account.")
-	for _, m := range found {
-		d.Story.Say("%s (%d lines in all):", m.Path, m.Lines)
-		d.Story.Came(m.Excerpt)
-	}
+	d.ShowManifests(found)
 	d.Story.Say("The proxy serves whoever shows a certificate of this trust domain. The backend serves the proxy alone, and of its clients those " +
 		"that are listed as forwardedClients.")
 	return struct {

@@ -82,7 +82,7 @@ func (o *outside) join(ctx context.Context) (scene.Ran, error) {
 // fetch asks the agent for the client's certificate until it has come.
 func (o outside) fetch(ctx context.Context, agent *standalone.Process) (command, output string, err error) {
 	args := []string{"api", "fetch", "x509", "-socketPath", o.socket(), "-write", o.folder}
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
+	found, err := scene.Poll(ctx, scene.StartLimit, func() (bool, error) {
 		if !agent.Running() {
 			return false, &scene.Mismatch{What: "the agent", Expected: "it to run", Got: agent.Out.String()}
 		}
@@ -134,11 +134,12 @@ func tellOutside(ctx context.Context, d demo) (any, error) {
 	}
 	d.Show(joined)
 	facts := Outside{AgentID: o.id()}
-	port, end, err := d.scene.forward(ctx, "spire", "spire-server", "8081")
+	address, end, err := d.Scene.Forward(ctx, "spire", "service/spire-server", "8081")
 	if err != nil {
 		return facts, err
 	}
 	defer end()
+	_, port, _ := strings.Cut(address, ":")
 	registered, err := d.Scene.Run(ctx, o.entry())
 	if err != nil {
 		return facts, err

@@ -8,14 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/test/demo/story"
 )
-
-// startLimit is how long the workloads may take to their first answer.
-const startLimit = 2 * time.Minute
 
 // certificates is where the generator writes.
 const certificates = "/tmp/certs"
@@ -34,7 +30,7 @@ type Fetched struct {
 // fetch has the generator write its certificate, and takes the files to this machine.
 func (s stage) fetch(ctx context.Context, to client) (Fetched, error) {
 	f := Fetched{Files: []string{bundleFile, keyFile, certificateFile}}
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
+	found, err := scene.Poll(ctx, scene.StartLimit, func() (bool, error) {
 		var err error
 		f.Write, err = s.Try(ctx, inGenerator("/sample", "spiffe-client", "--write", certificates))
 		return !f.Write.Failed, err
@@ -77,7 +73,7 @@ type Served struct {
 func (s stage) awaitOK(ctx context.Context, c client, path string) (Answer, error) {
 	var last error
 	var a Answer
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
+	found, err := scene.Poll(ctx, scene.StartLimit, func() (bool, error) {
 		a, last = s.get(ctx, c, Proxy, path)
 		return last == nil && a.Status == 200, nil
 	})

@@ -68,10 +68,7 @@ func tellManifests(_ context.Context, t play.Telling) (any, error) {
 	}
 	t.Story.Say("Three Deployments. The sidecar of trustworthy asks each request for a JWT-SVID: on port 8080 beside a certificate, and " +
 		"on port 8081, which is for the public, in its place. The sidecars of the two clients add one.")
-	for _, m := range found {
-		t.Story.Say("%s (%d lines in all):", m.Path, m.Lines)
-		t.Story.Came(m.Excerpt)
-	}
+	t.ShowManifests(found)
 	t.Story.Say("A token is for trustworthy, which is the default on both sides, and only those of app are let in; the certificate of stranger is.")
 	return struct {
 		Manifests any `json:"manifests"`

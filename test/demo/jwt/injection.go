@@ -2,18 +2,13 @@ package jwt
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/webhook"
 )
-
-// startLimit is how long the workloads may take to their first ok.
-const startLimit = 2 * time.Minute
 
 // injected is what came of applying.
 type injected struct {
@@ -29,21 +24,14 @@ func tellInjection(ctx context.Context, t play.Telling) (any, error) {
 	}
 	t.Show(applied)
 	done := t.Waiting("waiting for the first ok of app")
-	last := ""
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
-		r, err := t.Scene.Try(ctx, call(app, egress+"/api"))
-		last = r.Output()
-		return !r.Failed && strings.TrimSpace(r.Stdout) == "ok", err
+	first, err := t.Scene.First(ctx, namespace, "the first ok of app", call(app, egress+"/api"), func(r scene.Ran) bool {
+		return strings.TrimSpace(r.Stdout) == "ok"
 	})
 	done()
-	switch {
-	case err != nil:
+	if err != nil {
 		return facts, err
-	case !found:
-		return facts, &scene.Mismatch{What: "the first ok of app", Expected: fmt.Sprintf("one within %s of kubectl apply", startLimit),
-			Got: last + t.Scene.NotCreated(ctx, namespace), Look: in("get", "pods,events").String()}
 	}
-	facts.Seconds = applied.Until(time.Now())
+	facts.Seconds = applied.Until(first.End)
 	t.Story.Checked("first ok %.1f s after apply", facts.Seconds)
 	// The two others may still be starting.
 	if _, err := t.Scene.Run(ctx, in("wait", "--for=condition=Available", "deployment", "--all", "--timeout=120s")); err != nil {

@@ -31,8 +31,7 @@ type rotated struct {
 
 // authority is a command of SPIRE's server about the key that signs JWT-SVIDs.
 func authority(verb string, flags ...string) scene.Command {
-	return scene.Command{Args: append([]string{"-n", "spire", "exec", "spire-server-0", "-c", "spire-server", "--", "/opt/spire/bin/spire-server",
-		"localauthority", "jwt", verb, "-socketPath", "/run/spire/private/api.sock"}, flags...)}
+	return scene.ServerCommand("spire", append([]string{"localauthority", "jwt", verb}, flags...)...)
 }
 
 // load calls all the time and reports every failure.

@@ -25,8 +25,10 @@ func tellTokens(ctx context.Context, t play.Telling) (any, error) {
 	var facts tokens
 	for _, pair := range [][2]nestedServer{{serverA, serverB}, {serverB, serverA}} {
 		from, at := pair[0], pair[1]
-		if err := ready(ctx, t, from.workload, at.workload); err != nil {
-			return facts, err
+		for _, w := range []scene.Workload{from.workload, at.workload} {
+			if err := t.Scene.RolledOut(ctx, w.Namespace, w.Deployment); err != nil {
+				return facts, err
+			}
 		}
 		token, err := t.Scene.FetchJWT(ctx, from.workload, audience)
 		if err != nil {
@@ -56,17 +58,6 @@ func tellTokens(ctx context.Context, t play.Telling) (any, error) {
 	return facts, err
 }
 
-// ready waits for the pods of workloads.
-func ready(ctx context.Context, t play.Telling, workloads ...scene.Workload) error {
-	for _, w := range workloads {
-		_, err := t.Scene.Run(ctx, scene.In(w.Namespace, "rollout", "status", "deployment/"+w.Deployment, "--timeout=120s"))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // callLimit is how long two workloads may take to find each other.
 const callLimit = 30 * time.Second
 
@@ -83,18 +74,10 @@ func tellCalls(ctx context.Context, t play.Telling) (any, error) {
 	for _, pair := range [][2]nestedServer{{serverA, serverB}, {serverB, serverA}} {
 		from, to := pair[0], pair[1]
 		c := scene.In(from.workload.Namespace, "exec", "deploy/"+from.workload.Deployment, "-c", "api", "--", "/sample", "get", "http://127.0.0.1:8000/echo")
-		want := "By=" + to.workloadID() + ";"
-		var r scene.Ran
-		answered, err := scene.Poll(ctx, callLimit, func() (found bool, err error) {
-			r, err = t.Scene.Try(ctx, c)
-			return err == nil && !r.Failed, err
-		})
+		r, err := t.Scene.Identified(ctx, c, to.workloadID(), from.workloadID(), callLimit)
+		t.Show(r)
 		if err != nil {
 			return facts, err
-		}
-		t.Show(r)
-		if !answered || !strings.Contains(r.Stdout, want) || !strings.Contains(r.Stdout, "URI="+from.workloadID()) {
-			return facts, &scene.Mismatch{What: c.String(), Expected: want + "… and URI=" + from.workloadID(), Got: r.Output()}
 		}
 		svids, err := t.Scene.Run(ctx, from.workload.Command("fetch", "x509"))
 		if err != nil {
@@ -109,23 +92,14 @@ func tellCalls(ctx context.Context, t play.Telling) (any, error) {
 	return facts, nil
 }
 
-// limits is how a pod was refused.
-type limits struct {
-	Refused string `json:"refused"`
-}
-
 func tellLimits(ctx context.Context, t play.Telling) (any, error) {
 	t.Story.Say("A team that would like to be a SPIRE server as well:")
 	c := scene.In("default", "run", "spire-server", "--image=spiffe/spire-server:1.15.3", "--labels=spiffe.io/inject=enabled",
 		"--annotations=spiffe.io/mode=socket", "--annotations=spiffe.io/downstream=true", "--dry-run=server")
-	r, err := t.Scene.Try(ctx, c)
-	if err != nil {
-		return nil, err
+	denial, err := t.Scene.Denied(ctx, c, "spiffe.io/downstream")
+	t.Show(denial.Ran)
+	if err == nil {
+		t.Story.Checked("refused: no claim of the platform lets it")
 	}
-	t.Show(r)
-	if !r.Failed || !strings.Contains(r.Stderr, "spiffe.io/downstream") {
-		return nil, &scene.Mismatch{What: c.String(), Expected: "to be refused for spiffe.io/downstream", Got: r.Output()}
-	}
-	t.Story.Checked("refused: no claim of the platform lets it")
-	return limits{strings.TrimSpace(r.Stderr)}, nil
+	return denial, err
 }

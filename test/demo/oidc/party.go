@@ -1,16 +1,12 @@
 package oidc
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -29,31 +25,11 @@ func forwardCommand() scene.Command {
 	return scene.In(namespace, "port-forward", "svc/"+provider, "443")
 }
 
-var forwarded = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
-
 // newParty returns one that finds the issuer's host behind a forwarded port, and nothing else.
 func newParty(ctx context.Context, s scene.Scene, authority []byte) (party, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	c := forwardCommand()
-	c.Args[len(c.Args)-1] = ":443" // any free port of ours
-	forward := s.K.Command(ctx, c.Args...)
-	stdout, err := forward.StdoutPipe()
-	if err == nil {
-		err = forward.Start()
-	}
+	address, end, err := s.Forward(ctx, namespace, "svc/"+provider, "443")
 	if err != nil {
-		cancel()
-		return party{}, fmt.Errorf("%s: %w", c, err)
-	}
-	stop := func() {
-		cancel()
-		_ = forward.Wait() // killed by us
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	address := forwarded.FindString(line)
-	if address == "" {
-		stop()
-		return party{}, &scene.Mismatch{What: c.String(), Expected: "the address that it listens on", Got: strings.TrimSpace(fmt.Sprint(line, " ", err))}
+		return party{}, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
@@ -64,7 +40,7 @@ func newParty(ctx context.Context, s scene.Scene, authority []byte) (party, erro
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}
-	return party{client: &http.Client{Transport: transport, Timeout: 10 * time.Second}, close: stop}, nil
+	return party{client: &http.Client{Transport: transport, Timeout: 10 * time.Second}, close: end}, nil
 }
 
 // get returns what is at a path of the issuer.

@@ -65,10 +65,8 @@ func tellProvider(ctx context.Context, t play.Telling) (any, error) {
 		return nil, err
 	}
 	t.Show(ran)
-	for _, name := range []string{provider, client().Deployment} {
-		if _, err := t.Scene.Run(ctx, scene.In(namespace, "rollout", "status", "deployment/"+name, "--timeout=120s")); err != nil {
-			return nil, err
-		}
+	if err := t.Scene.RolledOut(ctx, namespace, provider, client().Deployment); err != nil {
+		return nil, err
 	}
 	facts := provided{scene.Seconds(time.Since(begin))}
 	t.Story.Checked("ready after %.1f s", facts.Seconds)

@@ -56,6 +56,14 @@ func (t Telling) Waiting(what string) (done func()) {
 	return story.Waiting(t.Progress, story.Patience, what)
 }
 
+// ShowManifests tells what users write about identity in each of some files.
+func (t Telling) ShowManifests(manifests []scene.Manifest) {
+	for _, m := range manifests {
+		t.Story.Say("%s (%d lines in all):", m.Path, m.Lines)
+		t.Story.Came(m.Excerpt)
+	}
+}
+
 // Show tells a command and what came of it.
 func (t Telling) Show(r scene.Ran) {
 	t.Story.Typed(r.Command.String())

@@ -1,14 +1,11 @@
 package scene
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
-	"strings"
 	"time"
 )
 
@@ -32,24 +29,11 @@ func (s Scene) Admin(ctx context.Context, namespace, workload string, paths ...s
 func (s Scene) Forwarded(ctx context.Context, namespace, workload, port string, paths ...string) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminLimit)
 	defer cancel()
-	c := In(namespace, "port-forward", workload, ":"+port) // any free port of ours
-	forward := s.K.Command(ctx, c.Args...)
-	stdout, err := forward.StdoutPipe()
-	if err == nil {
-		err = forward.Start()
-	}
+	address, end, err := s.Forward(ctx, namespace, workload, port)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c, err)
+		return nil, err
 	}
-	defer func() {
-		cancel()
-		_ = forward.Wait() // killed by us
-	}()
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	address := forwarded.FindString(line)
-	if address == "" {
-		return nil, &Mismatch{What: c.String(), Expected: "the address that it listens on", Got: strings.TrimSpace(fmt.Sprint(line, " ", err))}
-	}
+	defer end()
 	var answers [][]byte
 	for _, path := range paths {
 		body, err := fetch(ctx, "http://"+address+path)
@@ -60,8 +44,6 @@ func (s Scene) Forwarded(ctx context.Context, namespace, workload, port string, 
 	}
 	return answers, nil
 }
-
-var forwarded = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 
 func fetch(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)

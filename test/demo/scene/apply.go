@@ -35,6 +35,16 @@ func (s Scene) Rendered(ctx context.Context, kustomization string) (string, erro
 	return install.WithImages(s.Env, r.Stdout), err
 }
 
+// RolledOut waits until all pods of Deployments are ready.
+func (s Scene) RolledOut(ctx context.Context, namespace string, deployments ...string) error {
+	for _, name := range deployments {
+		if _, err := s.Run(ctx, In(namespace, "rollout", "status", "deployment/"+name, "--timeout=120s")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // NotCreated is why the API server refused pods of Deployments in a namespace, if it did: the end of an error's text.
 func (s Scene) NotCreated(ctx context.Context, namespace string) string {
 	var list appsv1.DeploymentList

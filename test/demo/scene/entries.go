@@ -15,8 +15,7 @@ type Entry struct {
 
 // EntriesCommand shows the entries that SPIRE has, all of them or those of a filter: -spiffeID ID, say.
 func EntriesCommand(filter ...string) Command {
-	args := []string{"-n", "spire", "exec", "spire-server-0", "-c", "spire-server", "--", "/opt/spire/bin/spire-server", "entry", "show"}
-	return Command{Args: append(append(args, "-socketPath", "/run/spire/private/api.sock"), filter...)}
+	return ServerCommand("spire", append([]string{"entry", "show"}, filter...)...)
 }
 
 // Entries are those of a filter.

@@ -1,6 +1,7 @@
 package story
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -49,6 +50,11 @@ func wrap(text string, width int) string {
 // rule is a heading as a line across the page.
 func rule(title string) string {
 	return "── " + title + " " + strings.Repeat("─", max(width-utf8.RuneCountInString(title)-4, 0))
+}
+
+// Known are Pairs without those that have no value.
+func Known(pairs ...string) []Field {
+	return slices.DeleteFunc(Pairs(pairs...), func(f Field) bool { return f.Value == "" })
 }
 
 // Pairs are fields from names and values in turn.

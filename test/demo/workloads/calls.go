@@ -64,7 +64,7 @@ type Called struct {
 func (s stage) Call(ctx context.Context) (Called, error) {
 	var c Called
 	// The server waits for its SVID before it listens, and the node learns of it somewhat later.
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
+	found, err := scene.Poll(ctx, scene.StartLimit, func() (bool, error) {
 		var err error
 		c.Call, err = s.Try(ctx, callCommand(HTTPSClient, HTTPSServer, Audience))
 		return !c.Call.Failed, err

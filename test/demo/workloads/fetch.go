@@ -3,16 +3,11 @@ package workloads
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
-
-// startLimit is how long the workloads may take to their SVIDs.
-const startLimit = 2 * time.Minute
 
 // Fetched is what spiffe-client got of the SPIRE agent.
 type Fetched struct {
@@ -67,19 +62,8 @@ func (s stage) Fetch(ctx context.Context) (Fetched, error) {
 	if f.Applied, err = s.Apply(ctx, Workloads); err != nil {
 		return f, err
 	}
-	found, err := scene.Poll(ctx, startLimit, func() (bool, error) {
-		var err error
-		f.SummaryRan, err = s.Try(ctx, in(SPIFFEClient, "spiffe-client"))
-		return !f.SummaryRan.Failed, err
-	})
-	if err != nil {
+	if f.SummaryRan, err = s.First(ctx, Namespace, "the first SVID of "+SPIFFEClient, in(SPIFFEClient, "spiffe-client"), nil); err != nil {
 		return f, err
-	}
-	if !found {
-		return f, &scene.Mismatch{
-			What: "the first SVID of " + SPIFFEClient, Expected: fmt.Sprintf("one within %s of kubectl apply", startLimit),
-			Got: f.SummaryRan.Output() + s.NotCreated(ctx, Namespace), Look: inDemo("get", "pods,events").String(),
-		}
 	}
 	f.Seconds = f.Applied.Until(f.SummaryRan.End)
 	f.Summary = parseSummary(f.SummaryRan.Stdout)

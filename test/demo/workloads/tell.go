@@ -2,7 +2,6 @@ package workloads
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
@@ -87,8 +86,7 @@ func tellRefusals(ctx context.Context, d demo) (any, error) {
 // event shows a line of the server.
 func (d demo) event(c scene.Command, e Event) {
 	d.Story.Typed(c.String())
-	shown := story.Pairs("time", e.Time.Format("15:04:05.000"), "msg", e.Message, "peer", e.Peer, "jwt", e.JWT, "reason", e.Reason)
-	d.Story.Fields(slices.DeleteFunc(shown, func(f story.Field) bool { return f.Value == "" })...)
+	d.Story.Fields(story.Known("time", e.Time.Format("15:04:05.000"), "msg", e.Message, "peer", e.Peer, "jwt", e.JWT, "reason", e.Reason)...)
 }
 
 // lines counts the lines of files.
