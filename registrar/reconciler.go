@@ -70,10 +70,11 @@ type Reconciler struct {
 	onOutcome func(Outcome)
 	onPass    func(Pass)
 
-	mu    sync.Mutex
-	dirty ids
-	all   bool
-	wake  chan struct{}
+	mu     sync.Mutex
+	dirty  ids
+	all    bool
+	paused bool
+	wake   chan struct{}
 
 	// The rest belongs to Run.
 	seen     mirror
@@ -134,6 +135,16 @@ func (r *Reconciler) LookAtAll() {
 	r.poke()
 }
 
+// Pause has nothing looked at while the demand is not known to be what the cluster needs: neither what it says may be added, nor
+// what it does not say removed. When the pause ends, everything is looked at.
+func (r *Reconciler) Pause(paused bool) {
+	r.mu.Lock()
+	r.all = r.all || r.paused && !paused
+	r.paused = paused
+	r.mu.Unlock()
+	r.poke()
+}
+
 // Queued is how many entries wait to be looked at.
 func (r *Reconciler) Queued() int {
 	r.mu.Lock()
@@ -187,22 +198,29 @@ func (r *Reconciler) Run(ctx context.Context) {
 
 // await returns when there is something to do; false when ctx is done.
 func (r *Reconciler) await(ctx context.Context) bool {
-	r.mu.Lock()
-	ready := r.all || len(r.dirty) > 0
-	r.mu.Unlock()
-	if !ready {
-		timer := time.NewTimer(r.next().Sub(r.options.Now()))
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-			return false
-		case <-timer.C:
-			r.LookAtAll()
-			return true
-		case <-r.wake:
+	for {
+		r.mu.Lock()
+		paused, queued := r.paused, r.all || len(r.dirty) > 0
+		r.mu.Unlock()
+		switch {
+		case paused:
+			select {
+			case <-ctx.Done():
+				return false
+			case <-r.wake:
+			}
+		case queued:
+			return sleep(ctx, settle)
+		default:
+			select {
+			case <-ctx.Done():
+				return false
+			case <-time.After(r.next().Sub(r.options.Now())):
+				r.LookAtAll()
+			case <-r.wake:
+			}
 		}
 	}
-	return sleep(ctx, settle)
 }
 
 // next is when everything is to be looked at again: at its interval, or sooner when an entry expires or a bundle is awaited, but not
@@ -223,6 +241,9 @@ func (r *Reconciler) next() time.Time {
 func (r *Reconciler) due() (full bool, changed []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.paused {
+		return false, nil
+	}
 	full, changed = r.all, slices.Sorted(maps.Keys(r.dirty))
 	r.all, r.dirty = false, ids{}
 	return full, changed

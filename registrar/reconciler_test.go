@@ -260,6 +260,27 @@ func TestReconcilerNoticesWhatOthersDelete(t *testing.T) {
 	}
 }
 
+// What the cluster needs may become unknown, and known again: what is there then stays, and what is not there is not made.
+func TestReconcilerPauses(t *testing.T) {
+	r := newReconciliation(t, registrar.ReconcilerOptions{Interval: 10 * time.Millisecond})
+	r.set(pod("there"), needs(workload("/there", 0)))
+	r.start()
+	r.await("the entry", func() bool { return r.has(entryID(t, "/there")) })
+	r.Pause(true)
+	time.Sleep(200 * time.Millisecond) // a look that had begun
+	r.set(pod("there"), registrar.Needs{})
+	r.set(pod("new"), needs(workload("/new", 0)))
+	listed := r.server.Calls(list)
+	time.Sleep(300 * time.Millisecond)
+	if r.has(entryID(t, "/new")) || r.reasons(entryID(t, "/there"))[0] != registrar.ReasonMissed || len(r.reasons(entryID(t, "/there"))) != 1 || r.server.Calls(list) != listed {
+		t.Errorf("entries %v, reasons %v, %d looks, want that nothing is done in a pause", ids(r.server.Entries()), r.reasons(entryID(t, "/there")), r.server.Calls(list)-listed)
+	}
+	r.Pause(false)
+	r.await("what changed meanwhile", func() bool {
+		return r.has(entryID(t, "/new")) && slices.Contains(r.reasons(entryID(t, "/there")), registrar.ReasonUnneeded)
+	})
+}
+
 func TestReconcilerGoesOnWhenSPIREIsBack(t *testing.T) {
 	r := newReconciliation(t, registrar.ReconcilerOptions{})
 	var away sync.Map

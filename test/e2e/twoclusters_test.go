@@ -2,13 +2,16 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Each of two injectors keeps what its own cluster needs for longer than the grace time, and removes what its own cluster does not need
@@ -69,6 +72,47 @@ func clustersShareAServer(t *testing.T) {
 		kept()
 	}
 	t.Logf("entries of both clusters were kept for %.0f s after others were not needed any more", time.Since(start).Seconds())
+	unknownNamespacesAreLeftAlone(t, injector, first, second)
+}
+
+// While its MutatingWebhookConfiguration is away an injector cannot know which namespaces are its own: it registers nothing, not even for
+// those of others, and removes nothing.
+func unknownNamespacesAreLeftAlone(t *testing.T, injector, others, own string) {
+	var configuration admissionregistrationv1.MutatingWebhookConfiguration
+	must(t, shared.k.Get(t.Context(), &configuration, "mutatingwebhookconfiguration", injector))
+	_, err := shared.k.Run(t.Context(), "delete", "mutatingwebhookconfiguration", injector)
+	must(t, err)
+	eventually(t, "the injector to notice", func() error {
+		if logs := k(t, injector, "logs", "--selector", "app.kubernetes.io/name=spire-injector", "--tail=-1"); !strings.Contains(logs, "no entry is added or removed") {
+			return fmt.Errorf("its logs are %s", logs)
+		}
+		return nil
+	})
+	late := id(others, "late")
+	k(t, own, "delete", "deployment", "stays")
+	apply(t, asleep(others, client(others, "late")))
+	eventually(t, "the entry of "+late, func() error {
+		if len(entries(t, late)) == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		if got := entryIDs(t, late); len(got) != 1 || !strings.HasPrefix(got[0], idsOfOurs) {
+			t.Fatalf("%s is registered as %v: expected one entry with the prefix %s", late, got, idsOfOurs)
+		}
+		if got := entries(t, id(own, "stays")); len(got) != 1 || got[0].ExpiresAt != "0" {
+			t.Fatalf("the entries of %s are %+v: expected one that does not expire", id(own, "stays"), got)
+		}
+	}
+	configuration.ObjectMeta = metav1.ObjectMeta{Name: configuration.Name, Labels: configuration.Labels, Annotations: configuration.Annotations}
+	apply(t, &configuration)
+	eventually(t, "what nobody needs to expire", func() error {
+		if got := entries(t, id(own, "stays")); len(got) == 1 && got[0].ExpiresAt == "0" {
+			return fmt.Errorf("it is %+v", got)
+		}
+		return nil
+	})
 }
 
 // entryIDs are those of an identity's entries.

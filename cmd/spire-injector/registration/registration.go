@@ -67,9 +67,18 @@ func New(mgr ctrl.Manager, c Config) *Keeper {
 	k.reconciler = registrar.NewReconciler(c.Cluster, c.SPIRE, k.demand, registrar.ReconcilerOptions{Grace: c.Grace, Interval: c.Interval})
 	k.watcher = &watcher{
 		cache: mgr.GetCache(), injector: c.Injector, configuration: c.Configuration, demand: k.demand, changed: k.reconciler.Changed,
-		failed: func(err error, message string) { logger.Error(err, message) },
+		unknown: k.pause,
+		failed:  func(err error, message string) { logger.Error(err, message) },
 	}
 	return k
+}
+
+// pause has SPIRE left alone while it is not known what the cluster needs.
+func (k *Keeper) pause(why error) {
+	k.reconciler.Pause(why != nil)
+	if why != nil {
+		k.mgr.GetLogger().WithName("registration").Error(why, "no entry is added or removed until it is known")
+	}
 }
 
 // watch keeps the demand at what the cluster needs until ctx is done.
@@ -131,6 +140,9 @@ func (k *Keeper) LookAtAll() { k.reconciler.LookAtAll() }
 // Plan returns what the reconciler would do, and does nothing. The manager's cache has to be running.
 func (k *Keeper) Plan(ctx context.Context) ([]registrar.Step, error) {
 	if err := k.watcher.start(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := k.watcher.serves(ctx); err != nil {
 		return nil, err
 	}
 	return k.reconciler.Plan(ctx)

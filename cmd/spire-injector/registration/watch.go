@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"sync"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,10 +26,15 @@ type watcher struct {
 	configuration string
 	demand        *registrar.Demand
 	changed       func(entryIDs ...string)
-	failed        func(err error, message string)
+	// unknown is told why nobody knows what the cluster needs; nil when it is known.
+	unknown func(why error)
+	failed  func(err error, message string)
+
+	// asking is held from the look at the configuration until unknown is told of it: the last word is of the last look.
+	asking sync.Mutex
 }
 
-// start watches, and returns when the demand is complete.
+// start watches, and returns when every object was looked at.
 func (w *watcher) start(ctx context.Context) error {
 	var handlers []toolscache.ResourceEventHandlerRegistration
 	handle := func(o client.Object, h toolscache.ResourceEventHandler) error {
@@ -41,10 +47,10 @@ func (w *watcher) start(ctx context.Context) error {
 		return err
 	}
 	// Namespaces come first: what an object needs depends on its namespace.
-	if err := handle(&corev1.Namespace{}, w.reconsider(ctx, namespaceAlike, func(o client.Object) string { return o.GetName() })); err != nil {
+	if err := handle(&corev1.Namespace{}, w.reconsider(ctx)); err != nil {
 		return err
 	}
-	if err := handle(&admissionregistrationv1.MutatingWebhookConfiguration{}, w.reconsider(ctx, configurationAlike, func(client.Object) string { return "" })); err != nil {
+	if err := handle(&admissionregistrationv1.MutatingWebhookConfiguration{}, w.reconfigure(ctx)); err != nil {
 		return err
 	}
 	if !w.cache.WaitForCacheSync(ctx) {
@@ -62,14 +68,18 @@ func (w *watcher) start(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+	w.asking.Lock()
+	defer w.asking.Unlock()
+	_, err := w.serves(ctx)
+	w.unknown(err)
 	return nil
 }
 
-// reconsider looks at all objects of a namespace, of all for the empty one, when something changes that they depend on.
-func (w *watcher) reconsider(ctx context.Context, alike func(before, after any) bool, namespace func(client.Object) string) toolscache.ResourceEventHandler {
+// reconsider looks at all objects of a namespace when something changes that they depend on.
+func (w *watcher) reconsider(ctx context.Context) toolscache.ResourceEventHandler {
 	look := func(o any) {
 		if o, ok := o.(client.Object); ok {
-			w.all(ctx, namespace(o))
+			w.all(ctx, o.GetName())
 		}
 	}
 	return toolscache.ResourceEventHandlerDetailedFuncs{
@@ -79,10 +89,36 @@ func (w *watcher) reconsider(ctx context.Context, alike func(before, after any) 
 			}
 		},
 		UpdateFunc: func(before, after any) {
-			if !alike(before, after) {
+			if !namespaceAlike(before, after) {
 				look(after)
 			}
 		},
+	}
+}
+
+// reconfigure looks at all objects when it changes which namespaces are ours.
+func (w *watcher) reconfigure(ctx context.Context) toolscache.ResourceEventHandler {
+	look := func() {
+		w.asking.Lock()
+		defer w.asking.Unlock()
+		_, err := w.serves(ctx)
+		if err == nil {
+			w.all(ctx, "")
+		}
+		w.unknown(err)
+	}
+	return toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(_ any, isInInitialList bool) {
+			if !isInInitialList {
+				look()
+			}
+		},
+		UpdateFunc: func(before, after any) {
+			if !configurationAlike(before, after) {
+				look()
+			}
+		},
+		DeleteFunc: func(any) { look() },
 	}
 }
 
@@ -118,6 +154,10 @@ func (w *watcher) set(ctx context.Context, k kind, o any) {
 	if !ok {
 		return
 	}
+	serves, err := w.serves(ctx)
+	if err != nil {
+		return // all are looked at when it is known
+	}
 	var ns corev1.Namespace
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns); err != nil {
 		// What is not known to be unneeded stays, and the namespace's own event comes.
@@ -125,7 +165,7 @@ func (w *watcher) set(ctx context.Context, k kind, o any) {
 		return
 	}
 	var needs registrar.Needs
-	if w.injects(ctx, ns.Labels) {
+	if serves(ns.Labels) {
 		needs = k.needs(w.injector(), webhook.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, object)
 	}
 	w.changed(w.demand.Set(owner(k, object), needs)...)
@@ -144,13 +184,13 @@ func owner(k kind, o client.Object) registrar.Owner {
 	return registrar.Owner{Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-// injects says whether the API server asks us about pods of a namespace: what nobody injects needs no identity of ours. A
-// configuration that cannot be read says nothing.
-func (w *watcher) injects(ctx context.Context, namespaceLabels map[string]string) bool {
+// serves says about pods of which namespaces, by their labels, the API server asks us: what nobody injects needs no identity of ours.
+// The error is why that is not known, and with it whose the pods of any namespace are.
+func (w *watcher) serves(ctx context.Context) (func(namespaceLabels map[string]string) bool, error) {
 	var c admissionregistrationv1.MutatingWebhookConfiguration
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: w.configuration}, &c, client.UnsafeDisableDeepCopy); err != nil {
-		return true
+		return nil, fmt.Errorf("nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+
+			"or name another with --webhook-configuration", w.configuration, err)
 	}
-	serves, err := webhook.Served(&c)
-	return err != nil || serves(namespaceLabels)
+	return webhook.Served(&c)
 }
