@@ -224,6 +224,9 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 			f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.configMap)},
 		}}
 	}
+	if f.dryRun { // beside a replica that listens, as in kubectl exec
+		f.metricsAddress, f.healthAddress = "0", "0"
+	}
 	drain := 10 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/webhook"
 )
@@ -196,6 +198,8 @@ func unneededEntriesGo(t *testing.T) {
 	time.Sleep(shortGrace / 3)
 	if got := entries(t, id(ns, "api")); len(got) != 1 {
 		t.Errorf("the entry is gone after a third of the grace time: %+v", got)
+	} else {
+		wantPlanned(t, got[0])
 	}
 	apply(t, asleep(ns, back))
 	awaitEntries(t, id(ns, "api"), 0)
@@ -205,6 +209,19 @@ func unneededEntriesGo(t *testing.T) {
 		t.Logf("the entry was removed after %.0f s", after.Seconds())
 	}
 	stays(t, id(ns, "back"), 1, shortGrace)
+}
+
+// wantPlanned wants a dry run beside a replica to say of an entry that it is to be removed, and to leave it as it is.
+func wantPlanned(t *testing.T, unneeded entry) {
+	t.Helper()
+	plan := k(t, injectorName, "exec", "deploy/spire-injector", "--", "/spire-injector", "serve", "--entry-grace-time="+shortGrace.String(), "--dry-run")
+	line := regexp.MustCompile(`(?m)^wait +` + regexp.QuoteMeta(unneeded.ID) + ` .*$`).FindString(plan)
+	if !strings.Contains(line, string(registrar.ReasonUnneeded)) {
+		t.Errorf("expected a line that %s waits, with the reason %s, in\n%s", unneeded.ID, registrar.ReasonUnneeded, plan)
+	}
+	if got := entries(t, unneeded.SPIFFEID.Path); len(got) != 1 || got[0] != unneeded {
+		t.Errorf("after a dry run: expected %+v as before, got %+v", unneeded, got)
+	}
 }
 
 func driftIsRepaired(t *testing.T) {
