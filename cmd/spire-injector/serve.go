@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -114,6 +115,7 @@ func serve(signals context.Context, f serveFlags) error {
 		return err
 	}
 	ctrl.SetLogger(logger)
+	klog.SetLogger(logger.WithName("kubernetes"))
 	kubernetes, err := parseKubernetesVersion(f.kubernetes)
 	if err != nil {
 		return err

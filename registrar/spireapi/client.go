@@ -86,7 +86,7 @@ func Dial(cfg Config) (*Client, error) {
 		}
 		creds = grpccredentials.MTLSClientCredentials(c.identity, c.identity, tlsconfig.AuthorizeID(serverID))
 	}
-	opts := append(reconnectOptions(), grpc.WithTransportCredentials(creds), grpc.WithIdleTimeout(0),
+	opts := append(reconnectOptions(), noticeSilence(), grpc.WithTransportCredentials(creds), grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 	if cfg.Observe != nil {
 		opts = append(opts, grpc.WithUnaryInterceptor(observing(cfg.Observe)))
@@ -151,7 +151,7 @@ func (c *Client) target(cfg Config) (string, error) {
 	return "passthrough:///" + cfg.ServerAddress, err
 }
 
-// reconnectOptions find a server that was away within about a second, and notice one that is gone.
+// reconnectOptions find a server that was away within about a second.
 func reconnectOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithUserAgent("spire-injector"),
@@ -161,8 +161,11 @@ func reconnectOptions() []grpc.DialOption {
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 3 * time.Second,
 		}),
-		// Pings only while a call waits: SPIRE's server ends connections that ping when idle. Setting them also makes
-		// the kernel give up on a connection whose data nobody acknowledges for the timeout.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 	}
+}
+
+// noticeSilence finds a server that does not answer any more. Pings only while a call waits: SPIRE's server ends connections that ping
+// when idle. Setting them also makes the kernel give up on a connection whose data nobody acknowledges for the timeout.
+func noticeSilence() grpc.DialOption {
+	return grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second})
 }

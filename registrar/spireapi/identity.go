@@ -40,6 +40,7 @@ const retryAgent = time.Second
 
 func followIdentity(socket string) (*identity, error) {
 	ctx, stop := context.WithCancel(context.Background())
+	// No pings: the stream never ends, and an agent closes connections that ping more than once in 5 minutes.
 	client, err := workloadapi.New(ctx, workloadapi.WithAddr(socket), workloadapi.WithBackoffStrategy(steady{}),
 		workloadapi.WithDialOptions(reconnectOptions()...))
 	if err != nil {

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,7 +61,7 @@ func TestChurn(t *testing.T) {
 	// Until then the replicas, which have just started, fill their caches.
 	time.Sleep(duration / 4)
 	series := map[string][]float64{} // by replica and metric
-	for end := time.Now().Add(duration - duration/4); time.Now().Before(end); time.Sleep(2 * time.Second) {
+	for end := time.Now().Add(duration - duration/4); time.Now().Before(end); time.Sleep(time.Second) {
 		for _, replica := range names {
 			values := scrape(t, replica)
 			for metric := range steady {
@@ -86,6 +88,13 @@ func TestChurn(t *testing.T) {
 	}
 	if got := replicas(t); !slices.Equal(names, got) || restarts() != restartsBefore {
 		t.Errorf("expected the replicas %v without restarts, got %v with %d", names, got, restarts()-restartsBefore)
+	}
+	for _, replica := range names {
+		for line := range strings.Lines(k(t, injectorName, "logs", replica)) {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("replica %s logs a line that is not JSON: a library complains: %s", replica, line)
+			}
+		}
 	}
 
 	took := eventually(t, "the removal of all that came and went", func() error {
