@@ -3,6 +3,7 @@
 package environment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,10 @@ import (
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// The variables that choose another cluster than the one on this machine.
+// The variables that choose another cluster than the default one on this machine.
 const (
+	// ClusterVariable names the cluster on this machine to use, and to start if need be, where KUBECONFIG names none.
+	ClusterVariable = "CLUSTER"
 	// KubeconfigVariable names the kubeconfig file of a cluster to use; nothing is started then.
 	KubeconfigVariable = "KUBECONFIG"
 	// LoadCommandVariable is a shell command that brings one image archive, its last argument, to that cluster's
@@ -41,7 +44,7 @@ type Environment struct {
 
 // Prepare provides the cluster and the images. What takes time it tells on progress.
 func Prepare(ctx context.Context, progress io.Writer) (Environment, error) {
-	return PrepareNamed(ctx, local.DefaultName, progress)
+	return PrepareNamed(ctx, cmp.Or(os.Getenv(ClusterVariable), local.DefaultName), progress)
 }
 
 // PrepareNamed is [Prepare] with a cluster of that name where it is one on this machine that KUBECONFIG does not name.

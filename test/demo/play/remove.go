@@ -4,20 +4,17 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // removeWorkloads removes everything of a demo but its platform; removed is whether there was anything.
 func (d Demo) removeWorkloads(ctx context.Context, s scene.Scene) (removed bool, err error) {
-	// First the pods: a namespace that still has some is looked at again only after half of their grace period.
-	for _, namespace := range d.Namespaces {
-		const kinds = "deployments,statefulsets,daemonsets,jobs,cronjobs"
-		gone, err := deleted(ctx, s, "-n", namespace, "delete", kinds, "--all", "--cascade=foreground")
-		if err != nil {
-			return removed, err
-		}
-		removed = removed || gone
+	if removed, err = removePods(ctx, s, d.Namespaces); err != nil {
+		return removed, err
 	}
 	for _, kustomization := range slices.Backward(d.Workloads) {
 		gone, err := deleted(ctx, s, "delete", "-k", s.Path(kustomization))
@@ -41,7 +38,35 @@ func (d Demo) removeWorkloads(ctx context.Context, s scene.Scene) (removed bool,
 
 // removePlatform removes SPIRE, with its data, and the injector; removed is whether there was anything.
 func (d Demo) removePlatform(ctx context.Context, s scene.Scene) (removed bool, err error) {
-	return deleted(ctx, s, "delete", "-k", s.Path(d.Platform))
+	namespaces, err := s.Run(ctx, scene.Command{Args: []string{"get", "-k", s.Path(d.Platform), "--ignore-not-found", "-o",
+		`jsonpath={.items[?(@.kind=="Namespace")].metadata.name}`}})
+	if err != nil {
+		return false, err
+	}
+	if removed, err = removePods(ctx, s, strings.Fields(namespaces.Stdout)); err != nil {
+		return removed, err
+	}
+	gone, err := deleted(ctx, s, "delete", "-k", s.Path(d.Platform))
+	return removed || gone, err
+}
+
+// removePods removes what makes pods, and waits for these. It makes the removal of their namespaces short: one that still has pods
+// is looked at again only after half of their grace period.
+func removePods(ctx context.Context, s scene.Scene, namespaces []string) (removed bool, err error) {
+	const kinds = "deployments,statefulsets,daemonsets,jobs,cronjobs"
+	var some atomic.Bool
+	var all errgroup.Group
+	for _, namespace := range namespaces {
+		all.Go(func() error {
+			gone, err := deleted(ctx, s, "-n", namespace, "delete", kinds, "--all", "--cascade=foreground")
+			if gone {
+				some.Store(true)
+			}
+			return err
+		})
+	}
+	err = all.Wait()
+	return some.Load(), err
 }
 
 // deleted runs a kubectl delete, of what need not be there, and waits for it.

@@ -11,10 +11,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/local"
@@ -67,6 +71,9 @@ func setUp(ctx context.Context) error {
 		return err
 	}
 	shared.k, shared.root = kubectl.For(env), root
+	if empty, err := isEmpty(ctx); empty || err != nil {
+		return err
+	}
 	for _, d := range demos.All() {
 		if err := play.Down(ctx, d, io.Discard, os.Stderr); err != nil {
 			return fmt.Errorf("taking down %s: %w", d.Name, err)
@@ -74,6 +81,15 @@ func setUp(ctx context.Context) error {
 	}
 	_, err = shared.k.Run(ctx, "delete", "-k", filepath.Join(root, "test", "e2e", "platform"), "--ignore-not-found", "--timeout=180s")
 	return err
+}
+
+// isEmpty says whether the cluster has no namespaces but Kubernetes' own: all that demos and tests leave has some.
+func isEmpty(ctx context.Context) (bool, error) {
+	var namespaces corev1.NamespaceList
+	err := shared.k.Get(ctx, &namespaces, "namespaces")
+	return !slices.ContainsFunc(namespaces.Items, func(n corev1.Namespace) bool {
+		return n.Name != metav1.NamespaceDefault && !strings.HasPrefix(n.Name, "kube-")
+	}), err
 }
 
 // TestDemos plays the demos in turn. A subtest can be run alone: each finds the cluster as it was.
