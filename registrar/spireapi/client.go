@@ -48,6 +48,7 @@ type Client struct {
 	entries      entryv1.EntryClient
 	bundles      bundlev1.BundleClient
 	trustDomains trustdomainv1.TrustDomainClient
+	rights       rights
 
 	reconnected chan struct{} // of one place
 	stopFollow  context.CancelFunc
@@ -87,9 +88,9 @@ func Dial(cfg Config) (*Client, error) {
 		creds = grpccredentials.MTLSClientCredentials(c.identity, c.identity, tlsconfig.AuthorizeID(serverID))
 	}
 	opts := append(reconnectOptions(), noticeSilence(), grpc.WithTransportCredentials(creds), grpc.WithIdleTimeout(0),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)), grpc.WithChainUnaryInterceptor(c.rights.learning))
 	if cfg.Observe != nil {
-		opts = append(opts, grpc.WithUnaryInterceptor(observing(cfg.Observe)))
+		opts = append(opts, grpc.WithChainUnaryInterceptor(observing(cfg.Observe)))
 	}
 	c.conn, err = grpc.NewClient(target, opts...)
 	if err != nil {

@@ -83,16 +83,48 @@ func (c *call) denied(st *status.Status) string {
 	return fmt.Sprintf("the SPIRE server at %s denies %s to %s (%s): %s", c.client.server, c.method, c.caller, st.Message(), c.rightsRemedy())
 }
 
-// rightsRemedy is how the own ID gets the right to call. Flags of the entries that are to be written come first: the policy of
-// this project's manifests refuses those by default, and nothing else that the injector does.
+// policyData is where the authorization policy of this project's manifests has its limits.
+const policyData = "policy-data.json, beside the server's configuration,"
+
+// rightsRemedy is how the own ID gets the right to call: as an admin, from the authorization policy, or, if SPIRE's answers do not
+// tell which of them it lacks, from both.
 func (c *call) rightsRemedy() string {
-	const rights = "set the admin flag on that ID's registration entry (spire-server entry update … -admin) or list the ID under admin_ids in the server's configuration"
-	if flags := flagsOf(c.asked); len(flags) > 0 {
-		return "the authorization policy of spire-injector's manifests registers no such flag unless policy-data.json, beside the server's configuration, lists the path: " +
-			"add " + strings.Join(flags, ", ") + "; if the server has no such policy, " + rights
+	const admin = "set the admin flag on that ID's registration entry (spire-server entry update … -admin) or list the ID under admin_ids in the server's configuration"
+	const policy = "authorization policy (auth_opa_policy_engine)"
+	if c.client.rights.admin.Load() {
+		return "it lets that ID do other things that only an admin may, so what denies this is its " + policy + ": with that of spire-injector's manifests, " + c.policyRemedy()
 	}
-	return rights + "; an authorization policy (auth_opa_policy_engine), if there is one, must allow it too: that of spire-injector's manifests allows " +
-		"the cluster, node selectors, paths and federation that policy-data.json lists"
+	if len(flagsOf(c.asked)) > 0 {
+		// The policy of this project's manifests refuses flags by default, and nothing else that the injector does.
+		return "with the " + policy + " of spire-injector's manifests, " + c.policyRemedy() + "; if the server has no such policy, " + admin
+	}
+	return "it does not say whether the ID is no admin or whether an " + policy + " denies it. For the first, " + admin +
+		"; for the second, with the policy of spire-injector's manifests, " + c.policyRemedy()
+}
+
+// policyRemedy is how the authorization policy of this project's manifests gets to allow the call.
+func (c *call) policyRemedy() string {
+	if flags := flagsOf(c.asked); len(flags) > 0 {
+		return "an entry has a flag only if " + policyData + " lists its path: add " + strings.Join(flags, ", ")
+	}
+	if len(c.asked) > 0 {
+		return policyData + ` has to list the cluster, the node selectors and, under "paths" and not under "except", what was asked: ` + pathsOf(c.asked)
+	}
+	return policyData + " has to list the ID with its cluster, and the trust domains under \"federation\""
+}
+
+// manyPaths is how many paths a message lists.
+const manyPaths = 5
+
+func pathsOf(entries []registrar.Entry) string {
+	var out []string
+	for _, e := range entries {
+		if len(out) == manyPaths {
+			return fmt.Sprintf("%s and %d more", strings.Join(out, ", "), len(entries)-manyPaths)
+		}
+		out = append(out, e.SPIFFEID.Path())
+	}
+	return strings.Join(out, ", ")
 }
 
 // flagsOf lists the flags that entries have, as the paths to add to the lists of policy-data.json.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -55,20 +56,61 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-func TestCallerWithoutAdminRights(t *testing.T) {
+// SPIRE says the same of a caller who is no admin and of one whom its policy denies: what is known of its other answers decides.
+func TestCallerWithoutRights(t *testing.T) {
 	ca := spiretest.NewCA(t, exampleOrg)
 	agent := spiretest.NewAgent(t, ca)
 	agent.Give(ca.SVID(t, injectorID, time.Hour))
 	agent.Serve(t)
-	address, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0")
-	client := dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
-	wantKind(t, create(t, client, entry("/x")), registrar.Denied,
-		"denies BatchCreateEntry to spiffe://example.org/spire-injector", "-admin", "admin_ids", "authorization denied for method",
-		"policy-data.json lists")
-
 	flagged := entry("/tool")
 	flagged.Admin, flagged.Downstream = true, true
-	wantKind(t, create(t, client, entry("/x"), flagged), registrar.Denied, `policy-data.json, beside the server's configuration, lists the path: add "/tool" under "admin", "/tool" under "downstream";`, "-admin")
+	var many []registrar.Entry
+	for i := range 7 {
+		many = append(many, entry(fmt.Sprint("/", i)))
+	}
+
+	stranger, _ := spiretest.NewServer(exampleOrg).ServeTLS(t, ca, "127.0.0.1:0")
+	client := dial(t, spireapi.Config{ServerAddress: stranger, AgentSocket: agent.Address()})
+	wantKind(t, create(t, client, entry("/x")), registrar.Denied,
+		"denies BatchCreateEntry to spiffe://example.org/spire-injector", "authorization denied for method", "it does not say whether",
+		"-admin", "admin_ids", "policy-data.json", "what was asked: /x")
+	wantKind(t, create(t, client, entry("/x"), flagged), registrar.Denied, `policy-data.json, beside the server's configuration, `+
+		`lists its path: add "/tool" under "admin", "/tool" under "downstream";`, "-admin")
+
+	server := spiretest.NewServer(exampleOrg)
+	address, _ := server.ServeTLS(t, ca, "127.0.0.1:0", injectorID)
+	server.Refuse(func(req any) error {
+		if _, lists := req.(*entryv1.ListEntriesRequest); lists {
+			return nil
+		}
+		return status.Error(codes.PermissionDenied, "authorization denied for method")
+	})
+	client = dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
+	wantKind(t, create(t, client, entry("/x")), registrar.Denied, "it does not say whether")
+	if _, err := client.ListEntries(t.Context(), entry("/x").ParentID); err != nil {
+		t.Fatal(err)
+	}
+	known := []string{"only an admin may, so what denies this is its authorization policy"}
+	for _, tc := range []struct {
+		asked []registrar.Entry
+		want  string
+	}{
+		{[]registrar.Entry{entry("/x")}, "what was asked: /x"},
+		{many, "what was asked: /0, /1, /2, /3, /4 and 2 more"},
+		{[]registrar.Entry{flagged}, `add "/tool" under "admin"`},
+	} {
+		err := create(t, client, tc.asked...)
+		wantKind(t, err, registrar.Denied, append(known, tc.want)...)
+		if contains(err, "-admin)") {
+			t.Errorf("expected nothing of the admin flag, got %v", err)
+		}
+	}
+	wantKind(t, client.RefreshBundle(t.Context(), otherOrg), registrar.Denied, append(known, `trust domains under "federation"`)...)
+
+	server.Refuse(func(any) error { return status.Error(codes.PermissionDenied, "authorization denied for method") })
+	_, err := client.ListEntries(t.Context(), entry("/x").ParentID)
+	wantKind(t, err, registrar.Denied, "it does not say whether", "-admin")
+	wantKind(t, create(t, client, entry("/x")), registrar.Denied, "it does not say whether", "-admin")
 }
 
 func TestAgentMayComeLate(t *testing.T) {
