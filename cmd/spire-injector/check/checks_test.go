@@ -238,3 +238,38 @@ func TestUnread(t *testing.T) {
 		t.Errorf("got %+v", findings)
 	}
 }
+
+// SPIRE denies in the same words what it denies to whoever is no admin and what its policy denies: the methods tell.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	call := func(method, code string, n float64) Sample {
+		return Sample{map[string]string{"method": method, "code": code}, n}
+	}
+	const policy, admin = "its authorization policy denies calls", "does not take the injector for an admin"
+	for name, tt := range map[string]struct {
+		calls []Sample
+		want  string
+	}{
+		"a path that the policy denies": {
+			[]Sample{call("ListEntries", "OK", 5), call("ListEntries", "PermissionDenied", 0), call("BatchCreateEntry", "PermissionDenied", 2)}, policy + " (BatchCreateEntry 2)"},
+		"a relationship that it denies": {[]Sample{call("BatchCreateEntry", "OK", 5), call("BatchCreateFederationRelationship", "PermissionDenied", 1)}, policy},
+		"no admin":                      {[]Sample{call("ListEntries", "PermissionDenied", 3), call("BatchCreateEntry", "PermissionDenied", 1)}, admin},
+		"an admin after a while":        {[]Sample{call("ListEntries", "PermissionDenied", 3), call("ListEntries", "OK", 1)}, "of which of two it is (ListEntries 3)"},
+		"a replica that only admits":    {[]Sample{call("BatchCreateEntry", "PermissionDenied", 1)}, "of which of two it is"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := healthy(t).gather(t)
+			f.Replicas[1].Metrics["spire_injector_spire_requests_total"] = tt.calls
+			var remedies []string
+			for _, finding := range Judge(f) {
+				if finding.Check == "spire-calls" && finding.Status == Warning {
+					remedies = append(remedies, finding.Remedy)
+				}
+			}
+			if len(remedies) != 1 || !strings.Contains(remedies[0], tt.want) {
+				t.Errorf("expected one remedy with %q, got %q", tt.want, remedies)
+			}
+		})
+	}
+}

@@ -36,8 +36,7 @@ func spireCalls(f Facts) []Finding {
 		told := found(Warning, f.pod(r), "of %s to SPIRE since it started %v failed: %s", plural(calls, "call"), failed, counts(byCode, failures()))
 		switch {
 		case byCode["PermissionDenied"]+byCode["Unauthenticated"] > 0:
-			out = append(out, told.expected("none to be denied").
-				remedy("the injector's SPIFFE ID belongs in the server's admin_ids, and what it registers into policy-data.json"))
+			out = append(out, told.expected("none to be denied").remedy("%s", deniedRemedy(r.Metrics)))
 		case failed > 0 && failed == calls:
 			told.Status = Error
 			out = append(out, told.expected("calls that succeed").
@@ -54,6 +53,34 @@ func spireCalls(f Facts) []Finding {
 			remedy("wait until it has an SVID and its caches are filled; then see its log")}
 	}
 	return orFine(out, fine("", "%s, failed%s", plural(all, "call"), orNone(counts(codes, failures()))))
+}
+
+// deniedRemedy tells what SPIRE denies to whoever is no admin from what its authorization policy denies, which SPIRE itself does not say.
+func deniedRemedy(m Metrics) string {
+	denied, answered := map[string]float64{}, false
+	for _, s := range m["spire_injector_spire_requests_total"] {
+		switch s.Labels["code"] {
+		case "PermissionDenied", "Unauthenticated":
+			denied[s.Labels["method"]] += s.Value
+		case "OK":
+			answered = answered || s.Value > 0
+		}
+	}
+	lookDenied := false
+	for method, n := range denied {
+		lookDenied = lookDenied || n > 0 && (strings.HasPrefix(method, "List") || strings.HasPrefix(method, "Get"))
+	}
+	admin := "list the injector's SPIFFE ID under admin_ids in the server's configuration, or set the admin flag on its entry"
+	policy := "the authorization policy has to allow it, that of spire-injector's manifests by policy-data.json beside the server's configuration; " +
+		"the replica's log names the paths"
+	switch methods := counts(denied, slices.Sorted(maps.Keys(denied))); {
+	case answered && !lookDenied:
+		return fmt.Sprintf("SPIRE takes the injector for an admin, and its authorization policy denies calls (%s): %s", methods, policy)
+	case !answered && lookDenied:
+		return fmt.Sprintf("SPIRE does not take the injector for an admin (%s): %s", methods, admin)
+	default:
+		return fmt.Sprintf("SPIRE does not say of which of two it is (%s). If the injector is no admin, %s. If it is one, %s", methods, admin, policy)
+	}
 }
 
 func orNone(text string) string {
