@@ -67,7 +67,7 @@ func (g Gatherer) workloads(ctx context.Context, f *Facts) error {
 				continue
 			}
 			w.Container = container.Name
-			file, err := g.file(ctx, w.Namespace, w.Spec, container.Name, p.configPath(container))
+			file, err := g.file(ctx, w.Namespace, w.Spec, container.Name, p.configPath(w.Spec, container))
 			if err != nil {
 				return err
 			}

@@ -84,3 +84,60 @@ func manager() *appsv1.Deployment {
 		}}},
 	}
 }
+
+// SPIRE's Helm charts (spire 0.30.0) run it beside the server, with its file in the root of the container, by a relative path.
+func TestControllerManagerOfCharts(t *testing.T) {
+	t.Parallel()
+	const settings = "kind: ControllerManagerConfig\nclusterName: demo-cluster\ntrustDomain: example.org\n"
+	for text, status := range map[string]Status{settings + "entryIDPrefix: demo-cluster\n": OK, settings: Error} {
+		c := healthy(t)
+		c.add(t, serverOfCharts(), configMap("spire-mgmt", "spire-controller-manager", "controller-manager-config.yaml", text))
+		findings := Judge(c.gather(t))
+		if !has(findings, "spire-controller-manager", status, "ConfigMap spire-mgmt/spire-controller-manager, controller-manager-config.yaml: ") {
+			t.Errorf("expected %s, got %+v", status, findings)
+		}
+		if has(findings, "spire-controller-manager", Warning, "") {
+			t.Errorf("expected its settings to be read, got %+v", findings)
+		}
+	}
+}
+
+// serverOfCharts is what the charts render of the SPIRE server, without what has nothing to do with files.
+func serverOfCharts() *appsv1.StatefulSet {
+	configMapNamed := func(name string) corev1.VolumeSource {
+		return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}}
+	}
+	empty := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
+	labels := map[string]string{"app.kubernetes.io/name": "server", "app.kubernetes.io/instance": "spire", "app.kubernetes.io/component": "server"}
+	return &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "spire-mgmt", Name: "spire-server"},
+		Spec: appsv1.StatefulSetSpec{Replicas: new(int32(1)), Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+			Containers: []corev1.Container{
+				{
+					Name: "spire-server", Image: "ghcr.io/spiffe/spire-server:1.15.3", Args: []string{"-expandEnv", "-config", "/run/spire/config/server.conf"},
+					VolumeMounts: []corev1.VolumeMount{
+						{Name: "spire-server-socket", MountPath: "/tmp/spire-server/private"},
+						{Name: "spire-config", MountPath: "/run/spire/config", ReadOnly: true},
+						{Name: "spire-data", MountPath: "/run/spire/data"},
+						{Name: "server-tmp", MountPath: "/tmp"},
+					},
+				},
+				{
+					Name: "spire-controller-manager", Image: "ghcr.io/spiffe/spire-controller-manager:0.7.0", Args: []string{"--config=controller-manager-config.yaml"},
+					VolumeMounts: []corev1.VolumeMount{
+						{Name: "spire-server-socket", MountPath: "/tmp/spire-server/private", ReadOnly: true},
+						{Name: "controller-manager-config", MountPath: "/controller-manager-config.yaml", SubPath: "controller-manager-config.yaml", ReadOnly: true},
+						{Name: "spire-controller-manager-tmp", MountPath: "/tmp", SubPath: "spire-controller-manager"},
+					},
+				},
+			},
+			Volumes: []corev1.Volume{
+				{Name: "server-tmp", VolumeSource: empty},
+				{Name: "spire-config", VolumeSource: configMapNamed("spire-server")},
+				{Name: "spire-server-socket", VolumeSource: empty},
+				{Name: "spire-controller-manager-tmp", VolumeSource: empty},
+				{Name: "controller-manager-config", VolumeSource: configMapNamed("spire-controller-manager")},
+			},
+		}}},
+	}
+}

@@ -12,11 +12,13 @@ type part struct {
 	image string // name of its image, whoever's registry it is from
 	// config is where it looks for its configuration, unless the flag -config says otherwise.
 	config string
+	// directory is where its image starts it.
+	directory string
 }
 
-func serverPart() part  { return part{"spire-server", "/opt/spire/conf/server/server.conf"} }
-func agentPart() part   { return part{"spire-agent", "/opt/spire/conf/agent/agent.conf"} }
-func managerPart() part { return part{"spire-controller-manager", ""} }
+func serverPart() part  { return part{"spire-server", "conf/server/server.conf", "/opt/spire"} }
+func agentPart() part   { return part{"spire-agent", "conf/agent/agent.conf", "/opt/spire"} }
+func managerPart() part { return part{"spire-controller-manager", "", "/"} }
 
 // in finds the part's container. In SPIRE's own namespace the label app.kubernetes.io/name tells it too, for images of other names.
 func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Container, bool) {
@@ -36,16 +38,35 @@ func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Containe
 }
 
 // configPath is where the part's configuration is in its container, if it has any.
-func (p part) configPath(c corev1.Container) string {
+func (p part) configPath(spec corev1.PodSpec, c corev1.Container) string {
 	args := append(append([]string{}, c.Command...), c.Args...)
 	file, ok := argument(args, "config")
 	if !ok {
 		file = p.config
 	}
-	if file != "" && !path.IsAbs(file) {
-		file = path.Join("/opt/spire", file) // the images' working directory
+	if file == "" || path.IsAbs(file) {
+		return file
 	}
-	return file
+	return p.resolve(spec, c, file)
+}
+
+// resolve finds a relative path where the container starts. If that is for its image to say, which may be anybody's, it is where a
+// ConfigMap is mounted that has such a file.
+func (p part) resolve(spec corev1.PodSpec, c corev1.Container, file string) string {
+	if c.WorkingDir != "" {
+		return path.Join(c.WorkingDir, file)
+	}
+	for _, directory := range []string{p.directory, "/"} {
+		if _, _, ok := configMapOf(spec, c.Name, path.Join(directory, file)); ok {
+			return path.Join(directory, file)
+		}
+	}
+	for _, m := range c.VolumeMounts {
+		if strings.HasSuffix(path.Clean(m.MountPath), "/"+path.Clean(file)) {
+			return m.MountPath
+		}
+	}
+	return path.Join(p.directory, file)
 }
 
 // imageName is an image's name without registry, folders, tag and digest.
