@@ -18,6 +18,7 @@ func checks() []check {
 		{"spire-agents", []Source{SourceWorkloads, SourceNodes, SourcePods}, agents},
 		{"spire-agent-settings", []Source{SourceWorkloads, SourceInjector, SourcePlatform}, agentSettings},
 		{"agent-socket", []Source{SourceWorkloads, SourceDrivers, SourceInjector, SourcePlatform}, agentSocket},
+		{"other-spires", []Source{SourceWorkloads, SourceInjector, SourcePlatform}, otherSPIREs},
 		{"spire-controller-manager", []Source{SourceWorkloads, SourceInjector, SourcePlatform}, managers},
 		{"replicas", []Source{SourceInjector}, replicas},
 		{"versions", []Source{SourceInjector}, versions},
@@ -41,6 +42,7 @@ func checks() []check {
 
 // Judge makes findings of facts, in the order of the checks.
 func Judge(f Facts) []Finding {
+	f = f.ours()
 	var out []Finding
 	told := map[Source]bool{}
 	for _, c := range checks() {

@@ -36,6 +36,7 @@ const (
 	SourcePolicies   Source = "ValidatingAdmissionPolicies"
 	SourceDrivers    Source = "CSIDrivers"
 	SourcePlatform   Source = "the platform file"
+	SourceService    Source = "the SPIRE server's Service"
 	SourceTrial      Source = "the webhook's answer"
 )
 
@@ -64,8 +65,11 @@ type Facts struct {
 	PlatformHash float64
 
 	Servers, Agents, Managers []Workload // of SPIRE, and spire-controller-manager
-	// AgentNodes are the nodes with a pod of a SPIRE agent: whether it is ready.
-	AgentNodes map[string]bool
+	// Others are the servers and agents that are not the injector's. They are judged to be so, not read.
+	Others []Workload
+	// Service is by which the injector reaches the SPIRE server. Nil: none of this cluster's, or it could not be read.
+	Service    *corev1.Service
+	AgentPods  []AgentPod
 	CSIDrivers []string
 	// Declaring are the injected pods whose app declares ports, without what no check looks at.
 	Declaring []corev1.Pod
@@ -102,10 +106,18 @@ type Trial struct {
 // Workload is what makes pods of SPIRE's.
 type Workload struct {
 	Kind, Namespace, Name string
+	Labels                map[string]string // of its pods
 	Spec                  corev1.PodSpec
 	Container             string // the one that the workload was found by
 	Wanted, Ready         int32  // pods
 	Config                File
+}
+
+// AgentPod is a pod of SPIRE's agents.
+type AgentPod struct {
+	Namespace string
+	DaemonSet string // empty if something else made it
+	Node      string
 }
 
 // File is a configuration file in a ConfigMap.
@@ -118,6 +130,16 @@ type File struct {
 }
 
 func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }
+
+func (w Workload) same(other Workload) bool { return w.String() == other.String() }
+
+// config is its configuration, if it is SPIRE's.
+func (w Workload) config() (spireConfig, error) {
+	if w.Config.Err != nil {
+		return spireConfig{}, w.Config.Err
+	}
+	return parseSPIREConfig(w.Config.Text)
+}
 
 // namespace is what of a namespace decides about its pods. One that is gone has nothing.
 func (f Facts) namespace(name string) webhook.Namespace {

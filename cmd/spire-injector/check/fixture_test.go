@@ -75,6 +75,23 @@ func healthy(t *testing.T) *cluster {
 			Status:     corev1.NamespaceStatus{Phase: corev1.NamespaceActive},
 		})
 	}
+	run(t, objects)
+	c := &cluster{fake.NewClientset(objects...), map[string]string{}}
+	c.Discovery().(*discoveryfake.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.36.3"}
+	c.pages[leaderName+":8080/metrics"] = followerMetrics() + leaderMetrics()
+	c.pages[followerName+":8080/metrics"] = followerMetrics()
+	c.AddProxyReactor("pods", func(action clienttesting.Action) (bool, rest.ResponseWrapper, error) {
+		get := action.(clienttesting.ProxyGetAction)
+		text, ok := c.pages[get.GetName()+":"+get.GetPort()+get.GetPath()]
+		return true, answer{text, ok}, nil
+	})
+	c.answers(`admission webhook "pod.injector.spiffe.io" denied the request: annotation ` + webhook.AnnotationAppPort + ": expected a port")
+	return c
+}
+
+// run gives objects what comes into being when they are applied.
+func run(t *testing.T, objects []runtime.Object) {
+	t.Helper()
 	ca := authority(t, now().Add(time.Hour))
 	for _, object := range objects {
 		switch o := object.(type) {
@@ -92,17 +109,6 @@ func healthy(t *testing.T) *cluster {
 			}
 		}
 	}
-	c := &cluster{fake.NewClientset(objects...), map[string]string{}}
-	c.Discovery().(*discoveryfake.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.36.3"}
-	c.pages[leaderName+":8080/metrics"] = followerMetrics() + leaderMetrics()
-	c.pages[followerName+":8080/metrics"] = followerMetrics()
-	c.AddProxyReactor("pods", func(action clienttesting.Action) (bool, rest.ResponseWrapper, error) {
-		get := action.(clienttesting.ProxyGetAction)
-		text, ok := c.pages[get.GetName()+":"+get.GetPort()+get.GetPath()]
-		return true, answer{text, ok}, nil
-	})
-	c.answers(`admission webhook "pod.injector.spiffe.io" denied the request: annotation ` + webhook.AnnotationAppPort + ": expected a port")
-	return c
 }
 
 // answers has the API server refuse the trial so.
@@ -115,11 +121,21 @@ func (c *cluster) answers(text string) {
 // gather reads the facts of the cluster.
 func (c *cluster) gather(t *testing.T) Facts {
 	t.Helper()
+	return c.gatherAs(t, Names{Namespace: "spire-injector", SPIRE: "spire"})
+}
+
+// gatherAs reads the facts about one of several injectors.
+func (c *cluster) gatherAs(t *testing.T, names Names) Facts {
+	t.Helper()
 	return Gatherer{
-		Client: c, Names: Names{Namespace: "spire-injector", SPIRE: "spire"}, Now: now,
-		Settings: func([]string) (Settings, error) {
-			return Settings{Config: "/etc/spire-injector/config.yaml", Webhooks: "spire-injector", Lease: "spire-injector",
-				MetricsPort: "8080", HealthPort: "8081", Resync: 5 * time.Minute, RolloutRate: 1}, nil
+		Client: c, Names: names, Now: now,
+		Settings: func(arguments []string) (Settings, error) {
+			s := Settings{Config: "/etc/spire-injector/config.yaml", Webhooks: "spire-injector", Lease: "spire-injector",
+				MetricsPort: "8080", HealthPort: "8081", Resync: 5 * time.Minute, RolloutRate: 1}
+			if name, ok := argument(arguments, "webhook-configuration"); ok {
+				s.Webhooks = name
+			}
+			return s, nil
 		},
 		Hash: func(file []byte) float64 { return float64(len(file)) },
 	}.Gather(t.Context())

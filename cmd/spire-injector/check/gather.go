@@ -29,7 +29,7 @@ const page = 200
 
 // Gather reads what there is. What cannot be read is in [Facts.Unread], with the reason; without the version nothing else is read.
 func (g Gatherer) Gather(ctx context.Context) Facts {
-	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string]bool{}, AgentNodes: map[string]bool{}}
+	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string]bool{}}
 	for _, step := range []struct {
 		source Source
 		read   func(context.Context, *Facts) error
@@ -45,6 +45,7 @@ func (g Gatherer) Gather(ctx context.Context) Facts {
 		{SourcePolicies, g.policies},
 		{SourceDrivers, g.drivers},
 		{SourcePlatform, g.platform},
+		{SourceService, g.service},
 		{SourceTrial, g.trial},
 	} {
 		if err := step.read(ctx, &f); err != nil {
@@ -101,7 +102,7 @@ func (g Gatherer) injector(ctx context.Context, f *Facts) error {
 	if !ok {
 		return fmt.Errorf("expected a container %s in Deployment %s/%s", Deployment, d.Namespace, d.Name)
 	}
-	if f.Settings, err = g.Settings(container.Args); err != nil {
+	if f.Settings, err = g.Settings(expanded(container, d.Namespace)); err != nil {
 		return fmt.Errorf("arguments of Deployment %s/%s: %w", d.Namespace, d.Name, err)
 	}
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
@@ -129,6 +130,27 @@ func containerOf(spec corev1.PodSpec) (corev1.Container, bool) {
 		}
 	}
 	return corev1.Container{}, false
+}
+
+// expanded are a container's arguments with what Kubernetes puts in for $(NAME), as far as it is known.
+func expanded(c corev1.Container, namespace string) []string {
+	var pairs []string
+	for _, v := range c.Env {
+		value := v.Value
+		if v.ValueFrom != nil {
+			if field := v.ValueFrom.FieldRef; field == nil || field.FieldPath != "metadata.namespace" {
+				continue
+			}
+			value = namespace
+		}
+		pairs = append(pairs, "$("+v.Name+")", value)
+	}
+	replacer := strings.NewReplacer(pairs...)
+	out := make([]string, len(c.Args))
+	for i, arg := range c.Args {
+		out[i] = replacer.Replace(arg)
+	}
+	return out
 }
 
 // answerTime bounds the wait for one replica, which may hang.
@@ -259,6 +281,23 @@ func (g Gatherer) platform(ctx context.Context, f *Facts) error {
 	}
 	f.PlatformHash = g.Hash([]byte(file.Text))
 	return nil
+}
+
+// service reads the Service in the SPIRE server's address, if it has one.
+func (g Gatherer) service(ctx context.Context, f *Facts) error {
+	p, ok := f.platform()
+	if !ok {
+		return nil
+	}
+	at, ok := f.serviceAt(serverHost(p), g.Names.Namespace)
+	if !ok {
+		return nil
+	}
+	service, err := g.Client.CoreV1().Services(at.namespace).Get(ctx, at.name, metav1.GetOptions{})
+	if err == nil {
+		f.Service = service
+	}
+	return unlessAbsent(err)
 }
 
 // file reads a file of a container from its ConfigMap. The error is one of reading; that the file is in none is in the [File].

@@ -119,8 +119,8 @@ func TestSPIREByLabels(t *testing.T) {
 	elsewhere.Namespace = "other"
 	c.add(t, elsewhere)
 	f := c.gather(t)
-	if len(f.Agents) != 1 || f.Agents[0].Namespace != "spire" || f.Agents[0].Config.Text == "" || !f.AgentNodes["node-1"] {
-		t.Errorf("got %+v on %v", f.Agents, f.AgentNodes)
+	if len(f.Agents) != 1 || f.Agents[0].Namespace != "spire" || f.Agents[0].Config.Text == "" || !f.agentNodes()["node-1"] {
+		t.Errorf("got %+v on %v", f.Agents, f.AgentPods)
 	}
 }
 

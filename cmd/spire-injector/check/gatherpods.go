@@ -16,10 +16,8 @@ import (
 func (g Gatherer) workloads(ctx context.Context, f *Facts) error {
 	apps := g.Client.AppsV1()
 	var found []Workload
-	var templates []corev1.PodTemplateSpec
 	add := func(kind string, m metav1.ObjectMeta, t corev1.PodTemplateSpec, wanted, ready int32) {
-		found = append(found, Workload{Kind: kind, Namespace: m.Namespace, Name: m.Name, Spec: t.Spec, Wanted: wanted, Ready: ready})
-		templates = append(templates, t)
+		found = append(found, Workload{Kind: kind, Namespace: m.Namespace, Name: m.Name, Labels: t.Labels, Spec: t.Spec, Wanted: wanted, Ready: ready})
 	}
 	err := eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
 		list, err := apps.Deployments("").List(ctx, o)
@@ -60,9 +58,9 @@ func (g Gatherer) workloads(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
-	for i, w := range found {
+	for _, w := range found {
 		for p, to := range map[part]*[]Workload{serverPart(): &f.Servers, agentPart(): &f.Agents, managerPart(): &f.Managers} {
-			container, ok := p.in(w.Spec, g.labels(w.Namespace, templates[i].Labels))
+			container, ok := p.in(w.Spec, g.labels(w.Namespace, w.Labels))
 			if !ok {
 				continue
 			}
@@ -93,7 +91,7 @@ func orOne(replicas *int32) int32 {
 	return *replicas
 }
 
-// pods finds the agents' nodes, and the injected pods whose app declares ports. Of these only what is looked at is kept: they carry
+// pods finds the agents' pods, and the injected pods whose app declares ports. Of these only what is looked at is kept: they carry
 // their whole configuration.
 func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 	namespaces := []string{}
@@ -104,7 +102,7 @@ func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 	for _, ns := range slices.Compact(namespaces) {
 		err := g.eachPod(ctx, ns, "", func(pod corev1.Pod) {
 			if _, ok := agentPart().in(pod.Spec, g.labels(ns, pod.Labels)); ok && pod.Spec.NodeName != "" {
-				f.AgentNodes[pod.Spec.NodeName] = f.AgentNodes[pod.Spec.NodeName] || isReady(pod)
+				f.AgentPods = append(f.AgentPods, agentPod(pod))
 			}
 		})
 		if err != nil {
@@ -120,6 +118,14 @@ func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 			f.Declaring = append(f.Declaring, small)
 		}
 	})
+}
+
+func agentPod(pod corev1.Pod) AgentPod {
+	a := AgentPod{Namespace: pod.Namespace, Node: pod.Spec.NodeName}
+	if owner := metav1.GetControllerOf(&pod); owner != nil && owner.Kind == "DaemonSet" {
+		a.DaemonSet = owner.Name
+	}
+	return a
 }
 
 func (g Gatherer) eachPod(ctx context.Context, namespace, label string, do func(corev1.Pod)) error {

@@ -3,6 +3,7 @@ package check
 import (
 	"encoding/json"
 	"maps"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -91,6 +92,8 @@ func TestControllerManagerOfCharts(t *testing.T) {
 	const settings = "kind: ControllerManagerConfig\nclusterName: demo-cluster\ntrustDomain: example.org\n"
 	for text, status := range map[string]Status{settings + "entryIDPrefix: demo-cluster\n": OK, settings: Error} {
 		c := healthy(t)
+		c.set(t, configMap("spire-injector", "spire-injector-config", "config.yaml",
+			strings.Replace(file(t, "injector/base/config.yaml"), "spire-server.spire:8081", "spire-server.spire-mgmt:443", 1)))
 		c.add(t, serverOfCharts(), configMap("spire-mgmt", "spire-controller-manager", "controller-manager-config.yaml", text))
 		findings := Judge(c.gather(t))
 		if !has(findings, "spire-controller-manager", status, "ConfigMap spire-mgmt/spire-controller-manager, controller-manager-config.yaml: ") {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func serverSettings(f Facts) []Finding {
 	}
 	var out []Finding
 	for _, w := range f.Servers {
-		config, ok := readConfig(w, "server", p, f.Servers, &out)
+		config, ok := readConfig(w, "server", p, &out)
 		if !ok {
 			continue
 		}
@@ -80,8 +81,9 @@ func agents(f Facts) []Finding {
 				remedy("kubectl -n %s describe pods, and the agents' logs: pods on those nodes wait for their certificates", w.Namespace))
 		}
 	}
+	nodes := f.agentNodes()
 	for _, node := range f.Nodes {
-		if _, has := f.AgentNodes[node.Name]; has || node.Labels[corev1.LabelOSStable] != "linux" {
+		if nodes[node.Name] || node.Labels[corev1.LabelOSStable] != "linux" {
 			continue
 		}
 		status := Error
@@ -91,7 +93,19 @@ func agents(f Facts) []Finding {
 		out = append(out, found(status, "Node "+node.Name, "no SPIRE agent").expected("an agent on every Linux node").
 			remedy("let the agents' DaemonSet tolerate the node's taints and select it: injected pods there never start"))
 	}
-	return orFine(out, fine("", "%s ready, one on every Linux node", plural(len(f.AgentNodes), "agent")))
+	return orFine(out, fine("", "%s ready, one on every Linux node", plural(len(nodes), "agent")))
+}
+
+// agentNodes are the nodes with a pod of the agents.
+func (f Facts) agentNodes() map[string]bool {
+	nodes := map[string]bool{}
+	for _, pod := range f.AgentPods {
+		nodes[pod.Node] = nodes[pod.Node] || slices.ContainsFunc(f.Agents, func(w Workload) bool {
+			return w.Namespace == pod.Namespace && (pod.DaemonSet == "" || pod.DaemonSet == w.Name)
+		})
+	}
+	maps.DeleteFunc(nodes, func(_ string, ours bool) bool { return !ours })
+	return nodes
 }
 
 func agentSettings(f Facts) []Finding {
@@ -101,7 +115,7 @@ func agentSettings(f Facts) []Finding {
 	}
 	var out []Finding
 	for _, w := range f.Agents {
-		config, ok := readConfig(w, "agent", p, f.Agents, &out)
+		config, ok := readConfig(w, "agent", p, &out)
 		if !ok {
 			continue
 		}
@@ -148,15 +162,12 @@ func agentSocket(f Facts) []Finding {
 			remedy("install the SPIFFE CSI driver, or correct the platform file: injected pods cannot mount the agent's socket"))
 	}
 	for _, w := range f.Agents {
-		config, err := parseSPIREConfig(w.Config.Text)
-		if err != nil || w.Config.Err != nil || !sameTrustDomain(config, "agent", p) {
+		config, err := w.config()
+		if err != nil || !sameTrustDomain(config, "agent", p) {
 			continue
 		}
-		socket, known := config.text("agent", "socket_path")
-		switch {
-		case socket == "":
-			socket = "/tmp/spire-agent/public/api.sock" // SPIRE's own
-		case !known:
+		socket, known := socketPath(config)
+		if !known {
 			continue
 		}
 		if file := path.Base(socket); file != p.AgentSocket.File {
@@ -182,12 +193,17 @@ func agentSocket(f Facts) []Finding {
 	return orFine(out, fine("", "agents and injected pods meet in %s, at %s", where, p.AgentSocket.File))
 }
 
-// readConfig reads the configuration of a server or an agent. Those of another trust domain are passed over, if there are some of ours.
-func readConfig(w Workload, of string, p webhook.Platform, all []Workload, out *[]Finding) (spireConfig, bool) {
-	config, err := spireConfig{}, w.Config.Err
-	if err == nil {
-		config, err = parseSPIREConfig(w.Config.Text)
+// socketPath is where an agent makes its socket. One that comes from the environment is not known.
+func socketPath(config spireConfig) (socket string, known bool) {
+	if socket, known = config.text("agent", "socket_path"); socket == "" {
+		return "/tmp/spire-agent/public/api.sock", true // SPIRE's own
 	}
+	return socket, known
+}
+
+// readConfig reads the configuration of a server or an agent.
+func readConfig(w Workload, of string, p webhook.Platform, out *[]Finding) (spireConfig, bool) {
+	config, err := w.config()
 	if err != nil {
 		*out = append(*out, found(Warning, w.String(), "its configuration cannot be read: %v", err).
 			expected("a file in a ConfigMap").
@@ -197,16 +213,10 @@ func readConfig(w Workload, of string, p webhook.Platform, all []Workload, out *
 	if sameTrustDomain(config, of, p) {
 		return config, true
 	}
-	ours := slices.ContainsFunc(all, func(other Workload) bool {
-		c, err := parseSPIREConfig(other.Config.Text)
-		return err == nil && sameTrustDomain(c, of, p)
-	})
-	if !ours {
-		td, _ := config.text(of, "trust_domain")
-		*out = append(*out, found(Error, w.Config.Where, "the trust domain is %s", td).
-			expected("%s, as in the platform file", p.Cluster.TrustDomain.Name()).
-			remedy("correct the one that is wrong: no identity of another trust domain can be registered"))
-	}
+	td, _ := config.text(of, "trust_domain")
+	*out = append(*out, found(Error, w.Config.Where, "the trust domain is %s", td).
+		expected("%s, as in the platform file", p.Cluster.TrustDomain.Name()).
+		remedy("correct the one that is wrong: no identity of another trust domain can be registered"))
 	return config, false
 }
 
