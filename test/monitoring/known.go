@@ -45,6 +45,8 @@ func Known() Metrics {
 		Prefix + "federation_last_refresh_timestamp_seconds": {"trust_domain": nil},
 		Prefix + "federation_refresh_interval_seconds":       {"trust_domain": nil},
 		Prefix + "federation_bundle_changes_total":           {"trust_domain": nil},
+		Prefix + "federation_relationship_in_place":          {"trust_domain": nil},
+		Prefix + "federation_bundle_present":                 {"trust_domain": nil},
 
 		Prefix + "rollout_pods":            {"state": {"outdated", "rejected", "needs_new_pod", "invalid"}},
 		Prefix + "rollout_paused":          {},

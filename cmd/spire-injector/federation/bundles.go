@@ -45,11 +45,13 @@ func (k *Keeper) take(f fetched) {
 	if f.err != nil {
 		k.report.notFetched(d, f.err, now)
 		if errors.Is(f.err, registrar.ErrNoRelationship) && !d.refused {
-			k.look = now // somebody removed it
+			k.look, d.inPlace = now, false // somebody removed it
 		}
+		k.metrics.seen(d)
 		return
 	}
 	d.seen, d.present, d.keys = true, true, f.bundle.Keys
+	k.metrics.seen(d)
 	if before.keys != "" && before.keys != d.keys {
 		k.metrics.changed(d)
 	}

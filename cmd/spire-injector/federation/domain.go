@@ -20,7 +20,9 @@ type domain struct {
 	again     time.Time // when to fetch once more, although a fetch is under way; zero for not at all
 	seen      bool      // SPIRE was asked whether it has its bundle,
 	present   bool      // and had
-	refused   bool      // SPIRE does not take its relationship
+	compared  bool      // SPIRE was asked whether it has its relationship,
+	inPlace   bool      // and has it
+	refused   bool      // SPIRE does not take it
 	keys      string    // of the bundle that was fetched last
 }
 
@@ -41,6 +43,7 @@ func (all domains) adopt(wanted []registrar.Federated, now, then time.Time) (gon
 		changed := d.Relationship != w.Relationship
 		d.Federated, d.freshness.Interval = w, w.Refresh
 		if changed {
+			d.inPlace = false
 			d.hurry(then)
 		} else if next := d.freshness.Next(1); next.Before(d.due) {
 			d.due = next // the interval is shorter than it was
@@ -110,6 +113,9 @@ func (d *domain) hurry(then time.Time) {
 		d.again = then
 	}
 }
+
+// isOf says whether a relationship is with the domain.
+func (d *domain) isOf(r registrar.Relationship) bool { return r.TrustDomain == d.TrustDomain }
 
 // end takes a fetch to have ended; with a spread as [registrar.Freshness.Next] has it.
 func (d *domain) end(now time.Time, err error, spread float64) {

@@ -298,6 +298,13 @@ func TestRelationshipsThatSPIRERefuses(t *testing.T) {
 func TestRelationshipsThatAPolicyDenies(t *testing.T) {
 	t.Parallel()
 	k := serve(t, federated("denied.org", rarely))
+	inPlace := func() float64 {
+		got, there := k.metric(t, "relationship_in_place", "denied.org", "")
+		if !there {
+			return -1
+		}
+		return got
+	}
 	k.server.Before(func(_ context.Context, method string) error {
 		if method == "BatchCreateFederationRelationship" {
 			return status.Error(codes.PermissionDenied, "authorization denied")
@@ -306,9 +313,39 @@ func TestRelationshipsThatAPolicyDenies(t *testing.T) {
 	})
 	k.start(t)
 	eventually(t, "an event", func() bool { return k.happened("Warning RelationshipRefused ") })
+	eventually(t, "the metric of a relationship that SPIRE has not", func() bool { return inPlace() == 0 })
 	k.server.Before(nil)
 	k.Reconsider()
 	eventually(t, "the relationship, once it is allowed", func() bool { return len(k.endpoints()) == 1 })
+	eventually(t, "the metric of a relationship that SPIRE has", func() bool { return inPlace() == 1 })
+}
+
+// What SPIRE has is shown as soon as it was asked, and as it is.
+func TestWhatSPIREHas(t *testing.T) {
+	t.Parallel()
+	k := serve(t, federated("partner.org", often))
+	shows := func(name string, want float64) func() bool {
+		return func() bool {
+			got, there := k.metric(t, name, "partner.org", "")
+			return there && got == want
+		}
+	}
+	k.server.Before(func(context.Context, string) error { return status.Error(codes.Unavailable, "not yet") })
+	k.start(t)
+	eventually(t, "a failure", func() bool {
+		got, _ := k.metric(t, "refreshes_total", "partner.org", "failure")
+		return got > 0
+	})
+	for _, name := range []string{"relationship_in_place", "bundle_present"} {
+		if _, there := k.metric(t, name, "partner.org", ""); there {
+			t.Errorf("%s is there, want it only after SPIRE has answered", name)
+		}
+	}
+	k.server.Before(nil)
+	eventually(t, "the relationship", shows("relationship_in_place", 1))
+	eventually(t, "no bundle", shows("bundle_present", 0))
+	publish(k, "partner.org", 1)
+	eventually(t, "the bundle", shows("bundle_present", 1))
 }
 
 func TestOneDomainDoesNotWaitForAnother(t *testing.T) {
@@ -338,7 +375,7 @@ func TestFollowsThePlatformFile(t *testing.T) {
 	if took := time.Since(changed); took > time.Second {
 		t.Errorf("the bundle came after %s, want at once", took)
 	}
-	for _, name := range []string{"bundle_changes_total", "last_refresh_timestamp_seconds", "refresh_interval_seconds"} {
+	for _, name := range []string{"bundle_changes_total", "last_refresh_timestamp_seconds", "refresh_interval_seconds", "relationship_in_place", "bundle_present"} {
 		if _, there := k.metric(t, name, "leaving.org", ""); there {
 			t.Errorf("%s has leaving.org, want it dropped", name)
 		}

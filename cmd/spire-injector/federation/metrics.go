@@ -17,6 +17,8 @@ type collectors struct {
 	changes   *prometheus.CounterVec
 	last      *prometheus.GaugeVec
 	interval  *prometheus.GaugeVec
+	inPlace   *prometheus.GaugeVec
+	present   *prometheus.GaugeVec
 }
 
 // trustDomain is the label that all have.
@@ -38,8 +40,11 @@ func newCollectors(r prometheus.Registerer) (*collectors, error) {
 		last: gauge("spire_injector_federation_last_refresh_timestamp_seconds",
 			"When SPIRE last fetched the bundle of a federated trust domain; before the first time, since when this replica has tried."),
 		interval: gauge("spire_injector_federation_refresh_interval_seconds", "Time between two fetches of the bundle of a federated trust domain, by the platform file."),
+		inPlace: gauge("spire_injector_federation_relationship_in_place",
+			"1 if SPIRE has the relationship with a federated trust domain as the platform file says, 0 if not; absent before it was asked."),
+		present: gauge("spire_injector_federation_bundle_present", "1 if SPIRE has a bundle of a federated trust domain, 0 if not; absent before it was asked."),
 	}
-	for _, c := range []prometheus.Collector{m.refreshes, m.changes, m.last, m.interval} {
+	for _, c := range []prometheus.Collector{m.refreshes, m.changes, m.last, m.interval, m.inPlace, m.present} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -55,6 +60,24 @@ func (m *collectors) adopted(d *domain) {
 	m.changes.WithLabelValues(td)
 	m.last.WithLabelValues(td).Set(float64(d.freshness.Fetched.Unix()))
 	m.interval.WithLabelValues(td).Set(d.Refresh.Seconds())
+}
+
+// seen shows what SPIRE was found to have.
+func (m *collectors) seen(d *domain) {
+	td := d.TrustDomain.Name()
+	if d.compared {
+		m.inPlace.WithLabelValues(td).Set(number(d.inPlace))
+	}
+	if d.seen {
+		m.present.WithLabelValues(td).Set(number(d.present))
+	}
+}
+
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (m *collectors) fetched(d *domain, err error) {
@@ -74,4 +97,6 @@ func (m *collectors) forget(d *domain) {
 	m.changes.Delete(series)
 	m.last.Delete(series)
 	m.interval.Delete(series)
+	m.inPlace.Delete(series)
+	m.present.Delete(series)
 }

@@ -21,6 +21,9 @@ func (k *Keeper) lookAtRelationships(ctx context.Context) {
 		k.metrics.adopted(d)
 	}
 	err := k.keep(ctx)
+	for _, d := range k.domains {
+		k.metrics.seen(d)
+	}
 	if err != nil && ctx.Err() == nil {
 		k.report.failed(err)
 		k.look, k.retry = time.Now().Add(jittered(k.retry)), min(2*k.retry, maxRetry)
@@ -46,7 +49,7 @@ func (k *Keeper) keep(ctx context.Context) error {
 		return err
 	}
 	for _, d := range k.domains {
-		d.refused = false
+		d.refused, d.compared, d.inPlace = false, true, !slices.ContainsFunc(slices.Concat(create, update), d.isOf)
 	}
 	if err := k.set(ctx, create, "created", k.config.SPIRE.CreateFederationRelationships); err != nil {
 		return err
@@ -83,6 +86,7 @@ func (k *Keeper) set(ctx context.Context, all []registrar.Relationship, done str
 		case d == nil:
 		case err == nil:
 			k.report.made(r, done)
+			d.inPlace = true
 			then := time.Now().Add(k.config.Settle)
 			k.domains.postpone(then)
 			d.hurry(then)
