@@ -33,6 +33,7 @@ func checks() []check {
 		{"webhook-answers", []Source{SourceInjector, SourceTrial}, trial},
 		{"own-svid", []Source{SourceInjector, SourcePlatform}, ownSVID},
 		{"spire-calls", []Source{SourceInjector}, spireCalls},
+		{"federation", []Source{SourceInjector, SourcePlatform, SourceNamespaces}, federation},
 		{"entries", []Source{SourceInjector}, entries},
 		{"reconciler", []Source{SourceInjector}, reconciler},
 		{"rollout", []Source{SourceInjector}, rollout},

@@ -120,7 +120,10 @@ func entries(f Facts) []Finding {
 	}
 	tell(Error, "refused", "that SPIRE does not take, or that entries of others stand in the way of", "the leader's log and events on the owners say why")
 	tell(Warning, "missing", "that pods need and SPIRE does not have yet", "check again in some seconds; then the leader's log says why. Their pods wait")
-	tell(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have", "set up the federation, or see why its bundle does not come")
+	if !f.saysWhichBundle(leader) {
+		tell(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have",
+			"the events BundleMissing on the owners name it: list it in spire.federation of the platform file, or correct the name")
+	}
 	if n := vanished(leader.Metrics); n > 0 {
 		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again", n).expected("nobody else to delete them").
 			remedy("find out who does: the check spire-controller-manager, and people who use spire-server entry delete"))
