@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,8 +44,8 @@ func TestCheck(t *testing.T) {
 			t.Logf("%s %s: %s", f.Status, f.Check, f.Found)
 		}
 		for _, name := range []string{"kubernetes", "spire-server", "spire-server-settings", "spire-agents", "spire-agent-settings", "agent-socket",
-			"spire-controller-manager", "replicas", "versions", "leader", "platform-file", "platform-in-force", "claims", "webhooks", "excluded-namespaces",
-			"policies", "serving-certificate", "webhook-answers", "own-svid", "spire-calls", "entries", "reconciler", "rollout", "app-ports"} {
+			"other-spires", "spire-controller-manager", "replicas", "versions", "leader", "platform-file", "platform-in-force", "claims", "webhooks",
+			"excluded-namespaces", "policies", "serving-certificate", "webhook-answers", "own-svid", "spire-calls", "federation", "entries", "reconciler", "rollout", "app-ports"} {
 			if !slices.ContainsFunc(report.Findings, func(f check.Finding) bool { return f.Check == name }) {
 				t.Errorf("%s: expected a finding", name)
 			}
@@ -65,21 +66,30 @@ func TestCheck(t *testing.T) {
 		}
 	})
 
-	t.Run("a rollout that is paused", func(t *testing.T) {
+	t.Run("a rollout that is paused, and a trust domain that SPIRE's policy denies", func(t *testing.T) {
 		ns := namespaceNamed(t, "check")
 		deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
+		federateWith(t, "auxiliary.org")
 		serveWith(t, "--rollout-rate=0")
 		k(t, ns, "annotate", "namespace", ns, "spiffe.io/enforcement=audit")
-		eventually(t, "the paused rollout", func() error {
-			report, code := checked(t, program)
-			for _, f := range report.Findings {
-				if f.Check == "rollout" && f.Status == check.Warning && strings.Contains(f.Found, "paused by --rollout-rate=0") &&
-					!strings.Contains(f.Found, ": 0 outdated") && code == 0 {
-					t.Log(f.Found)
-					return nil
+		policy := "its authorization policy denies calls (BatchCreateFederationRelationship " // and not a missing admin right
+		eventually(t, "the paused rollout and the denied relationship", func() error {
+			report, _ := checked(t, program)
+			var missing []error
+			for what, is := range map[string]func(check.Finding) bool{
+				"rollout": func(f check.Finding) bool {
+					return f.Status == check.Warning && strings.Contains(f.Found, "paused by --rollout-rate=0") && !strings.Contains(f.Found, ": 0 outdated")
+				},
+				"federation": func(f check.Finding) bool {
+					return f.Status == check.Error && strings.Contains(f.Found, "the relationship with auxiliary.org")
+				},
+				"spire-calls": func(f check.Finding) bool { return strings.Contains(f.Remedy, policy) },
+			} {
+				if !slices.ContainsFunc(report.Findings, func(f check.Finding) bool { return f.Check == what && is(f) }) {
+					missing = append(missing, fmt.Errorf("%s is not as expected: %+v", what, complaints(report)))
 				}
 			}
-			return fmt.Errorf("exit code %d, %+v", code, complaints(report))
+			return errors.Join(missing...)
 		})
 	})
 
@@ -103,6 +113,20 @@ func TestCheck(t *testing.T) {
 		report, _ = checked(t, program)
 		wantFinding(t, report, "spire-controller-manager", check.OK, "ConfigMap "+ns+"/manager", "leaves the injector's entries alone")
 	})
+}
+
+// federateWith gives the platform file a relationship, until the end of the test.
+func federateWith(t *testing.T, td string) {
+	t.Helper()
+	var platform corev1.ConfigMap
+	must(t, shared.k.Get(t.Context(), &platform, "configmap", platformMap, "--namespace", "spire-injector"))
+	original := platform.Data["config.yaml"]
+	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
+	changed := strings.Replace(original, "\nidentity:\n", fmt.Sprintf("\n  federation: [{trustDomain: %s, bundleEndpoint: \"https://%s\"}]\nidentity:\n", td, td), 1)
+	if changed == original {
+		t.Fatalf("the platform file has no identity:\n%s", original)
+	}
+	setPlatform(t.Context(), t, changed)
 }
 
 // buildCommand builds the command as people run it, outside the cluster, and as it is compiled for the tests already.

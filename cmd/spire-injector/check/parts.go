@@ -2,6 +2,7 @@ package check
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,27 +15,36 @@ type part struct {
 	config string
 	// directory is where its image starts it.
 	directory string
+	// command is what its program is told to do, where the program does other things too.
+	command string
 }
 
-func serverPart() part  { return part{"spire-server", "conf/server/server.conf", "/opt/spire"} }
-func agentPart() part   { return part{"spire-agent", "conf/agent/agent.conf", "/opt/spire"} }
-func managerPart() part { return part{"spire-controller-manager", "", "/"} }
+func serverPart() part  { return part{"spire-server", "conf/server/server.conf", "/opt/spire", "run"} }
+func agentPart() part   { return part{"spire-agent", "conf/agent/agent.conf", "/opt/spire", "run"} }
+func managerPart() part { return part{"spire-controller-manager", "", "/", ""} }
 
 // in finds the part's container. In SPIRE's own namespace the label app.kubernetes.io/name tells it too, for images of other names.
 func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Container, bool) {
 	for _, c := range spec.Containers {
-		if imageName(c.Image) == p.image {
+		if imageName(c.Image) == p.image && p.isRun(c) {
 			return c, true
 		}
 	}
 	if labels["app.kubernetes.io/name"] == p.image {
 		for _, c := range spec.Containers {
-			if c.Name == p.image || len(spec.Containers) == 1 {
+			if (c.Name == p.image || len(spec.Containers) == 1) && p.isRun(c) {
 				return c, true
 			}
 		}
 	}
 	return corev1.Container{}, false
+}
+
+// isRun says whether a container of the part's image runs it, which the image does unless it is told otherwise. Some are workloads that
+// only use the program to call an agent.
+func (p part) isRun(c corev1.Container) bool {
+	words := strings.Fields(strings.Join(append(append([]string{}, c.Command...), c.Args...), " "))
+	return p.command == "" || len(c.Command) == 0 || slices.Contains(words, p.command)
 }
 
 // configPath is where the part's configuration is in its container, if it has any.

@@ -48,3 +48,32 @@ func TestConfigPath(t *testing.T) {
 		})
 	}
 }
+
+// Workloads that have SPIRE's image to call an agent are no agents.
+func TestPartsThatRun(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		part part
+		c    corev1.Container
+		want bool
+	}{
+		"as the image does":       {agentPart(), corev1.Container{Args: []string{"-config", "a.conf"}}, true},
+		"by a command":            {agentPart(), corev1.Container{Command: []string{"/opt/spire/bin/spire-agent", "run"}, Args: []string{"-config", "a.conf"}}, true},
+		"by a shell":              {serverPart(), corev1.Container{Command: []string{"sh", "-c"}, Args: []string{"exec spire-server run -config a.conf"}}, true},
+		"a call of an agent":      {agentPart(), corev1.Container{Command: []string{"/opt/spire/bin/spire-agent", "api", "watch"}}, false},
+		"something that waits":    {agentPart(), corev1.Container{Command: []string{"sleep"}, Args: []string{"infinity"}}, false},
+		"a controller manager":    {managerPart(), corev1.Container{Command: []string{"/spire-controller-manager"}}, true},
+		"a server that is called": {serverPart(), corev1.Container{Command: []string{"spire-server", "entry", "show"}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tt.c.Name, tt.c.Image = "c", "spiffe/"+tt.part.image+":1.15.3"
+			for image, labels := range map[string]map[string]string{tt.c.Image: nil, "registry.example.org/own:1": {"app.kubernetes.io/name": tt.part.image}} {
+				tt.c.Image = image
+				if _, got := tt.part.in(corev1.PodSpec{Containers: []corev1.Container{tt.c}}, labels); got != tt.want {
+					t.Errorf("%s: expected %t", image, tt.want)
+				}
+			}
+		})
+	}
+}
