@@ -41,7 +41,8 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Look over a cluster: what keeps, or would keep, pods from their identities",
 		Long: "Look over a cluster: versions, SPIRE and its settings, agents and their socket, the injector's replicas, webhooks and certificates, the platform file\n" +
-			"and its claims, registration entries, the rollout to running pods, and apps that can be reached around their Envoy.\n\n" +
+			"and its claims, federation, registration entries, the rollout to running pods, and apps that can be reached around their Envoy. Of several\n" +
+			"SPIREs it looks at the one that the injector calls.\n\n" +
 			"It only reads. What replicas know they are asked through the API server, which takes the right to get pods/proxy; and the API server is asked\n" +
 			"to try, without creating it, a pod that the injector has to refuse.\n\n" +
 			"Each line is ok, warning (it works, with a risk or a cost) or error, with what to do about it.\n\n" +
