@@ -47,13 +47,13 @@ func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done f
 		case Keep, Wait: // nothing to do
 		}
 	}
-	for _, group := range groups(creates) {
+	for group := range slices.Chunk(creates, batch) {
 		if err := c.create(ctx, api, group, done); err != nil {
 			return err
 		}
 	}
 	for _, fields := range slices.Sorted(maps.Keys(updates)) {
-		for _, group := range groups(updates[fields]) {
+		for group := range slices.Chunk(updates[fields], batch) {
 			if err := update(ctx, api, group, fields, done); err != nil {
 				return err
 			}
@@ -67,49 +67,40 @@ func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done f
 	return nil
 }
 
-// groups are the steps of one request each. An entry with a flag has one for itself: SPIRE's authorization policy may deny it,
-// and then the whole request.
-func groups(steps []Step) [][]Step {
-	var out [][]Step
-	plain := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return hasFlag(s.Entry) })
-	for group := range slices.Chunk(plain, batch) {
-		out = append(out, group)
-	}
-	for _, s := range steps {
-		if hasFlag(s.Entry) {
-			out = append(out, []Step{s})
-		}
-	}
-	return out
-}
-
-func hasFlag(e Entry) bool { return e.Admin || e.Downstream || e.StoreSVID }
-
-// deniedFlag says whether SPIRE's policy may have denied what it would not deny others.
-func deniedFlag(s Step, err error) bool { return hasFlag(s.Entry) && KindOf(err) == Denied }
-
-// deniedAlone turns the denial of a request about one entry with a flag into an outcome, so that the others go on.
-func deniedAlone(steps []Step, err error, done func(Outcome)) error {
-	if len(steps) == 1 && deniedFlag(steps[0], err) {
+// apart sends what steps are about in one request. SPIRE's authorization policy denies a request for the sake of a single entry in it: then
+// halves are sent, until the denied ones are alone and the others through.
+func apart(steps []Step, send func([]Step) error, done func(Outcome)) error {
+	err := send(steps)
+	switch {
+	case err == nil || KindOf(err) != Denied:
+		return err
+	case len(steps) == 1:
 		done(Outcome{steps[0], err})
 		return nil
 	}
-	return err
+	for half := range slices.Chunk(steps, (len(steps)+1)/2) {
+		if err := apart(half, send, done); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c Cluster) create(ctx context.Context, api Entries, steps []Step, done func(Outcome)) error {
-	results, err := api.CreateEntries(ctx, entriesOf(steps))
-	if err != nil {
-		return deniedAlone(steps, err, done)
-	}
-	for i, s := range steps {
-		o, err := c.created(ctx, api, s, results[i])
+	return apart(steps, func(steps []Step) error {
+		results, err := api.CreateEntries(ctx, entriesOf(steps))
 		if err != nil {
 			return err
 		}
-		done(o)
-	}
-	return nil
+		for i, s := range steps {
+			o, err := c.created(ctx, api, s, results[i])
+			if err != nil {
+				return err
+			}
+			done(o)
+		}
+		return nil
+	}, done)
 }
 
 // created follows up on one creation. Admission may have been faster, which is no change of ours.
@@ -123,9 +114,6 @@ func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResul
 	case Keep:
 		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ""
 	case Create, Wait, Remove: // as it was planned
-	}
-	if deniedFlag(s, err) {
-		return Outcome{s, err}, nil
 	}
 	return Outcome{s, err}, unavailable(err)
 }
@@ -173,17 +161,19 @@ type entryFollower interface {
 }
 
 func update(ctx context.Context, api Entries, steps []Step, fields Fields, done func(Outcome)) error {
-	results, err := api.UpdateEntries(ctx, entriesOf(steps), fields)
-	if err != nil {
-		return deniedAlone(steps, err, done)
-	}
-	for i, s := range steps {
-		if s.Entry = results[i].Entry; results[i].Err != nil {
-			s.Entry = steps[i].Entry
+	return apart(steps, func(steps []Step) error {
+		results, err := api.UpdateEntries(ctx, entriesOf(steps), fields)
+		if err != nil {
+			return err
 		}
-		done(Outcome{s, results[i].Err})
-	}
-	return nil
+		for i, s := range steps {
+			if s.Entry = results[i].Entry; results[i].Err != nil {
+				s.Entry = steps[i].Entry
+			}
+			done(Outcome{s, results[i].Err})
+		}
+		return nil
+	}, done)
 }
 
 func remove(ctx context.Context, api Entries, steps []Step, done func(Outcome)) error {
@@ -209,13 +199,10 @@ func entriesOf(steps []Step) []Entry {
 	return entries
 }
 
-// unavailable passes on errors that would meet every other entry as well.
+// unavailable passes on errors that would meet every other entry as well. A denial may be of this one's.
 func unavailable(err error) error {
-	if err == nil || errors.Is(err, ErrNotFound) {
+	if err == nil || errors.Is(err, ErrNotFound) || KindOf(err) != Unavailable {
 		return nil
 	}
-	if kind := KindOf(err); kind == Unavailable || kind == Denied {
-		return fmt.Errorf("the rest was not tried: %w", err)
-	}
-	return nil
+	return fmt.Errorf("the rest was not tried: %w", err)
 }

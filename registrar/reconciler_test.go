@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -348,6 +349,50 @@ func TestReconcilerRegistersTheOthersBesideADeniedOne(t *testing.T) {
 	if r.last.Err != nil {
 		t.Errorf("the look ended early: %v", r.last.Err)
 	}
+}
+
+// A path that the policy does not allow, or no longer, is found among many.
+func TestReconcilerRegistersTheOthersBesideDeniedPaths(t *testing.T) {
+	r := newReconciliation(t, registrar.ReconcilerOptions{})
+	r.server.Refuse(func(req any) error {
+		denied := func(e *types.Entry) bool { return strings.HasPrefix(e.GetSpiffeId().GetPath(), "/denied") }
+		late := func(e *types.Entry) bool { return e.GetId() == entryID(t, "/7") }
+		create, creates := req.(*entryv1.BatchCreateEntryRequest)
+		update, updates := req.(*entryv1.BatchUpdateEntryRequest)
+		if creates && slices.ContainsFunc(create.GetEntries(), denied) || updates && slices.ContainsFunc(update.GetEntries(), late) {
+			return status.Error(codes.PermissionDenied, "denied by policy")
+		}
+		return nil
+	})
+	const n = 50
+	for i := range n {
+		r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
+	}
+	for i := range 3 {
+		r.set(pod(fmt.Sprint("denied", i)), needs(workload(fmt.Sprint("/denied", i), 0)))
+	}
+	r.start()
+	r.await("the others", func() bool { return len(r.server.Entries()) == n+1 && r.counts().Refused == 3 })
+	if r.last.Err != nil {
+		t.Errorf("the look ended early: %v", r.last.Err)
+	}
+	if calls := r.server.Calls("BatchCreateEntry"); calls > 45 {
+		t.Errorf("%d calls, want a few for each that is denied", calls)
+	}
+
+	for i := range n {
+		r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), time.Hour)))
+	}
+	r.LookAtAll()
+	r.await("the others with the new TTL", func() bool {
+		with := 0
+		for _, e := range r.server.Entries() {
+			if e.GetX509SvidTtl() == 3600 {
+				with++
+			}
+		}
+		return with == n-1 && r.counts().Refused == 4
+	})
 }
 
 func TestReconcilerAddsAFederatedDomainWhenItsBundleComes(t *testing.T) {
