@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,14 @@ func sceneThat(t *testing.T, prints string) (s scene.Scene, calls func() []strin
 	}
 }
 
+// end is how every removal ends.
+const end = " --ignore-not-found --timeout=180s"
+
+// podsOf removes what makes the pods of a namespace.
+func podsOf(namespace string) string {
+	return "-n " + namespace + " delete deployments,statefulsets,daemonsets,jobs,cronjobs --all --cascade=foreground" + end
+}
+
 func TestRemoveWorkloads(t *testing.T) {
 	s, calls := sceneThat(t, `namespace "a" deleted`)
 	cleared := false
@@ -42,13 +51,29 @@ func TestRemoveWorkloads(t *testing.T) {
 	if !removed || err != nil || !cleared {
 		t.Errorf("got %t, %v, cleared %t, want everything removed", removed, err, cleared)
 	}
-	const end = " --ignore-not-found --timeout=180s"
 	want := []string{
-		"-n a delete deployments,statefulsets,daemonsets,jobs,cronjobs --all --cascade=foreground" + end,
-		"-n b delete deployments,statefulsets,daemonsets,jobs,cronjobs --all --cascade=foreground" + end,
+		podsOf("a"),
+		podsOf("b"),
 		"delete -k /top/two" + end,
 		"delete -k /top/one" + end,
 		"delete namespace a b" + end,
+	}
+	got := calls()
+	slices.Sort(got[:len(d.Namespaces)]) // those come at the same time
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestRemovePlatform(t *testing.T) {
+	s, calls := sceneThat(t, "spire")
+	if removed, err := (Demo{Platform: "platform"}).removePlatform(t.Context(), s); removed || err != nil {
+		t.Errorf("got %t, %v, want nothing removed", removed, err)
+	}
+	want := []string{
+		`get -k /top/platform --ignore-not-found -o jsonpath={.items[?(@.kind=="Namespace")].metadata.name}`,
+		podsOf("spire"),
+		"delete -k /top/platform" + end,
 	}
 	if diff := cmp.Diff(want, calls()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
