@@ -75,6 +75,13 @@ func withPartner(endpoint string) registrar.Federated {
 	}}
 }
 
+// publicly is the relationship with a server that shows a certificate of the public web.
+func publicly(endpoint string) registrar.Federated {
+	return registrar.Federated{Refresh: interval, Relationship: registrar.Relationship{
+		TrustDomain: spiffeid.RequireTrustDomainFromString(partnerDomain), BundleEndpointURL: endpoint, Profile: registrar.HTTPSWeb,
+	}}
+}
+
 // eventually returns how long it took that something became true.
 func eventually(t *testing.T, what string, is func() bool) time.Duration {
 	t.Helper()
@@ -185,4 +192,27 @@ func TestStaleBundlesAreReported(t *testing.T) {
 	})
 	own.introduce(t, partner)
 	eventually(t, "the partner's bundle", own.has(t, ""))
+}
+
+// The partner shows a certificate of the public web: nobody has to introduce it, and who does not know its authority fetches nothing.
+func TestPublicCertificates(t *testing.T) {
+	t.Parallel()
+	partner, endpoint, roots := startPublic(t)
+	own := start(t, standalone.ServerConfig{Domain: ownDomain, LogLevel: "DEBUG", PublicRoots: roots})
+	keep(t, own, publicly(endpoint))
+	took := eventually(t, "the partner's bundle", own.has(t, ""))
+	if got, want := own.relationships(t), partnerDomain+" "+endpoint+" https_web"; len(got) != 1 || got[0] != want {
+		t.Fatalf("relationships %q, want %q", got, want)
+	}
+	t.Logf("the bundle came %s after the keeper began", took.Round(time.Millisecond))
+	eventually(t, "the partner's new key", own.has(t, partner.rotate(t)))
+
+	stranger := start(t, standalone.ServerConfig{Domain: "stranger.test"})
+	_, told := keep(t, stranger, publicly(endpoint))
+	eventually(t, "an event", func() bool {
+		return told.have("BundleStale: spire.federation: the bundle of partner.test has not been fetched for ")
+	})
+	if keys := stranger.keys(t); len(keys) > 0 || !strings.Contains(stranger.Out.String(), "certificate signed by unknown authority") {
+		t.Errorf("expected no keys of %s, since its authority is unknown; got %q:\n%s", partnerDomain, keys, stranger.Out)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	trustdomainv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/trustdomain/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/test/standalone"
@@ -72,6 +73,29 @@ func startPartner(t *testing.T) (partner server, endpoint string) {
 	return start(t, c), fmt.Sprintf("https://127.0.0.1:%d", port)
 }
 
+// startPublic returns a server that serves its bundle, and where, with a certificate of the public web: of the authority in the file roots.
+func startPublic(t *testing.T) (partner server, endpoint, roots string) {
+	t.Helper()
+	const host, life = "localhost", time.Hour
+	port, err := shared.ports.Free(t.Context())
+	must(t, err)
+	public, err := install.NewAuthority("public", time.Now(), life)
+	must(t, err)
+	certificate, key, err := public.Serving(host, time.Now(), life)
+	must(t, err)
+	dir := t.TempDir()
+	roots = filepath.Join(dir, "roots.crt")
+	certificateFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	for path, content := range map[string][]byte{roots: public.Certificate, certificateFile: certificate, keyFile: key} {
+		must(t, os.WriteFile(path, content, 0o600))
+	}
+	served := standalone.Object{"cert_file_path": certificateFile, "key_file_path": keyFile, "file_sync_interval": "1m"}
+	partner = start(t, standalone.ServerConfig{Domain: partnerDomain, Federation: standalone.Object{"bundle_endpoint": standalone.Object{
+		"address": "127.0.0.1", "port": port, "profile": []standalone.Object{{"https_web": standalone.Object{"serving_cert_file": served}}},
+	}}})
+	return partner, fmt.Sprintf("https://%s:%d", host, port), roots
+}
+
 // introduce gives the server what it needs to know the partner's by: the roots, and no more of the bundle.
 func (s server) introduce(t *testing.T, partner server) {
 	t.Helper()
@@ -94,10 +118,13 @@ func (s server) rotate(t *testing.T) string {
 	return id
 }
 
-// keys are the IDs of the keys that the server has of the partner's JWTs.
+// keys are the IDs of the keys that the server has of the partner's JWTs; none while it has no bundle.
 func (s server) keys(t *testing.T) []string {
 	t.Helper()
 	bundle, err := bundlev1.NewBundleClient(s.API).GetFederatedBundle(t.Context(), &bundlev1.GetFederatedBundleRequest{TrustDomain: partnerDomain})
+	if status.Code(err) == codes.NotFound {
+		return nil
+	}
 	must(t, err)
 	var ids []string
 	for _, key := range bundle.JwtAuthorities {
@@ -120,7 +147,11 @@ func (s server) relationships(t *testing.T) []string {
 	must(t, err)
 	var all []string
 	for _, r := range response.FederationRelationships {
-		all = append(all, fmt.Sprintf("%s %s %s", r.TrustDomain, r.BundleEndpointUrl, r.GetHttpsSpiffe().GetEndpointSpiffeId()))
+		known := "https_web"
+		if r.GetHttpsWeb() == nil {
+			known = r.GetHttpsSpiffe().GetEndpointSpiffeId()
+		}
+		all = append(all, fmt.Sprintf("%s %s %s", r.TrustDomain, r.BundleEndpointUrl, known))
 	}
 	return all
 }
@@ -153,10 +184,10 @@ func (s server) polls() bool {
 	return !strings.Contains(s.Out.String(), "No longer polling for updates")
 }
 
-func wantOK(t *testing.T, status *types.Status) {
+func wantOK(t *testing.T, result *types.Status) {
 	t.Helper()
-	if codes.Code(status.Code) != codes.OK { //nolint:gosec // a gRPC code is never negative
-		t.Fatal(status.Message)
+	if codes.Code(result.Code) != codes.OK { //nolint:gosec // a gRPC code is never negative
+		t.Fatal(result.Message)
 	}
 }
 

@@ -16,8 +16,12 @@ type Process struct {
 }
 
 // Start runs a program, which does not outlive this one.
-func Start(path string, args ...string) (*Process, error) {
+func Start(path string, args ...string) (*Process, error) { return start(nil, path, args...) }
+
+// start also sets variables of the environment, NAME=VALUE, beside those of this program.
+func start(variables []string, path string, args ...string) (*Process, error) {
 	command := exec.Command(path, args...) //nolint:noctx // ends with Stop, or with this program
+	command.Env = append(os.Environ(), variables...)
 	p := &Process{Out: &printed.Output{}, command: command, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = p.Out, p.Out
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

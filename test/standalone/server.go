@@ -32,6 +32,7 @@ type ServerConfig struct {
 	AdminIDs         []string
 	Federation       Object // that block; none without it
 	Experimental     Object // further settings of that block
+	PublicRoots      string // file of the authorities of the public web that it knows; those of the system without it
 	LogLevel         string // INFO without it
 }
 
@@ -58,7 +59,11 @@ func StartServer(dir, program string, c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Process, err = Start(program, "run", "-config", config); err != nil {
+	var variables []string
+	if c.PublicRoots != "" {
+		variables = append(variables, "SSL_CERT_FILE="+c.PublicRoots)
+	}
+	if s.Process, err = start(variables, program, "run", "-config", config); err != nil {
 		return nil, err
 	}
 	s.API, err = grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
