@@ -1,4 +1,5 @@
-// Package federated is the demo of two trust domains whose workloads call each other, and whose bundles stay fresh.
+// Package federated is the demo of two trust domains whose workloads call each other, and whose bundles stay fresh. One of them has a
+// nested SPIRE server, too.
 package federated
 
 import (
@@ -12,7 +13,6 @@ import (
 const (
 	folder    = "manifests/demo/federated/"
 	platform  = folder + "platform"
-	auxiliary = folder + "auxiliary"
 	workloads = folder + "workloads"
 	alone     = platform + "/config.yaml"      // the platform file of example.org
 	related   = folder + "related/config.yaml" // the same with auxiliary.org in it
@@ -20,36 +20,63 @@ const (
 	audience = "testIt"
 )
 
-// domain is one of the two, with its workload.
-type domain struct {
-	name      string
-	namespace string // of its SPIRE server
+// site is a SPIRE server with its agents, its injector, and a workload.
+type site struct {
+	name      string // in the story
+	domain    string // trust domain
+	namespace string // of the server
+	config    string // the platform file of its injector, with the relationship
 	workload  scene.Workload
 	app       string // container
 	id        string // of the workload
-	peerURL   string // where the app finds the other domain's
 }
 
 var (
-	example = domain{
-		name: "example.org", namespace: "spire", id: "spiffe://example.org/webapp", app: "webapp", peerURL: "http://127.0.0.1:8090/echo/quotes",
+	example = site{
+		name: "example.org", domain: "example.org", namespace: "spire", config: related, app: "webapp", id: "spiffe://example.org/webapp",
 		workload: scene.Workload{Namespace: "broker", Deployment: "broker-webapp", Container: "workload"},
 	}
-	other = domain{
-		name: "auxiliary.org", namespace: "auxiliary", id: "spiffe://auxiliary.org/quotes-service", app: "quotes-service", peerURL: "http://127.0.0.1:8080/echo",
+	nested = site{
+		name: "the nested server", domain: "example.org", namespace: "nested", config: folder + "nested/config.yaml", app: "webapp",
+		id:       "spiffe://example.org/nested/webapp",
+		workload: scene.Workload{Namespace: "branch", Deployment: "branch-webapp", Container: "workload"},
+	}
+	other = site{
+		name: "auxiliary.org", domain: "auxiliary.org", namespace: "auxiliary", config: folder + "auxiliary/config.yaml", app: "quotes-service",
+		id:       "spiffe://auxiliary.org/quotes-service",
 		workload: scene.Workload{Namespace: "stockmarket", Deployment: "stock-quotes-service", Container: "workload"},
 	}
 )
 
+func sites() []site { return []site{example, nested, other} }
+
+// besides are those beside the platform, as it is installed.
+func besides() []site { return []site{nested, other} }
+
+func (s site) kustomization() string { return folder + s.namespace }
+
+// pair is two sites of different trust domains, of which one calls the other.
+type pair struct {
+	from, to site
+	url      string // where the app of one finds that of the other
+}
+
+func pairs() []pair {
+	return []pair{
+		{example, other, "http://127.0.0.1:8090/echo/quotes"},
+		{other, example, "http://127.0.0.1:8080/echo"},
+		{nested, other, "http://127.0.0.1:8090/echo/quotes"},
+		{other, nested, "http://127.0.0.1:8081/echo"},
+	}
+}
+
 // Demo returns it.
 func Demo() play.Demo {
-	return play.Demo{
-		Name:       "federated",
-		About:      "two trust domains whose workloads call each other; their bundles stay fresh where SPIRE alone would let them get old",
-		Platform:   platform,
-		Workloads:  []string{auxiliary, workloads},
-		Namespaces: []string{other.workload.Namespace, example.workload.Namespace, other.namespace},
-		Clear:      forget,
+	d := play.Demo{
+		Name:     "federated",
+		About:    "two trust domains whose workloads call each other; their bundles stay fresh where SPIRE alone would let them get old",
+		Platform: platform,
+		Clear:    forget,
 		Steps: []play.Step{
 			{Name: "manifests", Title: "What a user writes", Tell: tellManifests},
 			{Name: "domains", Title: "A second trust domain", Tell: tellDomains},
@@ -60,13 +87,22 @@ func Demo() play.Demo {
 			{Name: "limits", Title: "Who is not served", Tell: tellLimits},
 		},
 	}
+	for _, s := range sites() {
+		d.Namespaces = append(d.Namespaces, s.workload.Namespace)
+	}
+	for _, s := range besides() { // after the workloads, which they serve
+		d.Namespaces = append(d.Namespaces, s.namespace)
+		d.Workloads = append(d.Workloads, s.kustomization())
+	}
+	d.Workloads = append(d.Workloads, workloads)
+	return d
 }
 
 // forget takes what the SPIRE server of example.org has of auxiliary.org, if that server is there.
 func forget(ctx context.Context, s scene.Scene) error {
 	for _, args := range [][]string{
-		{"federation", "delete", "-id", other.name},
-		{"bundle", "delete", "-id", "spiffe://" + other.name, "-mode", "dissociate"},
+		{"federation", "delete", "-id", other.domain},
+		{"bundle", "delete", "-id", "spiffe://" + other.domain, "-mode", "dissociate"},
 	} {
 		if _, err := s.Try(ctx, scene.ServerCommand(example.namespace, args...)); err != nil {
 			return err

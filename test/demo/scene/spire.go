@@ -66,16 +66,6 @@ func (s Scene) FetchJWT(ctx context.Context, w Workload, audience string) (Token
 	return t, err
 }
 
-// ValidateJWT asks the agent of a workload about a token. valid is whether it takes it; why not is in what came.
-func (s Scene) ValidateJWT(ctx context.Context, w Workload, token, audience string) (r Ran, valid bool, err error) {
-	c := w.Command("validate", "jwt", "-audience", audience, "-svid", token)
-	r, err = s.Try(ctx, c)
-	// Nobody reads a token; whoever types along writes it there.
-	r.Command.Args = slices.Clone(c.Args)
-	r.Command.Args[slices.Index(c.Args, token)] = "TOKEN"
-	return r, err == nil && !r.Failed && strings.HasPrefix(r.Stdout, "SVID is valid."), err
-}
-
 // parseFetched reads what "fetch jwt" prints: "token(ID):", and on the next line the token.
 func parseFetched(text string) (id, token string, err error) {
 	lines := strings.Split(text, "\n")
