@@ -167,13 +167,13 @@ func tellVerify(ctx context.Context, t play.Telling) (any, error) {
 		return facts, &scene.Mismatch{What: "the verified token", Expected: clientID, Got: fmt.Sprint(subject, " ", err)}
 	}
 	t.Story.Checked("verified: sub is %s", subject)
-	for _, bad := range []struct{ what, token, audience string }{
-		{"for another audience", facts.Token.Value, "yours3"},
-		{"with another subject", forged(facts.Token.Value), audience},
+	for _, bad := range []struct{ what, token, audience, because string }{
+		{"for another audience", facts.Token.Value, "yours3", `expected audience "yours3" got ["` + audience + `"]`},
+		{"with another subject", forged(facts.Token.Value), audience, "failed to verify signature: failed to verify id token signature"},
 	} {
-		_, err := p.verify(ctx, bad.token, bad.audience)
-		if err == nil {
-			return facts, &scene.Mismatch{What: "the token " + bad.what, Expected: "to be refused", Got: "accepted"}
+		subject, err := p.verify(ctx, bad.token, bad.audience)
+		if err == nil || !strings.Contains(err.Error(), bad.because) {
+			return facts, &scene.Mismatch{What: "the token " + bad.what, Expected: "to be refused: " + bad.because, Got: fmt.Sprint(subject, " ", err)}
 		}
 		facts.Refused = append(facts.Refused, err.Error())
 		t.Story.Checked("%s it is refused: %v", bad.what, err)
