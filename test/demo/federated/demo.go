@@ -74,7 +74,7 @@ func pairs() []pair {
 func Demo() play.Demo {
 	d := play.Demo{
 		Name:     "federated",
-		About:    "two trust domains whose workloads call each other, one with a nested server; their bundles stay fresh where SPIRE alone would let them get old",
+		About:    "two trust domains, one with a nested server, that call each other; bundles stay fresh where SPIRE alone would let them get old",
 		Platform: platform,
 		Clear:    forget,
 		Steps: []play.Step{
