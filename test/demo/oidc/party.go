@@ -34,13 +34,14 @@ func newParty(ctx context.Context, s scene.Scene, authority []byte) (party, erro
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}
-	return party{client: &http.Client{Transport: transport, Timeout: 10 * time.Second}, close: end}, nil
+	// It keeps its connection: kubectl port-forward may end when one is closed.
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	return party{client, func() { client.CloseIdleConnections(); end() }}, nil
 }
 
 // get returns what is at a path of the issuer.
