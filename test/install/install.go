@@ -82,10 +82,18 @@ func WithImages(env environment.Environment, manifests string) string {
 	return strings.NewReplacer(pairs...).Replace(manifests)
 }
 
+// rollout waits until all pods of a workload are ready. The error has the last lines of its logs, or why there are none.
 func rollout(ctx context.Context, k kubectl.Kubectl, namespace, workload string) func() error {
 	return func() error {
 		_, err := k.Run(ctx, "--namespace", namespace, "rollout", "status", workload, "--timeout", timeout)
-		return err
+		if err == nil {
+			return nil
+		}
+		log, none := k.Run(ctx, "--namespace", namespace, "logs", workload, "--all-containers", "--tail=2")
+		if none != nil {
+			return errors.Join(err, none)
+		}
+		return fmt.Errorf("%w\n%s", err, log)
 	}
 }
 

@@ -38,7 +38,15 @@ func (s Scene) Rendered(ctx context.Context, kustomization string) (string, erro
 // RolledOut waits until all pods of Deployments are ready.
 func (s Scene) RolledOut(ctx context.Context, namespace string, deployments ...string) error {
 	for _, name := range deployments {
-		if _, err := s.Run(ctx, In(namespace, "rollout", "status", "deployment/"+name, "--timeout=120s")); err != nil {
+		c := In(namespace, "rollout", "status", "deployment/"+name, "--timeout=120s")
+		r, err := s.Try(ctx, c)
+		if err == nil && r.Failed {
+			err = &Mismatch{
+				What: c.String(), Expected: "success", Got: strings.TrimSpace(r.Output()) + s.NotCreated(ctx, namespace),
+				Look: In(namespace, "get", "pods,events").String(),
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
