@@ -25,7 +25,8 @@ type site struct {
 	name      string // in the story
 	domain    string // trust domain
 	namespace string // of the server
-	config    string // the platform file of its injector, with the relationship
+	injector  string // namespace of the injector
+	config    string // the injector's platform file, with the relationship
 	workload  scene.Workload
 	app       string // container
 	id        string // of the workload
@@ -33,17 +34,18 @@ type site struct {
 
 var (
 	example = site{
-		name: "example.org", domain: "example.org", namespace: "spire", config: related, app: "webapp", id: "spiffe://example.org/webapp",
+		name: "example.org", domain: "example.org", namespace: "spire", injector: injectorNamespace, config: related, app: "webapp",
+		id:       "spiffe://example.org/webapp",
 		workload: scene.Workload{Namespace: "broker", Deployment: "broker-webapp", Container: "workload"},
 	}
 	nested = site{
-		name: "the nested server", domain: "example.org", namespace: "nested", config: folder + "nested/config.yaml", app: "webapp",
+		name: "the nested server", domain: "example.org", namespace: "nested", injector: "nested", config: folder + "nested/config.yaml", app: "webapp",
 		id:       "spiffe://example.org/nested/webapp",
 		workload: scene.Workload{Namespace: "branch", Deployment: "branch-webapp", Container: "workload"},
 	}
 	other = site{
-		name: "auxiliary.org", domain: "auxiliary.org", namespace: "auxiliary", config: folder + "auxiliary/config.yaml", app: "quotes-service",
-		id:       "spiffe://auxiliary.org/quotes-service",
+		name: "auxiliary.org", domain: "auxiliary.org", namespace: "auxiliary", injector: "auxiliary", config: folder + "auxiliary/config.yaml",
+		app: "quotes-service", id: "spiffe://auxiliary.org/quotes-service",
 		workload: scene.Workload{Namespace: "stockmarket", Deployment: "stock-quotes-service", Container: "workload"},
 	}
 )

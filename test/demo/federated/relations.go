@@ -40,7 +40,10 @@ func areRelated(ctx context.Context, t play.Telling, s site) ([]relation, error)
 		return err == nil && !r.Failed && slices.Equal(parseRelations(r.Stdout), want), err
 	})
 	if err == nil && !found {
-		err = &scene.Mismatch{What: c.String(), Expected: fmt.Sprintf("what %s says, %+v", s.config, want), Got: r.Output()}
+		err = &scene.Mismatch{
+			What: c.String(), Expected: fmt.Sprintf("what %s says, %+v", s.config, want), Got: r.Output(),
+			Look: scene.In(s.injector, "get", "events", "--field-selector=reason=RelationshipRefused").String(),
+		}
 	}
 	if err == nil {
 		t.Show(r)
