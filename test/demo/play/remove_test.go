@@ -54,6 +54,7 @@ func TestRemoveWorkloads(t *testing.T) {
 	want := []string{
 		podsOf("a"),
 		podsOf("b"),
+		"delete namespace --wait=false a b" + end,
 		"delete -k /top/two" + end,
 		"delete -k /top/one" + end,
 		"delete namespace a b" + end,
