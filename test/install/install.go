@@ -82,18 +82,20 @@ func WithImages(env environment.Environment, manifests string) string {
 	return strings.NewReplacer(pairs...).Replace(manifests)
 }
 
-// rollout waits until all pods of a workload are ready. The error has the last lines of its logs, or why there are none.
+// rollout waits until all pods of a workload are ready. The error has the last lines of its logs, or if there are none the warnings of its
+// namespace.
 func rollout(ctx context.Context, k kubectl.Kubectl, namespace, workload string) func() error {
 	return func() error {
 		_, err := k.Run(ctx, "--namespace", namespace, "rollout", "status", workload, "--timeout", timeout)
 		if err == nil {
 			return nil
 		}
-		log, none := k.Run(ctx, "--namespace", namespace, "logs", workload, "--all-containers", "--tail=2")
+		said, none := k.Run(ctx, "--namespace", namespace, "logs", workload, "--all-containers", "--tail=2", "--pod-running-timeout=1s")
 		if none != nil {
-			return errors.Join(err, none)
+			columns := "custom-columns=:.involvedObject.name,:.message"
+			said, none = k.Run(ctx, "--namespace", namespace, "get", "events", "--field-selector=type=Warning", "-o", columns)
 		}
-		return fmt.Errorf("%w\n%s", err, log)
+		return fmt.Errorf("%w\n%s", errors.Join(err, none), said)
 	}
 }
 
