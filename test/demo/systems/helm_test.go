@@ -136,10 +136,6 @@ func (r *release) uninstall(t *testing.T) {
 		run("--namespace", api.Namespace, "delete", "deployments,replicasets", "--all", "--cascade=orphan"),
 		run("--namespace", api.Namespace, "delete", "pods", "--all", "--grace-period=1", "--timeout=180s"),
 	}
-	for _, name := range slices.Backward(r.installed) {
-		_, err := r.helm.Run(ctx, "uninstall", name, "--namespace", name, "--ignore-not-found", "--cascade", "foreground", "--wait", "--timeout", "3m")
-		errs = append(errs, err)
-	}
 	database := make(chan error, 1)
 	go func() {
 		if r.postgreSQL == nil {
@@ -148,6 +144,10 @@ func (r *release) uninstall(t *testing.T) {
 		}
 		database <- r.postgreSQL(ctx)
 	}()
+	for _, name := range slices.Backward(r.installed) {
+		_, err := r.helm.Run(ctx, "uninstall", name, "--namespace", name, "--ignore-not-found", "--cascade", "foreground", "--wait", "--timeout", "3m")
+		errs = append(errs, err)
+	}
 	errs = append(errs, run("delete", "namespace", "spire", "spire-injector", api.Namespace, "--ignore-not-found", "--timeout=180s"), <-database)
 	must(t, errors.Join(errs...))
 	r.removed = true
