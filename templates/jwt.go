@@ -57,6 +57,8 @@ const (
 	// jwksCache lets Envoy ask for the keys once a second: it does so 5 s before they would be too old. Between a key's way to
 	// the agent and its first use there are minutes.
 	jwksCache = 6 * time.Second
+	// jwtSubjectSpellings are the names that an app takes for [JWTSubjectHeader] if it turns hyphens into underscores, as many do.
+	jwtSubjectSpellings = "x[-_]spiffe[-_]jwt[-_]subject"
 	// jwtClockSkew is how much the clocks of two nodes may differ.
 	jwtClockSkew = 5 * time.Second
 )
@@ -90,7 +92,11 @@ func (p Proxy) authenticate(manager *hcmv3.HttpConnectionManager, in Inbound) {
 		manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
 			Name: "forged_subject",
 			TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{
-				Action: &mutationv3.HeaderMutation_Remove{Remove: JWTSubjectHeader},
+				Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
+					KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+						SafeRegex: &matcherv3.RegexMatcher{Regex: jwtSubjectSpellings},
+					}},
+				}},
 			}}}),
 		})
 	}

@@ -65,7 +65,7 @@ const (
 
 var clientCertificates = []string{"required", "optional", "none"}
 
-// clientsOf reads what an item says of its clients into the listener. Peers and TLS have been read.
+// clientsOf reads what an item says of its clients into the listener. Its protocol and TLS have been read.
 func (d *draft) clientsOf(path string, item clientsItem, in *templates.Inbound) []problem {
 	var problems []problem
 	fail := func(field string, err error) {
@@ -89,7 +89,8 @@ func (d *draft) clientsOf(path string, item clientsItem, in *templates.Inbound) 
 	if item.ForwardedClients != nil {
 		switch {
 		case in.TLS == templates.None || in.Clients != templates.Required:
-			fail(".forwardedClients", errors.New("has no effect where callers may come without a certificate: nothing that they say of others is believed"))
+			fail(".forwardedClients", errors.New("has no effect where callers may come without a certificate, of whom nothing is believed that they say of others: "+
+				"remove it, or use tls: mutual and clientCertificate: required"))
 		case in.Protocol == templates.TCP:
 			fail(".forwardedClients", errors.New("expected protocol http, http2 or grpc, whose requests name the client in a header, got tcp"))
 		}

@@ -105,9 +105,9 @@ func (d *draft) inboundListener(path string, item inboundItem) (templates.Inboun
 	if item.Peers != nil {
 		switch {
 		case in.TLS == templates.None:
-			fail(".peers", errors.New("has no effect without TLS, where nobody says who they are: remove peers, or use tls: mutual or permissive"))
+			fail(".peers", fmt.Errorf("has no effect without TLS, where nobody shows a certificate: remove peers, or use tls: mutual or permissive%s", orSubjects(item)))
 		case !in.Identifies():
-			fail(".peers", errors.New("has no effect with clientCertificate: none, where nobody says who they are: remove one of both"))
+			fail(".peers", fmt.Errorf("has no effect with clientCertificate: none, where nobody shows a certificate: remove peers, or use required or optional%s", orSubjects(item)))
 		}
 		var inPeers []problem
 		in.Peers, inPeers = d.peerList(path+".peers", *item.Peers)
@@ -116,6 +116,14 @@ func (d *draft) inboundListener(path string, item inboundItem) (templates.Inboun
 	var inJWT []problem
 	in.JWT, inJWT = d.inboundJWT(path+".jwt", item.JWT, in.Protocol)
 	return in, append(problems, inJWT...)
+}
+
+// orSubjects reminds of the other list of callers.
+func orSubjects(item inboundItem) string {
+	if item.JWT == nil {
+		return ""
+	}
+	return "; whose tokens pass is in jwt.subjects"
 }
 
 func (d *draft) parseEnforcement(v string) []problem {

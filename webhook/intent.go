@@ -165,7 +165,11 @@ func (d *draft) omissions(written map[string]value) []Mistake {
 		tell("annotation "+AnnotationInbound, "says the same as "+AnnotationAppPort+", only one of them is possible", "remove "+AnnotationAppPort)
 	}
 	if slices.Contains(d.defaultPeers, true) && len(d.peers) == 0 && !has(AnnotationAllowedPeers) {
-		tell("annotation "+AnnotationAllowedPeers, "expected at least one peer that may call, got none", `an example: "/web, /ns/prod/*"`)
+		hint := `an example: "/web, /ns/prod/*"`
+		if slices.ContainsFunc(d.inbound, func(in templates.Inbound) bool { return in.Clients == templates.Optional && len(in.Peers) == 0 }) {
+			hint += "; or clientCertificate: none, where nobody shows one"
+		}
+		tell("annotation "+AnnotationAllowedPeers, "expected at least one peer that may call, got none", hint)
 	}
 	// A namespace's default peers are of use to those of its pods that have a port.
 	if written[AnnotationAllowedPeers].onPod && d.mode.Envoy() {
@@ -174,7 +178,7 @@ func (d *draft) omissions(written map[string]value) []Mistake {
 			tell("annotation "+AnnotationAllowedPeers, "has no effect without an inbound listener",
 				"add "+AnnotationAppPort+" with the port on which the app listens, or remove it")
 		case len(d.inbound) > 0 && !slices.Contains(d.defaultPeers, true):
-			tell("annotation "+AnnotationAllowedPeers, "has no effect: every listener of "+AnnotationInbound+" has peers of its own or no TLS", "remove it")
+			tell("annotation "+AnnotationAllowedPeers, "has no effect: every listener of "+AnnotationInbound+" has peers of its own, no TLS or clientCertificate: none", "remove it")
 		}
 	}
 	switch {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -18,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	localauthorityv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/localauthority/v1"
 	svidv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/svid/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
@@ -44,7 +42,6 @@ func TestTokensOfSPIRE(t *testing.T) {
 		s.stop()
 	})
 	must(t, err)
-	s.registerThisProgram(t)
 	verifying, sending := s.startTokens(t, "/api"), s.startTokens(t, "/caller", own("/api"))
 
 	app, listen, upstream := startApp(t), port(t), port(t)
@@ -148,30 +145,6 @@ func TestTokensOfSPIRE(t *testing.T) {
 	})
 	if log := api.Out.String(); strings.Contains(log, "expired") {
 		t.Errorf("an expired token was sent:\n%s", log)
-	}
-}
-
-// registerThisProgram makes it what runs beside the Envoys of /api and /caller.
-func (s *spire) registerThisProgram(t *testing.T) {
-	t.Helper()
-	program, err := os.Executable()
-	must(t, err)
-	program, err = filepath.EvalSymlinks(program)
-	must(t, err)
-	entries, err := entryv1.NewEntryClient(s.own.API).ListEntries(t.Context(), &entryv1.ListEntriesRequest{})
-	must(t, err)
-	request := &entryv1.BatchCreateEntryRequest{}
-	for _, path := range []string{"/api", "/caller"} {
-		request.Entries = append(request.Entries, &types.Entry{
-			SpiffeId: &types.SPIFFEID{TrustDomain: ownDomain, Path: path}, ParentId: entries.Entries[0].ParentId,
-			Selectors:     []*types.Selector{{Type: "unix", Value: "path:" + program}},
-			FederatesWith: []string{partnerDomain}, JwtSvidTtl: int32(tokenLife / time.Second),
-		})
-	}
-	response, err := entryv1.NewEntryClient(s.own.API).BatchCreateEntry(t.Context(), request)
-	must(t, err)
-	for _, result := range response.Results {
-		must(t, failed("register this program", result.Status))
 	}
 }
 

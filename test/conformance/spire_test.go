@@ -88,9 +88,25 @@ func (s *spire) federate(ctx context.Context) error {
 }
 
 // register gives each of the Envoy programs its identity, when this user runs it on the node of the agent; and, before and
-// after it in whatever order the agent has, other identities, so that an Envoy has to know which one it wants.
+// after it in whatever order the agent has, other identities, so that an Envoy has to know which one it wants. This program is what
+// runs beside the Envoys that have to do with tokens.
 func (s *spire) register(ctx context.Context, agent string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if program, err = filepath.EvalSymlinks(program); err != nil {
+		return err
+	}
 	request := &entryv1.BatchCreateEntryRequest{}
+	for _, path := range []string{"/api", "/caller"} {
+		request.Entries = append(request.Entries, &types.Entry{
+			SpiffeId:      &types.SPIFFEID{TrustDomain: ownDomain, Path: path},
+			ParentId:      &types.SPIFFEID{TrustDomain: ownDomain, Path: agent},
+			Selectors:     []*types.Selector{{Type: "unix", Value: "path:" + program}},
+			FederatesWith: []string{partnerDomain}, JwtSvidTtl: int32(tokenLife / time.Second),
+		})
+	}
 	for path, federates := range identities {
 		for order, id := range []string{"/a-decoy", path, "/z-decoy"} {
 			entry := &types.Entry{

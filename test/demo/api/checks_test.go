@@ -72,18 +72,6 @@ func TestCheckEntry(t *testing.T) {
 	wantMismatch(t, checkEntry(long, "hash"), "registration entry e")
 }
 
-func TestSamePod(t *testing.T) {
-	p, _ := injectedPod()
-	before := podOf(p)
-	wantMismatch(t, same(before, podOf(p)), "")
-	restarted := p.DeepCopy()
-	restarted.Status.InitContainerStatuses[0].RestartCount = 1
-	wantMismatch(t, same(before, podOf(*restarted)), "the API's pod after the change of its list")
-	other := p.DeepCopy()
-	other.UID = "v"
-	wantMismatch(t, same(before, podOf(*other)), "the API's pod after the change of its list")
-}
-
 func TestMounters(t *testing.T) {
 	p, _ := injectedPod()
 	if diff := cmp.Diff([]string{scene.Sidecar}, mounters(p, webhook.SocketVolume)); diff != "" {

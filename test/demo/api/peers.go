@@ -22,22 +22,6 @@ func AllowCommand(peers ...string) scene.Command {
 	return inDemo("annotate", "pod", "-l", "app="+API, "--overwrite", webhook.AnnotationAllowedPeers+"=/"+strings.Join(peers, ",/"))
 }
 
-// pod is by which to see that a pod is the same and was not restarted.
-type pod struct {
-	uid      types.UID
-	restarts int32 // of all its containers
-}
-
-func podOf(p corev1.Pod) pod {
-	out := pod{uid: p.UID}
-	for _, statuses := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
-		for _, c := range statuses {
-			out.restarts += c.RestartCount
-		}
-	}
-	return out
-}
-
 // IdentityCommand shows the API's pod's UID and how often its containers were restarted.
 func IdentityCommand() scene.Command {
 	return inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=POD:.metadata.name,UID:.metadata.uid,"+
@@ -94,8 +78,8 @@ func (s stage) Admit(ctx context.Context) (Admitted, error) {
 	if err != nil {
 		return a, err
 	}
-	a.UID, a.Restarts = after.UID, podOf(after).restarts
-	return a, same(podOf(before), podOf(after))
+	a.UID, a.Restarts = after.UID, scene.Restarts(after)
+	return a, scene.SamePod(before, after)
 }
 
 // Removed is a peer that was taken off the list of the running API while it had a connection open.
@@ -116,7 +100,7 @@ type Removed struct {
 	// ValidCalls is how many calls the valid client's app has made since its first ok. Every one got ok.
 	ValidCalls int `json:"validClientCalls"`
 
-	before pod
+	before corev1.Pod
 	w      *scene.Watch
 }
 
@@ -142,11 +126,10 @@ func (s stage) Remove(ctx context.Context) (*Removed, error) {
 
 func (s stage) remove(ctx context.Context) (*Removed, error) {
 	r := &Removed{Watch: WatchCommand(Invalid, "503")}
-	p, err := s.apiPod(ctx)
-	if err != nil {
+	var err error
+	if r.before, err = s.apiPod(ctx); err != nil {
 		return r, err
 	}
-	r.before = podOf(p)
 	if r.w, err = s.Watch(ctx, WatchCommand(Invalid, "503")); err != nil {
 		return r, err
 	}
@@ -205,13 +188,5 @@ func (s stage) HandshakeRefused(ctx context.Context, r *Removed) error {
 	if err != nil {
 		return err
 	}
-	return same(r.before, podOf(after))
-}
-
-func same(before, after pod) error {
-	if before == after {
-		return nil
-	}
-	show := func(p pod) string { return fmt.Sprintf("pod %s, restarted %d times", p.uid, p.restarts) }
-	return &scene.Mismatch{What: "the API's pod after the change of its list", Expected: show(before), Got: show(after), Look: IdentityCommand().String()}
+	return scene.SamePod(r.before, after)
 }

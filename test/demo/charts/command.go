@@ -5,8 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spire-injector/spire-injector/test/charts"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/test/images"
 )
 
 // helmCommand is a command line of Helm as a reader could type it.
@@ -31,30 +31,11 @@ func (d demo) run(ctx context.Context, args ...string) (out string, seconds floa
 func (d demo) local(args []string) []string {
 	var out []string
 	for _, arg := range args {
+		of := charts.ImageArgs(arg, d.Scene.Env.Images)
 		if strings.HasPrefix(arg, "manifests/") {
 			arg = d.Scene.Path(arg)
 		}
-		out = append(out, arg)
-		switch arg {
-		case d.Scene.Path(spireChart):
-			out = append(out, d.image("server.image", images.SPIREServer)...)
-			out = append(out, d.image("agent.image", images.SPIREAgent)...)
-		case d.Scene.Path(injectorChart):
-			out = append(out, d.image("image", images.Injector)...)
-			if reference := d.Scene.Env.Images[images.Envoy]; reference != images.Envoy {
-				out = append(out, "--set", "platform.sidecar.image="+reference)
-			}
-		}
+		out = append(append(out, arg), of...)
 	}
 	return out
-}
-
-// image are the arguments for an image that was pushed, and none for one that has its name on the cluster.
-func (d demo) image(value, name string) []string {
-	reference := d.Scene.Env.Images[name]
-	if reference == name {
-		return nil
-	}
-	colon := strings.LastIndex(reference, ":")
-	return []string{"--set", value + ".repository=" + reference[:colon], "--set", value + ".tag=" + reference[colon+1:]}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/spire-injector/spire-injector/test/charts"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/demo/api"
 	"github.com/spire-injector/spire-injector/test/demo/play"
@@ -23,8 +24,8 @@ const (
 	spireRelease      = "spire"
 	injectorRelease   = "spire-injector"
 
-	spireChart     = "manifests/charts/spire"
-	injectorChart  = "manifests/charts/spire-injector"
+	spireChart     = charts.SPIREChart
+	injectorChart  = charts.InjectorChart
 	spireValues    = "manifests/demo/charts/spire.yaml"
 	injectorValues = "manifests/demo/charts/spire-injector.yaml"
 

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
@@ -67,9 +68,17 @@ type Claimed struct {
 	Refusal string `json:"refusal"`
 }
 
-// Claim has the API server try a pod of another namespace's name.
+// Claim has the API server try a pod of another namespace's name, which leaves nothing in SPIRE.
 func (s stage) Claim(ctx context.Context) (Claimed, error) {
 	d, err := s.Denied(ctx, inDemo("run", "thief", "--image=app", "--labels=spiffe.io/inject=enabled,spire-discover=payments",
 		`--annotations=spiffe.io/app-port=8080`, "--annotations=spiffe.io/allowed-peers=/edge-proxy", "--dry-run=server"), "has no claim to "+ID("payments"))
-	return Claimed{Run: d.Ran, Refusal: d.Message}, err
+	c := Claimed{Run: d.Ran, Refusal: d.Message}
+	if err != nil {
+		return c, err
+	}
+	entries, err := s.Entries(ctx, "-spiffeID", ID("payments"))
+	if err == nil && len(entries) > 0 {
+		err = &scene.Mismatch{What: scene.EntriesCommand("-spiffeID", ID("payments")).String(), Expected: "no entry", Got: fmt.Sprint(entries)}
+	}
+	return c, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,9 @@ func (s stage) Proxies(ctx context.Context) ([]Proxy, error) {
 	return out, nil
 }
 
+// peerRules are the lines of a configuration that say which SPIFFE IDs are accepted.
+var peerRules = regexp.MustCompile(`("(?:exact|prefix)": "spiffe://[^"]*")`)
+
 // parseProxy reads the answers of /certs, /config_dump and /stats, and holds them against what the story says of them.
 func parseProxy(workload, peer string, handshakes *regexp.Regexp, answers [][]byte) (Proxy, error) {
 	p := Proxy{Workload: workload, Accepts: ID(peer)}
@@ -53,8 +57,12 @@ func parseProxy(workload, peer string, handshakes *regexp.Regexp, answers [][]by
 	if p.Certificate.ID != ID(workload) {
 		return p, &scene.Mismatch{What: "/certs of " + workload, Expected: ID(workload), Got: p.Certificate.ID}
 	}
-	if !strings.Contains(string(answers[1]), fmt.Sprintf("%q: %q", "exact", ID(peer))) {
-		return p, &scene.Mismatch{What: "/config_dump of " + workload, Expected: "the peer " + ID(peer), Got: string(answers[1])}
+	var peers []string
+	for _, match := range peerRules.FindAllSubmatch(answers[1], -1) {
+		peers = append(peers, string(match[1]))
+	}
+	if exactly := fmt.Sprintf("%q: %q", "exact", ID(peer)); !slices.Contains(peers, exactly) {
+		return p, &scene.Mismatch{What: "/config_dump of " + workload, Expected: "the peer " + exactly, Got: strings.Join(peers, ", ")}
 	}
 	for _, match := range handshakes.FindAllSubmatch(answers[2], -1) {
 		n, err := strconv.Atoi(string(match[1]))

@@ -122,6 +122,14 @@ func (s stage) get(ctx context.Context, c client, service, path string, headers 
 	return a, err
 }
 
+// said is an answer, or why there is none, for people.
+func (a Answer) said(err error) string {
+	if err != nil {
+		return "no answer: " + err.Error()
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", a.Status, a.Body))
+}
+
 // refused is why a client's handshake failed, by what the client was told.
 func refused(err error) (alert string, ok bool) {
 	if err == nil {

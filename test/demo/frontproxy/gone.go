@@ -2,6 +2,7 @@ package frontproxy
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ func tellGone(ctx context.Context, d demo) (any, error) {
 		return facts, err
 	}
 	facts.Before = before
+	if want := []string{BackendID, GeneratorID, ProxyID}; !slices.Equal(slices.Sorted(slices.Values(before)), want) {
+		return facts, &scene.Mismatch{What: scene.EntriesCommand().String(), Expected: strings.Join(want, ", "), Got: strings.Join(before, ", ")}
+	}
 	d.Story.Say("Until here SPIRE has an entry for each of the three, which nobody wrote: %s. The demo's namespaces are deleted, and nothing else "+
 		"is done.", strings.Join(before, ", "))
 	removed, err := d.Scene.Run(ctx, scene.Command{Args: []string{"delete", "namespace", Proxy, Backend, GeneratorNamespace, "--timeout=180s"}})

@@ -49,6 +49,10 @@ func tellList(ctx context.Context, d demo) (any, error) {
 		Back    List `json:"back"`
 		Line    line `json:"backendLog"`
 	}{}
+	before, err := d.Scene.Pod(ctx, Backend, "app="+Backend)
+	if err != nil {
+		return facts, err
+	}
 	d.Story.Say("The backend takes the generator off its list, on the running pod. To the proxy its certificate is as good as ever.")
 	r, removed, err := d.scene.list(ctx, "/outside/*", 403)
 	facts.Removed = removed
@@ -67,6 +71,13 @@ func tellList(ctx context.Context, d demo) (any, error) {
 		return facts, err
 	}
 	d.Show(r)
+	after, err := d.Scene.Pod(ctx, Backend, "app="+Backend)
+	if err == nil {
+		err = scene.SamePod(before, after)
+	}
+	if err != nil {
+		return facts, err
+	}
 	d.Story.Checked("refused %.1f s after the change and served %.1f s after the next, with no restart", removed.Seconds, facts.Back.Seconds)
 	return facts, nil
 }

@@ -2,7 +2,6 @@ package frontproxy
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,14 +17,18 @@ type Refused struct {
 	Reason string `json:"serverReason"`
 }
 
-// refusal has a client refused, and returns what both sides say about it.
-func (s stage) refusal(ctx context.Context, c client, service, peer, alert, reason string) (Refused, error) {
+// refusal has a client refused that comes as how says, and returns what both sides say about it. Alert may be empty.
+func (s stage) refusal(ctx context.Context, c client, how, service, peer, alert, reason string) (Refused, error) {
 	start := time.Now()
 	a, err := s.get(ctx, c, service, "/echo")
 	told, isRefused := refused(err)
 	r := Refused{Alert: told}
 	if !isRefused || !strings.Contains(told, alert) {
-		return r, &scene.Mismatch{What: "call of " + service, Expected: "a refusal with " + alert, Got: fmt.Sprintf("%d %s %v", a.Status, a.Body, err)}
+		expected := "a refusal in the handshake"
+		if alert != "" {
+			expected += ", with " + alert
+		}
+		return r, &scene.Mismatch{What: "call of " + service + " " + how, Expected: expected, Got: a.said(err), Look: envoyLog(service).String()}
 	}
 	var line scene.LogLine
 	found, err := scene.Poll(ctx, scene.LogLimit, func() (bool, error) {
@@ -52,7 +55,7 @@ func tellRefused(ctx context.Context, d demo) (any, error) {
 	}{}
 	c := client{folder: d.scene.folder(), bare: true}
 	var err error
-	if facts.Bare, err = d.scene.refusal(ctx, c, Proxy, "", "certificate required", "PEER_DID_NOT_RETURN_A_CERTIFICATE"); err != nil {
+	if facts.Bare, err = d.scene.refusal(ctx, c, "without a certificate", Proxy, "", "certificate required", "PEER_DID_NOT_RETURN_A_CERTIFICATE"); err != nil {
 		return facts, err
 	}
 	d.Story.Say("The same call without the certificate:")
@@ -65,13 +68,14 @@ func tellRefused(ctx context.Context, d demo) (any, error) {
 	if err := makeCertificate(selfMade.folder, filepath.Join(d.scene.folder(), bundleFile)); err != nil {
 		return facts, err
 	}
-	if facts.SelfMade, err = d.scene.refusal(ctx, selfMade, Proxy, GeneratorID, "unknown", "CERTIFICATE_VERIFY_FAILED"); err != nil {
+	if facts.SelfMade, err = d.scene.refusal(ctx, selfMade, "with a self-made certificate", Proxy, GeneratorID, "unknown", "CERTIFICATE_VERIFY_FAILED"); err != nil {
 		return facts, err
 	}
 	d.Story.Say("With a certificate of the client's own making that says %s:", GeneratorID)
 	d.Story.Came(facts.SelfMade.Alert + "\n" + facts.SelfMade.Reason + "\n")
 
-	if facts.AtBackend, err = d.scene.refusal(ctx, client{folder: d.scene.folder(), anyServer: true}, Backend, GeneratorID, "", "SAN_match"); err != nil {
+	around := client{folder: d.scene.folder(), anyServer: true}
+	if facts.AtBackend, err = d.scene.refusal(ctx, around, "with the generator's certificate", Backend, GeneratorID, "", "SAN_match"); err != nil {
 		return facts, err
 	}
 	d.Story.Say("And with the good certificate, but around the proxy: the backend's Envoy lets nobody in but the proxy.")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,10 +79,16 @@ func (s stage) awaitOK(ctx context.Context, c client, path string) (Answer, erro
 		return last == nil && a.Status == 200, nil
 	})
 	if err == nil && !found {
+		look := scene.In(Proxy, "get", "pods,events")
+		switch {
+		case a.Status == http.StatusForbidden:
+			look = envoyLog(Backend)
+		case last == nil:
+			look = envoyLog(Proxy)
+		}
 		err = &scene.Mismatch{
 			What: "GET " + path + " at the proxy", Expected: "200",
-			Got:  fmt.Sprintf("%d %s %v%s%s", a.Status, a.Body, last, s.NotCreated(ctx, Proxy), s.NotCreated(ctx, Backend)),
-			Look: scene.In(Proxy, "get", "pods,events").String(),
+			Got: a.said(last) + s.NotCreated(ctx, Proxy) + s.NotCreated(ctx, Backend), Look: look.String(),
 		}
 	}
 	return a, err

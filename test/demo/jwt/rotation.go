@@ -27,6 +27,8 @@ type rotated struct {
 	Failed   int    `json:"failed"`
 	// KeySeconds from the start of prepare until the new key was beside trustworthy's Envoy.
 	KeySeconds float64 `json:"secondsToNewKey"`
+	// Revoked is the answer to a token that the old key has signed, when that was revoked.
+	Revoked string `json:"answerToOldToken"`
 }
 
 // authority is a command of SPIRE's server about the key that signs JWT-SVIDs.
@@ -41,6 +43,13 @@ func load() scene.Command {
 
 func tellRotation(ctx context.Context, t play.Telling) (any, error) {
 	var facts rotated
+	old, err := mint(ctx, t)
+	if err != nil {
+		return facts, err
+	}
+	if err := old.accepted(ctx, t); err != nil {
+		return facts, err
+	}
 	t.Story.Say("In another terminal, so to speak, app sends constant traffic:")
 	t.Story.Typed(load().String())
 	type ended struct {
@@ -52,7 +61,7 @@ func tellRotation(ctx context.Context, t play.Telling) (any, error) {
 		ran, err := t.Scene.Try(ctx, load())
 		loaded <- ended{ran, err}
 	}()
-	err := rotate(ctx, t, &facts)
+	err = rotate(ctx, t, &facts)
 	over := time.Now()
 	done := t.Waiting("waiting for the end of the traffic")
 	result := <-loaded
@@ -81,6 +90,11 @@ func tellRotation(ctx context.Context, t play.Telling) (any, error) {
 		return facts, &scene.Mismatch{What: "the rotation", Expected: "its end before that of the traffic", Got: over.Sub(report.To).String() + " later"}
 	}
 	t.Story.Checked("%d requests meanwhile, not one failed", report.Total)
+	t.Story.Say("The token that the old key has signed would be good for minutes:")
+	if facts.Revoked, err = old.refused(ctx, t); err != nil {
+		return facts, err
+	}
+	t.Story.Checked("nothing that the old key signed is accepted any more")
 	return facts, nil
 }
 
@@ -136,7 +150,7 @@ func rotate(ctx context.Context, t play.Telling, facts *rotated) error {
 		return err
 	}
 	pause(ctx, envoysPause)
-	t.Story.Checked("the old key %s is gone: nothing that it signed is accepted any more", facts.Old)
+	t.Story.Checked("the old key %s is gone", facts.Old)
 	return nil
 }
 

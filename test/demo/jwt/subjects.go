@@ -46,13 +46,8 @@ func tellSubjects(ctx context.Context, t play.Telling) (any, error) {
 		return facts, err
 	}
 	facts.UID = after.UID
-	restarts := int32(0)
-	for _, s := range append(after.Status.InitContainerStatuses, after.Status.ContainerStatuses...) {
-		restarts += s.RestartCount
-	}
-	if before.UID != after.UID || restarts > 0 {
-		return facts, &scene.Mismatch{What: "pod of trustworthy", Expected: "the same one, without a restart",
-			Got: string(after.UID) + " with " + strconv.Itoa(int(restarts)) + " restarts"}
+	if err := scene.SamePod(before, after); err != nil {
+		return facts, err
 	}
 	t.Story.Checked("the same pod, and nothing in it was restarted")
 	return facts, nil

@@ -34,6 +34,7 @@ const ownCluster = "demos"
 
 // shared is what all tests use. TestMain fills it once, before any test.
 var shared struct {
+	env  environment.Environment
 	k    kubectl.Kubectl
 	root string // the project's top folder
 }
@@ -70,7 +71,7 @@ func setUp(ctx context.Context) error {
 	if err := os.Setenv(environment.KubeconfigVariable, env.Kubeconfig); err != nil {
 		return err
 	}
-	shared.k, shared.root = kubectl.For(env), root
+	shared.env, shared.k, shared.root = env, kubectl.For(env), root
 	if empty, err := isEmpty(ctx); empty || err != nil {
 		return err
 	}
