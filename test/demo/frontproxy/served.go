@@ -96,6 +96,9 @@ func (s stage) awaitOK(ctx context.Context, c client, path string) (Answer, erro
 
 // callers fails unless the app saw these, the client first and the proxy last.
 func (a Answer) callers(want ...string) error {
+	if a.Status != http.StatusOK {
+		return &scene.Mismatch{What: "call of " + want[0] + " at the proxy", Expected: "200", Got: a.said(nil), Look: envoyLog(Backend).String()}
+	}
 	if got := forwardedURIs(a.Forwarded); !slices.Equal(got, want) {
 		return &scene.Mismatch{What: "X-Forwarded-Client-Cert at the app", Expected: strings.Join(want, ", then "), Got: a.Forwarded}
 	}
