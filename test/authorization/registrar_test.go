@@ -84,8 +84,13 @@ func TestRegistrar(t *testing.T) {
 			t.Errorf("%s: expected a denial, got: %v", flag, err)
 			continue
 		}
-		if want := fmt.Sprintf("policy-data.json, beside the server's configuration, lists the path: add %q under %q;", w.ID.Path(), flag); !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: expected the message to have %q, got: %v", flag, want, err)
+		for _, want := range []string{
+			"what denies this is its authorization policy",
+			fmt.Sprintf("policy-data.json, beside the server's configuration, lists its path: add %q under %q", w.ID.Path(), flag),
+		} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: expected the message to have %q, got: %v", flag, want, err)
+			}
 		}
 	}
 }
