@@ -46,16 +46,7 @@ func (d Demo) removeWorkloads(ctx context.Context, s scene.Scene) (removed bool,
 
 // removePlatform removes SPIRE, with its data, and the injector; removed is whether there was anything.
 func (d Demo) removePlatform(ctx context.Context, s scene.Scene) (removed bool, err error) {
-	namespaces, err := s.Run(ctx, scene.Command{Args: []string{"get", "-k", s.Path(d.Platform), "--ignore-not-found", "-o",
-		`jsonpath={.items[?(@.kind=="Namespace")].metadata.name}`}})
-	if err != nil {
-		return false, err
-	}
-	if removed, err = removePods(ctx, s, strings.Fields(namespaces.Stdout)); err != nil {
-		return removed, err
-	}
-	gone, err := deleted(ctx, s, "delete", "-k", s.Path(d.Platform))
-	return removed || gone, err
+	return deleted(ctx, s, "delete", "-k", s.Path(d.Platform))
 }
 
 // removePods removes what makes pods, and waits for these. It makes the removal of their namespaces short: one that still has pods

@@ -66,21 +66,6 @@ func TestRemoveWorkloads(t *testing.T) {
 	}
 }
 
-func TestRemovePlatform(t *testing.T) {
-	s, calls := sceneThat(t, "spire")
-	if removed, err := (Demo{Platform: "platform"}).removePlatform(t.Context(), s); removed || err != nil {
-		t.Errorf("got %t, %v, want nothing removed", removed, err)
-	}
-	want := []string{
-		`get -k /top/platform --ignore-not-found -o jsonpath={.items[?(@.kind=="Namespace")].metadata.name}`,
-		podsOf("spire"),
-		"delete -k /top/platform" + end,
-	}
-	if diff := cmp.Diff(want, calls()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
 func TestNothingToRemove(t *testing.T) {
 	s, _ := sceneThat(t, "No resources found")
 	if removed, err := (Demo{Workloads: []string{"one"}, Namespaces: []string{"a"}}).removeWorkloads(t.Context(), s); removed || err != nil {
