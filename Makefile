@@ -39,24 +39,28 @@ test: lint unit e2e ## Run every test
 unit: ## Run the tests that need no cluster (real Envoy included)
 	go test -timeout 45m $(UNIT)
 
-# End-to-end tests that take SPIRE or the injector from all others, and long: so many that both clusters are busy for the same time.
-APART := ^Test(BesideControllerManager|DatabaseAndServersKilled)$$
+# Some of the end-to-end tests that take SPIRE or the injector from all others: so many that all clusters are busy for about as long.
+APART := ^Test(BesideControllerManager|CertManagersCertificatesAreRotated|DatabaseAndServersKilled|ImageOfRunningPods|RestartWithManyEntries)$$
 E2E   := go test -count=1 -timeout 50m -parallel 6 -v
 
-# Tests and demos run side by side, each on a cluster of its own, unless KUBECONFIG names the one for both.
+# Most of them, those apart and the demos run side by side, each on a cluster of its own, unless KUBECONFIG names the one for all.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters
 	go test -count=1 -timeout 20m ./test/cluster/lifecycle
-	@$(MAKE) --no-print-directory $(if $(KUBECONFIG),,-j2) e2e-most e2e-demos
+	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j3) e2e-demos e2e-most e2e-apart
+
+.PHONY: e2e-demos
+e2e-demos:
+	$(E2E) ./test/demo/systems
 
 .PHONY: e2e-most
 e2e-most:
 	$(E2E) -skip '$(APART)' ./test/e2e
 
-.PHONY: e2e-demos
-e2e-demos:
-	$(E2E) ./test/demo/systems; demos=$$?; CLUSTER=demos $(E2E) -run '$(APART)' ./test/e2e && exit $$demos
-	$(if $(KUBECONFIG),,@go run ./test/cluster down --name demos)
+.PHONY: e2e-apart
+e2e-apart:
+	CLUSTER=apart $(E2E) -run '$(APART)' ./test/e2e
+	$(if $(KUBECONFIG),,@go run ./test/cluster down --name apart)
 
 .PHONY: bench
 bench: ## Measure and print figures, with the machine they were taken on

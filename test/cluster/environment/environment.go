@@ -44,8 +44,11 @@ type Environment struct {
 
 // Prepare provides the cluster and the images. What takes time it tells on progress.
 func Prepare(ctx context.Context, progress io.Writer) (Environment, error) {
-	return PrepareNamed(ctx, cmp.Or(os.Getenv(ClusterVariable), local.DefaultName), progress)
+	return PrepareNamed(ctx, LocalName(), progress)
 }
+
+// LocalName is the name of the cluster on this machine to use where KUBECONFIG names none.
+func LocalName() string { return cmp.Or(os.Getenv(ClusterVariable), local.DefaultName) }
 
 // PrepareNamed is [Prepare] with a cluster of that name where it is one on this machine that KUBECONFIG does not name.
 func PrepareNamed(ctx context.Context, name string, progress io.Writer) (Environment, error) {

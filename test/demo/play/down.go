@@ -105,7 +105,7 @@ func running(ctx context.Context) (env environment.Environment, name string, err
 	if err != nil {
 		return env, "", err
 	}
-	name = local.DefaultName
+	name = environment.LocalName()
 	if kubeconfig := os.Getenv(environment.KubeconfigVariable); kubeconfig != "" {
 		own := false
 		if name, own = local.NameOf(cache, kubeconfig); !own {
