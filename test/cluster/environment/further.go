@@ -17,15 +17,14 @@ func (e Environment) With(ctx context.Context, archives []images.Archive, progre
 	if err != nil {
 		return Environment{}, err
 	}
-	c, err := chooseFrom(os.Getenv, func(path string) (string, bool) { return local.NameOf(cache, path) })
-	if err != nil {
-		return Environment{}, err
-	}
 	references := sameNames(archives)
-	if c.local == "" {
-		references, err = deliver(ctx, c, archives, progress)
+	if name, here := local.NameOf(cache, e.Kubeconfig); here {
+		_, err = local.Up(ctx, local.Options{Name: name, Cache: cache, Images: archives, Progress: progress})
 	} else {
-		_, err = local.Up(ctx, local.Options{Name: c.local, Cache: cache, Images: archives, Progress: progress})
+		var c choice
+		if c, err = chooseFrom(os.Getenv, func(string) (string, bool) { return "", false }); err == nil {
+			references, err = deliver(ctx, c, archives, progress)
+		}
 	}
 	if err != nil {
 		return Environment{}, err
