@@ -168,7 +168,7 @@ func (r *Reconciler) Plan(ctx context.Context) ([]Step, error) {
 	return r.cluster.Diff(r.wanted(), slices.Collect(maps.Values(current)), r.rules(true)), nil
 }
 
-// Run reconciles until ctx is done. It must be called when the demand is complete, for what nobody needs is removed, and once.
+// Run reconciles until ctx is done. It must be called when the demand is complete, or in a pause, for what nobody needs is removed; and once.
 func (r *Reconciler) Run(ctx context.Context) {
 	retry := minRetry
 	r.LookAtAll()

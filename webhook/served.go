@@ -1,12 +1,23 @@
 package webhook
 
 import (
+	"context"
 	"fmt"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+// ServedBy is [Served] of the configuration that has a name.
+func ServedBy(ctx context.Context, from client.Reader, name string) (serves func(namespaceLabels map[string]string) bool, err error) {
+	var c admissionregistrationv1.MutatingWebhookConfiguration
+	if err := from.Get(ctx, client.ObjectKey{Name: name}, &c, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	return Served(&c)
+}
 
 // Served says of which namespaces, by their labels, the API server asks the injector that a configuration registers. Others are those
 // of a cold cluster's own, or another injector's.

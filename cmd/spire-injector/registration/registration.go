@@ -36,7 +36,7 @@ type Keeper struct {
 	watcher    *watcher
 	// reconsidered gets a value when what objects need has to be looked at again.
 	reconsidered chan struct{}
-	complete     chan struct{} // closed when the demand is
+	complete     chan struct{} // closed when every object was looked at
 }
 
 // part is a Runnable.
@@ -87,14 +87,14 @@ func (k *Keeper) watch(ctx context.Context) error {
 	if err := k.watcher.start(ctx); err != nil {
 		return err
 	}
-	k.mgr.GetLogger().WithName("registration").Info("what the cluster needs is known", "entries", k.demand.Len(), "duration", time.Since(start))
+	k.mgr.GetLogger().WithName("registration").Info("every object was looked at", "entries", k.demand.Len(), "duration", time.Since(start))
 	close(k.complete)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-k.reconsidered:
-			k.watcher.all(ctx, "")
+			_ = k.watcher.all(ctx, "") // if it is not known which are ours, all are looked at when it is
 		}
 	}
 }

@@ -57,7 +57,11 @@ func (w *watcher) start(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	for _, k := range kinds {
-		set := func(o any) { w.set(ctx, k, o) }
+		set := func(o any) {
+			if serves, err := w.serves(ctx); err == nil { // otherwise all are looked at when it is known
+				w.set(ctx, k, o, serves)
+			}
+		}
 		h := toolscache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, after any) { set(after) }, DeleteFunc: func(o any) { w.forget(k, o) }}
 		if err := handle(k.new(), h); err != nil {
 			return err
@@ -79,7 +83,7 @@ func (w *watcher) start(ctx context.Context) error {
 func (w *watcher) reconsider(ctx context.Context) toolscache.ResourceEventHandler {
 	look := func(o any) {
 		if o, ok := o.(client.Object); ok {
-			w.all(ctx, o.GetName())
+			_ = w.all(ctx, o.GetName()) // if it is not known which are ours, all are looked at when it is
 		}
 	}
 	return toolscache.ResourceEventHandlerDetailedFuncs{
@@ -101,11 +105,7 @@ func (w *watcher) reconfigure(ctx context.Context) toolscache.ResourceEventHandl
 	look := func() {
 		w.asking.Lock()
 		defer w.asking.Unlock()
-		_, err := w.serves(ctx)
-		if err == nil {
-			w.all(ctx, "")
-		}
-		w.unknown(err)
+		w.unknown(w.all(ctx, ""))
 	}
 	return toolscache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(_ any, isInInitialList bool) {
@@ -134,29 +134,30 @@ func configurationAlike(before, after any) bool {
 	return okA && okB && b.Generation == a.Generation
 }
 
-// all looks at all objects of a namespace, of all for the empty one.
-func (w *watcher) all(ctx context.Context, namespace string) {
+// all looks at all objects of a namespace, of all for the empty one; at none, with the reason, while it is not known which are ours.
+func (w *watcher) all(ctx context.Context, namespace string) error {
+	serves, err := w.serves(ctx)
+	if err != nil {
+		return err
+	}
 	for _, k := range kinds {
 		list := k.list()
 		if err := w.cache.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 			w.failed(err, "what "+k.name+"s need is not looked at again")
 			continue
 		}
-		if err := meta.EachListItem(list, func(o runtime.Object) error { w.set(ctx, k, o); return nil }); err != nil {
+		if err := meta.EachListItem(list, func(o runtime.Object) error { w.set(ctx, k, o, serves); return nil }); err != nil {
 			w.failed(err, "what "+k.name+"s need is not looked at again")
 		}
 	}
+	return nil
 }
 
-// set looks at what one object needs.
-func (w *watcher) set(ctx context.Context, k kind, o any) {
+// set looks at what one object needs; serves is which namespaces are ours.
+func (w *watcher) set(ctx context.Context, k kind, o any, serves func(namespaceLabels map[string]string) bool) {
 	object, ok := o.(client.Object)
 	if !ok {
 		return
-	}
-	serves, err := w.serves(ctx)
-	if err != nil {
-		return // all are looked at when it is known
 	}
 	var ns corev1.Namespace
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns); err != nil {
@@ -187,10 +188,10 @@ func owner(k kind, o client.Object) registrar.Owner {
 // serves says about pods of which namespaces, by their labels, the API server asks us: what nobody injects needs no identity of ours.
 // The error is why that is not known, and with it whose the pods of any namespace are.
 func (w *watcher) serves(ctx context.Context) (func(namespaceLabels map[string]string) bool, error) {
-	var c admissionregistrationv1.MutatingWebhookConfiguration
-	if err := w.cache.Get(ctx, client.ObjectKey{Name: w.configuration}, &c, client.UnsafeDisableDeepCopy); err != nil {
+	serves, err := webhook.ServedBy(ctx, w.cache, w.configuration)
+	if err != nil {
 		return nil, fmt.Errorf("nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+
 			"or name another with --webhook-configuration", w.configuration, err)
 	}
-	return webhook.Served(&c)
+	return serves, nil
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -57,13 +56,9 @@ func (a *APIServer) Each(ctx context.Context, namespace string, do func(*corev1.
 
 // ours says of which namespaces the API server asks this injector.
 func (a *APIServer) ours(ctx context.Context) (func(namespace string) bool, error) {
-	var configuration admissionregistrationv1.MutatingWebhookConfiguration
-	if err := a.Cached.Get(ctx, client.ObjectKey{Name: a.Configuration}, &configuration); err != nil {
-		return nil, fmt.Errorf("reading which namespaces are ours: %w", err)
-	}
-	serves, err := webhook.Served(&configuration)
+	serves, err := webhook.ServedBy(ctx, a.Cached, a.Configuration)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading which namespaces are ours: %w", err)
 	}
 	known := map[string]bool{}
 	return func(name string) bool {
