@@ -118,15 +118,10 @@ func TestCheck(t *testing.T) {
 // federateWith gives the platform file a relationship, until the end of the test.
 func federateWith(t *testing.T, td string) {
 	t.Helper()
-	var platform corev1.ConfigMap
-	must(t, shared.k.Get(t.Context(), &platform, "configmap", platformMap, "--namespace", "spire-injector"))
-	original := platform.Data["config.yaml"]
+	original := platformInForce(t)
 	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
-	changed := strings.Replace(original, "\nidentity:\n", fmt.Sprintf("\n  federation: [{trustDomain: %s, bundleEndpoint: \"https://%s\"}]\nidentity:\n", td, td), 1)
-	if changed == original {
-		t.Fatalf("the platform file has no identity:\n%s", original)
-	}
-	setPlatform(t.Context(), t, changed)
+	related := fmt.Sprintf("\n  federation: [{trustDomain: %s, bundleEndpoint: \"https://%s\"}]\nidentity:\n", td, td)
+	setPlatform(t.Context(), t, changed(t, original, "\nidentity:\n", related))
 }
 
 // buildCommand builds the command as people run it, outside the cluster, and as it is compiled for the tests already.

@@ -20,9 +20,7 @@ const platformMap = "spire-injector-config"
 // Not parallel: the platform is everybody's.
 func TestPlatformReload(t *testing.T) {
 	ns := namespace(t)
-	var before corev1.ConfigMap
-	must(t, shared.k.Get(t.Context(), &before, "configmap", platformMap, "--namespace", "spire-injector"))
-	original := before.Data["config.yaml"]
+	original := platformInForce(t)
 	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
 	running := replicas(t)
 	restarts := func() (n int32) {
@@ -53,10 +51,7 @@ func TestPlatformReload(t *testing.T) {
 	count := func(replica, result string) string {
 		return scrape(t, replica)[`spire_injector_config_reloads_total{result="`+result+`"}`]
 	}
-	good := strings.Replace(original, "logLevel: warning", "logLevel: info", 1)
-	if good == original {
-		t.Fatalf("the platform file has no logLevel: warning:\n%s", original)
-	}
+	good := changed(t, original, "logLevel: warning", "logLevel: info")
 	succeeded := map[string]string{}
 	for _, replica := range running {
 		succeeded[replica] = count(replica, "success")

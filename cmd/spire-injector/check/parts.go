@@ -43,14 +43,13 @@ func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Containe
 // isRun says whether a container of the part's image runs it, which the image does unless it is told otherwise. Some are workloads that
 // only use the program to call an agent.
 func (p part) isRun(c corev1.Container) bool {
-	words := strings.Fields(strings.Join(append(append([]string{}, c.Command...), c.Args...), " "))
+	words := strings.Fields(strings.Join(slices.Concat(c.Command, c.Args), " "))
 	return p.command == "" || len(c.Command) == 0 || slices.Contains(words, p.command)
 }
 
 // configPath is where the part's configuration is in its container, if it has any.
 func (p part) configPath(spec corev1.PodSpec, c corev1.Container) string {
-	args := append(append([]string{}, c.Command...), c.Args...)
-	file, ok := argument(args, "config")
+	file, ok := argument(slices.Concat(c.Command, c.Args), "config")
 	if !ok {
 		file = p.config
 	}

@@ -79,13 +79,19 @@ type choice struct {
 
 // chooseFrom reads the variables. localName tells whose kubeconfig a file is, if it is one of the local clusters'.
 func chooseFrom(getenv func(string) string, localName func(string) (string, bool)) (choice, error) {
-	c := choice{kubeconfig: getenv(KubeconfigVariable), loadCommand: getenv(LoadCommandVariable), repository: getenv(RepositoryVariable)}
-	if c.kubeconfig == "" {
+	kubeconfig := getenv(KubeconfigVariable)
+	if kubeconfig == "" {
 		return choice{local: local.DefaultName}, nil
 	}
-	if name, ok := localName(c.kubeconfig); ok {
+	if name, ok := localName(kubeconfig); ok {
 		return choice{local: name}, nil
 	}
+	return foreignFrom(getenv)
+}
+
+// foreignFrom reads the variables of a cluster that was not started here, and wants exactly one way by which images get there.
+func foreignFrom(getenv func(string) string) (choice, error) {
+	c := choice{kubeconfig: getenv(KubeconfigVariable), loadCommand: getenv(LoadCommandVariable), repository: getenv(RepositoryVariable)}
 	switch {
 	case c.loadCommand == "" && c.repository == "":
 		return choice{}, fmt.Errorf("%s=%s names a cluster that was not started here, and nothing says how images get there: "+

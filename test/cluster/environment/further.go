@@ -22,7 +22,7 @@ func (e Environment) With(ctx context.Context, archives []images.Archive, progre
 		_, err = local.Up(ctx, local.Options{Name: name, Cache: cache, Images: archives, Progress: progress})
 	} else {
 		var c choice
-		if c, err = chooseFrom(os.Getenv, func(string) (string, bool) { return "", false }); err == nil {
+		if c, err = foreignFrom(os.Getenv); err == nil {
 			references, err = deliver(ctx, c, archives, progress)
 		}
 	}

@@ -16,23 +16,18 @@ func (d Demo) removeWorkloads(ctx context.Context, s scene.Scene) (removed bool,
 	if removed, err = removePods(ctx, s, d.Namespaces); err != nil {
 		return removed, err
 	}
-	// Namespaces take long to go, so they go side by side, and with whatever else is removed.
-	if len(d.Namespaces) > 0 {
-		gone, err := deleted(ctx, s, append([]string{"delete", "namespace", "--wait=false"}, d.Namespaces...)...)
-		if err != nil {
-			return removed, err
-		}
-		removed = removed || gone
-	}
+	var commands [][]string
 	for _, kustomization := range slices.Backward(d.Workloads) {
-		gone, err := deleted(ctx, s, "delete", "-k", s.Path(kustomization))
-		if err != nil {
-			return removed, err
-		}
-		removed = removed || gone
+		commands = append(commands, []string{"delete", "-k", s.Path(kustomization)})
 	}
 	if len(d.Namespaces) > 0 {
-		gone, err := deleted(ctx, s, append([]string{"delete", "namespace"}, d.Namespaces...)...)
+		// Namespaces take long to go, so they go side by side, and with whatever else is removed.
+		begin := append([]string{"delete", "namespace", "--wait=false"}, d.Namespaces...)
+		end := append([]string{"delete", "namespace"}, d.Namespaces...)
+		commands = slices.Concat([][]string{begin}, commands, [][]string{end})
+	}
+	for _, command := range commands {
+		gone, err := deleted(ctx, s, command...)
 		if err != nil {
 			return removed, err
 		}
