@@ -8,6 +8,8 @@ import (
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // Each line of the access log is one JSON object. "event" says what it is about; "peer" is always the
@@ -66,13 +68,13 @@ func calledFields() map[string]string {
 }
 
 // requestLog has a line for every request that a caller sent.
-func requestLog(in Inbound, event string) *accesslogv3.AccessLog {
+func requestLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
 	fields := merged(requestFields(), callerFields())
-	if in.audits() {
+	if in.Audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%"
 	}
-	if !in.JWT.isZero() {
-		fields["subject"] = in.JWT.subjectField()
+	if !in.JWT.IsZero() {
+		fields["subject"] = subjectField(in.JWT)
 	}
 	if len(in.Forwarded) > 0 {
 		fields["client"] = "%DYNAMIC_METADATA(" + metadataNamespace + ":" + clientKey + ")%"
@@ -87,9 +89,9 @@ func requestLog(in Inbound, event string) *accesslogv3.AccessLog {
 
 // connectionLog has a line for every connection that went on to the app, also when the app was not there. One that was
 // refused went nowhere, and has its line in refusedLog.
-func connectionLog(in Inbound, event string) *accesslogv3.AccessLog {
+func connectionLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
 	fields := merged(connectionFields(), callerFields())
-	if in.audits() {
+	if in.Audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.network.rbac:shadow_engine_result)%"
 	}
 	return stdoutLog(inboundListener(in), event, onlyIf("upstream.address != ''"), fields)
@@ -97,7 +99,7 @@ func connectionLog(in Inbound, event string) *accesslogv3.AccessLog {
 
 // refusedLog has a line for every connection whose handshake failed. It belongs to the listener, because
 // such a connection never becomes a request; the filter drops all others, such as health checks.
-func refusedLog(in Inbound) *accesslogv3.AccessLog {
+func refusedLog(in ir.Inbound) *accesslogv3.AccessLog {
 	fields := merged(callerFields(), map[string]string{"reason": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
 	return stdoutLog(inboundListener(in), "handshake_refused", onlyIf("connection.transport_failure_reason != ''"), fields)
 }

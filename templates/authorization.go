@@ -6,6 +6,8 @@ import (
 	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // authorizationName is both the filter's name and that of the one resource in AuthorizationFile. Envoy
@@ -13,28 +15,22 @@ import (
 // its own in it.
 const authorizationName = "authorization"
 
-// ChecksRequests says whether callers of the port show who they are, by a certificate or by a token.
-func (in Inbound) ChecksRequests() bool { return in.Identifies() || !in.JWT.isZero() }
-
-// audits says whether peers and subjects are checked without consequences.
-func (in Inbound) audits() bool { return in.Audit && in.ChecksRequests() }
-
 // authorization repeats, per request, the check that TLS makes per connection. TLS decides once, so
 // a peer removed later would keep its open connection; this filter takes its next request away. The shadow rules
 // are what an audited port would enforce.
-func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
+func (p envoy) authorization() []*corev3.TypedExtensionConfig {
 	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
 	for _, in := range p.Inbound {
-		if !in.ChecksRequests() || in.Protocol == TCP {
+		if !in.ChecksRequests() || in.Protocol == ir.TCP {
 			continue // nobody can be told apart, or connections are not made of requests
 		}
 		name := inboundListener(in)
-		allowed := portPolicy(in, in.callers(principals(in.Peers), in.JWT.principals()))
+		allowed := portPolicy(in, callers(in, principals(in.Peers), tokenPrincipals(in.JWT)))
 		if !in.Audit {
 			filter.Rules.Policies[name] = allowed
 			continue
 		}
-		filter.Rules.Policies[name] = portPolicy(in, in.callers(anyoneAuthenticated(), in.JWT.anySubject()))
+		filter.Rules.Policies[name] = portPolicy(in, callers(in, anyoneAuthenticated(), anySubject(in.JWT)))
 		if filter.ShadowRules == nil {
 			filter.ShadowRules = &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}
 		}
@@ -44,7 +40,7 @@ func (p Proxy) authorization() []*corev3.TypedExtensionConfig {
 	return []*corev3.TypedExtensionConfig{{Name: authorizationName, TypedConfig: pack(filter)}}
 }
 
-func portPolicy(in Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
+func portPolicy(in ir.Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 	port := &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}
 	if len(in.Forwarded) > 0 {
 		all := &rbacv3.Permission_Set{Rules: append(forwardedBy(in.Forwarded), port)}
@@ -55,16 +51,16 @@ func portPolicy(in Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 
 // callers puts together who is known by a certificate and who by a token. Where there are both, a caller needs both, but for
 // those who may come without a certificate: in plain text on a permissive port, or to a port where it is optional.
-func (in Inbound) callers(peers, subjects []*rbacv3.Principal) []*rbacv3.Principal {
-	if in.Clients == Optional {
+func callers(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Principal {
+	if in.Clients == ir.Request {
 		peers = append(peers, nobody())
 	}
 	switch {
-	case in.JWT.isZero():
+	case in.JWT.IsZero():
 		return peers
 	case !in.Identifies():
 		return subjects
-	case in.TLS == Permissive:
+	case in.TLS == ir.Permissive:
 		peers = append(peers, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyoneAuthenticated()[0]}})
 	}
 	oneOf := func(who []*rbacv3.Principal) *rbacv3.Principal {
@@ -75,7 +71,7 @@ func (in Inbound) callers(peers, subjects []*rbacv3.Principal) []*rbacv3.Princip
 	}}}
 }
 
-func principals(peers []Peer) []*rbacv3.Principal {
+func principals(peers []ir.Peer) []*rbacv3.Principal {
 	out := make([]*rbacv3.Principal, len(peers))
 	for i, peer := range peers {
 		out[i] = authenticated(&rbacv3.Principal_Authenticated{PrincipalName: uriMatcher(peer)})
@@ -104,7 +100,7 @@ func authorizationFilter() *hcmv3.HttpFilter {
 }
 
 // tcpAudit says of each connection whether it would have been refused, as soon as its first byte has come.
-func tcpAudit(in Inbound) *tcprbacv3.RBAC {
+func tcpAudit(in ir.Inbound) *tcprbacv3.RBAC {
 	return &tcprbacv3.RBAC{
 		StatPrefix: inboundListener(in) + ".",
 		ShadowRules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{

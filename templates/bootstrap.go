@@ -10,6 +10,8 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const agentCluster = "spire_agent"
@@ -18,12 +20,12 @@ const agentCluster = "spire_agent"
 // reads for diagnosis and nothing that changes Envoy: the list is by path, not by method.
 const readOnlyAdmin = `/(certs|clusters|config_dump|listeners|ready|server_info|stats|stats/prometheus)(\?.*)?`
 
-func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
+func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 	return &bootstrapv3.Bootstrap{
 		// The configuration is made before the pod has a name.
 		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String(), Metadata: p.nodeMetadata()},
 		Admin: &bootstrapv3.Admin{
-			Address: socketAddress("127.0.0.1", AdminPort),
+			Address: socketAddress("127.0.0.1", ir.AdminPort),
 			AllowPaths: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
 				SafeRegex: &matcherv3.RegexMatcher{Regex: readOnlyAdmin},
 			}}},
@@ -31,7 +33,7 @@ func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: slices.Concat([]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners()),
 			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), p.probeClusters(),
-				p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, AdminPort)}),
+				p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, ir.AdminPort)}),
 		},
 		StatsConfig: p.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
@@ -44,10 +46,10 @@ func (p Proxy) bootstrap() *bootstrapv3.Bootstrap {
 // fixedPorts are those of the listener that upstreams share. Envoy reads them nowhere. When the addresses of a listener change
 // it takes new sockets, and connections that are just being opened are lost with the old ones; so they belong to the file
 // that never changes in a running pod.
-func (p Proxy) fixedPorts() *structpb.Struct {
+func (p envoy) fixedPorts() *structpb.Struct {
 	ports := &structpb.ListValue{}
 	for _, up := range p.Upstreams {
-		if up.Match.isZero() && up.Protocol != TCP {
+		if up.Match.IsZero() && up.Protocol != ir.TCP {
 			ports.Values = append(ports.Values, structpb.NewNumberValue(float64(up.Listen)))
 		}
 	}
@@ -58,12 +60,12 @@ func (p Proxy) fixedPorts() *structpb.Struct {
 }
 
 // agent is the SPIRE agent's Workload API socket, which also serves SDS.
-func (p Proxy) agent() *clusterv3.Cluster {
+func (p envoy) agent() *clusterv3.Cluster {
 	return &clusterv3.Cluster{
 		Name:                          agentCluster,
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:                lasting(time.Second),
-		TypedExtensionProtocolOptions: httpOptions(HTTP2, nil),
+		TypedExtensionProtocolOptions: httpOptions(ir.HTTP2, nil),
 		LoadAssignment: endpoints(agentCluster, &corev3.Address{
 			Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: p.AgentSocket}},
 		}),

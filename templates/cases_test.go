@@ -5,16 +5,21 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-var exampleOrg = spiffeid.RequireTrustDomainFromString("example.org")
+var (
+	exampleOrg   = spiffeid.RequireTrustDomainFromString("example.org")
+	auxiliaryOrg = spiffeid.RequireTrustDomainFromString("auxiliary.org")
+)
 
 // cases are the proxies whose configuration is kept in testdata, one folder each. The tests on the
 // generated messages, and those on the real Envoy, run over all of them.
-func cases(t *testing.T) map[string]Proxy {
+func cases(t *testing.T) map[string]ir.Proxy {
 	t.Helper()
-	proxy := func(path string, inbound []Inbound, upstreams ...Upstream) Proxy {
-		return Proxy{
+	proxy := func(path string, inbound []ir.Inbound, upstreams ...ir.Upstream) ir.Proxy {
+		return ir.Proxy{
 			ID:          spiffeid.RequireFromPath(exampleOrg, path),
 			SVIDTTL:     30 * time.Second,
 			AgentSocket: "/run/spire/sockets/agent.sock",
@@ -22,81 +27,88 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstreams:   upstreams,
 		}
 	}
-	return map[string]Proxy{
-		"api": proxy("/api", []Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/valid-api-client")}}),
+	return map[string]ir.Proxy{
+		"api": proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/valid-api-client")}}),
 		"client": proxy("/valid-api-client", nil,
-			Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api")}),
+			ir.Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api")}),
 		"several": proxy("/ns/prod/sa/web",
-			[]Inbound{
+			[]ir.Inbound{
 				{Listen: 8443, App: 8080, Peers: peers(t, "/ns/prod/*", "/admin")},
 				{Listen: 8444, App: 8080, Peers: peers(t, "/*")},
-				{Listen: 9443, App: 9090, Peers: peers(t, "/ns/prod/sa/web"), Protocol: GRPC},
+				{Listen: 9443, App: 9090, Peers: peers(t, "/ns/prod/sa/web"), Protocol: ir.GRPC},
 			},
-			Upstream{Listen: 8000, Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api", "/ns/prod/*")},
-			Upstream{Listen: 8001, Address: address(t, "[2001:db8::7]:8443"), Peers: peers(t, "/api"), Protocol: HTTP2},
-			Upstream{Listen: 8002, Address: address(t, "greeter.default.svc.cluster.local.:9443"), Peers: peers(t, "/greeter"), Protocol: GRPC},
+			ir.Upstream{Listen: 8000, Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api", "/ns/prod/*")},
+			ir.Upstream{Listen: 8001, Address: address(t, "[2001:db8::7]:8443"), Peers: peers(t, "/api"), Protocol: ir.HTTP2},
+			ir.Upstream{Listen: 8002, Address: address(t, "greeter.default.svc.cluster.local.:9443"), Peers: peers(t, "/greeter"), Protocol: ir.GRPC},
 		),
 		"tcp": proxy("/web",
-			[]Inbound{{Listen: 9000, App: 9001, Peers: peers(t, "/client"), Protocol: TCP}},
-			Upstream{Listen: 5432, Address: address(t, "db-0.db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: TCP},
+			[]ir.Inbound{{Listen: 9000, App: 9001, Peers: peers(t, "/client"), Protocol: ir.TCP}},
+			ir.Upstream{Listen: 5432, Address: address(t, "db-0.db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: ir.TCP},
 		),
-		"migration": proxy("/api", []Inbound{
-			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), TLS: Permissive},
+		"migration": proxy("/api", []ir.Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), TLS: ir.Permissive},
 			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web"), Audit: true},
-			{Listen: 9000, App: 9001, Peers: peers(t, "/web"), Protocol: TCP, TLS: Permissive, Audit: true},
-			{Listen: 9002, App: 9003, Protocol: TCP, TLS: None},
+			{Listen: 9000, App: 9001, Peers: peers(t, "/web"), Protocol: ir.TCP, TLS: ir.Permissive, Audit: true},
+			{Listen: 9002, App: 9003, Protocol: ir.TCP, TLS: ir.None},
 		}),
-		"edge": proxy("/edge", []Inbound{{Listen: 10808, TLS: None}, {Listen: 8443, Peers: peers(t, "spiffe://auxiliary.org/*")}},
-			Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")},
-			Upstream{Match: match(t, "/api"), Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), Protocol: GRPC},
-			Upstream{Match: match(t, "api.example.org/"), Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api")},
-			Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api")},
-		),
-		"jwt": proxy("/api", []Inbound{
-			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: JWT{[]string{"spiffe://example.org/api"}, peers(t, "/web", "/ns/prod/*")}},
-			{Listen: 8444, App: 8081, Peers: peers(t, "/web"), TLS: Permissive, Audit: true, JWT: JWT{[]string{"api", "other"}, peers(t, "/web")}},
-			{Listen: 8445, App: 8080, TLS: None, JWT: JWT{[]string{"api"}, peers(t, "/web", "spiffe://auxiliary.org/*")}},
+		"edge": asGateway(proxy("/edge", []ir.Inbound{{Listen: 10808, TLS: ir.None}, {Listen: 8443, Peers: peers(t, "spiffe://auxiliary.org/*")}},
+			ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")},
+			ir.Upstream{Match: match(t, "/api"), Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), Protocol: ir.GRPC},
+			ir.Upstream{Match: match(t, "api.example.org/"), Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api")},
+			ir.Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api")},
+		)),
+		"jwt": proxy("/api", []ir.Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: ir.JWT{Audiences: []string{"spiffe://example.org/api"}, Subjects: peers(t, "/web", "/ns/prod/*")}},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/web"), TLS: ir.Permissive, Audit: true, JWT: ir.JWT{Audiences: []string{"api", "other"}, Subjects: peers(t, "/web")}},
+			{Listen: 8445, App: 8080, TLS: ir.None, JWT: ir.JWT{Audiences: []string{"api"}, Subjects: peers(t, "/web", "spiffe://auxiliary.org/*")}},
 			{Listen: 8446, App: 8080, Peers: peers(t, "/admin")},
 		}),
 		"jwt-client": proxy("/web", nil,
-			Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "spiffe://example.org/api"},
-			Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: GRPC, JWTAudience: "greeter"},
-			Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
-		"public": proxy("/edge", []Inbound{
-			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: Optional, Certificate: true, Limits: DefaultLimits(Inbound{TLS: None})},
-			{Listen: 8443, Clients: NotAsked, Certificate: true, Limits: Limits{MaxRequestBytes: 1 << 20}},
-			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: Optional},
-			{Listen: 9000, App: 9001, Clients: NotAsked, Protocol: TCP, Limits: Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
-		}, Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")}),
-		"behind-gateway": proxy("/api", []Inbound{
-			{Listen: 8443, App: 8080, Peers: peers(t, "/edge"), Forwarded: peers(t, "/web", "spiffe://auxiliary.org/ns/prod/*")},
-			{Listen: 8444, App: 8080, Peers: peers(t, "/edge"), TLS: Permissive, Forwarded: peers(t, "/web")},
+			ir.Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "spiffe://example.org/api"},
+			ir.Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: ir.GRPC, JWTAudience: "greeter"},
+			ir.Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
+		"public": asGateway(proxy("/edge", []ir.Inbound{
+			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: ir.Request, Certificate: true, Limits: ir.DefaultLimits(ir.Inbound{TLS: ir.None})},
+			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
+			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request},
+		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")})),
+		"public-tcp": proxy("/edge", []ir.Inbound{
+			{Listen: 9000, App: 9001, Clients: ir.NoRequest, Protocol: ir.TCP, Limits: ir.Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}),
-		"observed": observed(proxy("/api", []Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
-			Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
+		"behind-gateway": proxy("/api", []ir.Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/edge"), Forwarded: peers(t, "/web", "spiffe://auxiliary.org/ns/prod/*")},
+			{Listen: 8444, App: 8080, Peers: peers(t, "/edge"), TLS: ir.Permissive, Forwarded: peers(t, "/web")},
+		}),
+		"observed": observed(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
+			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 	}
 }
 
+func asGateway(p ir.Proxy) ir.Proxy {
+	p.Gateway = true
+	return p
+}
+
 // observed adds probes of each kind, metrics and a drain time.
-func observed(p Proxy) Proxy {
-	p.Probes = []Probe{
-		{Listen: ProbePort, Path: "/probe/app/startup", Kind: ProbeTCP, App: 8080},
-		{Listen: ProbePort, Path: "/probe/app/liveness", App: 8080, Target: `/healthz?full=%20\1`},
-		{Listen: ProbePort, Path: "/probe/app/readiness", Kind: ProbeHTTPS, App: 8081, Target: "/ready"},
-		{Listen: ProbePort, Path: "/probe/side/readiness", App: 8080, Target: "/"},
-		{Listen: FirstGRPCProbePort, Kind: ProbeGRPC, App: 9090},
-		{Listen: FirstGRPCProbePort + 1, Kind: ProbeGRPC, App: 9091},
+func observed(p ir.Proxy) ir.Proxy {
+	p.Probes = []ir.Probe{
+		{Listen: ir.ProbePort, Path: "/probe/app/startup", Kind: ir.ProbeTCP, App: 8080},
+		{Listen: ir.ProbePort, Path: "/probe/app/liveness", App: 8080, Target: `/healthz?full=%20\1`},
+		{Listen: ir.ProbePort, Path: "/probe/app/readiness", Kind: ir.ProbeHTTPS, App: 8081, Target: "/ready"},
+		{Listen: ir.ProbePort, Path: "/probe/side/readiness", App: 8080, Target: "/"},
+		{Listen: ir.FirstGRPCProbePort, Kind: ir.ProbeGRPC, App: 9090},
+		{Listen: ir.FirstGRPCProbePort + 1, Kind: ir.ProbeGRPC, App: 9091},
 	}
-	p.Metrics = Metrics{Port: 15090, Include: DefaultStatistics()}
+	p.Metrics = ir.Metrics{Port: 15090, Include: ir.DefaultStatistics()}
 	p.Drain = 10 * time.Second
 	return p
 }
 
-func peers(t *testing.T, texts ...string) []Peer {
+func peers(t *testing.T, texts ...string) []ir.Peer {
 	t.Helper()
-	out := make([]Peer, len(texts))
+	out := make([]ir.Peer, len(texts))
 	for i, text := range texts {
-		peer, err := ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliaryOrg}, text)
+		peer, err := ir.ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliaryOrg}, text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,18 +117,18 @@ func peers(t *testing.T, texts ...string) []Peer {
 	return out
 }
 
-func address(t *testing.T, text string) Address {
+func address(t *testing.T, text string) ir.Address {
 	t.Helper()
-	out, err := ParseAddress(text)
+	out, err := ir.ParseAddress(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
 }
 
-func match(t *testing.T, text string) Match {
+func match(t *testing.T, text string) ir.Match {
 	t.Helper()
-	out, err := ParseMatch(text)
+	out, err := ir.ParseMatch(text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,12 +9,14 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const httpOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 // clusters is the content of ClustersFile: the apps behind the inbound ports, and the upstreams.
-func (p Proxy) clusters() []*clusterv3.Cluster {
+func (p envoy) clusters() []*clusterv3.Cluster {
 	var out []*clusterv3.Cluster
 	seen := map[uint16]bool{0: true} // several inbound ports may lead to one app, those of a gateway to none
 	for _, in := range p.Inbound {
@@ -30,10 +32,10 @@ func (p Proxy) clusters() []*clusterv3.Cluster {
 }
 
 // app is the app on loopback. A cluster's own time-out for connecting, here and below, is Envoy's default of 5 s.
-func app(in Inbound) *clusterv3.Cluster {
+func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
-	if in.Protocol != TCP {
+	if in.Protocol != ir.TCP {
 		cluster.TypedExtensionProtocolOptions = httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(appIdleTimeout),
 		})
@@ -50,7 +52,7 @@ func localCluster(name string, port uint16) *clusterv3.Cluster {
 	}
 }
 
-func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
+func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 	name := upstreamCluster(up)
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
@@ -58,9 +60,9 @@ func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		CircuitBreakers:      unlimited(),
 		TransportSocket:      upstreamTLS(p.ID, up),
-		LoadAssignment:       endpoints(name, socketAddress(up.Address.host, up.Address.port)),
+		LoadAssignment:       endpoints(name, socketAddress(up.Address.Host(), up.Address.Port())),
 	}
-	if !up.Address.ip {
+	if !up.Address.IsIP() {
 		// Every address that the name has, looked up anew all the time: a headless service's pods.
 		cluster.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
 			Name: "dns",
@@ -74,7 +76,7 @@ func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
 			}),
 		}}
 	}
-	if up.Protocol != TCP {
+	if up.Protocol != ir.TCP {
 		var filters []*hcmv3.HttpFilter
 		if up.JWTAudience != "" {
 			filters = tokenFilters(up.JWTAudience)
@@ -89,13 +91,13 @@ func (p Proxy) upstream(up Upstream) *clusterv3.Cluster {
 }
 
 // httpOptions fixes the HTTP version of a cluster, and what happens to its requests.
-func httpOptions(protocol Protocol, common *corev3.HttpProtocolOptions, filters ...*hcmv3.HttpFilter) map[string]*anypb.Any {
+func httpOptions(protocol ir.Protocol, common *corev3.HttpProtocolOptions, filters ...*hcmv3.HttpFilter) map[string]*anypb.Any {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
 		},
 	}
-	if protocol.isHTTP2() {
+	if protocol.IsHTTP2() {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
 			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
 		}

@@ -6,6 +6,8 @@ import (
 	headertometadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const (
@@ -36,7 +38,7 @@ func clientFilter() *hcmv3.HttpFilter {
 }
 
 // forwardedBy is what a request has to carry that comes from a gateway, on behalf of one of these clients.
-func forwardedBy(clients []Peer) []*rbacv3.Permission {
+func forwardedBy(clients []ir.Peer) []*rbacv3.Permission {
 	form := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: &routev3.HeaderMatcher{
 		Name: xfccHeader,
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
@@ -54,19 +56,4 @@ func forwardedBy(clients []Peer) []*rbacv3.Permission {
 		}}})
 	}
 	return []*rbacv3.Permission{form, {Rule: &rbacv3.Permission_OrRules{OrRules: anyOf}}}
-}
-
-// checkForwarded refuses a port that would believe what callers say of others, who are no trusted gateways.
-func (m *mistakes) checkForwarded(where string, in Inbound) {
-	switch {
-	case len(in.Forwarded) == 0:
-		return
-	case in.public():
-		m.add("%s: expected no forwarded clients, because callers come who are no peers", where)
-	case in.Protocol == TCP:
-		m.add("%s: expected no forwarded clients with protocol %s, which has no header for them", where, TCP)
-	case in.Audit:
-		m.add("%s: expected no forwarded clients with audited peers, because callers come who are no peers", where)
-	}
-	m.checkPeers(where+", forwarded clients", in.Forwarded)
 }

@@ -9,11 +9,13 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const hcmFilter = "http"
 
-// Bounds at the public edge, where callers are not known, beside [Limits]. They leave room for what browsers send.
+// Bounds at the public edge, where callers are not known, beside [ir.Limits]. They leave room for what browsers send.
 const (
 	edgeHeadersKB      = 32
 	edgeHeaders        = 100
@@ -24,7 +26,7 @@ const (
 )
 
 // mutualHTTP serves callers that show who they are: it says so to the app, and checks every request.
-func (p Proxy) mutualHTTP(in Inbound) *hcmv3.HttpConnectionManager {
+func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	manager := p.inboundHTTP(inboundListener(in), in)
 	// A caller's own X-Forwarded-Client-Cert is replaced by what TLS has verified.
 	manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
@@ -41,32 +43,32 @@ func (p Proxy) mutualHTTP(in Inbound) *hcmv3.HttpConnectionManager {
 		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)
 	}
 	p.authenticate(manager, in)
-	if in.public() {
+	if in.Public() {
 		harden(manager)
 	}
-	in.Limits.limit(manager)
+	limitRequests(in.Limits, manager)
 	return manager
 }
 
 // plainHTTP serves callers of whom nothing is known, in plain text or without a certificate: X-Forwarded-Client-Cert is removed, which is what
 // Envoy does when it is told nothing.
-func (p Proxy) plainHTTP(in Inbound) *hcmv3.HttpConnectionManager {
+func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	event, stats := plainEvent(in, "request")
 	manager := p.inboundHTTP(stats, in)
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, event)}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
-	if !in.JWT.isZero() {
+	if !in.JWT.IsZero() {
 		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
 	}
 	p.authenticate(manager, in)
-	if in.public() {
+	if in.Public() {
 		harden(manager)
 	}
-	in.Limits.limit(manager)
+	limitRequests(in.Limits, manager)
 	return manager
 }
 
-func (p Proxy) inboundHTTP(stats string, in Inbound) *hcmv3.HttpConnectionManager {
+func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if in.App == 0 {
 		manager := transparentHTTP(stats, p.gatewayRoutes())
 		plainPaths(manager)

@@ -7,6 +7,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // serverFirstWait is how long a TCP port that also takes plain text waits for the caller's first byte, which tells TLS from
@@ -17,35 +19,35 @@ const serverFirstWait = 500 * time.Millisecond
 // edgeBuffer bounds what one connection of the public may make Envoy hold.
 const edgeBuffer = 32 << 10
 
-func (p Proxy) inbound(in Inbound) *listenerv3.Listener {
+func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 	name := inboundListener(in)
 	listener := &listenerv3.Listener{
 		Name:             name,
 		Address:          socketAddress("0.0.0.0", in.Listen),
 		TrafficDirection: corev3.TrafficDirection_INBOUND,
 	}
-	if in.Protocol == TCP && in.TLS != Permissive {
+	if in.Protocol == ir.TCP && in.TLS != ir.Permissive {
 		// Readiness would open a connection to the app. On a permissive port it ends before it has been told apart.
 		listener.FilterChains = append(listener.FilterChains, readinessProbeChain())
 	}
-	if in.TLS != None {
+	if in.TLS != ir.None {
 		listener.AccessLog = []*accesslogv3.AccessLog{refusedLog(in)}
 		listener.FilterChains = append(listener.FilterChains, p.tlsChain(in))
 	}
-	if in.public() {
+	if in.Public() {
 		listener.PerConnectionBufferLimitBytes = count(edgeBuffer)
 	}
 	switch in.TLS {
-	case Mutual:
-	case None:
+	case ir.Mutual:
+	case ir.None:
 		listener.FilterChains = append(listener.FilterChains, p.plainChain(in))
-	case Permissive:
+	case ir.Permissive:
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{{
 			Name:       "tls_inspector",
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&tlsinspectorv3.TlsInspector{})},
 		}}
 		listener.ContinueOnListenerFiltersTimeout = true
-		if in.Protocol == TCP {
+		if in.Protocol == ir.TCP {
 			listener.ListenerFiltersTimeout = lasting(serverFirstWait)
 		}
 		tls := listener.FilterChains[len(listener.FilterChains)-1]
@@ -58,25 +60,25 @@ func (p Proxy) inbound(in Inbound) *listenerv3.Listener {
 }
 
 // tlsChain serves callers that speak TLS.
-func (p Proxy) tlsChain(in Inbound) *listenerv3.FilterChain {
+func (p envoy) tlsChain(in ir.Inbound) *listenerv3.FilterChain {
 	chain := p.mutualChain(in)
-	if in.Clients == NotAsked {
+	if in.Clients == ir.NoRequest {
 		chain = p.plainChain(in)
 	}
 	chain.TransportSocket = downstreamTLS(p.ID, in)
-	if in.public() {
+	if in.Public() {
 		chain.TransportSocketConnectTimeout = lasting(handshakeTimeout)
 	}
 	return chain
 }
 
 // mutualChain serves callers that show who they are.
-func (p Proxy) mutualChain(in Inbound) *listenerv3.FilterChain {
+func (p envoy) mutualChain(in ir.Inbound) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{Filters: connectionLimit(in)}
-	if isForeign(p.ID, in.verified()) {
+	if isForeign(p.ID, in.Verified()) {
 		chain.Filters = append(chain.Filters, networkFilter("one_id", oneID(in)))
 	}
-	if in.Protocol != TCP {
+	if in.Protocol != ir.TCP {
 		chain.Filters = append(chain.Filters, networkFilter(hcmFilter, p.mutualHTTP(in)))
 		return chain
 	}
@@ -88,9 +90,9 @@ func (p Proxy) mutualChain(in Inbound) *listenerv3.FilterChain {
 }
 
 // plainChain serves callers as nobody.
-func (p Proxy) plainChain(in Inbound) *listenerv3.FilterChain {
+func (p envoy) plainChain(in ir.Inbound) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{Filters: connectionLimit(in)}
-	if in.Protocol == TCP {
+	if in.Protocol == ir.TCP {
 		chain.Filters = append(chain.Filters, networkFilter(tcpFilter, plainTCP(in)))
 		return chain
 	}
@@ -99,8 +101,8 @@ func (p Proxy) plainChain(in Inbound) *listenerv3.FilterChain {
 }
 
 // plainEvent names the log line and the statistics of a caller in plain text. On a port where nobody is known all are alike.
-func plainEvent(in Inbound, kind string) (event, stats string) {
-	if in.TLS != Permissive {
+func plainEvent(in ir.Inbound, kind string) (event, stats string) {
+	if in.TLS != ir.Permissive {
 		return kind, inboundListener(in)
 	}
 	return "plain_" + kind, plainStats(in)

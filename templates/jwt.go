@@ -3,7 +3,6 @@ package templates
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +16,8 @@ import (
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // Envoy gets JWT-SVIDs and the keys to verify them from a program beside it, because the agent's SDS has neither. The program
@@ -30,14 +31,6 @@ const (
 	// JWTSubjectHeader tells the app the subject of the JWT-SVID that was verified. Whatever callers write there is removed.
 	JWTSubjectHeader = "x-spiffe-jwt-subject"
 )
-
-// JWT is what a request's JWT-SVID, in its header Authorization, has to be: for one of the audiences, and of one of the subjects.
-// The zero value asks for none; otherwise there are both.
-type JWT struct {
-	Audiences []string
-	// Subjects are those that may call. Envoy takes no keys but those of their trust domains.
-	Subjects []Peer
-}
 
 // JWKSPath is where [JWKSSocket] answers the keys of a trust domain.
 func JWKSPath(td spiffeid.TrustDomain) string { return "/" + td.Name() }
@@ -63,32 +56,10 @@ const (
 	jwtClockSkew = 5 * time.Second
 )
 
-func (j JWT) isZero() bool { return len(j.Audiences) == 0 && len(j.Subjects) == 0 }
-
-// verifiesJWT says whether any port asks for tokens.
-func (p Proxy) verifiesJWT() bool {
-	return slices.ContainsFunc(p.Inbound, func(in Inbound) bool { return !in.JWT.isZero() })
-}
-
-// hasTokens says whether any port asks for tokens, or any upstream gets them.
-func (p Proxy) hasTokens() bool {
-	return p.verifiesJWT() || slices.ContainsFunc(p.Upstreams, func(up Upstream) bool { return up.JWTAudience != "" })
-}
-
-// domains are the trust domains of the subjects, in the order of their names.
-func (j JWT) domains() []spiffeid.TrustDomain {
-	var out []spiffeid.TrustDomain
-	for _, subject := range j.Subjects {
-		out = append(out, subject.TrustDomain())
-	}
-	slices.SortFunc(out, spiffeid.TrustDomain.Compare)
-	return slices.Compact(out)
-}
-
 // authenticate adds to an inbound port what verifies tokens. The header for the app is taken from every request to a pod that
 // verifies tokens, also on ports that do not.
-func (p Proxy) authenticate(manager *hcmv3.HttpConnectionManager, in Inbound) {
-	if p.verifiesJWT() {
+func (p envoy) authenticate(manager *hcmv3.HttpConnectionManager, in ir.Inbound) {
+	if p.VerifiesJWT() {
 		manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
 			Name: "forged_subject",
 			TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{
@@ -100,17 +71,17 @@ func (p Proxy) authenticate(manager *hcmv3.HttpConnectionManager, in Inbound) {
 			}}}),
 		})
 	}
-	if !in.JWT.isZero() {
-		manager.HttpFilters = append([]*hcmv3.HttpFilter{httpFilter(authenticationFilter, in.JWT.authentication())}, manager.HttpFilters...)
+	if !in.JWT.IsZero() {
+		manager.HttpFilters = append([]*hcmv3.HttpFilter{httpFilter(authenticationFilter, authentication(in.JWT))}, manager.HttpFilters...)
 	}
 }
 
 // authentication has a provider for each trust domain, whose keys alone decide what it vouches for: what its tokens say is kept
-// under the domain's name, where [JWT.principals] looks for subjects of that domain and of no other.
-func (j JWT) authentication() *jwtv3.JwtAuthentication {
+// under the domain's name, where [tokenPrincipals] looks for subjects of that domain and of no other.
+func authentication(j ir.JWT) *jwtv3.JwtAuthentication {
 	out := &jwtv3.JwtAuthentication{Providers: map[string]*jwtv3.JwtProvider{}}
 	var each []*jwtv3.JwtRequirement
-	for _, td := range j.domains() {
+	for _, td := range j.TrustDomains() {
 		out.Providers[td.Name()] = &jwtv3.JwtProvider{
 			Audiences: j.Audiences,
 			JwksSourceSpecifier: &jwtv3.JwtProvider_RemoteJwks{RemoteJwks: &jwtv3.RemoteJwks{
@@ -145,8 +116,8 @@ func (j JWT) authentication() *jwtv3.JwtAuthentication {
 	return out
 }
 
-// principals are the subjects that may call, each vouched for by its own trust domain.
-func (j JWT) principals() []*rbacv3.Principal {
+// tokenPrincipals are the subjects that may call, each vouched for by its own trust domain.
+func tokenPrincipals(j ir.JWT) []*rbacv3.Principal {
 	out := make([]*rbacv3.Principal, len(j.Subjects))
 	for i, subject := range j.Subjects {
 		out[i] = tokenOf(subject)
@@ -155,15 +126,15 @@ func (j JWT) principals() []*rbacv3.Principal {
 }
 
 // anySubject is every subject of the trust domains, vouched for by its own.
-func (j JWT) anySubject() []*rbacv3.Principal {
+func anySubject(j ir.JWT) []*rbacv3.Principal {
 	var out []*rbacv3.Principal
-	for _, td := range j.domains() {
-		out = append(out, tokenOf(Peer{id: td.ID(), prefix: true}))
+	for _, td := range j.TrustDomains() {
+		out = append(out, tokenOf(ir.Everyone(td)))
 	}
 	return out
 }
 
-func tokenOf(subject Peer) *rbacv3.Principal {
+func tokenOf(subject ir.Peer) *rbacv3.Principal {
 	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{
 		MetadataMatcher: &matcherv3.MetadataMatcher{
 			Filter: authenticationFilter,
@@ -178,17 +149,17 @@ func tokenOf(subject Peer) *rbacv3.Principal {
 }
 
 // subjectField is the subject of a verified token for the access log. At most one of the domains has one.
-func (j JWT) subjectField() string {
+func subjectField(j ir.JWT) string {
 	var out strings.Builder
-	for _, td := range j.domains() {
+	for _, td := range j.TrustDomains() {
 		out.WriteString("%DYNAMIC_METADATA(" + authenticationFilter + ":" + td.Name() + ":sub)%")
 	}
 	return out.String()
 }
 
 // jwksClusters is the program that has the keys.
-func (p Proxy) jwksClusters() []*clusterv3.Cluster {
-	if !p.verifiesJWT() {
+func (p envoy) jwksClusters() []*clusterv3.Cluster {
+	if !p.VerifiesJWT() {
 		return nil
 	}
 	return []*clusterv3.Cluster{{

@@ -13,6 +13,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestTokensAreCheckedByRequest reads the rules for tokens as people would.
@@ -69,7 +71,7 @@ func who(set *rbacv3.Principal_Set) string {
 
 // TestEveryPortOfAVerifyingPodRemovesTheSubject: a header from a port without tokens would be taken for a verified one.
 func TestEveryPortOfAVerifyingPodRemovesTheSubject(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
 			if !strings.HasPrefix(manager.GetStatPrefix(), "inbound_") && !strings.HasPrefix(manager.GetStatPrefix(), "plain_") {
 				continue

@@ -3,22 +3,12 @@ package templates
 import "strconv"
 
 const (
-	// AdminPort is where Envoy's admin interface listens, on 127.0.0.1 only.
-	AdminPort = 15000
-	// ReadinessPort answers GET [ReadinessPath] on every address: 200 once all data ports accept connections.
-	ReadinessPort = 15021
 	// ReadinessPath is the path of that answer.
 	ReadinessPath = "/ready"
 	// AppReadinessPath is the same for the data ports and the app's ports behind them.
 	AppReadinessPath = "/ready/app"
 	// UpdatesPath answers on the same port how reading the changed files went, as [ParseUpdates] reads it.
 	UpdatesPath = "/updates"
-	// ProbePort is where the kubelet asks what it would ask of the app by HTTP or TCP.
-	ProbePort = 15022
-	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.
-	FirstGRPCProbePort = 15030
-	// JWTProbePort answers GET [ReadinessPath] of the program that fetches JWT-SVIDs: 200 once they have come.
-	JWTProbePort = 15023
 	// ConfigDir is where Envoy finds its files. The kubelet replaces them together, by
 	// swapping a symbolic link in this directory, which is therefore what Envoy watches.
 	ConfigDir = "/etc/envoy"

@@ -6,7 +6,7 @@ import (
 )
 
 // listeners is the content of ListenersFile.
-func (p Proxy) listeners() []*listenerv3.Listener {
+func (p envoy) listeners() []*listenerv3.Listener {
 	var out []*listenerv3.Listener
 	for _, in := range p.Inbound {
 		out = append(out, p.inbound(in))

@@ -29,13 +29,15 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // These tests look at what `envoy --mode validate` does not see. They read the generated text back,
 // as Envoy does, and visit every message in it, also those inside Any.
 
 // parse reads all files of a case back into messages.
-func parse(t *testing.T, name string, proxy Proxy) []proto.Message {
+func parse(t *testing.T, name string, proxy ir.Proxy) []proto.Message {
 	t.Helper()
 	config, err := Generate(proxy)
 	if err != nil {
@@ -57,7 +59,7 @@ func parse(t *testing.T, name string, proxy Proxy) []proto.Message {
 }
 
 // all returns every message of type M in the case, at any depth.
-func all[M proto.Message](t *testing.T, name string, proxy Proxy) []M {
+func all[M proto.Message](t *testing.T, name string, proxy ir.Proxy) []M {
 	t.Helper()
 	var out []M
 	for _, root := range parse(t, name, proxy) {
@@ -100,7 +102,7 @@ func visit(t *testing.T, m proto.Message, see func(proto.Message)) {
 	})
 }
 
-func eachCase(t *testing.T, check func(t *testing.T, name string, proxy Proxy)) {
+func eachCase(t *testing.T, check func(t *testing.T, name string, proxy ir.Proxy)) {
 	t.Helper()
 	for name, proxy := range cases(t) {
 		t.Run(name, func(t *testing.T) { check(t, name, proxy) })
@@ -110,7 +112,7 @@ func eachCase(t *testing.T, check func(t *testing.T, name string, proxy Proxy)) 
 // TestEveryMessageIsValid holds Envoy's own rules against each message by itself: a message's Validate does
 // not look into an Any.
 func TestEveryMessageIsValid(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		inside := 0
 		for _, root := range parse(t, name, proxy) {
 			visit(t, root, func(m proto.Message) {
@@ -131,20 +133,20 @@ func TestEveryMessageIsValid(t *testing.T) {
 }
 
 func TestTLSIsMutualAndCurrent(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		// What each port that carries data should accept, by the spelling of the matchers.
 		var want, got [][]string
 		inbound := 0
 		for _, in := range proxy.Inbound {
-			if in.TLS == None {
+			if in.TLS == ir.None {
 				continue
 			}
 			inbound++
-			if in.Clients == NotAsked {
+			if in.Clients == ir.NoRequest {
 				continue
 			}
 			peers := in.Peers
-			if in.Audit || in.Clients == Optional {
+			if in.Audit || in.Clients == ir.Request {
 				peers = nil
 			}
 			want = append(want, spellings(peers))
@@ -178,7 +180,7 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 				accepted = append(accepted, spelling(san.GetMatcher()))
 			}
 			bundles := "ALL"
-			if tls.GetCombinedValidationContext() != nil && proxy.asksOptionally() && len(accepted) == 0 {
+			if tls.GetCombinedValidationContext() != nil && proxy.RequestsCertificates() && len(accepted) == 0 {
 				bundles = combined.GetValidationContextSdsSecretConfig().GetName() // in TestWhoMayComeWithoutCertificate
 			}
 			if len(accepted) > 0 {
@@ -217,7 +219,7 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 
 // TestWhoMayComeWithoutCertificate holds each port's TLS against what is said of its clients, and where its certificate comes from.
 func TestWhoMayComeWithoutCertificate(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		listeners := map[string]*listenerv3.Listener{}
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
 			listeners[listener.GetName()] = listener
@@ -228,13 +230,13 @@ func TestWhoMayComeWithoutCertificate(t *testing.T) {
 				if !ok {
 					return
 				}
-				if got := tls.GetRequireClientCertificate().GetValue(); got != (in.Clients == Required) {
+				if got := tls.GetRequireClientCertificate().GetValue(); got != (in.Clients == ir.Require) {
 					t.Errorf("port %d: a certificate is required: %t, with clients %s", in.Listen, got, in.Clients)
 				}
-				if got := tls.GetCommonTlsContext().GetValidationContextType() != nil; got != (in.Clients != NotAsked) {
+				if got := tls.GetCommonTlsContext().GetValidationContextType() != nil; got != (in.Clients != ir.NoRequest) {
 					t.Errorf("port %d: a certificate is asked for: %t, with clients %s", in.Listen, got, in.Clients)
 				}
-				if name := tls.GetCommonTlsContext().GetCombinedValidationContext().GetValidationContextSdsSecretConfig().GetName(); in.Clients == Optional &&
+				if name := tls.GetCommonTlsContext().GetCombinedValidationContext().GetValidationContextSdsSecretConfig().GetName(); in.Clients == ir.Request &&
 					name != in.Peers[0].TrustDomain().IDString() {
 					t.Errorf("port %d: certificates are held against %q", in.Listen, name)
 				}
@@ -249,7 +251,7 @@ func TestWhoMayComeWithoutCertificate(t *testing.T) {
 		}
 		// The agent is told by the bootstrap, which never changes, whose validator is meant.
 		told := all[*bootstrapv3.Bootstrap](t, name, proxy)[0].GetNode().GetMetadata().GetFields()[sdsWithoutValidator].GetBoolValue()
-		if want := proxy.asksOptionally(); told != want {
+		if want := proxy.RequestsCertificates(); told != want {
 			t.Errorf("the agent is asked for authorities without the SPIFFE validator: %t, want %t", told, want)
 		}
 	})
@@ -263,7 +265,7 @@ func spelling(m *matcherv3.StringMatcher) string {
 	return m.GetExact()
 }
 
-func spellings(peers []Peer) []string {
+func spellings(peers []ir.Peer) []string {
 	out := []string{}
 	for _, peer := range peers {
 		out = append(out, peer.String())
@@ -273,7 +275,7 @@ func spellings(peers []Peer) []string {
 
 // TestAgentIsAskedTheSameWayEverywhere: Envoy opens one stream to the agent per distinct source.
 func TestAgentIsAskedTheSameWayEverywhere(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		sources := map[string]bool{}
 		for _, secret := range all[*tlsv3.SdsSecretConfig](t, name, proxy) {
 			if secret.GetName() == tokenSecret || secret.GetName() == certificateName {
@@ -301,7 +303,7 @@ func TestAgentIsAskedTheSameWayEverywhere(t *testing.T) {
 // TestReferencesExist holds every name of a cluster against the clusters that there are, also where Envoy
 // would only notice under traffic.
 func TestReferencesExist(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		defined := map[string]int{}
 		for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
 			defined[cluster.GetName()]++
@@ -357,15 +359,15 @@ func TestReferencesExist(t *testing.T) {
 // TestPortsAreReachableAsMeant: what callers and the kubelet ask from outside, plain text of the app and admin from
 // loopback only.
 func TestPortsAreReachableAsMeant(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		want := map[string]string{"0.0.0.0:15021": readinessName}
 		for _, in := range proxy.Inbound {
 			want[fmt.Sprintf("0.0.0.0:%d", in.Listen)] = inboundListener(in)
 		}
 		for _, up := range proxy.Upstreams {
 			switch at := fmt.Sprintf("127.0.0.1:%d", up.Listen); {
-			case !up.Match.isZero():
-			case up.Protocol == TCP:
+			case !up.Match.IsZero():
+			case up.Protocol == ir.TCP:
 				want[at] = upstreamCluster(up)
 			default:
 				want[at] = upstreamsListener
@@ -392,7 +394,7 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 			t.Errorf("listeners by address (-want +got):\n%s", diff)
 		}
 		for _, admin := range all[*bootstrapv3.Admin](t, name, proxy) {
-			if got := admin.GetAddress().GetSocketAddress(); got.GetAddress() != "127.0.0.1" || got.GetPortValue() != AdminPort {
+			if got := admin.GetAddress().GetSocketAddress(); got.GetAddress() != "127.0.0.1" || got.GetPortValue() != ir.AdminPort {
 				t.Errorf("admin is at %v", got)
 			}
 			if len(admin.GetAllowPaths()) == 0 {
@@ -404,7 +406,7 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 
 // TestReadinessAsksEveryListener: of those that carry data, one address each, and the apps behind them.
 func TestReadinessAsksEveryListener(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		want := map[string][]uint32{}
 		apps := map[uint16]bool{0: true}
 		for _, in := range proxy.Inbound {
@@ -440,7 +442,7 @@ func TestReadinessAsksEveryListener(t *testing.T) {
 
 // TestPlainTextOnlyWhereAskedFor looks at the filter chains of each inbound port, in the order in which they are.
 func TestPlainTextOnlyWhereAskedFor(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		listeners := map[string]*listenerv3.Listener{}
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
 			listeners[listener.GetName()] = listener
@@ -455,13 +457,13 @@ func TestPlainTextOnlyWhereAskedFor(t *testing.T) {
 				}
 				got = append(got, fmt.Sprintf("%s TLS %t", match.GetTransportProtocol(), chain.GetTransportSocket() != nil))
 			}
-			want := map[TLSMode][]string{
-				Mutual: {" TLS true"}, Permissive: {"tls TLS true", "raw_buffer TLS false"}, None: {" TLS false"},
+			want := map[ir.TLSMode][]string{
+				ir.Mutual: {" TLS true"}, ir.Permissive: {"tls TLS true", "raw_buffer TLS false"}, ir.None: {" TLS false"},
 			}[in.TLS]
 			if !slices.Equal(got, want) {
 				t.Errorf("%s, %s: chains %q, want %q", listener.GetName(), in.TLS, got, want)
 			}
-			if inspects := len(listener.GetListenerFilters()) > 0; inspects != (in.TLS == Permissive) {
+			if inspects := len(listener.GetListenerFilters()) > 0; inspects != (in.TLS == ir.Permissive) {
 				t.Errorf("%s, %s: looks for TLS %t", listener.GetName(), in.TLS, inspects)
 			}
 			if listener.GetTrafficDirection() != corev3.TrafficDirection_INBOUND {
@@ -486,14 +488,14 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 		}
 		return out
 	}
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		filters := all[*httprbacv3.RBAC](t, name, proxy)
 		if len(filters) != 1 {
 			t.Fatalf("%d resources: a file takes exactly one", len(filters))
 		}
 		withToken := map[string]bool{} // those of TestTokensAreCheckedByRequest
 		for _, in := range proxy.Inbound {
-			withToken[inboundListener(in)] = !in.JWT.isZero()
+			withToken[inboundListener(in)] = !in.JWT.IsZero()
 		}
 		enforced, shadow := map[string][]string{}, map[string][]string{}
 		for _, rules := range []struct {
@@ -520,12 +522,12 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 		for _, in := range proxy.Inbound {
 			key := inboundListener(in)
 			switch {
-			case !in.Identifies() || in.Protocol == TCP && !in.Audit || withToken[key]:
-			case in.Protocol == TCP:
+			case !in.Identifies() || in.Protocol == ir.TCP && !in.Audit || withToken[key]:
+			case in.Protocol == ir.TCP:
 				wantTCP[key] = spellings(in.Peers)
 			case in.Audit:
 				wantEnforced[key], wantShadow[key] = []string{"anyone authenticated"}, spellings(in.Peers)
-			case in.Clients == Optional:
+			case in.Clients == ir.Request:
 				wantEnforced[key] = append(spellings(in.Peers), "nobody")
 			default:
 				wantEnforced[key] = spellings(in.Peers)
@@ -565,7 +567,7 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 
 // TestConnectionsEndBeforeTheirCertificate covers both sides and both kinds of traffic.
 func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		life := proxy.SVIDTTL / 2
 		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
 			if manager.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE {
@@ -618,13 +620,13 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 // TestWhatAPodCanChange: the bootstrap file is read once, so what it says must not depend on what may change in a running pod;
 // and it must depend on every port, because none can change there.
 func TestWhatAPodCanChange(t *testing.T) {
-	base := func() Proxy {
+	base := func() ir.Proxy {
 		p := cases(t)["observed"]
-		p.Upstreams = append(p.Upstreams, Upstream{Listen: 8001, Address: address(t, "x:1"), Peers: peers(t, "/x")},
-			Upstream{Listen: 8002, Address: address(t, "y:1"), Peers: peers(t, "/y"), Protocol: TCP})
+		p.Upstreams = append(p.Upstreams, ir.Upstream{Listen: 8001, Address: address(t, "x:1"), Peers: peers(t, "/x")},
+			ir.Upstream{Listen: 8002, Address: address(t, "y:1"), Peers: peers(t, "/y"), Protocol: ir.TCP})
 		return p
 	}
-	bootstrap := func(p Proxy) string {
+	bootstrap := func(p ir.Proxy) string {
 		config, err := Generate(p)
 		if err != nil {
 			t.Fatal(err)
@@ -633,32 +635,32 @@ func TestWhatAPodCanChange(t *testing.T) {
 	}
 	before := bootstrap(base())
 	for name, test := range map[string]struct {
-		change func(*Proxy)
+		change func(*ir.Proxy)
 		same   bool
 	}{
-		"peers of callers":  {func(p *Proxy) { p.Inbound[0].Peers = peers(t, "/*") }, true},
-		"TLS of callers":    {func(p *Proxy) { p.Inbound[0].TLS = Permissive }, true},
-		"no certificates":   {func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = NotAsked, nil }, true},
-		"optional ones":     {func(p *Proxy) { p.Inbound[0].Clients = Optional }, false},
-		"forwarded":         {func(p *Proxy) { p.Inbound[0].Forwarded = peers(t, "/x") }, true},
-		"limits":            {func(p *Proxy) { p.Inbound[0].Limits = DefaultLimits(Inbound{TLS: None}) }, true},
-		"audit":             {func(p *Proxy) { p.Inbound[0].Audit = true }, true},
-		"peers of upstream": {func(p *Proxy) { p.Upstreams[1].Peers = peers(t, "/*") }, true},
-		"address":           {func(p *Proxy) { p.Upstreams[1].Address = address(t, "z:1") }, true},
-		"life":              {func(p *Proxy) { p.SVIDTTL = time.Minute }, true},
-		"drain":             {func(p *Proxy) { p.Drain = 0 }, true},
-		"inbound port":      {func(p *Proxy) { p.Inbound[0].Listen = 8444 }, false},
-		"app's port":        {func(p *Proxy) { p.Inbound[0].App = 8082 }, false},
-		"upstream's port":   {func(p *Proxy) { p.Upstreams[1].Listen = 8003 }, false},
-		"one upstream more": {func(p *Proxy) {
-			p.Upstreams = append(p.Upstreams, Upstream{Listen: 8003, Address: address(t, "z:1"), Peers: peers(t, "/z")})
+		"peers of callers":  {func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "/*") }, true},
+		"TLS of callers":    {func(p *ir.Proxy) { p.Inbound[0].TLS = ir.Permissive }, true},
+		"no certificates":   {func(p *ir.Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = ir.NoRequest, nil }, true},
+		"optional ones":     {func(p *ir.Proxy) { p.Inbound[0].Clients = ir.Request }, false},
+		"forwarded":         {func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "/x") }, true},
+		"limits":            {func(p *ir.Proxy) { p.Inbound[0].Limits = ir.DefaultLimits(ir.Inbound{TLS: ir.None}) }, true},
+		"audit":             {func(p *ir.Proxy) { p.Inbound[0].Audit = true }, true},
+		"peers of upstream": {func(p *ir.Proxy) { p.Upstreams[1].Peers = peers(t, "/*") }, true},
+		"address":           {func(p *ir.Proxy) { p.Upstreams[1].Address = address(t, "z:1") }, true},
+		"life":              {func(p *ir.Proxy) { p.SVIDTTL = time.Minute }, true},
+		"drain":             {func(p *ir.Proxy) { p.Drain = 0 }, true},
+		"inbound port":      {func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 }, false},
+		"app's port":        {func(p *ir.Proxy) { p.Inbound[0].App = 8082 }, false},
+		"upstream's port":   {func(p *ir.Proxy) { p.Upstreams[1].Listen = 8003 }, false},
+		"one upstream more": {func(p *ir.Proxy) {
+			p.Upstreams = append(p.Upstreams, ir.Upstream{Listen: 8003, Address: address(t, "z:1"), Peers: peers(t, "/z")})
 		}, false},
-		"one upstream less":  {func(p *Proxy) { p.Upstreams = []Upstream{p.Upstreams[0], p.Upstreams[2]} }, false},
-		"TCP upstream's":     {func(p *Proxy) { p.Upstreams[2].Listen = 8003 }, false},
-		"another's protocol": {func(p *Proxy) { p.Upstreams[1].Protocol = TCP }, false},
-		"identity":           {func(p *Proxy) { p.ID = cases(t)["client"].ID }, false},
-		"probes":             {func(p *Proxy) { p.Probes = nil }, false},
-		"metrics":            {func(p *Proxy) { p.Metrics.Port = 15091 }, false},
+		"one upstream less":  {func(p *ir.Proxy) { p.Upstreams = []ir.Upstream{p.Upstreams[0], p.Upstreams[2]} }, false},
+		"TCP upstream's":     {func(p *ir.Proxy) { p.Upstreams[2].Listen = 8003 }, false},
+		"another's protocol": {func(p *ir.Proxy) { p.Upstreams[1].Protocol = ir.TCP }, false},
+		"identity":           {func(p *ir.Proxy) { p.ID = cases(t)["client"].ID }, false},
+		"probes":             {func(p *ir.Proxy) { p.Probes = nil }, false},
+		"metrics":            {func(p *ir.Proxy) { p.Metrics.Port = 15091 }, false},
 	} {
 		changed := base()
 		test.change(&changed)
@@ -681,7 +683,7 @@ func TestArgs(t *testing.T) {
 // TestOnlyForwardedIsBelieved: a caller's own X-Forwarded-Client-Cert goes further on ports alone whose requests are held against
 // the clients that may be in it.
 func TestOnlyForwardedIsBelieved(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy Proxy) {
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		forwards := map[string]bool{}
 		for _, in := range proxy.Inbound {
 			forwards[inboundListener(in)] = len(in.Forwarded) > 0

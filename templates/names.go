@@ -3,28 +3,30 @@ package templates
 import (
 	"fmt"
 	"strings"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // Names of listeners and clusters are in statistics and logs, so people read them: what it is, and its port.
 
-func inboundListener(in Inbound) string { return fmt.Sprintf("inbound_%d", in.Listen) }
+func inboundListener(in ir.Inbound) string { return fmt.Sprintf("inbound_%d", in.Listen) }
 
 // plainStats are the statistics of callers in plain text on a port that also takes mutual TLS.
-func plainStats(in Inbound) string { return fmt.Sprintf("plain_%d", in.Listen) }
+func plainStats(in ir.Inbound) string { return fmt.Sprintf("plain_%d", in.Listen) }
 
-func appCluster(in Inbound) string { return fmt.Sprintf("app_%d", in.App) }
+func appCluster(in ir.Inbound) string { return fmt.Sprintf("app_%d", in.App) }
 
 // upstreamCluster is the name of its listener too, for an upstream that has one to itself.
-func upstreamCluster(up Upstream) string {
-	if !up.Match.isZero() {
+func upstreamCluster(up ir.Upstream) string {
+	if !up.Match.IsZero() {
 		return "route_" + up.Match.String()
 	}
 	return fmt.Sprintf("%s%d", upstreamPrefix, up.Listen)
 }
 
 // upstreamStats is the cluster's name in statistics, where a dot would end it.
-func upstreamStats(up Upstream) string {
-	if up.Match.isZero() {
+func upstreamStats(up ir.Upstream) string {
+	if up.Match.IsZero() {
 		return ""
 	}
 	return strings.ReplaceAll(upstreamCluster(up), ".", "_")

@@ -9,6 +9,8 @@ import (
 	tcprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	sslv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/ssl/v3"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // spiffeIDPattern is what Envoy makes of the URIs in a certificate when they are one SPIFFE ID.
@@ -18,13 +20,13 @@ const spiffeIDPattern = `spiffe://[a-z0-9._-]+(/[a-zA-Z0-9._-]+)+`
 const noID = `(?s).*[^a-zA-Z0-9:/._-].*`
 
 // isForeign says whether authorities of another trust domain vouch for callers. Our own issue SPIFFE IDs alone, one to a certificate.
-func isForeign(id spiffeid.ID, verified []Peer) bool {
-	return len(verified) == 0 || slices.ContainsFunc(verified, func(p Peer) bool { return p.TrustDomain() != id.TrustDomain() })
+func isForeign(id spiffeid.ID, verified []ir.Peer) bool {
+	return len(verified) == 0 || slices.ContainsFunc(verified, func(p ir.Peer) bool { return p.TrustDomain() != id.TrustDomain() })
 }
 
 // oneID ends connections of callers whose certificate has more than one URI, or one that is no SPIFFE ID, before their first byte is
 // read: the first could use an ID that is not theirs, and the second could be written so that it names somebody else in a header.
-func oneID(in Inbound) *tcprbacv3.RBAC {
+func oneID(in ir.Inbound) *tcprbacv3.RBAC {
 	type predicate = xdsmatcherv3.Matcher_MatcherList_Predicate
 	matches := func(pattern string) *predicate {
 		return &predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
@@ -41,7 +43,7 @@ func oneID(in Inbound) *tcprbacv3.RBAC {
 		}}
 	}
 	allowed := matches(spiffeIDPattern) // what matches nothing is denied
-	if in.Clients == Optional {
+	if in.Clients == ir.Request {
 		// A caller without a certificate has no URI, and what is not there matches no pattern.
 		allowed = &predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_NotMatcher{NotMatcher: matches(noID)}}
 	}

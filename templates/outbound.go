@@ -8,6 +8,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const (
@@ -19,13 +21,13 @@ const (
 )
 
 // outbound are the listeners for the app on 127.0.0.1.
-func (p Proxy) outbound() []*listenerv3.Listener {
+func (p envoy) outbound() []*listenerv3.Listener {
 	var out []*listenerv3.Listener
 	var requests *listenerv3.Listener
 	for _, up := range p.Upstreams {
 		switch address := socketAddress("127.0.0.1", up.Listen); {
-		case !up.Match.isZero():
-		case up.Protocol == TCP:
+		case !up.Match.IsZero():
+		case up.Protocol == ir.TCP:
 			out = append(out, p.tcpUpstream(up))
 		case requests == nil:
 			requests = httpUpstreams(address)
@@ -75,7 +77,7 @@ func upstreamHTTP() *hcmv3.HttpConnectionManager {
 	return manager
 }
 
-func (p Proxy) tcpUpstream(up Upstream) *listenerv3.Listener {
+func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	name := upstreamCluster(up)
 	tcp := transparentTCP(name, name)
 	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())

@@ -11,6 +11,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const (
@@ -19,17 +21,17 @@ const (
 	grpcCheck = "/grpc.health.v1.Health/Check"
 )
 
-var probeClusterPrefixes = [...]string{ProbeHTTP: "http_", ProbeHTTPS: "https_", ProbeTCP: "tcp_", ProbeGRPC: "grpc_"}
+var probeClusterPrefixes = [...]string{ir.ProbeHTTP: "http_", ir.ProbeHTTPS: "https_", ir.ProbeTCP: "tcp_", ir.ProbeGRPC: "grpc_"}
 
 func probeListener(port uint16) string { return fmt.Sprintf("%s%d", probePrefix, port) }
 
 // cluster is shared by all probes of a kind that ask one port.
-func (pr Probe) cluster() string {
+func probeCluster(pr ir.Probe) string {
 	return fmt.Sprintf("%s%s%d", probePrefix, probeClusterPrefixes[pr.Kind], pr.App)
 }
 
 // probeListeners has one listener for each port that the kubelet asks, in the order of the probes.
-func (p Proxy) probeListeners() []*listenerv3.Listener {
+func (p envoy) probeListeners() []*listenerv3.Listener {
 	var ports []uint16
 	routes := map[uint16][]*routev3.Route{}
 	answers := map[uint16][]*hcmv3.HttpFilter{}
@@ -38,10 +40,10 @@ func (p Proxy) probeListeners() []*listenerv3.Listener {
 		if len(routes[port])+len(answers[port]) == 0 {
 			ports = append(ports, port)
 		}
-		if probe.Kind == ProbeTCP {
-			answers[port] = append(answers[port], healthAnswer(probe.Path, probe.cluster()))
+		if probe.Kind == ir.ProbeTCP {
+			answers[port] = append(answers[port], healthAnswer(probe.Path, probeCluster(probe)))
 		} else {
-			routes[port] = append(routes[port], probe.route())
+			routes[port] = append(routes[port], probeRoute(probe))
 		}
 	}
 	var out []*listenerv3.Listener
@@ -51,10 +53,10 @@ func (p Proxy) probeListeners() []*listenerv3.Listener {
 	return out
 }
 
-func (pr Probe) route() *routev3.Route {
-	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: pr.cluster()}, Timeout: lasting(0)}
+func probeRoute(pr ir.Probe) *routev3.Route {
+	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: probeCluster(pr)}, Timeout: lasting(0)}
 	method, path := "POST", grpcCheck
-	if pr.Kind.hasTarget() {
+	if pr.Kind.HasTarget() {
 		method, path = "GET", pr.Path
 		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
 			Pattern:      &matcherv3.RegexMatcher{Regex: ".+"},
@@ -73,26 +75,26 @@ func (pr Probe) route() *routev3.Route {
 	}
 }
 
-func (p Proxy) probeClusters() []*clusterv3.Cluster {
+func (p envoy) probeClusters() []*clusterv3.Cluster {
 	var out []*clusterv3.Cluster
 	seen := map[string]bool{}
 	for _, probe := range p.Probes {
-		name := probe.cluster()
+		name := probeCluster(probe)
 		if seen[name] {
 			continue
 		}
 		seen[name] = true
-		if probe.Kind == ProbeTCP {
+		if probe.Kind == ir.ProbeTCP {
 			out = append(out, tcpChecked(name, socketAddress("127.0.0.1", probe.App)))
 			continue
 		}
 		cluster := localCluster(name, probe.App)
-		protocol := HTTP
-		if probe.Kind == ProbeHTTPS {
+		protocol := ir.HTTP
+		if probe.Kind == ir.ProbeHTTPS {
 			cluster.TransportSocket = unverifiedTLS()
 		}
-		if probe.Kind == ProbeGRPC {
-			protocol = GRPC
+		if probe.Kind == ir.ProbeGRPC {
+			protocol = ir.GRPC
 		}
 		// A connection for each question, as the kubelet does it: one that is kept may be closed by the app just when the
 		// next question is sent.

@@ -13,6 +13,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // Envoy calls itself ready also when it has rejected its listeners. So readiness is asked of the data ports
@@ -28,12 +30,12 @@ const (
 	readinessSource = "127.0.0.2"
 )
 
-func (p Proxy) readinessListener() *listenerv3.Listener {
+func (p envoy) readinessListener() *listenerv3.Listener {
 	withApp := []string{ownPorts}
 	if len(p.appAddresses()) > 0 {
 		withApp = append(withApp, appPorts)
 	}
-	return answering(readinessName, ReadinessPort, []*routev3.Route{updatesRoute()}, healthAnswer(ReadinessPath, ownPorts), healthAnswer(AppReadinessPath, withApp...))
+	return answering(readinessName, ir.ReadinessPort, []*routev3.Route{updatesRoute()}, healthAnswer(ReadinessPath, ownPorts), healthAnswer(AppReadinessPath, withApp...))
 }
 
 // answering is a listener for questions from outside, which are not logged. It has the given routes and answers, and 404
@@ -88,7 +90,7 @@ func headerIs(header, value string) *routev3.HeaderMatcher {
 	}}
 }
 
-func (p Proxy) readinessClusters() []*clusterv3.Cluster {
+func (p envoy) readinessClusters() []*clusterv3.Cluster {
 	own := tcpChecked(ownPorts, p.ownAddresses()...)
 	own.UpstreamBindConfig = &corev3.BindConfig{SourceAddress: &corev3.SocketAddress{
 		Address:       readinessSource,
@@ -102,15 +104,15 @@ func (p Proxy) readinessClusters() []*clusterv3.Cluster {
 }
 
 // ownAddresses has one address of each data listener: the addresses of a listener are there all together or not at all.
-func (p Proxy) ownAddresses() []*corev3.Address {
+func (p envoy) ownAddresses() []*corev3.Address {
 	var out []*corev3.Address
 	for _, in := range p.Inbound {
 		out = append(out, socketAddress("127.0.0.1", in.Listen))
 	}
 	requests := false // whether the listener that upstreams share is there already
 	for _, up := range p.Upstreams {
-		switch shared := up.Protocol != TCP; {
-		case !up.Match.isZero():
+		switch shared := up.Protocol != ir.TCP; {
+		case !up.Match.IsZero():
 		case !shared || !requests:
 			out = append(out, socketAddress("127.0.0.1", up.Listen))
 			requests = requests || shared
@@ -119,7 +121,7 @@ func (p Proxy) ownAddresses() []*corev3.Address {
 	return out
 }
 
-func (p Proxy) appAddresses() []*corev3.Address {
+func (p envoy) appAddresses() []*corev3.Address {
 	var out []*corev3.Address
 	seen := map[uint16]bool{0: true}
 	for _, in := range p.Inbound {

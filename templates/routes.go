@@ -1,20 +1,23 @@
 package templates
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // gatewayRoutes sends each request to the upstream with the most specific match: first by host, a full name before "*.",
 // and the longer of two of those, and then by the longer path. Envoy looks only into the group of routes of the host that
 // fits best, so each group ends with the routes of all hosts that also fit. What matches nothing gets 404.
-func (p Proxy) gatewayRoutes() *routev3.RouteConfiguration {
-	byHost := map[string][]Match{}
+func (p envoy) gatewayRoutes() *routev3.RouteConfiguration {
+	byHost := map[string][]ir.Match{}
 	for _, up := range p.Upstreams {
-		if !up.Match.isZero() {
-			byHost[up.Match.host] = append(byHost[up.Match.host], up.Match)
+		if !up.Match.IsZero() {
+			byHost[up.Match.Host()] = append(byHost[up.Match.Host()], up.Match)
 		}
 	}
 	routes := &routev3.RouteConfiguration{IgnorePortInHostMatching: true}
@@ -25,7 +28,7 @@ func (p Proxy) gatewayRoutes() *routev3.RouteConfiguration {
 		}
 		for _, match := range fitting(byHost, host) {
 			group.Routes = append(group.Routes, routeTo(match))
-			if match.path == "/" {
+			if match.PathPrefix() == "/" {
 				break // nothing is left for the others
 			}
 		}
@@ -35,8 +38,8 @@ func (p Proxy) gatewayRoutes() *routev3.RouteConfiguration {
 }
 
 // fitting are all matches that may be meant by a request for host, the most specific first.
-func fitting(byHost map[string][]Match, host string) []Match {
-	var out []Match
+func fitting(byHost map[string][]ir.Match, host string) []ir.Match {
+	var out []ir.Match
 	for _, also := range hosts(byHost) {
 		if covers(also, host) {
 			slices.SortFunc(byHost[also], compareMatches)
@@ -47,7 +50,7 @@ func fitting(byHost map[string][]Match, host string) []Match {
 }
 
 // hosts are the hosts of all matches, the most specific first.
-func hosts(byHost map[string][]Match) []string {
+func hosts(byHost map[string][]ir.Match) []string {
 	var out []string
 	for host := range byHost {
 		out = append(out, host)
@@ -79,13 +82,18 @@ func covers(pattern, host string) bool {
 	return pattern == "" || pattern == host
 }
 
-func routeTo(match Match) *routev3.Route {
-	path := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: match.path}}
-	if match.path == "/" {
+func routeTo(match ir.Match) *routev3.Route {
+	path := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: match.PathPrefix()}}
+	if match.PathPrefix() == "/" {
 		path = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	}
 	return &routev3.Route{Match: path, Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: upstreamCluster(Upstream{Match: match})},
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: upstreamCluster(ir.Upstream{Match: match})},
 		Timeout:          lasting(0),
 	}}}
+}
+
+// compareMatches puts the more specific path first. It orders the routes of one host: hosts are told apart before.
+func compareMatches(a, b ir.Match) int {
+	return cmp.Or(cmp.Compare(len(b.PathPrefix()), len(a.PathPrefix())), cmp.Compare(a.PathPrefix(), b.PathPrefix()), cmp.Compare(a.Host(), b.Host()))
 }

@@ -13,19 +13,9 @@ const (
 	certificateName = "certificate"
 )
 
-// usesCertificate says whether a port shows the Secret's certificate.
-func (p Proxy) usesCertificate() bool {
-	for _, in := range p.Inbound {
-		if in.Certificate {
-			return true
-		}
-	}
-	return false
-}
-
-// certificate is the content of CertificateFile: where the Secret's files are. Only what comes in such a file is read anew when
+// secretCertificateFiles is the content of CertificateFile: where the Secret's files are. Only what comes in such a file is read anew when
 // they change; certificate and key are read together.
-func (p Proxy) certificate() []*tlsv3.Secret {
+func secretCertificateFiles() []*tlsv3.Secret {
 	file := func(name string) *corev3.DataSource {
 		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: CertificateDir + "/" + name}}
 	}

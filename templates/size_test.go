@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // maxConfig is what the four files may have of the 256 KiB of a pod's annotations: the rest is for the status and for the
@@ -21,7 +23,7 @@ func TestSizeOfManyUpstreams(t *testing.T) {
 	}
 }
 
-func sizeOf(t *testing.T, p Proxy) int {
+func sizeOf(t *testing.T, p ir.Proxy) int {
 	t.Helper()
 	config, err := Generate(p)
 	if err != nil {
@@ -35,26 +37,26 @@ func sizeOf(t *testing.T, p Proxy) int {
 }
 
 // withUpstreams has one inbound port, and n upstreams of names such as people give.
-func withUpstreams(t testing.TB, n int) Proxy {
+func withUpstreams(t testing.TB, n int) ir.Proxy {
 	t.Helper()
-	peer := func(text string) Peer {
-		out, err := ParsePeer(exampleOrg, nil, text)
+	peer := func(text string) ir.Peer {
+		out, err := ir.ParsePeer(exampleOrg, nil, text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return out
 	}
-	p := observed(Proxy{
+	p := observed(ir.Proxy{
 		ID: spiffeid.RequireFromPath(exampleOrg, "/ns/shop/sa/frontend"), SVIDTTL: time.Hour, AgentSocket: "/run/spire/sockets/agent.sock",
-		Inbound: []Inbound{{Listen: 8443, App: 8080, Peers: []Peer{peer("/ns/shop/sa/gateway")}}},
+		Inbound: []ir.Inbound{{Listen: 8443, App: 8080, Peers: []ir.Peer{peer("/ns/shop/sa/gateway")}}},
 	})
 	for i := range n {
 		name := fmt.Sprintf("orders%02d", i)
-		address, err := ParseAddress(name + ".shop.svc.cluster.local:8443")
+		address, err := ir.ParseAddress(name + ".shop.svc.cluster.local:8443")
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Upstreams = append(p.Upstreams, Upstream{Listen: uint16(20000 + i), Address: address, Peers: []Peer{peer("/ns/shop/sa/" + name)}})
+		p.Upstreams = append(p.Upstreams, ir.Upstream{Listen: uint16(20000 + i), Address: address, Peers: []ir.Peer{peer("/ns/shop/sa/" + name)}})
 	}
 	return p
 }

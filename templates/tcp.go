@@ -5,13 +5,15 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const tcpFilter = "tcp_proxy"
 
 // mutualTCP carries the bytes of callers that TLS has let in. A stream that is open when the peers change ends with the
 // filter chain, which holds them, and at the latest with the caller's certificate.
-func (p Proxy) mutualTCP(in Inbound) *tcpproxyv3.TcpProxy {
+func (p envoy) mutualTCP(in ir.Inbound) *tcpproxyv3.TcpProxy {
 	tcp := transparentTCP(inboundListener(in), appCluster(in))
 	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
 	// Not before TLS has let the caller in: the app would see connections of anyone.
@@ -23,11 +25,11 @@ func (p Proxy) mutualTCP(in Inbound) *tcpproxyv3.TcpProxy {
 }
 
 // plainTCP carries the bytes of callers of whom nothing is known.
-func plainTCP(in Inbound) *tcpproxyv3.TcpProxy {
+func plainTCP(in ir.Inbound) *tcpproxyv3.TcpProxy {
 	event, stats := plainEvent(in, "connection")
 	tcp := transparentTCP(stats, appCluster(in))
 	tcp.IdleTimeout = lasting(in.Limits.IdleTimeout)
-	if in.TLS == Mutual {
+	if in.TLS == ir.Mutual {
 		tcp.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
 		tcp.MaxEarlyDataBytes = count(0)
 	}
@@ -43,7 +45,7 @@ func transparentTCP(stats, cluster string) *tcpproxyv3.TcpProxy {
 	}
 }
 
-func peersMetadata(peers []Peer) *corev3.Metadata {
+func peersMetadata(peers []ir.Peer) *corev3.Metadata {
 	list := &structpb.ListValue{}
 	for _, peer := range peers {
 		list.Values = append(list.Values, structpb.NewStringValue(peer.String()))

@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -9,6 +8,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const (
@@ -21,18 +22,19 @@ const (
 // bundle is the name of the bundles that peers are verified with. Where all of them are of one domain, it is that domain's
 // alone: with all bundles Envoy picks the one of the first URI in a certificate, but accepts any URI in it as the peer's ID, so
 // a CA could put an ID of another domain behind one of its own. Where there are several domains, [oneID] stands against that.
-func bundle(peers []Peer) string {
-	if len(peers) == 0 || slices.ContainsFunc(peers, func(p Peer) bool { return p.TrustDomain() != peers[0].TrustDomain() }) {
+func bundle(peers []ir.Peer) string {
+	td, one := ir.OneTrustDomain(peers)
+	if !one {
 		return allBundles
 	}
-	return peers[0].TrustDomain().IDString()
+	return td.IDString()
 }
 
 // downstreamTLS accepts the peers, or everyone of a trusted domain on a port whose peers are only audited, or which takes callers
 // without a certificate too.
-func downstreamTLS(id spiffeid.ID, in Inbound) *corev3.TransportSocket {
-	peers, alpn := in.verified(), []string{"h2", "http/1.1"}
-	if in.Protocol == TCP {
+func downstreamTLS(id spiffeid.ID, in ir.Inbound) *corev3.TransportSocket {
+	peers, alpn := in.Verified(), []string{"h2", "http/1.1"}
+	if in.Protocol == ir.TCP {
 		alpn = nil
 	}
 	both := mutualTLS(id, peers, alpn...)
@@ -41,12 +43,12 @@ func downstreamTLS(id spiffeid.ID, in Inbound) *corev3.TransportSocket {
 	}
 	required := yes()
 	switch in.Clients {
-	case Required:
-	case Optional:
+	case ir.Require:
+	case ir.Request:
 		required = no()
 		// With names to match Envoy demands a certificate again. Whose it is, authorization asks with each request.
 		both.GetCombinedValidationContext().DefaultValidationContext.MatchTypedSubjectAltNames = nil
-	case NotAsked:
+	case ir.NoRequest:
 		required = no()
 		both.ValidationContextType = nil
 	}
@@ -59,20 +61,12 @@ func downstreamTLS(id spiffeid.ID, in Inbound) *corev3.TransportSocket {
 	})
 }
 
-// verified are the peers that TLS lets in; none means everyone of a trusted domain.
-func (in Inbound) verified() []Peer {
-	if in.Audit {
-		return nil
-	}
-	return in.Peers
-}
-
-func upstreamTLS(id spiffeid.ID, up Upstream) *corev3.TransportSocket {
+func upstreamTLS(id spiffeid.ID, up ir.Upstream) *corev3.TransportSocket {
 	var alpn []string
 	switch {
-	case up.Protocol.isHTTP2():
+	case up.Protocol.IsHTTP2():
 		alpn = []string{"h2"}
-	case up.Protocol == HTTP:
+	case up.Protocol == ir.HTTP:
 		alpn = []string{"http/1.1"}
 	}
 	return tlsTransport(&tlsv3.UpstreamTlsContext{
@@ -90,7 +84,7 @@ func tlsTransport(context proto.Message) *corev3.TransportSocket {
 
 // mutualTLS is what both sides have in common: own certificate, bundles and the accepted peers. No peers means everyone whom
 // the bundles vouch for.
-func mutualTLS(id spiffeid.ID, peers []Peer, alpn ...string) *tlsv3.CommonTlsContext {
+func mutualTLS(id spiffeid.ID, peers []ir.Peer, alpn ...string) *tlsv3.CommonTlsContext {
 	accepted := make([]*tlsv3.SubjectAltNameMatcher, len(peers))
 	for i, peer := range peers {
 		accepted[i] = &tlsv3.SubjectAltNameMatcher{
@@ -117,12 +111,12 @@ func mutualTLS(id spiffeid.ID, peers []Peer, alpn ...string) *tlsv3.CommonTlsCon
 	}
 }
 
-// uriMatcher is the rule of [Peer.Matches] in Envoy's words.
-func uriMatcher(peer Peer) *matcherv3.StringMatcher {
-	if peer.prefix {
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: peer.uriPrefix()}}
+// uriMatcher is the rule of [ir.Peer.Matches] in Envoy's words.
+func uriMatcher(peer ir.Peer) *matcherv3.StringMatcher {
+	if peer.IsPrefix() {
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: peer.URIPrefix()}}
 	}
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: peer.id.String()}}
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: peer.String()}}
 }
 
 // agentSource is the SPIRE agent's SDS. It must be the same everywhere, byte for byte: Envoy shares a

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // BenchmarkContainers is one decision with its patch for pods of so many containers, each with two probes. Replicas of a workload
@@ -51,14 +52,14 @@ func BenchmarkUpstreams(b *testing.B) {
 func benchmark(b *testing.B, name string, pod *corev1.Pod) {
 	for _, way := range []struct {
 		name     string
-		generate func(templates.Proxy) (templates.Config, error)
-	}{{"replica", templates.NewMemory(1).Generate}, {"new", templates.Generate}} {
+		generate func(ir.Proxy) (templates.Config, error)
+	}{{"replica", templates.NewCache(1).Generate}, {"new", templates.Generate}} {
 		b.Run(name+"/"+way.name, func(b *testing.B) { decide(b, way.generate, pod) })
 	}
 }
 
 // decide answers the API server, from the bytes of the request to the patch.
-func decide(b *testing.B, generate func(templates.Proxy) (templates.Config, error), pod *corev1.Pod) {
+func decide(b *testing.B, generate func(ir.Proxy) (templates.Config, error), pod *corev1.Pod) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		b.Fatal(err)

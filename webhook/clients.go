@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // clientsItem is what an item of the inbound annotation says of callers that are not pods of the mesh: clients at a public edge, and
@@ -66,7 +66,7 @@ const (
 var clientCertificates = []string{"required", "optional", "none"}
 
 // clientsOf reads what an item says of its clients into the listener. Its protocol and TLS have been read.
-func (d *draft) clientsOf(path string, item clientsItem, in *templates.Inbound) []problem {
+func (d *draft) clientsOf(path string, item clientsItem, in *ir.Inbound) []problem {
 	var problems []problem
 	fail := func(field string, err error) {
 		if err != nil {
@@ -74,13 +74,13 @@ func (d *draft) clientsOf(path string, item clientsItem, in *templates.Inbound) 
 		}
 	}
 	var err error
-	in.Clients, err = templates.ParseClientCertificate(item.ClientCertificate)
+	in.Clients, err = ir.ParseClientCertificate(item.ClientCertificate)
 	fail(".clientCertificate", withHint(err, item.ClientCertificate, clientCertificates...))
 	switch {
-	case in.Clients != templates.Required && in.TLS != templates.Mutual:
+	case in.Clients != ir.Require && in.TLS != ir.Mutual:
 		fail(".clientCertificate", fmt.Errorf("has no effect with tls: %s, where certificates come with mutual TLS or not at all: remove one of both", in.TLS))
-		in.Clients = templates.Required
-	case in.Clients == templates.Optional && in.Protocol == templates.TCP:
+		in.Clients = ir.Require
+	case in.Clients == ir.Request && in.Protocol == ir.TCP:
 		fail(".clientCertificate", errors.New("expected required or none with protocol tcp, got optional: a refusal takes an answer"))
 	}
 	if item.Certificate != nil {
@@ -88,25 +88,25 @@ func (d *draft) clientsOf(path string, item clientsItem, in *templates.Inbound) 
 	}
 	if item.ForwardedClients != nil {
 		switch {
-		case in.TLS == templates.None || in.Clients != templates.Required:
+		case in.TLS == ir.None || in.Clients != ir.Require:
 			fail(".forwardedClients", errors.New("has no effect where callers may come without a certificate, of whom nothing is believed that they say of others: "+
 				"remove it, or use tls: mutual and clientCertificate: required"))
-		case in.Protocol == templates.TCP:
+		case in.Protocol == ir.TCP:
 			fail(".forwardedClients", errors.New("expected protocol http, http2 or grpc, whose requests name the client in a header, got tcp"))
 		}
 		var inList []problem
 		in.Forwarded, inList = d.peerList(path+".forwardedClients", *item.ForwardedClients)
 		problems = append(problems, inList...)
 	}
-	in.Limits = templates.DefaultLimits(*in)
+	in.Limits = ir.DefaultLimits(*in)
 	return append(problems, item.Limits.read(path+".limits", in)...)
 }
 
 // certificate notes which Secret is to be mounted: a pod has one.
-func (d *draft) certificate(item certificateItem, in *templates.Inbound) error {
+func (d *draft) certificate(item certificateItem, in *ir.Inbound) error {
 	errs := validation.IsDNS1123Subdomain(item.Secret)
 	switch {
-	case in.TLS == templates.None:
+	case in.TLS == ir.None:
 		return fmt.Errorf("has no effect with tls: %s: remove one of both", in.TLS)
 	case item.Secret == "":
 		return errors.New("expected {secret: NAME}, a Secret of type kubernetes.io/tls in the pod's namespace, got no name")
@@ -120,7 +120,7 @@ func (d *draft) certificate(item certificateItem, in *templates.Inbound) error {
 }
 
 // read puts what is written in the place of the defaults.
-func (l limitsItem) read(path string, in *templates.Inbound) []problem {
+func (l limitsItem) read(path string, in *ir.Inbound) []problem {
 	var problems []problem
 	fail := func(field string, err error) {
 		if err != nil {
@@ -150,7 +150,7 @@ func (l limitsItem) read(path string, in *templates.Inbound) []problem {
 		}
 		*into = t
 	}
-	if in.Protocol == templates.TCP {
+	if in.Protocol == ir.TCP {
 		for field, s := range map[string]scalar{".maxRequestBytes": l.MaxRequestBytes, ".requestTimeout": l.RequestTimeout, ".streamIdleTimeout": l.StreamIdleTimeout} {
 			if s != "" {
 				fail(field, errors.New("has no effect with protocol tcp, which has no requests: remove it"))
@@ -168,13 +168,13 @@ func (l limitsItem) read(path string, in *templates.Inbound) []problem {
 }
 
 // clientMistakes are listeners that do not go together with what other annotations say, or with each other.
-func (d *draft) clientMistakes(listeners []templates.Inbound, written map[string]value) []Mistake {
+func (d *draft) clientMistakes(listeners []ir.Inbound, written map[string]value) []Mistake {
 	var mistakes []Mistake
 	tell := func(i int, field, what, hint string) {
 		path := fmt.Sprintf("[%d]%s", i, field)
 		mistakes = append(mistakes, Mistake{written[AnnotationInbound].where(AnnotationInbound, path), what, hint})
 	}
-	optional := slices.IndexFunc(listeners, func(in templates.Inbound) bool { return in.Clients == templates.Optional })
+	optional := slices.IndexFunc(listeners, func(in ir.Inbound) bool { return in.Clients == ir.Request })
 	if optional >= 0 && d.audit {
 		tell(optional, ".clientCertificate", "optional is not possible with "+AnnotationEnforcement+": "+enforcementAudit, "write required or none, or enforce")
 	}

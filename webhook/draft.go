@@ -11,7 +11,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // maxRefresh bounds the value of [AnnotationRefresh].
@@ -25,9 +25,9 @@ type draft struct {
 	modeUnclear bool        // it was not understood: what depends on it is not told
 	id          spiffeid.ID // zero when not asked for
 	federated   []spiffeid.TrustDomain
-	peers       []templates.Peer // allowed-peers
-	inbound     []templates.Inbound
-	upstreams   []templates.Upstream
+	peers       []ir.Peer // allowed-peers
+	inbound     []ir.Inbound
+	upstreams   []ir.Upstream
 	audit       bool
 	x509SVIDTTL time.Duration
 	jwtSVIDTTL  time.Duration
@@ -50,7 +50,7 @@ func newDraft(p Platform) draft {
 func (d *draft) trustDomain() spiffeid.TrustDomain { return d.platform.Cluster.TrustDomain }
 
 // listeners are the inbound listeners, complete.
-func (d *draft) listeners() []templates.Inbound {
+func (d *draft) listeners() []ir.Inbound {
 	out := slices.Clone(d.inbound)
 	for i := range out {
 		if d.defaultPeers[i] {
@@ -147,14 +147,14 @@ func parseFederated(own spiffeid.TrustDomain, items []string) (domains []spiffei
 }
 
 // peerList parses peers; path leads to the list inside its annotation.
-func (d *draft) peerList(path string, items []string) ([]templates.Peer, []problem) {
+func (d *draft) peerList(path string, items []string) ([]ir.Peer, []problem) {
 	if len(items) == 0 {
 		return nil, []problem{{path, errors.New("expected at least one peer, got an empty list")}}
 	}
-	var peers []templates.Peer
+	var peers []ir.Peer
 	var problems []problem
 	for _, s := range items {
-		peer, err := templates.ParsePeer(d.trustDomain(), d.federated, s)
+		peer, err := ir.ParsePeer(d.trustDomain(), d.federated, s)
 		if err != nil {
 			problems = append(problems, problem{path, fmt.Errorf("%w%s", err, afterSemicolon(d.federationHint(s)))})
 			continue

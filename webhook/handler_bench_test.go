@@ -26,7 +26,7 @@ func BenchmarkAdmission(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	injector := Injector{Platform: p, Generate: templates.NewMemory(1).Generate}
+	injector := Injector{Platform: p, Generate: templates.NewCache(1).Generate}
 	handler := &Handler{
 		Injector:   func() Injector { return injector },
 		Registrar:  &spire{},
@@ -49,7 +49,7 @@ func BenchmarkValidation(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	injector := Injector{Platform: p, Generate: templates.NewMemory(1).Generate}
+	injector := Injector{Platform: p, Generate: templates.NewCache(1).Generate}
 	injected, err := injector.Inject(Namespace{Name: "demo"}, server())
 	if err != nil {
 		b.Fatal(err)

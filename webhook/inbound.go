@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // Values of AnnotationEnforcement.
@@ -15,7 +15,7 @@ const (
 	enforcementAudit   = "audit"
 )
 
-// protocols are the names that [templates.ParseProtocol] reads.
+// protocols are the names that [ir.ParseProtocol] reads.
 var protocols = []string{"http", "http2", "grpc", "tcp"}
 
 // inboundItem is one item of the inbound annotation as it is written.
@@ -39,7 +39,7 @@ func (d *draft) parseAppPort(v string) []problem {
 	if err == nil && d.mode.Gateway {
 		err = fmt.Errorf("a gateway has no app; write its listeners in %s", AnnotationInbound)
 	}
-	d.inbound = []templates.Inbound{{Listen: d.platform.InboundPort, App: app, Peers: d.peers}}
+	d.inbound = []ir.Inbound{{Listen: d.platform.InboundPort, App: app, Peers: d.peers}}
 	d.defaultPeers = []bool{true}
 	return whole(err)
 }
@@ -69,8 +69,8 @@ func (d *draft) parseInbound(v string) []problem {
 	return problems
 }
 
-func (d *draft) inboundListener(path string, item inboundItem) (templates.Inbound, []problem) {
-	var in templates.Inbound
+func (d *draft) inboundListener(path string, item inboundItem) (ir.Inbound, []problem) {
+	var in ir.Inbound
 	var problems []problem
 	fail := func(field string, err error) {
 		if err != nil {
@@ -94,17 +94,17 @@ func (d *draft) inboundListener(path string, item inboundItem) (templates.Inboun
 		in.App, err = portNumber(*item.App)
 		fail(".app", err)
 	}
-	in.Protocol, err = templates.ParseProtocol(item.Protocol)
+	in.Protocol, err = ir.ParseProtocol(item.Protocol)
 	fail(".protocol", withHint(err, item.Protocol, protocols...))
-	if err == nil && d.mode.Gateway && in.Protocol == templates.TCP {
+	if err == nil && d.mode.Gateway && in.Protocol == ir.TCP {
 		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
 	}
-	in.TLS, err = templates.ParseTLSMode(item.TLS)
+	in.TLS, err = ir.ParseTLSMode(item.TLS)
 	fail(".tls", withHint(err, item.TLS, "mutual", "permissive", "none"))
 	problems = append(problems, d.clientsOf(path, item.clientsItem, &in)...)
 	if item.Peers != nil {
 		switch {
-		case in.TLS == templates.None:
+		case in.TLS == ir.None:
 			fail(".peers", fmt.Errorf("has no effect without TLS, where nobody shows a certificate: remove peers, or use tls: mutual or permissive%s", orSubjects(item)))
 		case !in.Identifies():
 			fail(".peers", fmt.Errorf("has no effect with clientCertificate: none, where nobody shows a certificate: remove peers, or use required or optional%s", orSubjects(item)))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // Injector makes pods of pods. It is pure: the admission webhook and the offline command call the same methods, and
@@ -20,7 +21,7 @@ type Injector struct {
 	Version    string            // of this program, written into the status
 	Kubernetes KubernetesVersion // of the cluster that the pods are for
 	// Generate makes Envoy's configuration: [templates.Generate], which is the default, or one that remembers.
-	Generate func(templates.Proxy) (templates.Config, error)
+	Generate func(ir.Proxy) (templates.Config, error)
 }
 
 // Result is what became of a pod.
@@ -124,8 +125,8 @@ func (i Injector) inject(ns Namespace, pod *corev1.Pod) (Result, error) {
 
 // addEnvoy changes the pod's containers for Envoy, notes in the status what was there before, and returns Envoy's configuration.
 func (i Injector) addEnvoy(pod *corev1.Pod, in Intent, status *Status) (templates.Config, error) {
-	proxy := templates.Proxy{
-		ID: in.ID, SVIDTTL: in.X509SVIDTTL, AgentSocket: agentSocketInSidecar(i.Platform), Inbound: in.Inbound, Upstreams: in.Upstreams,
+	proxy := ir.Proxy{
+		ID: in.ID, SVIDTTL: in.X509SVIDTTL, AgentSocket: agentSocketInSidecar(i.Platform), Inbound: in.Inbound, Upstreams: in.Upstreams, Gateway: in.Mode.Gateway,
 		Metrics: in.Sidecar.Metrics, Drain: i.Platform.Drain,
 	}
 	if in.Mode.Sidecar {

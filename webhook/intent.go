@@ -10,7 +10,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // Intent is what a pod and its namespace ask for, checked and complete.
@@ -28,8 +28,8 @@ type Intent struct {
 	Admin         bool
 
 	// What Envoy does, and how its container is made; of no meaning without one.
-	Inbound   []templates.Inbound
-	Upstreams []templates.Upstream
+	Inbound   []ir.Inbound
+	Upstreams []ir.Upstream
 	Sidecar   Sidecar
 	// CertificateSecret names the Secret whose certificate inbound listeners show; empty if none does.
 	CertificateSecret string
@@ -166,7 +166,7 @@ func (d *draft) omissions(written map[string]value) []Mistake {
 	}
 	if slices.Contains(d.defaultPeers, true) && len(d.peers) == 0 && !has(AnnotationAllowedPeers) {
 		hint := `an example: "/web, /ns/prod/*"`
-		if slices.ContainsFunc(d.inbound, func(in templates.Inbound) bool { return in.Clients == templates.Optional && len(in.Peers) == 0 }) {
+		if slices.ContainsFunc(d.inbound, func(in ir.Inbound) bool { return in.Clients == ir.Request && len(in.Peers) == 0 }) {
 			hint += "; or clientCertificate: none, where nobody shows one"
 		}
 		tell("annotation "+AnnotationAllowedPeers, "expected at least one peer that may call, got none", hint)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // inboundJWT is jwt of an item of the inbound annotation as it is written.
@@ -38,8 +38,8 @@ func decodeJWT(written json.RawMessage, example string, into any) error {
 var errTokensInTCP = errors.New("tokens are for requests, expected protocol http, http2 or grpc, got tcp: remove jwt")
 
 // inboundJWT reads what tokens an inbound listener asks for. Without audiences they are those of [withAudiences].
-func (d *draft) inboundJWT(path string, written json.RawMessage, protocol templates.Protocol) (templates.JWT, []problem) {
-	var out templates.JWT
+func (d *draft) inboundJWT(path string, written json.RawMessage, protocol ir.Protocol) (ir.JWT, []problem) {
+	var out ir.JWT
 	if written == nil {
 		return out, nil
 	}
@@ -48,7 +48,7 @@ func (d *draft) inboundJWT(path string, written json.RawMessage, protocol templa
 		return out, []problem{{path, err}}
 	}
 	var problems []problem
-	if protocol == templates.TCP {
+	if protocol == ir.TCP {
 		problems = append(problems, problem{path, errTokensInTCP})
 	}
 	if item.Audiences != nil {
@@ -73,7 +73,7 @@ func (d *draft) inboundJWT(path string, written json.RawMessage, protocol templa
 }
 
 // upstreamAudience reads for whom the tokens of an upstream are; empty is for none.
-func (d *draft) upstreamAudience(path string, written json.RawMessage, up templates.Upstream) (string, []problem) {
+func (d *draft) upstreamAudience(path string, written json.RawMessage, up ir.Upstream) (string, []problem) {
 	if written == nil {
 		return "", nil
 	}
@@ -82,7 +82,7 @@ func (d *draft) upstreamAudience(path string, written json.RawMessage, up templa
 		return "", []problem{{path, err}}
 	}
 	var problems []problem
-	if up.Protocol == templates.TCP {
+	if up.Protocol == ir.TCP {
 		problems = append(problems, problem{path, errTokensInTCP})
 	}
 	if item.Audience != nil {
@@ -117,7 +117,7 @@ func (d *draft) audience(s string) (string, error) {
 }
 
 // withAudiences gives listeners that ask for tokens and do not say for whom the pod's own ID.
-func withAudiences(listeners []templates.Inbound, own spiffeid.ID) []templates.Inbound {
+func withAudiences(listeners []ir.Inbound, own spiffeid.ID) []ir.Inbound {
 	for i, l := range listeners {
 		if len(l.JWT.Subjects) > 0 && len(l.JWT.Audiences) == 0 {
 			listeners[i].JWT.Audiences = []string{own.String()}
@@ -129,7 +129,7 @@ func withAudiences(listeners []templates.Inbound, own spiffeid.ID) []templates.I
 // tokens says whether the pod asks for tokens, or sends some.
 func (in Intent) tokens() bool {
 	return in.Mode.Envoy() && (len(in.audiences()) > 0 ||
-		slices.ContainsFunc(in.Inbound, func(l templates.Inbound) bool { return len(l.JWT.Subjects) > 0 }))
+		slices.ContainsFunc(in.Inbound, func(l ir.Inbound) bool { return len(l.JWT.Subjects) > 0 }))
 }
 
 // audiences are those for which upstreams get tokens, in order.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // jwtVolumeSize is plenty for a socket and a few tokens, in the node's memory.
@@ -18,7 +19,7 @@ const jwtVolumeSize = "1Mi"
 // addJWT puts the container that fetches tokens and keys in front of Envoy, which reads them when it starts. User is Envoy's: nobody
 // else can read the tokens.
 func (i Injector) addJWT(pod *corev1.Pod, in Intent, user int64) {
-	ask := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: templates.ReadinessPath, Port: intstr.FromInt32(templates.JWTProbePort)}}
+	ask := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: templates.ReadinessPath, Port: intstr.FromInt32(ir.JWTProbePort)}}
 	c := corev1.Container{
 		Name:          JWTName,
 		Image:         in.Sidecar.JWT.Image,

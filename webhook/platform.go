@@ -11,7 +11,7 @@ import (
 	kubejson "sigs.k8s.io/json"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // The only accepted type of a platform file.
@@ -96,7 +96,7 @@ type Platform struct {
 
 	// Defaults of what annotations say.
 	InboundPort   uint16
-	AllowedPeers  []templates.Peer
+	AllowedPeers  []ir.Peer
 	FederatesWith []spiffeid.TrustDomain
 	X509SVIDTTL   time.Duration
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
@@ -130,7 +130,7 @@ type Sidecar struct {
 	Resources   corev1.ResourceRequirements
 	LogLevel    string
 	Concurrency int // Envoy's worker threads
-	Metrics     templates.Metrics
+	Metrics     ir.Metrics
 	JWT         JWTContainer
 }
 

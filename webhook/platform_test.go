@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 func TestParsePlatformDefaults(t *testing.T) {
@@ -64,9 +64,9 @@ foreignAnnotations: [spiffe.io/audience]
 		t.Fatal(err)
 	}
 	auxiliary, partner := spiffeid.RequireTrustDomainFromString("auxiliary.org"), spiffeid.RequireTrustDomainFromString("partner.org")
-	var peers []templates.Peer
+	var peers []ir.Peer
 	for _, text := range []string{"/web", "spiffe://auxiliary.org/*"} {
-		peer, err := templates.ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliary}, text)
+		peer, err := ir.ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliary}, text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ foreignAnnotations: [spiffe.io/audience]
 		Templates: []IDTemplate{{"/{label:app}"}, {"/fixed"}},
 		Claims: []Claim{{Namespaces: []string{"edge"}, ServiceAccounts: []string{"web"}, DNSNames: []string{"*.example.org"},
 			Flags: []Flag{FlagDownstream, FlagAdmin}}},
-		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2, Metrics: templates.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
+		Sidecar: Sidecar{Image: "envoy", LogLevel: "debug", Concurrency: 2, Metrics: ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
 			Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}},
 			JWT: JWTContainer{Image: "injector", Resources: corev1.ResourceRequirements{
 				Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}}}},
@@ -110,7 +110,7 @@ func comparePlatforms(t *testing.T, want, got Platform) {
 	}
 	equal := cmp.Options{
 		cmpopts.IgnoreFields(Platform{}, "Cluster"), cmp.AllowUnexported(IDTemplate{}),
-		cmpopts.EquateComparable(templates.Peer{}, spiffeid.TrustDomain{}, spiffeid.ID{}),
+		cmpopts.EquateComparable(ir.Peer{}, spiffeid.TrustDomain{}, spiffeid.ID{}),
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {
 		t.Errorf("platform (-want +got):\n%s", diff)

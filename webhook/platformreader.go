@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // platformReader fills a platform section by section and collects what is wrong.
@@ -169,7 +169,7 @@ func (r *platformReader) readSidecar(f sidecarSection) {
 	}
 	if f.Metrics != nil {
 		if r.Sidecar.Metrics.Include = f.Metrics.Include; f.Metrics.Include == nil {
-			r.Sidecar.Metrics.Include = templates.DefaultStatistics()
+			r.Sidecar.Metrics.Include = ir.DefaultStatistics()
 		}
 		if r.Sidecar.Metrics.Port, err = portForUse(cmp.Or(f.Metrics.Port, defaultMetricsPort)); err != nil {
 			r.fail("sidecar.metrics.port", "%w", err)
@@ -192,7 +192,7 @@ func (r *platformReader) readDefaults(f defaultsSection) {
 		}
 	}
 	for i, s := range f.AllowedPeers {
-		peer, err := templates.ParsePeer(r.Cluster.TrustDomain, r.FederatesWith, s)
+		peer, err := ir.ParsePeer(r.Cluster.TrustDomain, r.FederatesWith, s)
 		if err != nil {
 			r.fail(fmt.Sprintf("defaults.allowedPeers[%d]", i), "%w", err)
 		}
@@ -245,9 +245,9 @@ func (r *platformReader) readKeys(f platformFile) {
 
 // portForUse accepts a port that the sidecar does not always have for itself.
 func portForUse(n int) (uint16, error) {
-	if n == templates.AdminPort || n >= templates.ReadinessPort && n < defaultMetricsPort {
+	if n == ir.AdminPort || n >= ir.ReadinessPort && n < defaultMetricsPort {
 		return 0, fmt.Errorf("port %d is the sidecar's own, expected another one than %d, %d to %d", n,
-			templates.AdminPort, templates.ReadinessPort, defaultMetricsPort-1)
+			ir.AdminPort, ir.ReadinessPort, defaultMetricsPort-1)
 	}
 	return portNumber(n)
 }

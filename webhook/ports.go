@@ -5,7 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // portMistakes finds two users of one port. All containers of a pod share its ports.
@@ -35,7 +35,7 @@ func portMistakes(in Intent, pod *corev1.Pod, written map[string]value) []Mistak
 	for i, u := range in.Upstreams {
 		p.claim(AnnotationUpstreams, fmt.Sprintf("[%d].listen", i), u.Listen, fmt.Sprintf("upstream %d", i))
 	}
-	speaks := map[uint16]templates.Protocol{}
+	speaks := map[uint16]ir.Protocol{}
 	for i, l := range in.Inbound {
 		if l.App == 0 || l.App == l.Listen {
 			continue
@@ -115,8 +115,8 @@ func (p *ports) checkProbes(pod *corev1.Pod) {
 // reservedPorts are those that the sidecar has for itself.
 func reservedPorts(in Intent, pod *corev1.Pod) map[uint16]string {
 	reserved := map[uint16]string{
-		templates.AdminPort:     "the sidecar's admin interface",
-		templates.ReadinessPort: "the sidecar's readiness endpoint",
+		ir.AdminPort:     "the sidecar's admin interface",
+		ir.ReadinessPort: "the sidecar's readiness endpoint",
 	}
 	if in.Mode.Sidecar {
 		for _, q := range questions(pod) {
@@ -124,7 +124,7 @@ func reservedPorts(in Intent, pod *corev1.Pod) map[uint16]string {
 		}
 	}
 	if in.tokens() {
-		reserved[templates.JWTProbePort] = "the sidecar, for the kubelet's probes"
+		reserved[ir.JWTProbePort] = "the sidecar, for the kubelet's probes"
 	}
 	if port := in.Sidecar.Metrics.Port; port != 0 {
 		reserved[port] = "the sidecar's statistics"

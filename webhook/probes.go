@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // The kubelet probes a pod at its address, where an app that listens on localhost only cannot be reached, and should not be. So
@@ -32,7 +32,7 @@ type question struct {
 	container *corev1.Container
 	kind      string
 	handler   *corev1.ProbeHandler
-	asked     templates.Probe
+	asked     ir.Probe
 }
 
 // key names the probe in a pod's status.
@@ -42,7 +42,7 @@ func (q question) key() string { return q.container.Name + "/" + q.kind }
 func questions(pod *corev1.Pod) []question {
 	var all []question
 	grpcPorts := map[uint16]uint16{} // the app's port to ours
-	nextGRPCPort := uint16(templates.FirstGRPCProbePort)
+	nextGRPCPort := uint16(ir.FirstGRPCProbePort)
 	for c := range containersOf(pod) {
 		for _, p := range probesOf(c) {
 			if p.probe == nil {
@@ -52,7 +52,7 @@ func questions(pod *corev1.Pod) []question {
 			if !ok {
 				continue
 			}
-			if asked.Kind == templates.ProbeGRPC {
+			if asked.Kind == ir.ProbeGRPC {
 				if _, known := grpcPorts[asked.App]; !known {
 					grpcPorts[asked.App] = nextGRPCPort
 					nextGRPCPort++
@@ -67,8 +67,8 @@ func questions(pod *corev1.Pod) []question {
 
 // redirectProbes lets the probes of a pod ask Envoy. It returns what Envoy has to do, and the probes as they were, by
 // "container/kind".
-func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.ProbeHandler) {
-	var all []templates.Probe
+func redirectProbes(pod *corev1.Pod) ([]ir.Probe, map[string]corev1.ProbeHandler) {
+	var all []ir.Probe
 	originals := map[string]corev1.ProbeHandler{}
 	for _, q := range questions(pod) {
 		originals[q.key()] = completed(*q.handler.DeepCopy())
@@ -82,21 +82,21 @@ func redirectProbes(pod *corev1.Pod) ([]templates.Probe, map[string]corev1.Probe
 
 // probeOf is what a probe asks of the app. It is false for one that is none of Envoy's business: it runs a command, asks
 // another host, or names a port that the container does not have, which the kubelet will report.
-func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (templates.Probe, bool) {
-	p := templates.Probe{Listen: templates.ProbePort, Path: probePath(c, kind)}
+func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe, bool) {
+	p := ir.Probe{Listen: ir.ProbePort, Path: probePath(c, kind)}
 	var found bool
 	switch {
 	case h.HTTPGet != nil && h.HTTPGet.Host == "":
-		p.Kind, p.Target = templates.ProbeHTTP, requestTarget(h.HTTPGet.Path)
+		p.Kind, p.Target = ir.ProbeHTTP, requestTarget(h.HTTPGet.Path)
 		if h.HTTPGet.Scheme == corev1.URISchemeHTTPS {
-			p.Kind = templates.ProbeHTTPS
+			p.Kind = ir.ProbeHTTPS
 		}
 		p.App, found = portOf(c, h.HTTPGet.Port)
 	case h.TCPSocket != nil && h.TCPSocket.Host == "":
-		p.Kind = templates.ProbeTCP
+		p.Kind = ir.ProbeTCP
 		p.App, found = portOf(c, h.TCPSocket.Port)
 	case h.GRPC != nil:
-		p.Kind, p.Path = templates.ProbeGRPC, ""
+		p.Kind, p.Path = ir.ProbeGRPC, ""
 		p.App, found = portOf(c, intstr.FromInt32(h.GRPC.Port))
 	}
 	return p, found
@@ -148,12 +148,12 @@ func portOf(c *corev1.Container, port intstr.IntOrString) (uint16, bool) {
 }
 
 // redirect changes a probe so that it asks Envoy. Headers and all that is not about the destination stay.
-func redirect(h *corev1.ProbeHandler, p templates.Probe) {
+func redirect(h *corev1.ProbeHandler, p ir.Probe) {
 	port := intstr.FromInt32(int32(p.Listen))
 	switch p.Kind {
-	case templates.ProbeGRPC:
+	case ir.ProbeGRPC:
 		h.GRPC.Port = int32(p.Listen)
-	case templates.ProbeTCP:
+	case ir.ProbeTCP:
 		h.TCPSocket, h.HTTPGet = nil, &corev1.HTTPGetAction{Path: p.Path, Port: port, Scheme: corev1.URISchemeHTTP}
 	default:
 		h.HTTPGet.Path, h.HTTPGet.Port, h.HTTPGet.Scheme = p.Path, port, corev1.URISchemeHTTP
@@ -168,7 +168,7 @@ func restoreProbes(c *corev1.Container, originals map[string]corev1.ProbeHandler
 		}
 		if original, ok := originals[c.Name+"/"+kind]; ok {
 			p.ProbeHandler = *original.DeepCopy()
-		} else if g := p.HTTPGet; g != nil && g.Port.IntVal == templates.ProbePort && g.Path == probePath(c, kind) {
+		} else if g := p.HTTPGet; g != nil && g.Port.IntVal == ir.ProbePort && g.Path == probePath(c, kind) {
 			return nil
 		}
 		return p

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // firstSidecarUser is Envoy's user and group: of no special meaning, and none that images commonly run as.
@@ -36,7 +37,7 @@ func (i Injector) addSidecar(pod *corev1.Pod, in Intent, user int64) {
 // envoy is Envoy's container.
 func (i Injector) envoy(in Intent, user int64) corev1.Container {
 	ask := func(path string) corev1.ProbeHandler {
-		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(templates.ReadinessPort)}}
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(ir.ReadinessPort)}}
 	}
 	c := corev1.Container{
 		Name:      SidecarName,
@@ -66,9 +67,9 @@ func (i Injector) envoy(in Intent, user int64) corev1.Container {
 	for _, l := range in.Inbound {
 		name := "mtls"
 		switch {
-		case l.TLS == templates.None:
+		case l.TLS == ir.None:
 			name = "plain"
-		case l.Clients != templates.Required:
+		case l.Clients != ir.Require:
 			name = "tls"
 		}
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: fmt.Sprintf("%s-%d", name, l.Listen), ContainerPort: int32(l.Listen), Protocol: corev1.ProtocolTCP})

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // upstreamItem is one item of the upstreams annotation as it is written.
@@ -33,12 +33,12 @@ func (d *draft) parseUpstreams(v string) []problem {
 		return whole(errors.New("expected at least one upstream, got an empty list"))
 	}
 	var problems []problem
-	matched := map[templates.Match]int{}
+	matched := map[ir.Match]int{}
 	for i, item := range items {
 		up, inItem := d.upstream(fmt.Sprintf("[%d]", i), item)
 		d.upstreams = append(d.upstreams, up)
 		problems = append(problems, inItem...)
-		if earlier, ok := matched[up.Match]; ok && up.Match != (templates.Match{}) {
+		if earlier, ok := matched[up.Match]; ok && up.Match != (ir.Match{}) {
 			problems = append(problems, problem{fmt.Sprintf("[%d].match", i), fmt.Errorf("%s is matched already by [%d]", up.Match, earlier)})
 			continue
 		}
@@ -47,8 +47,8 @@ func (d *draft) parseUpstreams(v string) []problem {
 	return problems
 }
 
-func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []problem) {
-	var up templates.Upstream
+func (d *draft) upstream(path string, item upstreamItem) (ir.Upstream, []problem) {
+	var up ir.Upstream
 	var problems []problem
 	fail := func(field string, err error) {
 		if err != nil {
@@ -65,7 +65,7 @@ func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []
 		if item.Match == nil {
 			fail(".match", errors.New(`expected the host and path of the requests that go there, such as "/api" or "api.example.org/", got nothing`))
 		} else {
-			up.Match, err = templates.ParseMatch(*item.Match)
+			up.Match, err = ir.ParseMatch(*item.Match)
 			fail(".match", err)
 		}
 	default:
@@ -79,11 +79,11 @@ func (d *draft) upstream(path string, item upstreamItem) (templates.Upstream, []
 			fail(".listen", err)
 		}
 	}
-	up.Address, err = templates.ParseAddress(item.Address)
+	up.Address, err = ir.ParseAddress(item.Address)
 	fail(".address", err)
-	up.Protocol, err = templates.ParseProtocol(item.Protocol)
+	up.Protocol, err = ir.ParseProtocol(item.Protocol)
 	fail(".protocol", withHint(err, item.Protocol, protocols...))
-	if err == nil && d.mode.Gateway && up.Protocol == templates.TCP {
+	if err == nil && d.mode.Gateway && up.Protocol == ir.TCP {
 		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
 	}
 	var inPeers []problem

@@ -145,7 +145,7 @@ func serve(signals context.Context, f serveFlags) error {
 		}
 	}
 	inForce, err := followPlatform(ctx, mgr, f, file, f.workloadAPI != "", webhook.Injector{
-		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewMemory(rememberedConfigs).Generate,
+		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewCache(rememberedConfigs).Generate,
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/tokens"
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 func newTokensCommand() *cobra.Command {
@@ -44,6 +45,6 @@ func newTokensCommand() *cobra.Command {
 	cmd.Flags().StringVar(&id, "spiffe-id", "", "the identity whose tokens are fetched")
 	cmd.Flags().StringArrayVar(&c.Audiences, "audience", nil, "fetch tokens for it; may be given several times")
 	cmd.Flags().StringVar(&c.Dir, "dir", templates.JWTDir, "directory for tokens and the socket with the keys")
-	cmd.Flags().StringVar(&c.ProbeAddress, "probe-address", fmt.Sprintf(":%d", templates.JWTProbePort), "where GET "+templates.ReadinessPath+" answers")
+	cmd.Flags().StringVar(&c.ProbeAddress, "probe-address", fmt.Sprintf(":%d", ir.JWTProbePort), "where GET "+templates.ReadinessPath+" answers")
 	return cmd
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // forwarding is the line by which kubectl port-forward tells the port that it took.
@@ -21,7 +21,7 @@ var forwarding = regexp.MustCompile(`^Forwarding from (127\.0\.0\.1:\d+) ->`)
 func (c *cluster) admin(ctx context.Context, namespace, pod, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	cmd := c.kubectl.Command(ctx, "--namespace", namespace, "port-forward", "--address", "127.0.0.1", "pod/"+pod, fmt.Sprintf(":%d", templates.AdminPort))
+	cmd := c.kubectl.Command(ctx, "--namespace", namespace, "port-forward", "--address", "127.0.0.1", "pod/"+pod, fmt.Sprintf(":%d", ir.AdminPort))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestAdminReads: what helps to understand a running Envoy is readable, the key of its SVID is not.
@@ -93,12 +93,12 @@ func TestAdminChangesNothing(t *testing.T) {
 // TestLoopbackOnly: from outside the pod neither the admin interface nor what is there for the app can be reached.
 func TestLoopbackOnly(t *testing.T) {
 	t.Parallel()
-	ups := []templates.Upstream{
+	ups := []ir.Upstream{
 		{Listen: port(t), Address: address(t, port(t)), Peers: peers(t, "/api")},
 		{Listen: port(t), Address: address(t, port(t)), Peers: peers(t, "/api")},
-		{Listen: port(t), Address: address(t, port(t)), Peers: peers(t, "/api"), Protocol: templates.TCP},
+		{Listen: port(t), Address: address(t, port(t)), Peers: peers(t, "/api"), Protocol: ir.TCP},
 	}
-	x := startProxy(t, "/caller", templates.Proxy{Upstreams: ups})
+	x := startProxy(t, "/caller", ir.Proxy{Upstreams: ups})
 	others := []string{"127.0.0.2", "::1"}
 	addresses, err := net.InterfaceAddrs()
 	must(t, err)

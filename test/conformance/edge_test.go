@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // edge is a public gateway that lets out one part of an API, which stands behind an Envoy of its own.
@@ -26,16 +26,16 @@ type edge struct {
 func startEdge(t *testing.T) *edge {
 	t.Helper()
 	e := &edge{port: port(t), app: startApp(t)}
-	in := templates.Inbound{Listen: port(t), App: e.app.port, Peers: peers(t, "/edge")}
-	e.api = startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}})
-	match := func(s string) templates.Match {
-		out, err := templates.ParseMatch(s)
+	in := ir.Inbound{Listen: port(t), App: e.app.port, Peers: peers(t, "/edge")}
+	e.api = startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}})
+	match := func(s string) ir.Match {
+		out, err := ir.ParseMatch(s)
 		must(t, err)
 		return out
 	}
-	e.gateway = startProxy(t, "/edge", templates.Proxy{
-		Inbound: []templates.Inbound{{Listen: e.port, TLS: templates.None}},
-		Upstreams: []templates.Upstream{
+	e.gateway = startProxy(t, "/edge", ir.Proxy{
+		Inbound: []ir.Inbound{{Listen: e.port, TLS: ir.None}},
+		Upstreams: []ir.Upstream{
 			{Match: match("/public"), Address: address(t, in.Listen), Peers: peers(t, "/api")},
 			{Match: match("api.test/v1/public"), Address: address(t, in.Listen), Peers: peers(t, "/api")},
 		},
@@ -182,8 +182,8 @@ func TestHeaderTricks(t *testing.T) {
 func TestPublicApp(t *testing.T) {
 	t.Parallel()
 	server := startApp(t)
-	in := templates.Inbound{Listen: port(t), App: server.port, TLS: templates.None}
-	startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}})
+	in := ir.Inbound{Listen: port(t), App: server.port, TLS: ir.None}
+	startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}})
 	status, got, err := raw(t, in.Listen, "GET //a/%2e%2e/b HTTP/1.1", "Host: app.test", "X-Forwarded-Client-Cert: URI="+own("/web"))
 	if err != nil || status != 200 || got.URI != "/b" {
 		t.Errorf("got status %d and %q at the app (%v), want 200 and /b", status, got.URI, err)

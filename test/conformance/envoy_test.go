@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
@@ -28,13 +29,13 @@ type proxy struct {
 
 // startProxy runs Envoy as /path of our trust domain with the generated command line and files, and returns when it is ready.
 // Of the configuration only the directory and the two fixed ports are moved, because several Envoys share this machine.
-func startProxy(t *testing.T, path string, p templates.Proxy) *proxy {
+func startProxy(t *testing.T, path string, p ir.Proxy) *proxy {
 	t.Helper()
 	return shared.startProxy(t, path, p, "")
 }
 
 // startProxy is the same for other trust domains than those that all tests share. What the program beside Envoy writes is in tokens.
-func (s *spire) startProxy(t *testing.T, path string, p templates.Proxy, tokens string) *proxy {
+func (s *spire) startProxy(t *testing.T, path string, p ir.Proxy, tokens string) *proxy {
 	t.Helper()
 	p.ID, p.AgentSocket = spiffeid.RequireFromPath(s.own.Domain, path), s.socket
 	if p.SVIDTTL == 0 {
@@ -47,8 +48,8 @@ func (s *spire) startProxy(t *testing.T, path string, p templates.Proxy, tokens 
 	move := strings.NewReplacer(
 		templates.ConfigDir, dir,
 		templates.JWTDir, tokens,
-		fmt.Sprintf(`"port_value":%d`, templates.AdminPort), fmt.Sprintf(`"port_value":%d`, x.admin),
-		fmt.Sprintf(`"port_value":%d`, templates.ReadinessPort), fmt.Sprintf(`"port_value":%d`, x.ready),
+		fmt.Sprintf(`"port_value":%d`, ir.AdminPort), fmt.Sprintf(`"port_value":%d`, x.admin),
+		fmt.Sprintf(`"port_value":%d`, ir.ReadinessPort), fmt.Sprintf(`"port_value":%d`, x.ready),
 	)
 	for name, content := range map[string]string{
 		templates.BootstrapFile: config.Bootstrap, templates.ListenersFile: config.Listeners,
@@ -111,20 +112,20 @@ func has(event map[string]any, fields map[string]string) bool {
 }
 
 // peers are as annotations name them.
-func peers(t *testing.T, names ...string) []templates.Peer {
+func peers(t *testing.T, names ...string) []ir.Peer {
 	t.Helper()
-	var out []templates.Peer
+	var out []ir.Peer
 	for _, name := range names {
-		peer, err := templates.ParsePeer(shared.own.Domain, []spiffeid.TrustDomain{shared.partner.Domain}, name)
+		peer, err := ir.ParsePeer(shared.own.Domain, []spiffeid.TrustDomain{shared.partner.Domain}, name)
 		must(t, err)
 		out = append(out, peer)
 	}
 	return out
 }
 
-func address(t *testing.T, port uint16) templates.Address {
+func address(t *testing.T, port uint16) ir.Address {
 	t.Helper()
-	out, err := templates.ParseAddress(local(port))
+	out, err := ir.ParseAddress(local(port))
 	must(t, err)
 	return out
 }

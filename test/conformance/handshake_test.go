@@ -15,14 +15,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // startAPI returns an Envoy with an app behind it, and its port for /web.
 func startAPI(t *testing.T) (*proxy, uint16) {
 	t.Helper()
-	in := templates.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web")}
-	return startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}}), in.Listen
+	in := ir.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web")}
+	return startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}}), in.Listen
 }
 
 // TestVersions: TLS 1.3 and nothing before it.

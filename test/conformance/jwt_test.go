@@ -25,6 +25,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/tokens"
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // tokenLife is that of JWT-SVIDs here, so that several come and go within a test.
@@ -45,11 +46,11 @@ func TestTokensOfSPIRE(t *testing.T) {
 	verifying, sending := s.startTokens(t, "/api"), s.startTokens(t, "/caller", own("/api"))
 
 	app, listen, upstream := startApp(t), port(t), port(t)
-	api := s.startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{{
+	api := s.startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{{
 		Listen: listen, App: app.port, Peers: peers(t, "/caller"),
-		JWT: templates.JWT{Audiences: []string{own("/api")}, Subjects: peers(t, "/caller", partner("/*"))},
+		JWT: ir.JWT{Audiences: []string{own("/api")}, Subjects: peers(t, "/caller", partner("/*"))},
 	}}}, verifying)
-	s.startProxy(t, "/caller", templates.Proxy{Upstreams: []templates.Upstream{{
+	s.startProxy(t, "/caller", ir.Proxy{Upstreams: []ir.Upstream{{
 		Listen: upstream, Address: address(t, listen), Peers: peers(t, "/api"), JWTAudience: own("/api"),
 	}}}, sending)
 	url := httpURL(upstream, "/")

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // tokenPorts are an Envoy's ports that ask for a token beside a certificate, beside one or none, and instead of one; and one that asks
@@ -25,12 +26,12 @@ type tokenPorts struct {
 func startTokenPorts(t *testing.T) tokenPorts {
 	t.Helper()
 	p := tokenPorts{app: startApp(t), required: port(t), optional: port(t), notAsked: port(t), without: port(t)}
-	asked := templates.JWT{Audiences: []string{own("/api")}, Subjects: peers(t, "/web", partner("/*"))}
-	p.proxy = shared.startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{
+	asked := ir.JWT{Audiences: []string{own("/api")}, Subjects: peers(t, "/web", partner("/*"))}
+	p.proxy = shared.startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{
 		{Listen: p.required, App: p.app.port, Peers: peers(t, "/web"), JWT: asked},
-		{Listen: p.optional, App: p.app.port, Peers: peers(t, "/web"), Clients: templates.Optional, JWT: asked},
-		{Listen: p.notAsked, App: p.app.port, Clients: templates.NotAsked, JWT: asked, Limits: templates.Limits{MaxRequestBytes: 1 << 20}},
-		{Listen: p.without, App: p.app.port, Clients: templates.NotAsked},
+		{Listen: p.optional, App: p.app.port, Peers: peers(t, "/web"), Clients: ir.Request, JWT: asked},
+		{Listen: p.notAsked, App: p.app.port, Clients: ir.NoRequest, JWT: asked, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
+		{Listen: p.without, App: p.app.port, Clients: ir.NoRequest},
 	}}, shared.startTokens(t, "/api"))
 	return p
 }

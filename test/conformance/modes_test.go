@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // outsiders are callers whom no port with TLS lets in, and the reason that it gives.
@@ -35,8 +35,8 @@ func outsiders(t *testing.T) map[string]*tls.Config {
 // TestPermissive: plain text is served, as nobody; whoever speaks TLS is looked at as closely as ever.
 func TestPermissive(t *testing.T) {
 	t.Parallel()
-	in := templates.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web"), TLS: templates.Permissive}
-	x := startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}})
+	in := ir.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web"), TLS: ir.Permissive}
+	x := startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}})
 	status, got, err := raw(t, in.Listen, "GET / HTTP/1.1", "Host: app.test", "X-Forwarded-Client-Cert: URI="+own("/web"))
 	if err != nil || status != 200 {
 		t.Errorf("plain text: got status %d (%v), want 200", status, err)
@@ -56,8 +56,8 @@ func TestPermissive(t *testing.T) {
 // TestAudit: those who are no peers pass, and the log says so; those of no trusted domain do not.
 func TestAudit(t *testing.T) {
 	t.Parallel()
-	in := templates.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web"), Audit: true}
-	x := startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}})
+	in := ir.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web"), Audit: true}
+	x := startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}})
 	for audit, certificates := range map[string][]tls.Certificate{
 		"allowed": {shared.own.svid(t, "/web")},
 		"denied":  {shared.own.svid(t, "/web-evil"), shared.partner.svid(t, "/web")},
@@ -82,10 +82,10 @@ func TestAudit(t *testing.T) {
 func TestTCP(t *testing.T) {
 	t.Parallel()
 	app := startEcho(t)
-	in := templates.Inbound{
-		Listen: port(t), App: app.port, Peers: peers(t, "/web"), Protocol: templates.TCP,
+	in := ir.Inbound{
+		Listen: port(t), App: app.port, Peers: peers(t, "/web"), Protocol: ir.TCP,
 	}
-	x := startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}, SVIDTTL: 2 * time.Second})
+	x := startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}, SVIDTTL: 2 * time.Second})
 	before := app.connections.Load()
 	x.refuses(t, in.Listen, showing(shared.own.svid(t, "/other")), "", "SAN_match")
 	x.refuses(t, in.Listen, showing(shared.partner.svid(t, "/web")), "", "SAN_match|no_trust_bundle_store")
@@ -110,8 +110,8 @@ func TestTCP(t *testing.T) {
 // TestConnectionsEnd: a caller with HTTP/1.1 is asked to connect anew before its certificate can have expired.
 func TestConnectionsEnd(t *testing.T) {
 	t.Parallel()
-	in := templates.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web")}
-	startProxy(t, "/api", templates.Proxy{Inbound: []templates.Inbound{in}, SVIDTTL: 2 * time.Second})
+	in := ir.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web")}
+	startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}, SVIDTTL: 2 * time.Second})
 	connection, err := dial(in.Listen, showing(shared.own.svid(t, "/web")))
 	must(t, err)
 	defer connection.Close()

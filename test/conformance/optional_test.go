@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestOptionalCertificate holds the authorities that a real SPIRE agent names without its validator against callers: nobody, a peer,
@@ -16,17 +16,17 @@ import (
 func TestOptionalCertificate(t *testing.T) {
 	t.Parallel()
 	server := startApp(t)
-	optional := templates.Inbound{Listen: port(t), App: server.port, Peers: peers(t, "/web"), Clients: templates.Optional}
-	foreign := templates.Inbound{Listen: port(t), App: server.port, Peers: peers(t, partner("/web")), Clients: templates.Optional}
-	required := templates.Inbound{Listen: port(t), App: server.port, Peers: peers(t, "/web")}
+	optional := ir.Inbound{Listen: port(t), App: server.port, Peers: peers(t, "/web"), Clients: ir.Request}
+	foreign := ir.Inbound{Listen: port(t), App: server.port, Peers: peers(t, partner("/web")), Clients: ir.Request}
+	required := ir.Inbound{Listen: port(t), App: server.port, Peers: peers(t, "/web")}
 	good := startCounterpart(t, shared.own.svid(t, "/web"), nil)
 	bad := startCounterpart(t, shared.partner.root.sign(t, uris(t, own("/web"))), nil)
-	up := func(server *counterpart) templates.Upstream {
-		return templates.Upstream{Listen: port(t), Address: address(t, server.port), Peers: peers(t, "/web")}
+	up := func(server *counterpart) ir.Upstream {
+		return ir.Upstream{Listen: port(t), Address: address(t, server.port), Peers: peers(t, "/web")}
 	}
 	toGood, toBad := up(good), up(bad)
-	x := startProxy(t, "/api", templates.Proxy{
-		Inbound: []templates.Inbound{optional, foreign, required}, Upstreams: []templates.Upstream{toGood, toBad},
+	x := startProxy(t, "/api", ir.Proxy{
+		Inbound: []ir.Inbound{optional, foreign, required}, Upstreams: []ir.Upstream{toGood, toBad},
 	})
 	for _, listen := range []uint16{optional.Listen, foreign.Listen} {
 		got, _ := serves(t, listen, showing(tls.Certificate{}))

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestPeers: who is let in by an exact peer, by a prefix, by a whole domain, and by the same of a federated domain. Certificates
@@ -19,11 +19,11 @@ func TestPeers(t *testing.T) {
 		"partner": {partner("/web")}, "partners": {partner("/*")}, "both": {"/web", partner("/ns/prod/*")},
 	}
 	server := startApp(t)
-	p := templates.Proxy{}
+	p := ir.Proxy{}
 	listen := map[string]uint16{}
 	for name, list := range lists {
 		listen[name] = port(t)
-		p.Inbound = append(p.Inbound, templates.Inbound{Listen: listen[name], App: server.port, Peers: peers(t, list...)})
+		p.Inbound = append(p.Inbound, ir.Inbound{Listen: listen[name], App: server.port, Peers: peers(t, list...)})
 	}
 	x := startProxy(t, "/api", p)
 
@@ -120,8 +120,8 @@ func TestPeers(t *testing.T) {
 // TestWithoutFederation: a foreign domain is trusted by those whose entry says so. Being named as a peer is not enough.
 func TestWithoutFederation(t *testing.T) {
 	t.Parallel()
-	in := templates.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web", partner("/*"))}
-	x := startProxy(t, "/secluded", templates.Proxy{Inbound: []templates.Inbound{in}})
+	in := ir.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web", partner("/*"))}
+	x := startProxy(t, "/secluded", ir.Proxy{Inbound: []ir.Inbound{in}})
 	serves(t, in.Listen, showing(shared.own.svid(t, "/web")))
 	x.refuses(t, in.Listen, showing(shared.partner.svid(t, "/web")), "", "no_trust_bundle_store")
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestPortsForThePlatform: readiness, probes and statistics answer what they are for, on every address, and are no way to the
@@ -13,13 +13,13 @@ func TestPortsForThePlatform(t *testing.T) {
 	t.Parallel()
 	server := startApp(t)
 	probes, metrics := port(t), port(t)
-	x := startProxy(t, "/api", templates.Proxy{
-		Inbound: []templates.Inbound{{Listen: port(t), App: server.port, Peers: peers(t, "/web")}},
-		Probes: []templates.Probe{
-			{Listen: probes, Path: "/probe/app/liveness", Kind: templates.ProbeHTTP, App: server.port, Target: "/health?deep=1"},
-			{Listen: probes, Path: "/probe/app/readiness", Kind: templates.ProbeTCP, App: server.port},
+	x := startProxy(t, "/api", ir.Proxy{
+		Inbound: []ir.Inbound{{Listen: port(t), App: server.port, Peers: peers(t, "/web")}},
+		Probes: []ir.Probe{
+			{Listen: probes, Path: "/probe/app/liveness", Kind: ir.ProbeHTTP, App: server.port, Target: "/health?deep=1"},
+			{Listen: probes, Path: "/probe/app/readiness", Kind: ir.ProbeTCP, App: server.port},
 		},
-		Metrics: templates.Metrics{Port: metrics},
+		Metrics: ir.Metrics{Port: metrics},
 	})
 	const app, nothing = "the app", ""
 	tests := []struct {

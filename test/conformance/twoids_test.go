@@ -5,7 +5,7 @@ import (
 	"io"
 	"testing"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestTwoIDs: a federated domain's CA puts one of our IDs beside one of its own into a certificate, which no SPIRE server does.
@@ -16,20 +16,20 @@ func TestTwoIDs(t *testing.T) {
 		return showing(shared.partner.root.sign(t, uris(t, first, second)))
 	}
 	server, tcp := startApp(t), startEcho(t)
-	list := map[string]templates.Inbound{
+	list := map[string]ir.Inbound{
 		"ours":      {App: server.port, Peers: peers(t, "/web", "/ns/prod/*")},
 		"both":      {App: server.port, Peers: peers(t, "/web", "/ns/prod/*", partner("/web"))},
 		"all":       {App: server.port, Peers: peers(t, "/*", partner("/*"))},
 		"audit":     {App: server.port, Peers: peers(t, "/web"), Audit: true},
-		"TCP ours":  {App: tcp.port, Peers: peers(t, "/web", "/ns/prod/*"), Protocol: templates.TCP},
-		"TCP both":  {App: tcp.port, Peers: peers(t, "/web", "/ns/prod/*", partner("/web")), Protocol: templates.TCP},
-		"TCP audit": {App: tcp.port, Peers: peers(t, "/web"), Protocol: templates.TCP, Audit: true},
+		"TCP ours":  {App: tcp.port, Peers: peers(t, "/web", "/ns/prod/*"), Protocol: ir.TCP},
+		"TCP both":  {App: tcp.port, Peers: peers(t, "/web", "/ns/prod/*", partner("/web")), Protocol: ir.TCP},
+		"TCP audit": {App: tcp.port, Peers: peers(t, "/web"), Protocol: ir.TCP, Audit: true},
 	}
-	var p templates.Proxy
+	var p ir.Proxy
 	servers := map[uint16]*counterpart{}
 	for _, ids := range [][]string{{partner("/x"), own("/api")}, {own("/api"), partner("/x")}} {
 		server := startCounterpart(t, shared.partner.root.sign(t, uris(t, ids...)), nil)
-		up := templates.Upstream{Listen: port(t), Address: address(t, server.port), Peers: peers(t, "/api")}
+		up := ir.Upstream{Listen: port(t), Address: address(t, server.port), Peers: peers(t, "/api")}
 		p.Upstreams = append(p.Upstreams, up)
 		servers[up.Listen] = server
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // counterpart is a TLS server without Envoy, which knows what Envoy as its client did.
@@ -114,14 +114,14 @@ func TestUpstreams(t *testing.T) {
 		{"only TLS 1.2", ours.svid(t, "/api"), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, "", version},
 		{"only P-384", ours.svid(t, "/api"), func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP384} }, "", curve},
 	}
-	var p templates.Proxy
+	var p ir.Proxy
 	servers := make([]*counterpart, len(tests))
 	listen := make([]map[string]uint16, len(tests))
 	for i, test := range tests {
 		servers[i], listen[i] = startCounterpart(t, test.certificate, test.change), map[string]uint16{}
 		for _, list := range lists {
 			listen[i][list] = port(t)
-			p.Upstreams = append(p.Upstreams, templates.Upstream{
+			p.Upstreams = append(p.Upstreams, ir.Upstream{
 				Listen: listen[i][list], Address: address(t, servers[i].port), Peers: peers(t, list),
 			})
 		}
@@ -168,7 +168,7 @@ func TestClientsHandshake(t *testing.T) {
 	classic := startCounterpart(t, shared.own.svid(t, "/api"), func(c *tls.Config) {
 		c.CurvePreferences = []tls.CurveID{tls.X25519}
 	})
-	p := templates.Proxy{Upstreams: []templates.Upstream{
+	p := ir.Proxy{Upstreams: []ir.Upstream{
 		{Listen: port(t), Address: address(t, all.port), Peers: peers(t, "/api")},
 		{Listen: port(t), Address: address(t, classic.port), Peers: peers(t, "/api")},
 	}}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestAuditHTTP: every caller of the trust domain passes, those that are no peers are told apart in log and counter, and the
@@ -36,7 +36,7 @@ func TestAuditHTTP(t *testing.T) {
 	open := tlsClient(t, agent, "/other")
 	expect(t, open, url, 200, "ok")
 	enforced := p
-	enforced.Inbound = []templates.Inbound{p.Inbound[0]}
+	enforced.Inbound = []ir.Inbound{p.Inbound[0]}
 	enforced.Inbound[0].Audit = false
 	x.apply(enforced)
 	eventually(t, time.Second, "the refusal of a new connection", func() error {
@@ -56,8 +56,8 @@ func TestAuditHTTP(t *testing.T) {
 func TestAuditTCP(t *testing.T) {
 	t.Parallel()
 	agent, app := startAgent(t, "/db"), startTCPApp(t, "hello\n")
-	p := templates.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []templates.Inbound{
-		{Listen: freePort(t), App: app.port, Peers: peers(t, "/web"), Protocol: templates.TCP, Audit: true},
+	p := ir.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []ir.Inbound{
+		{Listen: freePort(t), App: app.port, Peers: peers(t, "/web"), Protocol: ir.TCP, Audit: true},
 	}}
 	x := startProxy(t, p)
 	x.waitReady()

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const (
@@ -110,7 +110,7 @@ func TestRefusedCallers(t *testing.T) {
 	expect(t, tlsClient(t, agent, "/valid"), url, 200, "ok")
 }
 
-// TestPeersMeanTheSameToEnvoy holds Envoy's handshake against [templates.Peer.Matches].
+// TestPeersMeanTheSameToEnvoy holds Envoy's handshake against [ir.Peer.Matches].
 func TestPeersMeanTheSameToEnvoy(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
@@ -152,11 +152,11 @@ func TestWebSocket(t *testing.T) {
 }
 
 // apiProxy is the API's intent with an app behind it.
-func apiProxy(t *testing.T, a *agent, allowed ...string) templates.Proxy {
+func apiProxy(t *testing.T, a *agent, allowed ...string) ir.Proxy {
 	t.Helper()
-	return templates.Proxy{
+	return ir.Proxy{
 		ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: a.socket,
-		Inbound: []templates.Inbound{{Listen: freePort(t), App: startApp(t), Peers: peers(t, allowed...)}},
+		Inbound: []ir.Inbound{{Listen: freePort(t), App: startApp(t), Peers: peers(t, allowed...)}},
 	}
 }
 
@@ -188,12 +188,12 @@ func TestServerIsCheckedToo(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api", "/web")
 	api := apiProxy(t, agent, "/web")
-	api.Inbound[0].Protocol = templates.GRPC
+	api.Inbound[0].Protocol = ir.GRPC
 	startProxy(t, api).waitReady()
-	byName, err := templates.ParseAddress(fmt.Sprintf("localhost:%d", api.Inbound[0].Listen))
+	byName, err := ir.ParseAddress(fmt.Sprintf("localhost:%d", api.Inbound[0].Listen))
 	must(t, err)
-	web := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []templates.Upstream{
-		{Listen: freePort(t), Address: byName, Peers: peers(t, "/api"), Protocol: templates.GRPC},
+	web := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []ir.Upstream{
+		{Listen: freePort(t), Address: byName, Peers: peers(t, "/api"), Protocol: ir.GRPC},
 	}}
 	x := startProxy(t, web)
 	x.waitReady()

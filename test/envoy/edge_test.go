@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // edge is a gateway with a public port and one for mutual TLS, and two services behind it.
@@ -23,8 +23,8 @@ type edge struct {
 func startEdge(t *testing.T) edge {
 	t.Helper()
 	agent := startAgent(t, "/edge", "/web", "/api")
-	service := func(path string) templates.Address {
-		p := templates.Proxy{ID: id(path), SVIDTTL: time.Minute, AgentSocket: agent.socket, Inbound: []templates.Inbound{
+	service := func(path string) ir.Address {
+		p := ir.Proxy{ID: id(path), SVIDTTL: time.Minute, AgentSocket: agent.socket, Inbound: []ir.Inbound{
 			{Listen: freePort(t), App: startApp(t), Peers: peers(t, "/edge")},
 		}}
 		startProxy(t, p).waitReady()
@@ -32,10 +32,10 @@ func startEdge(t *testing.T) edge {
 	}
 	web, api := service("/web"), service("/api")
 	e := edge{agent: agent, public: freePort(t), mutual: freePort(t)}
-	e.proxy = startProxy(t, templates.Proxy{
+	e.proxy = startProxy(t, ir.Proxy{
 		ID: id("/edge"), SVIDTTL: time.Minute, AgentSocket: agent.socket,
-		Inbound: []templates.Inbound{{Listen: e.public, TLS: templates.None}, {Listen: e.mutual, Peers: peers(t, "/client")}},
-		Upstreams: []templates.Upstream{
+		Inbound: []ir.Inbound{{Listen: e.public, TLS: ir.None}, {Listen: e.mutual, Peers: peers(t, "/client")}},
+		Upstreams: []ir.Upstream{
 			{Match: match(t, "/web"), Address: web, Peers: peers(t, "/web")},
 			{Match: match(t, "/web/api"), Address: api, Peers: peers(t, "/api")},
 			{Match: match(t, "api.example.org/v1"), Address: api, Peers: peers(t, "/api")},
@@ -151,7 +151,7 @@ func TestGatewayForMutualTLS(t *testing.T) {
 func TestPublicApp(t *testing.T) {
 	t.Parallel()
 	p := apiProxy(t, startAgent(t, "/api"))
-	p.Inbound[0].Peers, p.Inbound[0].TLS = nil, templates.None
+	p.Inbound[0].Peers, p.Inbound[0].TLS = nil, ir.None
 	x := startProxy(t, p)
 	x.waitReady()
 	e := edge{proxy: x, public: p.Inbound[0].Listen}

@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // behind is an app behind an Envoy of its own, which a gateway calls on behalf of its clients.
 type behind struct {
 	agent        *agent
-	gateway, api templates.Proxy
+	gateway, api ir.Proxy
 	atGateway    string // the gateway's URL
 	atAPI        string // the API's own
 	gatewayEnvoy *proxy
@@ -25,9 +25,9 @@ func startBehind(t *testing.T, forwarded ...string) *behind {
 	b := &behind{agent: startAgent(t, "/edge", "/api")}
 	b.api = apiProxy(t, b.agent, "/edge", "/gateways/*")
 	b.api.Inbound[0].Forwarded = peers(t, forwarded...)
-	b.gateway = templates.Proxy{ID: id("/edge"), SVIDTTL: time.Minute, AgentSocket: b.agent.socket,
-		Inbound:   []templates.Inbound{{Listen: freePort(t), Peers: peers(t, "/*"), Clients: templates.Optional}},
-		Upstreams: []templates.Upstream{{Match: match(t, "/"), Address: address(t, b.api.Inbound[0].Listen), Peers: peers(t, "/api")}},
+	b.gateway = ir.Proxy{ID: id("/edge"), SVIDTTL: time.Minute, AgentSocket: b.agent.socket,
+		Inbound:   []ir.Inbound{{Listen: freePort(t), Peers: peers(t, "/*"), Clients: ir.Request}},
+		Upstreams: []ir.Upstream{{Match: match(t, "/"), Address: address(t, b.api.Inbound[0].Listen), Peers: peers(t, "/api")}},
 	}
 	b.apiEnvoy, b.gatewayEnvoy = startProxy(t, b.api), startProxy(t, b.gateway)
 	b.apiEnvoy.waitReady()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 const audience = "spiffe://example.org/api"
@@ -38,14 +39,14 @@ func ask(t *testing.T, client *http.Client, url, token string, headers ...string
 
 // jwtProxy has a port of each TLS mode that asks for a token of /web, of what is below /ns/prod, or of auxiliary.org, and one that asks
 // for none.
-func jwtProxy(t *testing.T, a *agent) templates.Proxy {
+func jwtProxy(t *testing.T, a *agent) ir.Proxy {
 	t.Helper()
 	p := apiProxy(t, a, "/web")
-	p.Inbound[0].JWT = templates.JWT{Audiences: []string{audience, "other"}, Subjects: peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/*")}
+	p.Inbound[0].JWT = ir.JWT{Audiences: []string{audience, "other"}, Subjects: peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/*")}
 	permissive, none, without := p.Inbound[0], p.Inbound[0], p.Inbound[0]
-	permissive.Listen, permissive.TLS = freePort(t), templates.Permissive
-	none.Listen, none.TLS, none.Peers = freePort(t), templates.None, nil
-	without.Listen, without.JWT = freePort(t), templates.JWT{}
+	permissive.Listen, permissive.TLS = freePort(t), ir.Permissive
+	none.Listen, none.TLS, none.Peers = freePort(t), ir.None, nil
+	without.Listen, without.JWT = freePort(t), ir.JWT{}
 	p.Inbound = append(p.Inbound, permissive, none, without)
 	return p
 }
@@ -157,7 +158,7 @@ func TestChangedSubjects(t *testing.T) {
 	k := &keys{}
 	k.set(t, own)
 	p := apiProxy(t, agent, "/web")
-	p.Inbound[0].JWT = templates.JWT{Audiences: []string{audience}, Subjects: peers(t, "/web")}
+	p.Inbound[0].JWT = ir.JWT{Audiences: []string{audience}, Subjects: peers(t, "/web")}
 	x := startProxy(t, p, func(dir string) { k.serve(t, filepath.Dir(dir)) })
 	x.waitReady()
 	client, url := tlsClient(t, agent, "/web"), fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[0].Listen)
@@ -208,8 +209,8 @@ func TestKeysRotate(t *testing.T) {
 	k := &keys{}
 	k.set(t, first)
 	p := apiProxy(t, agent, "/web")
-	p.Inbound[0].TLS, p.Inbound[0].Peers = templates.None, nil
-	p.Inbound[0].JWT = templates.JWT{Audiences: []string{audience}, Subjects: peers(t, "/web")}
+	p.Inbound[0].TLS, p.Inbound[0].Peers = ir.None, nil
+	p.Inbound[0].JWT = ir.JWT{Audiences: []string{audience}, Subjects: peers(t, "/web")}
 	var stop func()
 	var dir string
 	x := startProxy(t, p, func(data string) { dir = filepath.Dir(data); stop = k.serve(t, dir) })
@@ -244,12 +245,12 @@ func TestKeysRotate(t *testing.T) {
 func TestTokensForUpstreams(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api", "/web")
-	for _, protocol := range []templates.Protocol{templates.HTTP, templates.HTTP2} {
+	for _, protocol := range []ir.Protocol{ir.HTTP, ir.HTTP2} {
 		api := apiProxy(t, agent, "/web")
 		api.Inbound[0].Protocol = protocol
 		startProxy(t, api).waitReady()
 		to := address(t, api.Inbound[0].Listen)
-		web := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []templates.Upstream{
+		web := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []ir.Upstream{
 			{Listen: freePort(t), Address: to, Peers: peers(t, "/api"), JWTAudience: "a", Protocol: protocol},
 			{Listen: freePort(t), Address: to, Peers: peers(t, "/api"), JWTAudience: "b", Protocol: protocol},
 			{Listen: freePort(t), Address: to, Peers: peers(t, "/api"), Protocol: protocol},

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // mesh is an API and two callers, each behind its own Envoy. The API allows only "valid".
 type mesh struct {
-	api      templates.Proxy
+	api      ir.Proxy
 	apiProxy *proxy
 	valid    caller
 	invalid  caller
@@ -32,16 +32,16 @@ func startMesh(t *testing.T) *mesh {
 		socket = startAgent(t, "/api", "/valid", "/invalid").socket
 	}
 	const ttl = 30 * time.Second
-	m := &mesh{api: templates.Proxy{
+	m := &mesh{api: ir.Proxy{
 		ID: id("/api"), SVIDTTL: ttl, AgentSocket: socket,
-		Inbound: []templates.Inbound{{Listen: freePort(t), App: startApp(t), Peers: peers(t, "/valid")}},
+		Inbound: []ir.Inbound{{Listen: freePort(t), App: startApp(t), Peers: peers(t, "/valid")}},
 	}}
 	m.apiProxy = startProxy(t, m.api)
 	start := func(path string) caller {
 		to := address(t, m.api.Inbound[0].Listen)
-		p := templates.Proxy{ID: id(path), SVIDTTL: ttl, AgentSocket: socket, Upstreams: []templates.Upstream{
+		p := ir.Proxy{ID: id(path), SVIDTTL: ttl, AgentSocket: socket, Upstreams: []ir.Upstream{
 			{Listen: freePort(t), Address: to, Peers: peers(t, "/api")},
-			{Listen: freePort(t), Address: to, Peers: peers(t, "/api"), Protocol: templates.HTTP2},
+			{Listen: freePort(t), Address: to, Peers: peers(t, "/api"), Protocol: ir.HTTP2},
 		}}
 		return caller{
 			proxy: startProxy(t, p),

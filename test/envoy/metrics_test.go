@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestMetrics: one page, of the statistics that are asked for.
@@ -14,9 +14,9 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
 	p := apiProxy(t, agent, "/valid")
-	p.Inbound[0].TLS = templates.Permissive
-	p.Upstreams = []templates.Upstream{{Listen: freePort(t), Address: address(t, freePort(t)), Peers: peers(t, "/api")}}
-	p.Metrics = templates.Metrics{Port: freePort(t), Include: templates.DefaultStatistics()}
+	p.Inbound[0].TLS = ir.Permissive
+	p.Upstreams = []ir.Upstream{{Listen: freePort(t), Address: address(t, freePort(t)), Peers: peers(t, "/api")}}
+	p.Metrics = ir.Metrics{Port: freePort(t), Include: ir.DefaultStatistics()}
 	x := startProxy(t, p)
 	x.waitReady()
 	expect(t, tlsClient(t, agent, "/valid"), fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[0].Listen), 200, "ok")

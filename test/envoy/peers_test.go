@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestChangedPeers adds and removes a caller on a running Envoy. Both are in force within a second.
@@ -81,7 +82,7 @@ func TestPeersPerListener(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
 	p := apiProxy(t, agent, "/one", "/both")
-	p.Inbound = append(p.Inbound, templates.Inbound{Listen: freePort(t), App: p.Inbound[0].App, Peers: peers(t, "/other", "/both")})
+	p.Inbound = append(p.Inbound, ir.Inbound{Listen: freePort(t), App: p.Inbound[0].App, Peers: peers(t, "/other", "/both")})
 	x := startProxy(t, p)
 	x.waitReady()
 	url := func(i int) string { return fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[i].Listen) }
@@ -178,8 +179,8 @@ func TestTCPUpstream(t *testing.T) {
 			}()
 		}
 	}()
-	p := templates.Proxy{ID: id("/web"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Upstreams: []templates.Upstream{{
-		Listen: freePort(t), Address: address(t, uint16(listener.Addr().(*net.TCPAddr).Port)), Peers: peers(t, "/db"), Protocol: templates.TCP,
+	p := ir.Proxy{ID: id("/web"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Upstreams: []ir.Upstream{{
+		Listen: freePort(t), Address: address(t, uint16(listener.Addr().(*net.TCPAddr).Port)), Peers: peers(t, "/db"), Protocol: ir.TCP,
 	}}}
 	x := startProxy(t, p)
 	x.waitReady()

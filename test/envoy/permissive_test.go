@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestPermissiveHTTP: mutual TLS is as strict as ever, plain text passes, and each plain request is in the log with its
@@ -18,7 +18,7 @@ func TestPermissiveHTTP(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
 	p := apiProxy(t, agent, "/valid")
-	p.Inbound[0].TLS = templates.Permissive
+	p.Inbound[0].TLS = ir.Permissive
 	x := startProxy(t, p)
 	x.waitReady()
 	at := fmt.Sprintf("127.0.0.1:%d/x?token=secret", p.Inbound[0].Listen)
@@ -67,7 +67,7 @@ func TestPermissiveHTTP(t *testing.T) {
 	}
 
 	// The end of a migration.
-	p.Inbound[0].TLS = templates.Mutual
+	p.Inbound[0].TLS = ir.Mutual
 	x.apply(p)
 	eventually(t, time.Second, "the refusal of plain text", func() error {
 		if status, _, err := get(&http.Client{Transport: &http.Transport{}}, "http://"+at); err == nil {
@@ -84,8 +84,8 @@ func TestPermissiveTCP(t *testing.T) {
 	t.Parallel()
 	for _, greeting := range []string{"", "hello\n"} {
 		agent, app := startAgent(t, "/db"), startTCPApp(t, greeting)
-		p := templates.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []templates.Inbound{
-			{Listen: freePort(t), App: app.port, Peers: peers(t, "/web"), Protocol: templates.TCP, TLS: templates.Permissive},
+		p := ir.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []ir.Inbound{
+			{Listen: freePort(t), App: app.port, Peers: peers(t, "/web"), Protocol: ir.TCP, TLS: ir.Permissive},
 		}}
 		x := startProxy(t, p)
 		x.waitReady()

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // probed is an app with something to ask by every kind of probe.
@@ -64,19 +65,19 @@ func startProbed(t *testing.T) probed {
 	p := apiProxy(t, agent, "/valid")
 	out := probed{http: freePort(t), grpc: freePort(t), health: checked, stopTCP: func() { tcp.Close() }}
 	port := func(a net.Addr) uint16 { return uint16(a.(*net.TCPAddr).Port) }
-	ask := func(path string, kind templates.ProbeKind, app uint16, target string) templates.Probe {
-		return templates.Probe{Listen: out.http, Path: "/probe/app/" + path, Kind: kind, App: app, Target: target}
+	ask := func(path string, kind ir.ProbeKind, app uint16, target string) ir.Probe {
+		return ir.Probe{Listen: out.http, Path: "/probe/app/" + path, Kind: kind, App: app, Target: target}
 	}
-	p.Probes = []templates.Probe{
-		ask("startup", templates.ProbeTCP, port(tcp.Addr()), ""),
-		ask("liveness", templates.ProbeHTTP, port(plain.Listener.Addr()), `/healthz?full=%20&x=\1`),
-		ask("readiness", templates.ProbeHTTPS, port(secured.Listener.Addr()), "/ready"),
-		ask("moved", templates.ProbeHTTP, port(plain.Listener.Addr()), "/moved"),
-		ask("broken", templates.ProbeHTTP, port(plain.Listener.Addr()), "/broken"),
-		ask("absent", templates.ProbeHTTP, freePort(t), "/"),
-		{Listen: out.grpc, Kind: templates.ProbeGRPC, App: port(listener.Addr())},
+	p.Probes = []ir.Probe{
+		ask("startup", ir.ProbeTCP, port(tcp.Addr()), ""),
+		ask("liveness", ir.ProbeHTTP, port(plain.Listener.Addr()), `/healthz?full=%20&x=\1`),
+		ask("readiness", ir.ProbeHTTPS, port(secured.Listener.Addr()), "/ready"),
+		ask("moved", ir.ProbeHTTP, port(plain.Listener.Addr()), "/moved"),
+		ask("broken", ir.ProbeHTTP, port(plain.Listener.Addr()), "/broken"),
+		ask("absent", ir.ProbeHTTP, freePort(t), "/"),
+		{Listen: out.grpc, Kind: ir.ProbeGRPC, App: port(listener.Addr())},
 	}
-	p.Metrics = templates.Metrics{Port: freePort(t), Include: []string{"server.live"}}
+	p.Metrics = ir.Metrics{Port: freePort(t), Include: []string{"server.live"}}
 	out.x = startProxy(t, p)
 	out.x.waitReady()
 	return out
@@ -176,7 +177,7 @@ func TestGRPCProbe(t *testing.T) {
 func TestAppReadiness(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
-	p := templates.Proxy{ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Inbound: []templates.Inbound{
+	p := ir.Proxy{ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Inbound: []ir.Inbound{
 		{Listen: freePort(t), App: freePort(t), Peers: peers(t, "/valid")},
 	}}
 	x := startProxy(t, p)
@@ -190,7 +191,7 @@ func TestAppReadiness(t *testing.T) {
 	eventually(t, 10*time.Second, "the end of the app's readiness", answers(http.DefaultClient, both, 503))
 	expect(t, http.DefaultClient, x.ready, 200, "")
 
-	client := startProxy(t, templates.Proxy{ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []templates.Upstream{
+	client := startProxy(t, ir.Proxy{ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []ir.Upstream{
 		{Listen: freePort(t), Address: address(t, p.Inbound[0].Listen), Peers: peers(t, "/api")},
 	}})
 	client.waitReady()

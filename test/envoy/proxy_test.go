@@ -21,6 +21,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/test/printed"
 )
 
@@ -40,7 +41,7 @@ type proxy struct {
 
 // startProxy starts Envoy with the generated command line and files. Only the directory and the two fixed
 // ports are moved, because several share this machine. Each of spoil may change the files before the start.
-func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *proxy {
+func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 	t.Helper()
 	admin, ready := freePort(t), freePort(t)
 	dir := t.TempDir()
@@ -51,8 +52,8 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 			templates.CertificateDir, filepath.Join(dir, "certificate"),
 			templates.ConfigDir, dir,
 			templates.JWTDir, filepath.Join(dir, jwtFolder),
-			fmt.Sprintf(`"port_value":%d`, templates.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
-			fmt.Sprintf(`"port_value":%d`, templates.ReadinessPort), fmt.Sprintf(`"port_value":%d`, ready),
+			fmt.Sprintf(`"port_value":%d`, ir.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
+			fmt.Sprintf(`"port_value":%d`, ir.ReadinessPort), fmt.Sprintf(`"port_value":%d`, ready),
 		),
 		admin: fmt.Sprintf("http://127.0.0.1:%d", admin),
 		ready: fmt.Sprintf("http://127.0.0.1:%d/ready", ready),
@@ -83,13 +84,13 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 }
 
 // apply writes the files into a new directory and swaps the symbolic link "..data" to it.
-func (x *proxy) apply(p templates.Proxy) {
+func (x *proxy) apply(p ir.Proxy) {
 	x.t.Helper()
 	x.applyWith(p, func(string) {})
 }
 
 // applyWith is apply with a change of the files before they are in force.
-func (x *proxy) applyWith(p templates.Proxy, change func(dir string)) {
+func (x *proxy) applyWith(p ir.Proxy, change func(dir string)) {
 	x.t.Helper()
 	config, err := templates.Generate(p)
 	if err != nil {
@@ -177,27 +178,27 @@ func containsAll(event map[string]any, fields map[string]string) bool {
 
 func id(path string) spiffeid.ID { return spiffeid.RequireFromPath(trustDomain, path) }
 
-func peers(t *testing.T, names ...string) []templates.Peer {
+func peers(t *testing.T, names ...string) []ir.Peer {
 	t.Helper()
-	var out []templates.Peer
+	var out []ir.Peer
 	for _, name := range names {
-		peer, err := templates.ParsePeer(trustDomain, []spiffeid.TrustDomain{auxiliary}, name)
+		peer, err := ir.ParsePeer(trustDomain, []spiffeid.TrustDomain{auxiliary}, name)
 		must(t, err)
 		out = append(out, peer)
 	}
 	return out
 }
 
-func address(t *testing.T, port uint16) templates.Address {
+func address(t *testing.T, port uint16) ir.Address {
 	t.Helper()
-	out, err := templates.ParseAddress(fmt.Sprintf("127.0.0.1:%d", port))
+	out, err := ir.ParseAddress(fmt.Sprintf("127.0.0.1:%d", port))
 	must(t, err)
 	return out
 }
 
-func match(t *testing.T, text string) templates.Match {
+func match(t *testing.T, text string) ir.Match {
 	t.Helper()
-	out, err := templates.ParseMatch(text)
+	out, err := ir.ParseMatch(text)
 	must(t, err)
 	return out
 }

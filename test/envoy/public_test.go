@@ -17,11 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // publicApp is an app behind a port whose callers are asked, or not asked, for a certificate.
-func publicApp(t *testing.T, a *agent, clients templates.ClientCertificate, allowed ...string) templates.Proxy {
+func publicApp(t *testing.T, a *agent, clients ir.ClientCertificate, allowed ...string) ir.Proxy {
 	t.Helper()
 	p := apiProxy(t, a, allowed...)
 	p.Inbound[0].Clients = clients
@@ -53,9 +53,9 @@ func TestOptionalCertificate(t *testing.T) {
 	t.Parallel()
 	partner := startAgentOf(t, auxiliary, nil)
 	agent, stranger := startAgentOf(t, trustDomain, []*agent{partner}, "/api"), startAgent(t)
-	p := publicApp(t, agent, templates.Optional, "/shop/*", "/other")
-	p.Inbound = append(p.Inbound, templates.Inbound{
-		Listen: freePort(t), App: p.Inbound[0].App, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: templates.Optional,
+	p := publicApp(t, agent, ir.Request, "/shop/*", "/other")
+	p.Inbound = append(p.Inbound, ir.Inbound{
+		Listen: freePort(t), App: p.Inbound[0].App, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request,
 	})
 	x := startProxy(t, p)
 	x.waitReady()
@@ -139,10 +139,10 @@ func TestCraftedIDsOfPartners(t *testing.T) {
 func TestNoClientCertificate(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
-	p := publicApp(t, agent, templates.NotAsked)
+	p := publicApp(t, agent, ir.NoRequest)
 	p.Inbound[0].Peers = nil
 	tcp := startTCPApp(t, "")
-	p.Inbound = append(p.Inbound, templates.Inbound{Listen: freePort(t), App: tcp.port, Protocol: templates.TCP, Clients: templates.NotAsked})
+	p.Inbound = append(p.Inbound, ir.Inbound{Listen: freePort(t), App: tcp.port, Protocol: ir.TCP, Clients: ir.NoRequest})
 	x := startProxy(t, p)
 	x.waitReady()
 	at := fmt.Sprintf("127.0.0.1:%d/", p.Inbound[0].Listen)
@@ -204,9 +204,9 @@ func shown(t *testing.T, port uint16) string {
 func TestCertificateOfASecret(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
-	p := publicApp(t, agent, templates.Optional, "/web")
+	p := publicApp(t, agent, ir.Request, "/web")
 	p.Inbound[0].Certificate = true
-	p.Inbound = append(p.Inbound, templates.Inbound{Listen: freePort(t), App: p.Inbound[0].App, Peers: peers(t, "/web")})
+	p.Inbound = append(p.Inbound, ir.Inbound{Listen: freePort(t), App: p.Inbound[0].App, Peers: peers(t, "/web")})
 	dir := ""
 	first, firstKey := webCertificate(t, "one.example.org")
 	x := startProxy(t, p, func(at string) {
@@ -256,19 +256,19 @@ func TestCertificateOfASecret(t *testing.T) {
 // TestLimits holds each limit of a port against a caller who exceeds it, and one who does not.
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	p := publicApp(t, startAgent(t, "/api"), templates.NotAsked)
+	p := publicApp(t, startAgent(t, "/api"), ir.NoRequest)
 	p.Inbound[0].Peers = nil
-	limited := func(limits templates.Limits) uint16 {
+	limited := func(limits ir.Limits) uint16 {
 		in := p.Inbound[0]
-		in.Listen, in.TLS, in.Clients, in.Limits = freePort(t), templates.None, templates.Required, limits
+		in.Listen, in.TLS, in.Clients, in.Limits = freePort(t), ir.None, ir.Require, limits
 		p.Inbound = append(p.Inbound, in)
 		return in.Listen
 	}
-	body := limited(templates.Limits{MaxRequestBytes: 1000})
-	connections := limited(templates.Limits{MaxConnections: 2})
-	request := limited(templates.Limits{RequestTimeout: time.Second, MaxRequestBytes: 1 << 20})
-	idle := limited(templates.Limits{IdleTimeout: time.Second})
-	stream := limited(templates.Limits{StreamIdleTimeout: time.Second})
+	body := limited(ir.Limits{MaxRequestBytes: 1000})
+	connections := limited(ir.Limits{MaxConnections: 2})
+	request := limited(ir.Limits{RequestTimeout: time.Second, MaxRequestBytes: 1 << 20})
+	idle := limited(ir.Limits{IdleTimeout: time.Second})
+	stream := limited(ir.Limits{StreamIdleTimeout: time.Second})
 	x := startProxy(t, p)
 	x.waitReady()
 	at := func(port uint16, path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", port, path) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestTCPInbound: bytes pass, the app sees only callers that TLS let in, each has one line in the log, and a changed peer list
@@ -18,8 +19,8 @@ import (
 func TestTCPInbound(t *testing.T) {
 	t.Parallel()
 	agent, app := startAgent(t, "/db"), startTCPApp(t, "hello\n")
-	p := templates.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []templates.Inbound{
-		{Listen: freePort(t), App: app.port, Peers: peers(t, "/web", "/other"), Protocol: templates.TCP},
+	p := ir.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []ir.Inbound{
+		{Listen: freePort(t), App: app.port, Peers: peers(t, "/web", "/other"), Protocol: ir.TCP},
 	}}
 	x := startProxy(t, p)
 	x.waitReady()
@@ -65,7 +66,7 @@ func TestTCPInbound(t *testing.T) {
 	must(t, roundTrip(again, "hello\n", "ping"))
 	again.Close()
 	nobody := p
-	nobody.Inbound = []templates.Inbound{p.Inbound[0]}
+	nobody.Inbound = []ir.Inbound{p.Inbound[0]}
 	nobody.Inbound[0].App = freePort(t)
 	x.apply(nobody)
 	// Again until there is a line: a connection that falls between the new listener and the new cluster ends without one.
@@ -109,8 +110,8 @@ func (x *proxy) refusedTCP(dial func(path string) (*tls.Conn, error), path strin
 func TestPlainTCP(t *testing.T) {
 	t.Parallel()
 	agent, app := startAgent(t, "/db"), startTCPApp(t, "hello\n")
-	p := templates.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []templates.Inbound{
-		{Listen: freePort(t), App: app.port, Protocol: templates.TCP, TLS: templates.None},
+	p := ir.Proxy{ID: id("/db"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []ir.Inbound{
+		{Listen: freePort(t), App: app.port, Protocol: ir.TCP, TLS: ir.None},
 	}}
 	x := startProxy(t, p)
 	x.waitReady()

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestKeyAgreement: the configuration says nothing of it, because Envoy's default is what is wanted, on both sides.
@@ -52,7 +52,7 @@ func TestKeyAgreement(t *testing.T) {
 	backend := &http.Server{Handler: http.NotFoundHandler()}
 	go func() { _ = backend.Serve(listener) }()
 	t.Cleanup(func() { backend.Close() })
-	web := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []templates.Upstream{
+	web := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []ir.Upstream{
 		{Listen: freePort(t), Address: address(t, uint16(listener.Addr().(*net.TCPAddr).Port)), Peers: peers(t, "/api")},
 	}}
 	startProxy(t, web).waitReady()

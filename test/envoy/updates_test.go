@@ -14,6 +14,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // updates asks as the injector does.
@@ -48,7 +49,7 @@ func TestUpdatesAreJudged(t *testing.T) {
 			agent := startAgent(t, "/api")
 			p := apiProxy(t, agent, "/valid")
 			if metrics {
-				p.Metrics = templates.Metrics{Port: freePort(t), Include: []string{"server.live"}}
+				p.Metrics = ir.Metrics{Port: freePort(t), Include: []string{"server.live"}}
 			}
 			x := startProxy(t, p)
 			x.waitReady()
@@ -95,7 +96,7 @@ func TestUpdatesAreJudged(t *testing.T) {
 }
 
 // applySpoilt puts files in force of which one has a fault.
-func (x *proxy) applySpoilt(p templates.Proxy, file, old, replacement string) {
+func (x *proxy) applySpoilt(p ir.Proxy, file, old, replacement string) {
 	x.t.Helper()
 	x.applyWith(p, func(dir string) {
 		path := filepath.Join(dir, file)

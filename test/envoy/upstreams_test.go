@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // backend is a peer without Envoy at an address of its own, that counts requests and connections.
@@ -58,10 +59,10 @@ type client struct {
 	url string
 }
 
-func startClient(t *testing.T, a *agent, dns *dnsServer, up templates.Upstream) client {
+func startClient(t *testing.T, a *agent, dns *dnsServer, up ir.Upstream) client {
 	t.Helper()
 	up.Listen = freePort(t)
-	p := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: a.socket, Upstreams: []templates.Upstream{up}}
+	p := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: a.socket, Upstreams: []ir.Upstream{up}}
 	c := client{startProxy(t, p, dns.use(t)), fmt.Sprintf("http://127.0.0.1:%d/", up.Listen)}
 	c.waitReady()
 	return c
@@ -77,7 +78,7 @@ func TestGRPCIsSpreadByRequest(t *testing.T) {
 	}
 	dns := startDNS(t)
 	dns.set(all...)
-	c := startClient(t, agent, dns, templates.Upstream{Address: named(t, port), Peers: peers(t, "/api"), Protocol: templates.GRPC})
+	c := startClient(t, agent, dns, ir.Upstream{Address: named(t, port), Peers: peers(t, "/api"), Protocol: ir.GRPC})
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	caller := &http.Client{Timeout: 5 * time.Second, Transport: transport}
@@ -103,7 +104,7 @@ func TestUpstreamFollowsDNS(t *testing.T) {
 	before := []*backend{startBackend(t, agent, "/api", "127.1.1.1", port), startBackend(t, agent, "/api", "127.1.1.2", port)}
 	dns := startDNS(t)
 	dns.set(before...)
-	c := startClient(t, agent, dns, templates.Upstream{Address: named(t, port), Peers: peers(t, "/api")})
+	c := startClient(t, agent, dns, ir.Upstream{Address: named(t, port), Peers: peers(t, "/api")})
 	caller := &http.Client{Timeout: 5 * time.Second}
 	eventually(t, 10*time.Second, "the first answer", answers(caller, c.url, 200))
 
@@ -126,8 +127,8 @@ func TestConnectionsToPeersEndByThemselves(t *testing.T) {
 	t.Parallel()
 	agent, port := startAgent(t, "/web"), freePort(t)
 	b := startBackend(t, agent, "/api", "127.1.2.1", port)
-	p := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Drain: 600 * time.Millisecond,
-		Upstreams: []templates.Upstream{
+	p := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Drain: 600 * time.Millisecond,
+		Upstreams: []ir.Upstream{
 			{Listen: freePort(t), Address: parsed(t, netip.AddrPortFrom(b.address, port).String()), Peers: peers(t, "/api")},
 		}}
 	x := startProxy(t, p)
@@ -146,7 +147,7 @@ func TestAppChoosesNoCluster(t *testing.T) {
 	t.Parallel()
 	agent, port := startAgent(t, "/web"), freePort(t)
 	one, other := startBackend(t, agent, "/one", "127.1.3.1", port), startBackend(t, agent, "/other", "127.1.3.2", port)
-	p := templates.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []templates.Upstream{
+	p := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []ir.Upstream{
 		{Listen: freePort(t), Address: parsed(t, netip.AddrPortFrom(one.address, port).String()), Peers: peers(t, "/one")},
 		{Listen: freePort(t), Address: parsed(t, netip.AddrPortFrom(other.address, port).String()), Peers: peers(t, "/other")},
 	}}
@@ -173,14 +174,14 @@ func TestAppChoosesNoCluster(t *testing.T) {
 // backendName is looked up only at the test's own DNS server.
 const backendName = "api.test"
 
-func named(t *testing.T, port uint16) templates.Address {
+func named(t *testing.T, port uint16) ir.Address {
 	t.Helper()
 	return parsed(t, fmt.Sprintf("%s:%d", backendName, port))
 }
 
-func parsed(t *testing.T, text string) templates.Address {
+func parsed(t *testing.T, text string) ir.Address {
 	t.Helper()
-	out, err := templates.ParseAddress(text)
+	out, err := ir.ParseAddress(text)
 	must(t, err)
 	return out
 }

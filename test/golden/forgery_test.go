@@ -147,7 +147,7 @@ func injectedCases(t *testing.T) map[*namedInput]*corev1.Pod {
 	all := map[*namedInput]*corev1.Pod{}
 	for _, c := range cases {
 		in := &namedInput{c.input(t), c.Name}
-		in.injector.Generate = templates.NewMemory(1).Generate // the same again and again
+		in.injector.Generate = templates.NewCache(1).Generate // the same again and again
 		if res, err := in.injector.Inject(in.namespace, in.pod); err == nil && res.Inject {
 			all[in] = res.Pod
 		}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -118,7 +119,7 @@ const maxAnswer = 64 << 10
 
 // Updates implements [Envoys].
 func (b ByHTTP) Updates(ctx context.Context, pod *corev1.Pod) (templates.Updates, error) {
-	address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(templates.ReadinessPort))
+	address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(ir.ReadinessPort))
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+templates.UpdatesPath, nil)
 	if err != nil {
 		return nil, err

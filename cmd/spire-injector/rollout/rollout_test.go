@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -340,11 +341,11 @@ func TestRolloutStopsChangedPlatform(t *testing.T) {
 		}
 		bad := func(text string) func(*webhook.Platform) {
 			return func(p *webhook.Platform) {
-				peer, err := templates.ParsePeer(p.Cluster.TrustDomain, nil, text)
+				peer, err := ir.ParsePeer(p.Cluster.TrustDomain, nil, text)
 				if err != nil {
 					t.Fatal(err)
 				}
-				p.AllowedPeers = []templates.Peer{peer}
+				p.AllowedPeers = []ir.Peer{peer}
 			}
 		}
 		bad("/first")(&w.injector.Platform)

@@ -1,4 +1,4 @@
-package templates
+package ir
 
 import (
 	"cmp"
@@ -42,12 +42,8 @@ func (m Match) Host() string { return m.host }
 // PathPrefix is "/", or a prefix that begins with a slash and does not end in one.
 func (m Match) PathPrefix() string { return m.path }
 
-func (m Match) isZero() bool { return m == Match{} }
-
-// compareMatches puts the more specific path first. It orders the routes of one host: hosts are told apart before.
-func compareMatches(a, b Match) int {
-	return cmp.Or(cmp.Compare(len(b.path), len(a.path)), cmp.Compare(a.path, b.path), cmp.Compare(a.host, b.host))
-}
+// IsZero says whether there is no match.
+func (m Match) IsZero() bool { return m == Match{} }
 
 // parseMatch is ParseMatch with the problem as a phrase; "" means none.
 func parseMatch(s string) (Match, string) {

@@ -1,4 +1,4 @@
-package templates
+package ir
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 const everyoneBelow = "/*"
 
 // Peer says whose certificate is accepted: one SPIFFE ID, or every SPIFFE ID below a path.
-// Only [ParsePeer] makes one; [Generate] refuses the zero value.
+// [ParsePeer] and [Everyone] make one; [Proxy.Validate] refuses the zero value.
 type Peer struct {
 	id     spiffeid.ID // with below: the path, or the bare trust domain
 	prefix bool
@@ -41,6 +41,9 @@ func ParsePeer(td spiffeid.TrustDomain, federated []spiffeid.TrustDomain, s stri
 	return Peer{}, fmt.Errorf("peer %q: %s", s, problem)
 }
 
+// Everyone is every SPIFFE ID of a trust domain.
+func Everyone(td spiffeid.TrustDomain) Peer { return Peer{id: td.ID(), prefix: true} }
+
 // String is the full spelling, which ParsePeer accepts again.
 func (p Peer) String() string {
 	if p.prefix {
@@ -58,16 +61,17 @@ func (p Peer) IsPrefix() bool { return p.prefix }
 // Matches says whether the peer covers id, by the rule that Envoy applies to the certificate.
 func (p Peer) Matches(id spiffeid.ID) bool {
 	if p.prefix {
-		return !p.isZero() && strings.HasPrefix(id.String(), p.uriPrefix())
+		return !p.IsZero() && strings.HasPrefix(id.String(), p.URIPrefix())
 	}
-	return !p.isZero() && id == p.id
+	return !p.IsZero() && id == p.id
 }
 
-// uriPrefix is what the URI of every covered ID begins with. It ends in a slash, so that a sibling
+// URIPrefix is what the URI of every covered ID begins with. It ends in a slash, so that a sibling
 // whose name merely begins alike is not covered.
-func (p Peer) uriPrefix() string { return p.id.String() + "/" }
+func (p Peer) URIPrefix() string { return p.id.String() + "/" }
 
-func (p Peer) isZero() bool { return p.id.IsZero() }
+// IsZero says whether nobody made the peer.
+func (p Peer) IsZero() bool { return p.id.IsZero() }
 
 // parsePeer is ParsePeer with the problem as a phrase; "" means none. The first domain is our own.
 func parsePeer(domains []spiffeid.TrustDomain, s string) (Peer, string) {
@@ -163,4 +167,13 @@ func oneOf(domains []spiffeid.TrustDomain) string {
 		quoted[i] = strconv.Quote(td.Name())
 	}
 	return strings.Join(quoted, " or ")
+}
+
+// OneTrustDomain returns the trust domain of all peers; false if there are none, or peers of several.
+func OneTrustDomain(peers []Peer) (spiffeid.TrustDomain, bool) {
+	if len(peers) == 0 {
+		return spiffeid.TrustDomain{}, false
+	}
+	first := peers[0].TrustDomain()
+	return first, !slices.ContainsFunc(peers, func(p Peer) bool { return p.TrustDomain() != first })
 }

@@ -1,7 +1,6 @@
-package templates
+package ir
 
 import (
-	"slices"
 	"testing"
 )
 
@@ -59,20 +58,5 @@ func TestParseMatchRefuses(t *testing.T) {
 		} else if err.Error() != want {
 			t.Errorf("ParseMatch(%q)\n got %s\nwant %s", test.in, err, want)
 		}
-	}
-}
-
-func TestMostSpecificMatchIsFirst(t *testing.T) {
-	var got []Match
-	for _, text := range []string{"/", "/a", "/b/c", "/b", "/abc"} {
-		got = append(got, match(t, text))
-	}
-	slices.SortFunc(got, compareMatches)
-	var texts []string
-	for _, m := range got {
-		texts = append(texts, m.String())
-	}
-	if want := []string{"/abc", "/b/c", "/a", "/b", "/"}; !slices.Equal(texts, want) {
-		t.Errorf("got %q, want %q", texts, want)
 	}
 }

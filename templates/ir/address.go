@@ -1,4 +1,4 @@
-package templates
+package ir
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Address is a host and port that Envoy connects to. Only [ParseAddress] makes one; [Generate]
+// Address is a host and port that Envoy connects to. Only [ParseAddress] makes one; [Proxy.Validate]
 // refuses the zero value.
 type Address struct {
 	host string // a DNS name in lower case, or an IP address without brackets

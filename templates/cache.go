@@ -3,22 +3,24 @@ package templates
 import (
 	"fmt"
 	"sync"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// Memory generates each configuration once for the many pods that share it: a workload's replicas differ in nothing.
-type Memory struct {
+// Cache generates each configuration once for the many pods that share it: a workload's replicas differ in nothing.
+type Cache struct {
 	mu      sync.Mutex
 	configs map[string]Config
 	limit   int
 }
 
-// NewMemory returns a memory of at most limit configurations, some 10 to 250 KB each. When it is full it starts over.
-func NewMemory(limit int) *Memory {
-	return &Memory{configs: map[string]Config{}, limit: limit}
+// NewCache returns a cache of at most limit configurations, some 10 to 250 KB each. When it is full it starts over.
+func NewCache(limit int) *Cache {
+	return &Cache{configs: map[string]Config{}, limit: limit}
 }
 
 // Generate is [Generate]. It is safe for concurrent use.
-func (m *Memory) Generate(p Proxy) (Config, error) {
+func (m *Cache) Generate(p ir.Proxy) (Config, error) {
 	key := fmt.Sprintf("%#v", p) // quotes every text, so that no two proxies look the same
 	m.mu.Lock()
 	known, ok := m.configs[key]

@@ -1,12 +1,10 @@
-package templates
+package ir
 
-import "fmt"
-
-// Probe is a question of the kubelet that Envoy passes on to the app, because the app may listen on 127.0.0.1 only. Its
+// Probe is a probe of the kubelet that Envoy passes on to the app, because the app may listen on 127.0.0.1 only. Its
 // port answers what the probes ask and nothing else, and writes no access log.
 type Probe struct {
 	// Listen is the port that the kubelet asks, [ProbePort] for all but gRPC. A gRPC probe has a port of its own,
-	// because the kubelet cannot say there whom it means.
+	// because the kubelet cannot say there which container it means.
 	Listen uint16
 	// Path is the exact path that the kubelet asks for, unique on its port; none for gRPC.
 	Path string
@@ -28,16 +26,13 @@ const (
 	ProbeGRPC                   // grpc.health.v1.Health/Check
 )
 
-var probeKindNames = [...]string{ProbeHTTP: "HTTP", ProbeHTTPS: "HTTPS", ProbeTCP: "TCP", ProbeGRPC: "gRPC"}
-
-func (k ProbeKind) String() string {
-	if !k.valid() {
-		return fmt.Sprintf("probe(%d)", int(k))
-	}
-	return probeKindNames[k]
+func probeKinds() []string {
+	return []string{ProbeHTTP: "HTTP", ProbeHTTPS: "HTTPS", ProbeTCP: "TCP", ProbeGRPC: "gRPC"}
 }
 
-func (k ProbeKind) valid() bool { return k >= 0 && int(k) < len(probeKindNames) }
+func (k ProbeKind) String() string { return nameOf("probe", probeKinds(), k) }
 
-// hasTarget says whether the app is asked for a path.
-func (k ProbeKind) hasTarget() bool { return k == ProbeHTTP || k == ProbeHTTPS }
+func (k ProbeKind) valid() bool { return known(probeKinds(), k) }
+
+// HasTarget says whether the app is asked for a path.
+func (k ProbeKind) HasTarget() bool { return k == ProbeHTTP || k == ProbeHTTPS }

@@ -1,0 +1,155 @@
+package templates
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
+)
+
+// variants are proxies of which no two are the same, valid all of them.
+func variants(t *testing.T) []ir.Proxy {
+	t.Helper()
+	base := cases(t)["observed"]
+	out := []ir.Proxy{base}
+	for _, change := range []func(*ir.Proxy){
+		func(p *ir.Proxy) { p.ID = spiffeid.RequireFromPath(auxiliaryOrg, "/api") },
+		func(p *ir.Proxy) { p.SVIDTTL = time.Minute },
+		func(p *ir.Proxy) { p.AgentSocket = "/run/other.sock" },
+		func(p *ir.Proxy) { p.Drain = 0 },
+		func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 },
+		func(p *ir.Proxy) { p.Inbound[0].App = 8082 },
+		func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "/web/*") },
+		func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "/web", "/shop") },
+		func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "spiffe://auxiliary.org/web") },
+		func(p *ir.Proxy) { p.Inbound[0].Protocol = ir.GRPC },
+		func(p *ir.Proxy) { p.Inbound[0].TLS = ir.Permissive },
+		func(p *ir.Proxy) { p.Inbound[0].Audit = true },
+		func(p *ir.Proxy) { p.Inbound[0].Clients = ir.Request },
+		func(p *ir.Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = ir.NoRequest, nil },
+		func(p *ir.Proxy) { p.Inbound[0].Certificate = true },
+		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "/web") },
+		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "/web/*") },
+		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "spiffe://auxiliary.org/web") },
+		func(p *ir.Proxy) { p.Inbound[0].Limits.MaxConnections = 1 },
+		func(p *ir.Proxy) { p.Inbound[0].Limits.MaxRequestBytes = 1 },
+		func(p *ir.Proxy) { p.Inbound[0].Limits.RequestTimeout = time.Second },
+		func(p *ir.Proxy) { p.Inbound[0].Limits.StreamIdleTimeout = time.Second },
+		func(p *ir.Proxy) { p.Inbound[0].Limits.IdleTimeout = time.Second },
+		func(p *ir.Proxy) { p.Upstreams[0].Listen = 8001 },
+		func(p *ir.Proxy) { p.Upstreams[0].Address = address(t, "other.default.svc:8444") },
+		func(p *ir.Proxy) { p.Upstreams[0].Address = address(t, "10.0.0.7:8443") },
+		func(p *ir.Proxy) { p.Upstreams[0].Peers = peers(t, "/web") },
+		func(p *ir.Proxy) { p.Upstreams[0].Peers = peers(t, "spiffe://auxiliary.org/*") },
+		func(p *ir.Proxy) { p.Upstreams[0].Protocol = ir.TCP },
+		func(p *ir.Proxy) {
+			p.Gateway, p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = true, 0, 0, match(t, "/")
+		},
+		func(p *ir.Proxy) {
+			p.Gateway, p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = true, 0, 0, match(t, "a/b")
+		},
+		func(p *ir.Proxy) { p.AppPorts = []ir.AppPort{{Container: "app", Port: 8080}} },
+		func(p *ir.Proxy) { p.AppPorts = []ir.AppPort{{Container: "other", Port: 8081}} },
+		func(p *ir.Proxy) { p.Probes = p.Probes[1:] },
+		func(p *ir.Proxy) { p.Probes[1].Listen = 15023 },
+		func(p *ir.Proxy) { p.Probes[1].Path = "/probe/x" },
+		func(p *ir.Proxy) { p.Probes[1].Kind = ir.ProbeHTTPS },
+		func(p *ir.Proxy) { p.Probes[1].App = 8083 },
+		func(p *ir.Proxy) { p.Probes[1].Target = "/x" },
+		func(p *ir.Proxy) {
+			p.Inbound[0].JWT = ir.JWT{Audiences: []string{"a", "b"}, Subjects: peers(t, "/web")}
+		},
+		func(p *ir.Proxy) {
+			p.Inbound[0].JWT = ir.JWT{Audiences: []string{"a"}, Subjects: peers(t, "/*", "spiffe://auxiliary.org/x")}
+		},
+		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
+		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
+		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
+	} {
+		variant := base
+		variant.Inbound = append([]ir.Inbound(nil), base.Inbound...)
+		variant.Upstreams = append([]ir.Upstream(nil), base.Upstreams...)
+		variant.Probes = append([]ir.Probe(nil), base.Probes...)
+		change(&variant)
+		out = append(out, variant)
+	}
+	return out
+}
+
+// TestVariantsCoverEveryField fails when a field has been added that no variant changes.
+func TestVariantsCoverEveryField(t *testing.T) {
+	seen := map[string]map[string]bool{} // the values of each field, by its path
+	var walk func(path string, v reflect.Value)
+	walk = func(path string, v reflect.Value) {
+		if seen[path] == nil {
+			seen[path] = map[string]bool{}
+		}
+		seen[path][fmt.Sprintf("%#v", v)] = true
+		if v.Kind() == reflect.Struct {
+			for i := range v.NumField() {
+				walk(path+"."+v.Type().Field(i).Name, v.Field(i))
+			}
+		}
+		if v.Kind() == reflect.Slice {
+			for i := range v.Len() {
+				walk(path+"[]", v.Index(i))
+			}
+		}
+	}
+	for _, p := range variants(t) {
+		walk("Proxy", reflect.ValueOf(p))
+	}
+	for path, values := range seen {
+		if len(values) < 2 {
+			t.Errorf("%s is the same in all variants", path)
+		}
+	}
+}
+
+func TestCacheIsGenerate(t *testing.T) {
+	all := variants(t)
+	for _, limit := range []int{1, 100} {
+		t.Run(fmt.Sprintf("limit %d", limit), func(t *testing.T) {
+			cache := NewCache(limit)
+			var wg sync.WaitGroup
+			for range 3 {
+				for i, p := range all {
+					wg.Go(func() {
+						want, err := Generate(p)
+						if err != nil {
+							t.Error(err)
+						}
+						got, err := cache.Generate(p)
+						if err != nil || got != want {
+							t.Errorf("variant %d (%v):\n%s", i, err, cmp.Diff(want, got))
+						}
+					})
+				}
+			}
+			wg.Wait()
+			if n := len(cache.configs); n > limit || n == 0 || limit > len(all) && n != len(all) {
+				t.Errorf("expected 1 to %d of %d configurations in the cache, got %d", limit, len(all), n)
+			}
+		})
+	}
+	if _, err := NewCache(1).Generate(ir.Proxy{}); err == nil {
+		t.Error("expected the error of Generate for an empty proxy, got none")
+	}
+}
+
+func BenchmarkCache(b *testing.B) {
+	proxy := withUpstreams(b, 1)
+	cache := NewCache(10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := cache.Generate(proxy); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package ir
+
+import "fmt"
+
+// Problem is a rule that a [Proxy] breaks.
+type Problem struct {
+	// Path leads to the field, in the spelling of the annotations: "inbound[0].jwt.subjects". It is empty for the proxy as a whole.
+	Path string
+	Code Code
+	// Text says what was expected and what came, and what to do where that can be said in the words of the model.
+	Text string
+}
+
+// String is the problem for people who filled in the model itself.
+func (p Problem) String() string {
+	if p.Path == "" {
+		return p.Text
+	}
+	return p.Path + ": " + p.Text
+}
+
+// Code names the rule that a [Problem] is about. A value never changes its meaning.
+type Code string
+
+// The rules, in the order in which they are applied.
+const (
+	IDMissing         Code = "IDMissing"         // a proxy has a SPIFFE ID with a path
+	TTLTooShort       Code = "TTLTooShort"       // SPIRE cannot renew in time
+	SocketPath        Code = "SocketPath"        // what a Unix socket's address can be
+	DrainNegative     Code = "DrainNegative"     // a time is not negative
+	NothingToDo       Code = "NothingToDo"       // a proxy has listeners or upstreams
+	GatewayIncomplete Code = "GatewayIncomplete" // a gateway has listeners and upstreams
+	StatisticName     Code = "StatisticName"     // what a statistic's name can be
+
+	PortTaken     Code = "PortTaken"     // two listen on one port
+	ListenMissing Code = "ListenMissing" // a listener has a port
+	AppMissing    Code = "AppMissing"    // a listener has an app behind it
+	AppOfGateway  Code = "AppOfGateway"  // a gateway has no app
+	AppIsSidecar  Code = "AppIsSidecar"  // Envoy would call itself
+	AppProtocols  Code = "AppProtocols"  // a port of the app speaks one protocol
+	UnknownValue  Code = "UnknownValue"  // an enum has one of its values
+	TCPRoutes     Code = "TCPRoutes"     // TCP has no host and path to route by
+
+	PeersMissing     Code = "PeersMissing"     // to Envoy an empty list means everyone
+	PeersUnused      Code = "PeersUnused"      // nobody presents a certificate
+	PeerZero         Code = "PeerZero"         // nobody made the peer
+	SeveralDomains   Code = "SeveralDomains"   // the CA of each domain would be trusted for the peers of all
+	ClientsWithTLS   Code = "ClientsWithTLS"   // only mutual TLS has modes of client certificates
+	RequestWithTCP   Code = "RequestWithTCP"   // a denial takes an answer
+	RequestAudited   Code = "RequestAudited"   // Envoy's own validator cannot let everyone of a trusted domain in
+	CertificateNoTLS Code = "CertificateNoTLS" // without TLS nothing is presented
+
+	ForwardedPublic  Code = "ForwardedPublic"  // whoever is no known gateway could name any client
+	ForwardedTCP     Code = "ForwardedTCP"     // TCP has no header that names a client
+	ForwardedAudited Code = "ForwardedAudited" // as ForwardedPublic
+
+	JWTWithTCP       Code = "JWTWithTCP"       // TCP has no header for a token
+	AudienceMissing  Code = "AudienceMissing"  // a token is for somebody
+	AudienceSpelling Code = "AudienceSpelling" // what an audience can be
+	SubjectsMissing  Code = "SubjectsMissing"  // every token would pass
+
+	LimitNegative Code = "LimitNegative" // a limit is not negative
+	LimitWithTCP  Code = "LimitWithTCP"  // TCP has no requests
+
+	ListenOfGateway Code = "ListenOfGateway" // a gateway has no app that calls
+	MatchMissing    Code = "MatchMissing"    // a route says which requests it takes
+	MatchNoGateway  Code = "MatchNoGateway"  // only a gateway routes
+	MatchTwice      Code = "MatchTwice"      // one route takes a request
+	AddressMissing  Code = "AddressMissing"  // an upstream is somewhere
+
+	ProbePath   Code = "ProbePath"   // what the kubelet can ask for
+	ProbeTarget Code = "ProbeTarget" // what the app can be asked for
+	ProbeTwice  Code = "ProbeTwice"  // a path leads to one thing
+)
+
+// Codes are all rules.
+func Codes() []Code {
+	return []Code{
+		IDMissing, TTLTooShort, SocketPath, DrainNegative, NothingToDo,
+		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
+		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
+		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
+		RequestWithTCP, RequestAudited, CertificateNoTLS, ForwardedPublic, ForwardedTCP,
+		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
+		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
+		MatchTwice, AddressMissing, ProbePath, ProbeTarget, ProbeTwice,
+	}
+}
+
+// problems collects what is wrong with a [Proxy].
+type problems []Problem
+
+func (p *problems) tell(path string, code Code, format string, args ...any) {
+	*p = append(*p, Problem{Path: path, Code: code, Text: fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,124 @@
+package ir
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// Proxy is what one Envoy is meant to do.
+type Proxy struct {
+	// ID is the identity that Envoy asks the SPIRE agent for, by name.
+	ID spiffeid.ID
+	// SVIDTTL is the TTL of its X.509-SVID; it bounds how long connections live. At least 2 s.
+	SVIDTTL time.Duration
+	// AgentSocket is the path of the SPIRE agent's Workload API socket in Envoy's container.
+	AgentSocket string
+	// Inbound and Upstreams: at least one of either.
+	Inbound   []Inbound
+	Upstreams []Upstream
+	// Gateway says that there is no app: requests of all inbound ports go where the Match of the upstreams says.
+	Gateway bool
+	// AppPorts are those that the pod's other containers declare, where Envoy must not listen.
+	AppPorts []AppPort
+	// Probes are those of the kubelet that Envoy answers or passes on to the app.
+	Probes []Probe
+	// Metrics is where statistics can be read; the zero value is nowhere.
+	Metrics Metrics
+	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
+	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
+	Drain time.Duration
+}
+
+// AppPort is a port of a container beside Envoy.
+type AppPort struct {
+	Container string
+	Port      uint16
+}
+
+// Inbound is a port on all addresses that serves Peers, and hands their requests to the app at 127.0.0.1:App.
+type Inbound struct {
+	Listen uint16
+	// App is zero in a gateway.
+	App uint16
+	// Peers may call. Never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as with
+	// TLS None, there are none.
+	Peers []Peer
+	// Protocol is what the app speaks: HTTP (callers may use HTTP/1.1 or HTTP/2 all the same), HTTP2, GRPC or TCP. A
+	// gateway has no TCP.
+	Protocol Protocol
+	TLS      TLSMode
+	// Clients says what callers present with TLS Mutual; with the other modes it is Require. With NoRequest there are no Peers.
+	Clients ClientCertificate
+	// Certificate says that Envoy presents the certificate of a Secret instead of the SVID.
+	Certificate bool
+	// Forwarded are the clients on whose behalf Peers, all of them gateways, may call, by naming each in
+	// X-Forwarded-Client-Cert. The app sees both. None means that Peers call for themselves.
+	Forwarded []Peer
+	Limits    Limits
+	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections
+	// Peers would have refused. It has no meaning with TLS None.
+	Audit bool
+	// JWT is what each request has to carry beside, or on a port without TLS instead of, a certificate. Not with TCP.
+	JWT JWT
+}
+
+// Upstream is another service behind mutual TLS at Address. It has either Listen or Match.
+type Upstream struct {
+	// Listen is a port on 127.0.0.1 where the app speaks without TLS.
+	Listen uint16
+	// Match is the part of a gateway's requests that goes to Address.
+	Match   Match
+	Address Address
+	// Peers are the identities that the other side may have: never empty, all of one trust domain.
+	Peers []Peer
+	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
+	Protocol Protocol
+	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for none. Not
+	// with TCP.
+	JWTAudience string
+}
+
+// Identifies says whether callers of the port may present who they are.
+func (in Inbound) Identifies() bool { return in.TLS != None && in.Clients != NoRequest }
+
+// Public says whether callers may come that do not present who they are, for good and not only until a migration has ended.
+func (in Inbound) Public() bool { return in.TLS == None || in.Clients != Require }
+
+// ChecksRequests says whether requests to the port are authorized one by one.
+func (in Inbound) ChecksRequests() bool { return in.Identifies() || !in.JWT.IsZero() }
+
+// Audits says whether requests that would be denied are let in, and told.
+func (in Inbound) Audits() bool { return in.Audit && in.ChecksRequests() }
+
+// Verified are the peers that TLS lets in; none means everyone of a trusted domain.
+func (in Inbound) Verified() []Peer {
+	if in.Audit {
+		return nil
+	}
+	return in.Peers
+}
+
+// RequestsCertificates says whether a port of the proxy takes callers with and without a certificate.
+func (p Proxy) RequestsCertificates() bool { return p.request() >= 0 }
+
+// request is the index of the first such port, -1 if there is none.
+func (p Proxy) request() int {
+	return slices.IndexFunc(p.Inbound, func(in Inbound) bool { return in.TLS == Mutual && in.Clients == Request })
+}
+
+// VerifiesJWT says whether any port asks for tokens.
+func (p Proxy) VerifiesJWT() bool {
+	return slices.ContainsFunc(p.Inbound, func(in Inbound) bool { return !in.JWT.IsZero() })
+}
+
+// HasTokens says whether any port asks for tokens, or any upstream gets them.
+func (p Proxy) HasTokens() bool {
+	return p.VerifiesJWT() || slices.ContainsFunc(p.Upstreams, func(up Upstream) bool { return up.JWTAudience != "" })
+}
+
+// UsesCertificate says whether a port presents the Secret's certificate.
+func (p Proxy) UsesCertificate() bool {
+	return slices.ContainsFunc(p.Inbound, func(in Inbound) bool { return in.Certificate })
+}

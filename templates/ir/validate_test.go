@@ -1,0 +1,279 @@
+package ir
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+var exampleOrg = spiffeid.RequireTrustDomainFromString("example.org")
+
+// sidecar breaks no rule.
+func sidecar(t *testing.T) Proxy {
+	return Proxy{
+		ID:          spiffeid.RequireFromPath(exampleOrg, "/api"),
+		SVIDTTL:     time.Hour,
+		AgentSocket: "/run/spire/sockets/agent.sock",
+		Inbound:     []Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
+		Upstreams:   []Upstream{{Listen: 8000, Address: address(t, "api:1"), Peers: peers(t, "/api")}},
+		AppPorts:    []AppPort{{Container: "app", Port: 8080}},
+		Probes: []Probe{
+			{Listen: ProbePort, Path: "/a", App: 8080, Target: "/healthz?x=%20"},
+			{Listen: FirstGRPCProbePort, App: 8080, Kind: ProbeGRPC},
+		},
+		Metrics: Metrics{Port: 15090, Include: []string{"http."}},
+	}
+}
+
+// gateway breaks no rule.
+func gateway(t *testing.T) Proxy {
+	p := sidecar(t)
+	p.Gateway, p.AppPorts, p.Probes = true, nil, nil
+	p.Inbound[0].App = 0
+	p.Upstreams[0].Listen, p.Upstreams[0].Match = 0, match(t, "/")
+	return p
+}
+
+// TestRules breaks each rule by itself.
+func TestRules(t *testing.T) {
+	foreign := []string{"/web", "spiffe://auxiliary.org/web"}
+	tests := []struct {
+		code  Code
+		of    func(*testing.T) Proxy
+		spoil func(*Proxy)
+		want  string // path and text
+	}{
+		{IDMissing, sidecar, func(p *Proxy) { p.ID = spiffeid.ID{} }, `id: expected a SPIFFE ID with a path, got ""`},
+		{IDMissing, sidecar, func(p *Proxy) { p.ID = exampleOrg.ID() }, `id: expected a SPIFFE ID with a path, got "spiffe://example.org"`},
+		{TTLTooShort, sidecar, func(p *Proxy) { p.SVIDTTL = 2*time.Second - 1 }, `svidTTL: expected an SVID TTL of at least 2s, got 1.999999999s`},
+		{SocketPath, sidecar, func(p *Proxy) { p.AgentSocket = "agent.sock" },
+			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "agent.sock"`},
+		{SocketPath, sidecar, func(p *Proxy) { p.AgentSocket = "/" + strings.Repeat("s", 107) },
+			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/` + strings.Repeat("s", 107) + `"`},
+		{SocketPath, sidecar, func(p *Proxy) { p.AgentSocket = "/\xff" },
+			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/\xff"`},
+		{DrainNegative, sidecar, func(p *Proxy) { p.Drain = -1 }, `drain: expected a drain time of 0s or more, got -1ns`},
+		{NothingToDo, sidecar, func(p *Proxy) { p.Inbound, p.Upstreams = nil, nil },
+			`expected an inbound listener, an upstream or both, got neither: the sidecar would have nothing to do`},
+		{GatewayIncomplete, gateway, func(p *Proxy) { p.Inbound = nil },
+			`expected inbound and upstreams for a gateway: where it listens, and where requests go`},
+		{GatewayIncomplete, gateway, func(p *Proxy) { p.Upstreams = nil },
+			`expected inbound and upstreams for a gateway: where it listens, and where requests go`},
+		{StatisticName, sidecar, func(p *Proxy) { p.Metrics.Include = []string{"http.", ""} },
+			`metrics.include[1]: expected the beginning of a statistic's name in printable ASCII, got ""`},
+
+		{PortTaken, sidecar, func(p *Proxy) { p.Inbound[0].Listen = 15000 },
+			`inbound[0].listen: port 15000 is already used by the sidecar's admin interface; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Upstreams[0].Listen = 15021 },
+			`upstreams[0].listen: port 15021 is already used by the sidecar's readiness endpoint; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Upstreams[0].Listen = 8443 },
+			`upstreams[0].listen: port 8443 is already used by the inbound listener; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Upstreams[0].Listen = 8080 },
+			`upstreams[0].listen: port 8080 is already used by container app; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Upstreams[0].Listen = ProbePort },
+			`upstreams[0].listen: port 15022 is already used by the sidecar, for the kubelet's probes; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Upstreams = append(p.Upstreams, p.Upstreams[0]) },
+			`upstreams[1].listen: port 8000 is already used by upstream 0; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Upstreams[0].JWTAudience, p.Upstreams[0].Listen = "a", JWTProbePort },
+			`upstreams[0].listen: port 15023 is already used by the sidecar, for the kubelet's probes; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.AppPorts[0].Port = 15000 },
+			`appPorts[0]: port 15000 is used by the sidecar's admin interface; let the app listen on another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Metrics.Port = 15021 },
+			`metrics.port: port 15021 is already used by the sidecar's readiness endpoint; choose another port`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Probes = append(p.Probes, p.Probes[1]) },
+			`probes[2].listen: port 15030 is already used by the sidecar, for the kubelet's probes; choose another port`},
+		{ListenMissing, sidecar, func(p *Proxy) { p.Inbound[0].Listen = 0 },
+			`inbound[0].listen: expected the port that callers use, from 1 to 65535, got none`},
+		{ListenMissing, sidecar, func(p *Proxy) { p.Upstreams[0].Listen = 0 },
+			`upstreams[0].listen: expected the port on 127.0.0.1 that the app talks to, from 1 to 65535, got none`},
+		{AppMissing, sidecar, func(p *Proxy) { p.Inbound[0].App = 0 },
+			`inbound[0].app: expected the port on which the app listens on localhost, from 1 to 65535, got none`},
+		{AppMissing, sidecar, func(p *Proxy) { p.Probes[0].App = 0 }, `probes[0].app: expected an app port from 1 to 65535, got none`},
+		{AppOfGateway, gateway, func(p *Proxy) { p.Inbound[0].App = 8080 }, `inbound[0].app: a gateway has no app; its requests go where upstreams say`},
+		{AppIsSidecar, sidecar, func(p *Proxy) { p.Inbound[0].App = 8443 },
+			`inbound[0].app: port 8443 is the sidecar's own inbound port; let the app listen on another port`},
+		{AppIsSidecar, sidecar, func(p *Proxy) { p.Inbound[0].App = 15000 },
+			`inbound[0].app: expected a port of the app, but port 15000 is used by the sidecar's admin interface; let the app listen on another port`},
+		{AppIsSidecar, sidecar, func(p *Proxy) { p.Inbound[0].App = 8000 },
+			`inbound[0].app: expected a port of the app, but port 8000 is used by upstream 0; let the app listen on another port`},
+		{AppIsSidecar, sidecar, func(p *Proxy) { p.Probes[0].App = 8443 },
+			`probes[0].app: expected a port of the app, but port 8443 is used by the inbound listener; probe the port on which the app itself listens`},
+		{AppProtocols, sidecar, func(p *Proxy) {
+			p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 8080, Peers: p.Inbound[0].Peers, Protocol: GRPC})
+		}, `inbound[1].app: expected protocol http for the app's port 8080, as in an earlier listener, got grpc`},
+		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Protocol = -1 }, `inbound[0].protocol: expected a known protocol, got protocol(-1)`},
+		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].TLS = 3 }, `inbound[0].tls: expected a known TLS mode, got tls(3)`},
+		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Clients = 3 },
+			`inbound[0].clientCertificate: expected a known client certificate mode, got clientCertificate(3)`},
+		{UnknownValue, sidecar, func(p *Proxy) { p.Upstreams[0].Protocol = 7 }, `upstreams[0].protocol: expected a known protocol, got protocol(7)`},
+		{UnknownValue, sidecar, func(p *Proxy) { p.Probes[0].Kind = 4 }, `probes[0].kind: expected a known kind, got probe(4)`},
+		{TCPRoutes, gateway, func(p *Proxy) { p.Inbound[0].Protocol = TCP },
+			`inbound[0].protocol: expected http, http2 or grpc at a gateway, which routes by host and path, got tcp`},
+		{TCPRoutes, gateway, func(p *Proxy) { p.Upstreams[0].Protocol = TCP },
+			`upstreams[0].protocol: expected http, http2 or grpc at a gateway, which routes by host and path, got tcp`},
+
+		{PeersMissing, sidecar, func(p *Proxy) { p.Inbound[0].Peers = nil },
+			`inbound[0].peers: expected at least one peer, got none; "/*" allows the whole trust domain`},
+		{PeersMissing, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = Request, nil },
+			`inbound[0].peers: expected at least one peer, got none; "/*" allows the whole trust domain`},
+		{PeersMissing, sidecar, func(p *Proxy) { p.Upstreams[0].Peers = nil },
+			`upstreams[0].peers: expected at least one peer, got none; "/*" allows the whole trust domain`},
+		{PeersUnused, sidecar, func(p *Proxy) { p.Inbound[0].TLS = None },
+			`inbound[0].peers: has no effect without TLS, where nobody presents a certificate: remove peers, or use tls: mutual or permissive`},
+		{PeersUnused, sidecar, func(p *Proxy) {
+			p.Inbound[0].Clients, p.Inbound[0].JWT = NoRequest, JWT{[]string{"a"}, p.Inbound[0].Peers}
+		}, `inbound[0].peers: has no effect with clientCertificate: none, where nobody presents a certificate: remove peers, ` +
+			`or use required or optional; whose tokens pass is in jwt.subjects`},
+		{PeerZero, sidecar, func(p *Proxy) { p.Inbound[0].Peers = []Peer{{}} },
+			`inbound[0].peers: expected peers that ParsePeer made, got the zero value`},
+		{PeerZero, sidecar, func(p *Proxy) { p.Inbound[0].Forwarded = []Peer{{}} },
+			`inbound[0].forwardedClients: expected peers that ParsePeer made, got the zero value`},
+		{PeerZero, sidecar, func(p *Proxy) { p.Inbound[0].JWT = JWT{[]string{"a"}, []Peer{{}}} },
+			`inbound[0].jwt.subjects: expected peers that ParsePeer made, got the zero value`},
+		{PeerZero, sidecar, func(p *Proxy) { p.Upstreams[0].Peers = []Peer{{}} },
+			`upstreams[0].peers: expected peers that ParsePeer made, got the zero value`},
+		{SeveralDomains, sidecar, func(p *Proxy) { p.Upstreams[0].Peers = peers(t, foreign...) },
+			`upstreams[0].peers: expected peers of one trust domain, got example.org and auxiliary.org: write an upstream for each`},
+		{SeveralDomains, sidecar, func(p *Proxy) {
+			p.Inbound[0].Peers = peers(t, foreign...)
+			p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 8080, Clients: Request, Peers: peers(t, "/web")})
+		}, `inbound[0].peers: expected peers of one trust domain in a pod with clientCertificate: optional, got example.org and auxiliary.org: ` +
+			`write a listener for each`},
+		{ClientsWithTLS, sidecar, func(p *Proxy) { p.Inbound[0].TLS, p.Inbound[0].Clients = Permissive, Request },
+			`inbound[0].clientCertificate: has no effect with tls: permissive, where certificates come with mutual TLS or not at all: remove one of both`},
+		{ClientsWithTLS, sidecar, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, Clients: NoRequest} },
+			`inbound[0].clientCertificate: has no effect with tls: none, where certificates come with mutual TLS or not at all: remove one of both`},
+		{RequestWithTCP, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Protocol = Request, TCP },
+			`inbound[0].clientCertificate: expected required or none with protocol tcp, got optional: a denial takes an answer`},
+		{RequestAudited, sidecar, func(p *Proxy) {
+			p.Inbound[0].Audit = true
+			p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 8080, Clients: Request, Peers: peers(t, "/web")})
+		}, `inbound[1].clientCertificate: optional is not possible where peers are audited: write required or none, or enforce`},
+		{CertificateNoTLS, sidecar, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, Certificate: true} },
+			`inbound[0].certificate: has no effect with tls: none: remove one of both`},
+
+		{ForwardedPublic, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Forwarded = Request, peers(t, "/web") },
+			`inbound[0].forwardedClients: has no effect where callers may come without a certificate, who could name any client: ` +
+				`remove it, or use tls: mutual and clientCertificate: required`},
+		{ForwardedTCP, sidecar, func(p *Proxy) { p.Inbound[0].Protocol, p.Inbound[0].Forwarded = TCP, peers(t, "/web") },
+			`inbound[0].forwardedClients: expected protocol http, http2 or grpc, whose requests name the client in a header, got tcp`},
+		{ForwardedAudited, sidecar, func(p *Proxy) { p.Inbound[0].Audit, p.Inbound[0].Forwarded = true, peers(t, "/web") },
+			`inbound[0].forwardedClients: is not possible where peers are audited: others than the gateways are let in, who could name any client`},
+
+		{JWTWithTCP, sidecar, func(p *Proxy) { p.Inbound[0].Protocol, p.Inbound[0].JWT = TCP, JWT{[]string{"a"}, peers(t, "/web")} },
+			`inbound[0].jwt: tokens are for requests, expected protocol http, http2 or grpc, got tcp: remove jwt`},
+		{JWTWithTCP, sidecar, func(p *Proxy) { p.Upstreams[0].Protocol, p.Upstreams[0].JWTAudience = TCP, "a" },
+			`upstreams[0].jwt: tokens are for requests, expected protocol http, http2 or grpc, got tcp: remove jwt`},
+		{AudienceMissing, sidecar, func(p *Proxy) { p.Inbound[0].JWT.Subjects = peers(t, "/web") },
+			`inbound[0].jwt.audiences: expected at least one audience, got none; without audiences it is the pod's own SPIFFE ID`},
+		{AudienceSpelling, sidecar, func(p *Proxy) { p.Inbound[0].JWT = JWT{[]string{"a", "a b"}, peers(t, "/web")} },
+			`inbound[0].jwt.audiences: expected audiences in printable ASCII, got "a b"`},
+		{AudienceSpelling, sidecar, func(p *Proxy) { p.Inbound[0].JWT = JWT{[]string{""}, peers(t, "/web")} },
+			`inbound[0].jwt.audiences: expected audiences in printable ASCII, got ""`},
+		{AudienceSpelling, sidecar, func(p *Proxy) { p.Upstreams[0].JWTAudience = "a\n" },
+			`upstreams[0].jwt.audience: expected audiences in printable ASCII, got "a\n"`},
+		{SubjectsMissing, sidecar, func(p *Proxy) { p.Inbound[0].JWT.Audiences = []string{"a"} },
+			`inbound[0].jwt.subjects: expected at least one subject that may call, got none; "/*" stands for the whole trust domain`},
+
+		{LimitNegative, sidecar, func(p *Proxy) { p.Inbound[0].Limits.RequestTimeout = -1 }, `inbound[0].limits.requestTimeout: expected 0s or more, got -1ns`},
+		{LimitNegative, sidecar, func(p *Proxy) { p.Inbound[0].Limits.StreamIdleTimeout = -1 }, `inbound[0].limits.streamIdleTimeout: expected 0s or more, got -1ns`},
+		{LimitNegative, sidecar, func(p *Proxy) { p.Inbound[0].Limits.IdleTimeout = -1 }, `inbound[0].limits.idleTimeout: expected 0s or more, got -1ns`},
+		{LimitWithTCP, sidecar, func(p *Proxy) { p.Inbound[0].Protocol, p.Inbound[0].Limits.MaxRequestBytes = TCP, 1 },
+			`inbound[0].limits.maxRequestBytes: has no effect with protocol tcp, which has no requests: remove it`},
+		{LimitWithTCP, sidecar, func(p *Proxy) { p.Inbound[0].Protocol, p.Inbound[0].Limits.RequestTimeout = TCP, 1 },
+			`inbound[0].limits.requestTimeout: has no effect with protocol tcp, which has no requests: remove it`},
+		{LimitWithTCP, sidecar, func(p *Proxy) { p.Inbound[0].Protocol, p.Inbound[0].Limits.StreamIdleTimeout = TCP, 1 },
+			`inbound[0].limits.streamIdleTimeout: has no effect with protocol tcp, which has no requests: remove it`},
+
+		{ListenOfGateway, gateway, func(p *Proxy) { p.Upstreams[0].Listen = 8000 },
+			`upstreams[0].listen: a gateway has no app that could talk to it: its ports are in inbound, remove listen`},
+		{MatchMissing, gateway, func(p *Proxy) { p.Upstreams[0].Match = Match{} },
+			`upstreams[0].match: expected the host and path of the requests that go there, such as "/api" or "api.example.org/", got none`},
+		{MatchNoGateway, sidecar, func(p *Proxy) { p.Upstreams[0].Match = match(t, "/") },
+			`upstreams[0].match: is for gateways, which route requests by host and path: remove match`},
+		{MatchTwice, gateway, func(p *Proxy) { p.Upstreams = append(p.Upstreams, p.Upstreams[0]) }, `upstreams[1].match: / is matched already by [0]`},
+		{AddressMissing, sidecar, func(p *Proxy) { p.Upstreams[0].Address = Address{} },
+			`upstreams[0].address: expected host:port such as "api.default.svc:8443", got none`},
+
+		{ProbePath, sidecar, func(p *Proxy) { p.Probes[0].Path = "b" },
+			`probes[0].path: expected a path that begins with a slash, in printable ASCII without a query, got "b"`},
+		{ProbePath, sidecar, func(p *Proxy) { p.Probes[0].Path = "/b?c" },
+			`probes[0].path: expected a path that begins with a slash, in printable ASCII without a query, got "/b?c"`},
+		{ProbePath, sidecar, func(p *Proxy) { p.Probes[1].Path = "/d" }, `probes[1].path: expected no path of a gRPC probe, got "/d"`},
+		{ProbeTarget, sidecar, func(p *Proxy) { p.Probes[0].Target = "/ healthz" },
+			`probes[0].target: expected a target that begins with a slash, in printable ASCII, got "/ healthz"`},
+		{ProbeTarget, sidecar, func(p *Proxy) { p.Probes[0].Target = "/#a" },
+			`probes[0].target: expected a target that begins with a slash, in printable ASCII, got "/#a"`},
+		{ProbeTarget, sidecar, func(p *Proxy) { p.Probes[1].Target = "/x" }, `probes[1].target: expected no target of a gRPC probe, got "/x"`},
+		{ProbeTwice, sidecar, func(p *Proxy) { p.Probes = append(p.Probes, p.Probes[0]) }, `probes[2].path: path "/a" is already taken by an earlier probe`},
+	}
+	broken := map[Code]bool{}
+	for _, test := range tests {
+		p := test.of(t)
+		if problems := p.Validate(); len(problems) > 0 {
+			t.Fatalf("before it is broken: %v", problems)
+		}
+		test.spoil(&p)
+		broken[test.code] = true
+		got := p.Validate()
+		if len(got) != 1 || got[0].Code != test.code || got[0].String() != test.want {
+			t.Errorf("got %v\nwant %s: %s", got, test.code, test.want)
+		}
+	}
+	for _, code := range Codes() {
+		if !broken[code] {
+			t.Errorf("nothing breaks the rule %s", code)
+		}
+	}
+}
+
+// TestNoProxy expects all problems of the zero value at once, in the order of the model.
+func TestNoProxy(t *testing.T) {
+	var got []string
+	for _, p := range (Proxy{}).Validate() {
+		got = append(got, p.String())
+	}
+	want := []string{
+		`id: expected a SPIFFE ID with a path, got ""`,
+		`svidTTL: expected an SVID TTL of at least 2s, got 0s`,
+		`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got ""`,
+		`expected an inbound listener, an upstream or both, got neither: the sidecar would have nothing to do`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func peers(t *testing.T, texts ...string) []Peer {
+	t.Helper()
+	out := make([]Peer, len(texts))
+	for i, text := range texts {
+		peer, err := ParsePeer(exampleOrg, []spiffeid.TrustDomain{auxiliaryOrg}, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[i] = peer
+	}
+	return out
+}
+
+func address(t *testing.T, text string) Address {
+	t.Helper()
+	out, err := ParseAddress(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func match(t *testing.T, text string) Match {
+	t.Helper()
+	out, err := ParseMatch(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
