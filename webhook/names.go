@@ -51,16 +51,16 @@ const (
 	AnnotationCertificate   = Prefix + "envoy-certificate"
 )
 
-// What injection adds to a pod's spec, by name. A user's container or volume of such a name is refused.
+// Containers that injection adds and that get an identity: registration entries select them by these names.
 const (
-	SidecarName       = registrar.ContainerName // by which the entry selects it
-	JWTName           = "spiffe-jwt"            // by which another entry selects it
-	JWTVolume         = "spiffe-jwt"
-	ConfigVolume      = "spiffe-envoy-config"
-	SocketVolume      = "spiffe-agent-socket"
-	CertificateVolume = "spiffe-certificate"
-	socketMountPath   = "/run/spire/sockets"
-	maxAnnotations    = 256 * 1024 // bytes of all keys and values of one object: the API server's limit
-	defaultAccount    = "default"  // the service account of a pod that names none
-	defaultNamespace  = "default"
+	SidecarName = registrar.ContainerName // Envoy
+	JWTName     = "spiffe-jwt"            // fetches tokens and keys
+)
+
+// socketMountPath is where containers see the directory of the SPIRE agent's socket.
+const socketMountPath = "/run/spire/sockets"
+
+const (
+	defaultAccount   = "default" // the service account of a pod that names none
+	defaultNamespace = "default"
 )

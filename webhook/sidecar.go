@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"fmt"
-	"path"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -176,8 +175,5 @@ func socketVolume(s AgentSocket) corev1.Volume {
 	kind := corev1.HostPathDirectoryOrCreate
 	return corev1.Volume{Name: SocketVolume, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: s.HostPath, Type: &kind}}}
 }
-
-// agentSocketInSidecar is the path of the agent's socket as Envoy sees it.
-func agentSocketInSidecar(p Platform) string { return path.Join(socketMountPath, p.AgentSocket.File) }
 
 func ptr[T any](v T) *T { return &v }
