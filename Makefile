@@ -78,7 +78,7 @@ FUZZTIME := 1m
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser and the whole admission, FUZZTIME=1m each
-	@for package in ./webhook ./templates ./registrar ./cmd/spire-injector/offline; do \
+	@for package in ./webhook ./webhook/intent ./webhook/inject ./templates/ir ./registrar ./cmd/spire-injector/offline; do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "== $$package $$target"; \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s $$package || exit 1; \
@@ -104,7 +104,7 @@ vuln: $(LINT)/govulncheck ## Look for known vulnerabilities (asks the Go vulnera
 
 .PHONY: golden
 golden: ## Rewrite the golden files, and the reference in README.md, from what the code does now
-	go test ./webhook -run TestReadmeHasTheReference -update
+	go test ./webhook/intent -run TestReadmeHasTheReference -update
 	go test ./templates ./test/golden -run 'Golden|Corpus' -update
 
 $(LINT)/golangci-lint $(LINT)/govulncheck:

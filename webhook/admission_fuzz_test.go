@@ -20,10 +20,13 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/test/golden"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 func isRefusal(err error) bool {
-	var r *Refusal
+	var r *intent.Refusal
 	return errors.As(err, &r)
 }
 
@@ -50,12 +53,12 @@ func FuzzAdmission(f *testing.F) {
 		if json.Unmarshal(namespace, &ns) != nil || json.Unmarshal(pod, &p) != nil {
 			return // the API server lets no such thing pass
 		}
-		version, err := ParseKubernetesVersion(kubernetes)
+		version, err := inject.ParseKubernetesVersion(kubernetes)
 		if err != nil {
-			version = KubernetesVersion{}
+			version = inject.KubernetesVersion{}
 		}
-		checkAdmission(t, Injector{Platform: fuzzPlatform(t), Version: "test", Kubernetes: version},
-			Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, &p)
+		checkAdmission(t, inject.Injector{Platform: fuzzPlatform(t), Version: "test", Kubernetes: version},
+			intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, &p)
 	})
 }
 
@@ -70,18 +73,18 @@ func FuzzAnnotations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mode, port, peers, inbound, upstreams, enforcement, federates, id, dnsNames, ttl, resources, concurrency string) {
 		pod := busy()
 		if strings.Contains(mode, "gateway") {
-			pod.Spec = corev1.PodSpec{Containers: []corev1.Container{{Name: SidecarName, Image: imageAuto}}}
+			pod.Spec = corev1.PodSpec{Containers: []corev1.Container{{Name: intent.SidecarName, Image: "auto"}}}
 		}
 		for key, value := range map[string]string{
-			AnnotationMode: mode, AnnotationAppPort: port, AnnotationAllowedPeers: peers, AnnotationInbound: inbound, AnnotationUpstreams: upstreams,
-			AnnotationEnforcement: enforcement, AnnotationFederatesWith: federates, AnnotationSPIFFEID: id, AnnotationDNSNames: dnsNames,
-			AnnotationX509SVIDTTL: ttl, AnnotationProxyResources: resources, AnnotationProxyConcurrency: concurrency,
+			intent.AnnotationMode: mode, intent.AnnotationAppPort: port, intent.AnnotationAllowedPeers: peers, intent.AnnotationInbound: inbound, intent.AnnotationUpstreams: upstreams,
+			intent.AnnotationEnforcement: enforcement, intent.AnnotationFederatesWith: federates, intent.AnnotationSPIFFEID: id, intent.AnnotationDNSNames: dnsNames,
+			intent.AnnotationX509SVIDTTL: ttl, intent.AnnotationProxyResources: resources, intent.AnnotationProxyConcurrency: concurrency,
 		} {
 			if value != "" {
 				pod.Annotations[key] = value
 			}
 		}
-		checkAdmission(t, Injector{Platform: fuzzPlatform(t), Version: "test"}, Namespace{Name: "demo"}, pod)
+		checkAdmission(t, inject.Injector{Platform: fuzzPlatform(t), Version: "test"}, intent.Namespace{Name: "demo"}, pod)
 	})
 }
 
@@ -92,52 +95,52 @@ func FuzzStatus(f *testing.F) {
 	f.Add(`{"probes":{"app/liveness":{}},"draining":["envoy"],"gracePeriod":null}`)
 	f.Add(`null`)
 	f.Fuzz(func(t *testing.T, status string) {
-		injector := Injector{Platform: fuzzPlatform(t), Version: "test"}
+		injector := inject.Injector{Platform: fuzzPlatform(t), Version: "test"}
 		pod := busy()
-		pod.Annotations[AnnotationAppPort], pod.Annotations[AnnotationAllowedPeers] = "8080", "/web"
-		res, err := injector.Inject(Namespace{Name: "demo"}, pod)
+		pod.Annotations[intent.AnnotationAppPort], pod.Annotations[intent.AnnotationAllowedPeers] = "8080", "/web"
+		res, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
 		if err != nil {
 			t.Fatal(err)
 		}
 		forged := res.Pod.DeepCopy()
-		forged.Annotations[AnnotationStatus] = status
-		checkAdmission(t, injector, Namespace{Name: "demo"}, forged)
+		forged.Annotations[intent.AnnotationStatus] = status
+		checkAdmission(t, injector, intent.Namespace{Name: "demo"}, forged)
 		plain := forged.DeepCopy()
 		plain.Labels = nil
-		checkAdmission(t, injector, Namespace{Name: "demo"}, plain)
+		checkAdmission(t, injector, intent.Namespace{Name: "demo"}, plain)
 	})
 }
 
 // FuzzUpdate changes a running pod's annotations: only what is generated follows.
 func FuzzUpdate(f *testing.F) {
-	for _, a := range annotations {
-		f.Add(a.key, strings.Trim(a.example, `"`))
+	for _, a := range intent.Annotations {
+		f.Add(a.Key, strings.Trim(a.Example, `"`))
 	}
-	f.Add(AnnotationAllowedPeers, "/other, /x/*")
-	f.Add(Prefix+"unknown", "x")
+	f.Add(intent.AnnotationAllowedPeers, "/other, /x/*")
+	f.Add(intent.Prefix+"unknown", "x")
 	f.Fuzz(func(t *testing.T, key, value string) {
-		injector := Injector{Platform: fuzzPlatform(t), Version: "test"}
+		injector := inject.Injector{Platform: fuzzPlatform(t), Version: "test"}
 		pod := busy()
-		pod.Annotations[AnnotationAppPort], pod.Annotations[AnnotationAllowedPeers] = "8080", "/web"
-		before, err := injector.Inject(Namespace{Name: "demo"}, pod)
+		pod.Annotations[intent.AnnotationAppPort], pod.Annotations[intent.AnnotationAllowedPeers] = "8080", "/web"
+		before, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
 		if err != nil {
 			t.Fatal(err)
 		}
 		after := before.Pod.DeepCopy()
 		after.Annotations[key] = value
-		res, err := injector.Update(Namespace{Name: "demo"}, before.Pod, after)
+		res, err := injector.Update(intent.Namespace{Name: "demo"}, before.Pod, after)
 		if err != nil {
 			if !isRefusal(err) {
 				t.Fatalf("%q=%q: expected a refusal, got %v", key, value, err)
 			}
 			return
 		}
-		for _, op := range Patch(after, res.Pod) {
+		for _, op := range inject.Patch(after, res.Pod) {
 			if !strings.HasPrefix(op.Path, "/metadata/annotations/spiffe.io~1envoy-") {
 				t.Errorf("%q=%q: %s", key, value, op.Json())
 			}
 		}
-		if _, err := injector.ValidateUpdate(Namespace{Name: "demo"}, before.Pod, res.Pod); err != nil {
+		if _, err := injector.ValidateUpdate(intent.Namespace{Name: "demo"}, before.Pod, res.Pod); err != nil {
 			t.Errorf("%q=%q: the result is not valid: %v", key, value, err)
 		}
 	})
@@ -164,10 +167,10 @@ spec:
 	return &pod
 }
 
-func fuzzPlatform(t *testing.T) Platform {
+func fuzzPlatform(t *testing.T) intent.Platform {
 	t.Helper()
-	p, err := ParsePlatform([]byte(strings.NewReplacer("paths: [/api]", `paths: [/api, /team/*], dnsNames: ["*.example.org"], flags: [admin]`,
-		"image: envoy", "image: envoy, jwt: {image: injector}").Replace(platformText)))
+	p, err := intent.ParsePlatform([]byte(strings.NewReplacer("paths: [/api]", `paths: [/api, /team/*], dnsNames: ["*.example.org"], flags: [admin]`,
+		"image: envoy", "image: envoy, jwt: {image: injector}").Replace(webhooktest.PlatformFile)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +179,7 @@ func fuzzPlatform(t *testing.T) Platform {
 
 // checkAdmission sends a pod as the API server does. Either the answer is a refusal, and nothing is registered; or the patch makes
 // a pod that the API machinery reads, that the function returns, and that comes back unchanged when it is sent again.
-func checkAdmission(t *testing.T, injector Injector, ns Namespace, pod *corev1.Pod) {
+func checkAdmission(t *testing.T, injector inject.Injector, ns intent.Namespace, pod *corev1.Pod) {
 	t.Helper()
 	sent, err := runtimeJSON(pod)
 	if err != nil {
@@ -212,11 +215,11 @@ func checkAdmission(t *testing.T, injector Injector, ns Namespace, pod *corev1.P
 		t.Fatalf("the webhook accepts the pod, the function does not: %v", err)
 	}
 	got.TypeMeta = res.Pod.TypeMeta
-	if diff := cmp.Diff(asJSON(res.Pod), asJSON(&got)); diff != "" {
+	if diff := cmp.Diff(asJSON(t, res.Pod), asJSON(t, &got)); diff != "" {
 		t.Errorf("the patched pod is not the function's (-function +patched):\n%s", diff)
 	}
 	again, _ := send(t, injector, ns, patched)
-	if !again.Allowed || len(again.Patch) > 0 || res.Inject && again.Result.Message != string(ReasonAlreadyInjected) {
+	if !again.Allowed || len(again.Patch) > 0 || res.Inject && again.Result.Message != string(intent.ReasonAlreadyInjected) {
 		t.Errorf("sent again: allowed=%t, %v, patch %s", again.Allowed, again.Result, again.Patch)
 	}
 	if res.Inject {
@@ -233,18 +236,30 @@ func checkAdmission(t *testing.T, injector Injector, ns Namespace, pod *corev1.P
 }
 
 // send lets the handler answer, as it is encoded for the API server.
-func send(t *testing.T, injector Injector, ns Namespace, pod []byte) (admission.Response, []registrar.Workload) {
+func send(t *testing.T, injector inject.Injector, ns intent.Namespace, pod []byte) (admission.Response, []registrar.Workload) {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
 	s := &spire{}
-	h := &Handler{Injector: func() Injector { return injector }, Registrar: s, Namespaces: namespaces{cached: ns, live: ns}, Decoder: admission.NewDecoder(scheme)}
+	h := &Handler{Injector: func() inject.Injector { return injector }, Registrar: s, Namespaces: namespaces{cached: ns, live: ns}, Decoder: admission.NewDecoder(scheme)}
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: ns.Name, Object: runtime.RawExtension{Raw: pod}}}
 	res := h.Handle(context.Background(), req)
 	if err := res.Complete(req); err != nil {
 		t.Fatal(err)
 	}
 	return res, s.calls
+}
+
+func asJSON(t *testing.T, v any) (out any) {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

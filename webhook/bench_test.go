@@ -14,13 +14,16 @@ import (
 
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 // BenchmarkContainers is one decision with its patch for pods of so many containers, each with two probes. Replicas of a workload
 // share one generated configuration; the first of them is measured as "new".
 func BenchmarkContainers(b *testing.B) {
 	for _, n := range []int{1, 10, 30} {
-		pod := server()
+		pod := webhooktest.Server()
 		pod.Spec.Containers = nil
 		for i := range n {
 			probe := func(path string) *corev1.Probe {
@@ -39,12 +42,12 @@ func BenchmarkContainers(b *testing.B) {
 // BenchmarkUpstreams is the same for pods that call so many others.
 func BenchmarkUpstreams(b *testing.B) {
 	for _, n := range []int{1, 10, 50, 100} {
-		pod := server()
+		pod := webhooktest.Server()
 		var list strings.Builder
 		for i := range n {
 			fmt.Fprintf(&list, "- {listen: %d, address: \"service-%03d.some-namespace.svc:8443\", peers: [/ns/some-namespace/sa/service-%03d]}\n", 20000+i, i, i)
 		}
-		pod.Annotations[AnnotationUpstreams] = list.String()
+		pod.Annotations[intent.AnnotationUpstreams] = list.String()
 		benchmark(b, fmt.Sprintf("upstreams=%d", n), pod)
 	}
 }
@@ -64,16 +67,13 @@ func decide(b *testing.B, generate func(ir.Proxy) (templates.Config, error), pod
 	if err := corev1.AddToScheme(scheme); err != nil {
 		b.Fatal(err)
 	}
-	p, err := ParsePlatform([]byte(platformText))
-	if err != nil {
-		b.Fatal(err)
-	}
+	p := webhooktest.Platform(b)
 	data, err := runtimeJSON(pod)
 	if err != nil {
 		b.Fatal(err)
 	}
-	injector := Injector{Platform: p, Generate: generate}
-	handler := &Handler{Injector: func() Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: Namespace{Name: "demo"}},
+	injector := inject.Injector{Platform: p, Generate: generate}
+	handler := &Handler{Injector: func() inject.Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
 		Decoder: admission.NewDecoder(scheme)}
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: runtime.RawExtension{Raw: data}}}
 	b.ReportAllocs()

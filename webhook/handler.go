@@ -11,6 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // registerTimeout bounds the wait for SPIRE, well below the ten seconds after which the API server stops waiting for us and
@@ -24,13 +26,13 @@ type Registrar interface {
 
 // NamespaceReader finds the namespace of a pod. Live reads around every cache.
 type NamespaceReader interface {
-	Namespace(ctx context.Context, name string) (Namespace, error)
-	Live(ctx context.Context, name string) (Namespace, error)
+	Namespace(ctx context.Context, name string) (intent.Namespace, error)
+	Live(ctx context.Context, name string) (intent.Namespace, error)
 }
 
 // Handler answers the API server's questions about pods: it decides with Injector, registers, and only then admits.
 type Handler struct {
-	Injector   func() Injector // the one in force, asked once for each request
+	Injector   func() inject.Injector // the one in force, asked once for each request
 	Registrar  Registrar
 	Namespaces NamespaceReader
 	Decoder    admission.Decoder
@@ -44,43 +46,43 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 	return answer(ctx, h.Metrics, mutatePod, req, start, res, ops, err)
 }
 
-func (h *Handler) handle(ctx context.Context, req admission.Request) (Result, []Operation, error) {
+func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Result, []inject.Operation, error) {
 	before, pod, err := podsOf(h.Decoder, req)
 	if err != nil {
-		return Result{}, nil, err
+		return inject.Result{}, nil, err
 	}
 	injector := h.Injector()
-	res, err := inNamespace(ctx, h.Namespaces, req.Namespace, func(ns Namespace) (Result, error) {
+	res, err := inNamespace(ctx, h.Namespaces, req.Namespace, func(ns intent.Namespace) (inject.Result, error) {
 		if req.Operation == admissionv1.Update {
 			return injector.Update(ns, before, pod)
 		}
 		return injector.Inject(ns, pod)
 	})
 	if err != nil {
-		return Result{}, nil, err
+		return inject.Result{}, nil, err
 	}
-	if dryRun(req) || res.Reason == ReasonAlreadyInjected && statusOf(pod).Deferred && injector.Platform.OnUnavailable == Admit {
-		return res, Patch(pod, res.Pod), nil
+	if dryRun(req) || res.Reason == intent.ReasonAlreadyInjected && inject.StatusOf(pod).Deferred && injector.Platform.OnUnavailable == intent.Admit {
+		return res, inject.Patch(pod, res.Pod), nil
 	}
 	// The effect comes last, when nothing of ours can refuse the pod any more.
 	if err := h.register(ctx, res.Workloads); err != nil {
-		if registrar.KindOf(err) != registrar.Unavailable || injector.Platform.OnUnavailable != Admit {
-			return Result{}, nil, err
+		if registrar.KindOf(err) != registrar.Unavailable || injector.Platform.OnUnavailable != intent.Admit {
+			return inject.Result{}, nil, err
 		}
 		if res, err = postponed(res); err != nil {
-			return Result{}, nil, err
+			return inject.Result{}, nil, err
 		}
 	}
-	return res, Patch(pod, res.Pod), nil
+	return res, inject.Patch(pod, res.Pod), nil
 }
 
 // postponed leaves the registration to the reconciler. A pod that is created says so; one that runs has its identity already.
-func postponed(res Result) (Result, error) {
-	if res.Reason == ReasonRegenerated {
+func postponed(res inject.Result) (inject.Result, error) {
+	if res.Reason == intent.ReasonRegenerated {
 		return res, nil
 	}
-	res, err := deferred(res)
-	res.Reason = ReasonDeferred
+	res, err := inject.Deferred(res)
+	res.Reason = intent.ReasonDeferred
 	return res, err
 }
 
@@ -112,18 +114,18 @@ func podsOf(decoder admission.Decoder, req admission.Request) (before, pod *core
 // inNamespace decides by the namespace as the cache has it. The API server called because a label matched, and what it asks about
 // follows the namespace by milliseconds: where the cached one gives a refusal, or no reason to call us, a newer one decides.
 // The name is that of the request: a pod may not name its namespace yet.
-func inNamespace(ctx context.Context, namespaces NamespaceReader, name string, decide func(Namespace) (Result, error)) (Result, error) {
+func inNamespace(ctx context.Context, namespaces NamespaceReader, name string, decide func(intent.Namespace) (inject.Result, error)) (inject.Result, error) {
 	cached, err := namespaces.Namespace(ctx, name)
 	if err != nil {
-		return Result{}, fmt.Errorf("reading namespace %s: %w", name, err)
+		return inject.Result{}, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
 	res, err := decide(cached)
-	if err == nil && res.Reason != ReasonNotLabelled {
+	if err == nil && res.Reason != intent.ReasonNotLabelled {
 		return res, nil
 	}
 	live, liveErr := namespaces.Live(ctx, name)
 	if liveErr != nil {
-		return Result{}, fmt.Errorf("reading namespace %s: %w", name, liveErr)
+		return inject.Result{}, fmt.Errorf("reading namespace %s: %w", name, liveErr)
 	}
 	if reflect.DeepEqual(cached, live) {
 		return res, err

@@ -10,6 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 // BenchmarkAdmission is one decision with its patch, from the request's bytes to the answer's operations.
@@ -18,19 +21,16 @@ func BenchmarkAdmission(b *testing.B) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		b.Fatal(err)
 	}
-	p, err := ParsePlatform([]byte(platformText))
+	p := webhooktest.Platform(b)
+	data, err := runtimeJSON(webhooktest.Server())
 	if err != nil {
 		b.Fatal(err)
 	}
-	data, err := runtimeJSON(server())
-	if err != nil {
-		b.Fatal(err)
-	}
-	injector := Injector{Platform: p, Generate: templates.NewCache(1).Generate}
+	injector := inject.Injector{Platform: p, Generate: templates.NewCache(1).Generate}
 	handler := &Handler{
-		Injector:   func() Injector { return injector },
+		Injector:   func() inject.Injector { return injector },
 		Registrar:  &spire{},
-		Namespaces: namespaces{cached: Namespace{Name: "demo"}},
+		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
 		Decoder:    admission.NewDecoder(scheme),
 	}
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: runtime.RawExtension{Raw: data}}}
@@ -45,18 +45,15 @@ func BenchmarkAdmission(b *testing.B) {
 
 // BenchmarkValidation is one look at a finished pod.
 func BenchmarkValidation(b *testing.B) {
-	p, err := ParsePlatform([]byte(platformText))
-	if err != nil {
-		b.Fatal(err)
-	}
-	injector := Injector{Platform: p, Generate: templates.NewCache(1).Generate}
-	injected, err := injector.Inject(Namespace{Name: "demo"}, server())
+	p := webhooktest.Platform(b)
+	injector := inject.Injector{Platform: p, Generate: templates.NewCache(1).Generate}
+	injected, err := injector.Inject(intent.Namespace{Name: "demo"}, webhooktest.Server())
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := injector.Validate(Namespace{Name: "demo"}, injected.Pod); err != nil {
+		if _, err := injector.Validate(intent.Namespace{Name: "demo"}, injected.Pod); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,6 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 // spire counts what it is asked to register, and fails with err.
@@ -35,27 +38,30 @@ func (s *spire) Ensure(ctx context.Context, w registrar.Workload) (string, error
 
 // namespaces has two views of one namespace.
 type namespaces struct {
-	cached, live Namespace
+	cached, live intent.Namespace
 	err          error
 }
 
-func (n namespaces) Namespace(context.Context, string) (Namespace, error) { return n.cached, n.err }
-func (n namespaces) Live(context.Context, string) (Namespace, error)      { return n.live, n.err }
+func (n namespaces) Namespace(context.Context, string) (intent.Namespace, error) {
+	return n.cached, n.err
+}
+
+func (n namespaces) Live(context.Context, string) (intent.Namespace, error) { return n.live, n.err }
 
 func ask(t *testing.T, s *spire, n namespaces, change func(*admission.Request)) admission.Response {
 	t.Helper()
-	return askOf(t, Injector{Platform: platform(t)}, s, n, change)
+	return askOf(t, inject.Injector{Platform: webhooktest.Platform(t)}, s, n, change)
 }
 
-func askOf(t *testing.T, injector Injector, s *spire, n namespaces, change func(*admission.Request)) admission.Response {
+func askOf(t *testing.T, injector inject.Injector, s *spire, n namespaces, change func(*admission.Request)) admission.Response {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, server())}}
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, webhooktest.Server())}}
 	change(&req)
-	h := &Handler{Injector: func() Injector { return injector }, Registrar: s, Namespaces: n, Decoder: admission.NewDecoder(scheme)}
+	h := &Handler{Injector: func() inject.Injector { return injector }, Registrar: s, Namespaces: n, Decoder: admission.NewDecoder(scheme)}
 	return h.Handle(context.Background(), req)
 }
 
@@ -104,7 +110,7 @@ func as(req *admission.Request) {}
 
 func TestHandlerRegistersBeforeItAdmits(t *testing.T) {
 	s := &spire{}
-	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, as)
+	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, as)
 	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
 		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 1 (%v)", res.Allowed, len(res.Patches), len(s.calls), res.Result)
 	}
@@ -112,7 +118,7 @@ func TestHandlerRegistersBeforeItAdmits(t *testing.T) {
 
 func TestHandlerRegistersNothingOnDryRun(t *testing.T) {
 	s := &spire{}
-	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) { yes := true; r.DryRun = &yes })
+	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, func(r *admission.Request) { yes := true; r.DryRun = &yes })
 	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 0 {
 		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 0", res.Allowed, len(res.Patches), len(s.calls))
 	}
@@ -122,15 +128,15 @@ func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
 	tests := []struct {
 		kind   registrar.Kind
 		code   int32
-		reason Reason
+		reason intent.Reason
 	}{
-		{registrar.Unavailable, http.StatusServiceUnavailable, ReasonSPIREUnavailable},
-		{registrar.Denied, http.StatusInternalServerError, ReasonSPIRERefused},
-		{registrar.Conflict, http.StatusInternalServerError, ReasonSPIRERefused},
+		{registrar.Unavailable, http.StatusServiceUnavailable, intent.ReasonSPIREUnavailable},
+		{registrar.Denied, http.StatusInternalServerError, intent.ReasonSPIRERefused},
+		{registrar.Conflict, http.StatusInternalServerError, intent.ReasonSPIRERefused},
 	}
 	for _, test := range tests {
 		s := &spire{err: &registrar.Error{Kind: test.kind, Message: "what to do"}}
-		res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, as)
+		res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, as)
 		if res.Allowed || len(res.Patches) > 0 || res.Result.Code != test.code {
 			t.Errorf("%s: allowed=%t patches=%d code=%d: expected false, 0, %d", test.kind, res.Allowed, len(res.Patches), res.Result.Code, test.code)
 		}
@@ -147,17 +153,17 @@ func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
 
 // While SPIRE is away a pod waits, if the platform says so, and only then.
 func TestHandlerAdmitsWithoutSPIRE(t *testing.T) {
-	injector := Injector{Platform: platform(t)}
-	injector.Platform.OnUnavailable = Admit
-	view := namespaces{cached: Namespace{Name: "demo"}}
+	injector := inject.Injector{Platform: webhooktest.Platform(t)}
+	injector.Platform.OnUnavailable = intent.Admit
+	view := namespaces{cached: intent.Namespace{Name: "demo"}}
 	away := &spire{err: &registrar.Error{Kind: registrar.Unavailable, Message: "away"}}
 	res := askOf(t, injector, away, view, as)
-	if !res.Allowed || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], string(ReasonDeferred)) {
+	if !res.Allowed || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], string(intent.ReasonDeferred)) {
 		t.Fatalf("allowed=%t warnings=%v: expected the pod with a warning (%v)", res.Allowed, res.Warnings, res.Result)
 	}
-	deferredPod := patched(t, server(), res)
-	if !statusOf(deferredPod).Deferred {
-		t.Errorf("the pod does not say that its registration is deferred: %s", deferredPod.Annotations[AnnotationStatus])
+	deferredPod := patched(t, webhooktest.Server(), res)
+	if !inject.StatusOf(deferredPod).Deferred {
+		t.Errorf("the pod does not say that its registration is deferred: %s", deferredPod.Annotations[intent.AnnotationStatus])
 	}
 	// Called again for the same pod, because another webhook changed it, it neither waits again nor finds fault.
 	before := len(away.calls)
@@ -179,12 +185,12 @@ func TestHandlerAdmitsWithoutSPIRE(t *testing.T) {
 func TestHandlerBelievesTheAPIServerOverItsCache(t *testing.T) {
 	s := &spire{}
 	views := namespaces{
-		cached: Namespace{Name: "demo"},
-		live:   Namespace{Name: "demo", Labels: map[string]string{LabelInject: InjectEnabled}},
+		cached: intent.Namespace{Name: "demo"},
+		live:   intent.Namespace{Name: "demo", Labels: map[string]string{intent.LabelInject: intent.InjectEnabled}},
 	}
 	res := ask(t, s, views, func(r *admission.Request) {
-		pod := server()
-		delete(pod.Labels, LabelInject)
+		pod := webhooktest.Server()
+		delete(pod.Labels, intent.LabelInject)
 		r.Object = raw(t, pod)
 	})
 	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
@@ -194,8 +200,8 @@ func TestHandlerBelievesTheAPIServerOverItsCache(t *testing.T) {
 
 // A mistake in a namespace is mended before the pod is applied again: the cached view of it must not refuse the pod once more.
 func TestHandlerRefusesByTheNewestNamespace(t *testing.T) {
-	mistaken := Namespace{Name: "demo", Annotations: map[string]string{AnnotationX509SVIDTTL: "an hour"}}
-	mended := Namespace{Name: "demo", Annotations: map[string]string{AnnotationX509SVIDTTL: "1h"}}
+	mistaken := intent.Namespace{Name: "demo", Annotations: map[string]string{intent.AnnotationX509SVIDTTL: "an hour"}}
+	mended := intent.Namespace{Name: "demo", Annotations: map[string]string{intent.AnnotationX509SVIDTTL: "1h"}}
 	for name, test := range map[string]struct {
 		views namespaces
 		want  bool
@@ -223,11 +229,11 @@ func TestHandlerRefusesWhatItCannotDecide(t *testing.T) {
 }
 
 func TestHandlerUpdatesRunningPods(t *testing.T) {
-	before := running(t, Injector{Platform: platform(t)})
+	before := running(t, inject.Injector{Platform: webhooktest.Platform(t)})
 	after := before.DeepCopy()
-	after.Annotations[AnnotationAllowedPeers] = "/other"
+	after.Annotations[intent.AnnotationAllowedPeers] = "/other"
 	s := &spire{}
-	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) {
+	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, func(r *admission.Request) {
 		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, before), raw(t, after)
 	})
 	// It is registered too: a change may take an attribute of the entry along, such as a federated domain.
@@ -237,9 +243,9 @@ func TestHandlerUpdatesRunningPods(t *testing.T) {
 }
 
 func TestHandlerRegistersNothingForUnchangedPods(t *testing.T) {
-	pod := running(t, Injector{Platform: platform(t)})
+	pod := running(t, inject.Injector{Platform: webhooktest.Platform(t)})
 	s := &spire{}
-	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) {
+	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, func(r *admission.Request) {
 		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, pod), raw(t, pod)
 	})
 	if !res.Allowed || len(res.Patches) != 0 || len(s.calls) != 0 {
@@ -249,11 +255,11 @@ func TestHandlerRegistersNothingForUnchangedPods(t *testing.T) {
 
 // A copy of an injected pod that has lost its labels and annotations, as a debugger makes it, loses the rest.
 func TestHandlerRemovesLeftovers(t *testing.T) {
-	pod := running(t, Injector{Platform: platform(t)})
+	pod := running(t, inject.Injector{Platform: webhooktest.Platform(t)})
 	pod.Labels, pod.Annotations = nil, nil
 	s := &spire{}
-	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}, live: Namespace{Name: "demo"}}, func(r *admission.Request) { r.Object = raw(t, pod) })
-	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(ReasonLeftoversRemoved) || len(s.calls) != 0 {
+	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}}, func(r *admission.Request) { r.Object = raw(t, pod) })
+	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(intent.ReasonLeftoversRemoved) || len(s.calls) != 0 {
 		t.Errorf("expected leftovers removed and nothing registered, got %+v and %d calls", res, len(s.calls))
 	}
 }
@@ -263,9 +269,9 @@ func TestHandlerTakesTheInjectorInForce(t *testing.T) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	injector := Injector{Platform: platform(t)}
-	h := &Handler{Injector: func() Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: Namespace{Name: "demo"}}, Decoder: admission.NewDecoder(scheme)}
-	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, server())}}
+	injector := inject.Injector{Platform: webhooktest.Platform(t)}
+	h := &Handler{Injector: func() inject.Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}}, Decoder: admission.NewDecoder(scheme)}
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, webhooktest.Server())}}
 	for _, image := range []string{"envoy", "another"} {
 		injector.Platform.Sidecar.Image = image
 		patch, err := json.Marshal(h.Handle(context.Background(), req).Patches)
@@ -273,4 +279,32 @@ func TestHandlerTakesTheInjectorInForce(t *testing.T) {
 			t.Errorf("expected a sidecar with image %s, got %s (%v)", image, patch, err)
 		}
 	}
+}
+
+func TestHandlerRefreshesRunningPods(t *testing.T) {
+	ns := in(map[string]string{intent.AnnotationAllowedPeers: "/web"})
+	res, err := inject.Injector{Platform: webhooktest.Platform(t)}.Inject(ns, follower())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := res.Pod.DeepCopy()
+	after.Annotations[intent.AnnotationRefresh] = "1"
+	s := &spire{}
+	answer := ask(t, s, namespaces{cached: in(map[string]string{intent.AnnotationAllowedPeers: "/other"})}, func(r *admission.Request) {
+		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, res.Pod), raw(t, after)
+	})
+	if !answer.Allowed || len(answer.Patches) != 2 || len(s.calls) != 1 || answer.Result.Message != string(intent.ReasonRegenerated) {
+		t.Errorf("allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1", answer.Allowed, answer.Patches, len(s.calls))
+	}
+}
+
+func follower() *corev1.Pod {
+	pod := webhooktest.Server()
+	delete(pod.Annotations, intent.AnnotationAllowedPeers)
+	delete(pod.Annotations, intent.AnnotationUpstreams)
+	return pod
+}
+
+func in(annotations map[string]string) intent.Namespace {
+	return intent.Namespace{Name: "demo", Annotations: annotations}
 }

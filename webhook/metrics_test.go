@@ -9,6 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 func TestMetrics(t *testing.T) {
@@ -17,13 +21,13 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	injector := Injector{Platform: platform(t)}
-	v := &WorkloadValidator{Injector: func() Injector { return injector }, Namespaces: namespaces{cached: Namespace{Name: "demo"}, live: Namespace{Name: "demo"}}, Metrics: m}
-	bad := server()
-	bad.Annotations[AnnotationAllowedPeers] = "web"
+	injector := inject.Injector{Platform: webhooktest.Platform(t)}
+	v := &WorkloadValidator{Injector: func() inject.Injector { return injector }, Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}}, Metrics: m}
+	bad := webhooktest.Server()
+	bad.Annotations[intent.AnnotationAllowedPeers] = "web"
 	v.Handle(context.Background(), workloadOf(t, "apps/v1/Deployment", bad))
-	v.Handle(context.Background(), workloadOf(t, "apps/v1/Deployment", server()))
-	v.Handle(context.Background(), workloadOf(t, "batch/v1/Job", server()))
+	v.Handle(context.Background(), workloadOf(t, "apps/v1/Deployment", webhooktest.Server()))
+	v.Handle(context.Background(), workloadOf(t, "batch/v1/Job", webhooktest.Server()))
 
 	families, err := registry.Gather()
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Namespaces reads namespaces of a cluster.
@@ -16,7 +18,7 @@ type Namespaces struct {
 
 // Namespace reads from the cache, and from the API server what the cache does not know yet: a pod often follows its
 // namespace by milliseconds.
-func (n Namespaces) Namespace(ctx context.Context, name string) (Namespace, error) {
+func (n Namespaces) Namespace(ctx context.Context, name string) (intent.Namespace, error) {
 	ns, err := read(ctx, n.Cached, name)
 	if apierrors.IsNotFound(err) {
 		return n.Live(ctx, name)
@@ -25,14 +27,14 @@ func (n Namespaces) Namespace(ctx context.Context, name string) (Namespace, erro
 }
 
 // Live reads from the API server.
-func (n Namespaces) Live(ctx context.Context, name string) (Namespace, error) {
+func (n Namespaces) Live(ctx context.Context, name string) (intent.Namespace, error) {
 	return read(ctx, n.Direct, name)
 }
 
-func read(ctx context.Context, from client.Reader, name string) (Namespace, error) {
+func read(ctx context.Context, from client.Reader, name string) (intent.Namespace, error) {
 	var ns corev1.Namespace
 	if err := from.Get(ctx, client.ObjectKey{Name: name}, &ns); err != nil {
-		return Namespace{}, err
+		return intent.Namespace{}, err
 	}
-	return Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, nil
+	return intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, nil
 }

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The webhooks, by the paths at which the API server finds them.
@@ -23,7 +25,7 @@ const (
 )
 
 // answer makes the answer to a request, and tells the log and the metrics of it.
-func answer(ctx context.Context, m *Metrics, webhook string, req admission.Request, start time.Time, res Result, ops []Operation, err error) admission.Response {
+func answer(ctx context.Context, m *Metrics, webhook string, req admission.Request, start time.Time, res inject.Result, ops []inject.Operation, err error) admission.Response {
 	took := time.Since(start)
 	logger := log.FromContext(ctx).WithValues("webhook", webhook, "operation", req.Operation, "dryRun", dryRun(req))
 	if err != nil {
@@ -38,13 +40,13 @@ func answer(ctx context.Context, m *Metrics, webhook string, req admission.Reque
 	if len(ops) > 0 {
 		response = admission.Patched(string(res.Reason), ops...)
 	}
-	if res.Reason == ReasonDeferred {
-		response = response.WithWarnings(fmt.Sprintf("%s: SPIRE does not answer: the pod waits for its certificate until it does", ReasonDeferred))
+	if res.Reason == intent.ReasonDeferred {
+		response = response.WithWarnings(fmt.Sprintf("%s: SPIRE does not answer: the pod waits for its certificate until it does", intent.ReasonDeferred))
 	}
 	return response
 }
 
-func spiffeIDOf(res Result) string {
+func spiffeIDOf(res inject.Result) string {
 	if len(res.Workloads) == 0 {
 		return ""
 	}
@@ -54,22 +56,22 @@ func spiffeIDOf(res Result) string {
 func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }
 
 // classify gives an error its reason and the HTTP status that makes clients do the right thing: 5xx may be tried again.
-func classify(err error) (Reason, int32) {
-	var refusal *Refusal
+func classify(err error) (intent.Reason, int32) {
+	var refusal *intent.Refusal
 	var registration *registrationError
 	switch {
 	case errors.As(err, &refusal):
 		return refusal.Reason, http.StatusForbidden
 	case errors.As(err, &registration) && registrar.KindOf(err) == registrar.Unavailable:
-		return ReasonSPIREUnavailable, http.StatusServiceUnavailable
+		return intent.ReasonSPIREUnavailable, http.StatusServiceUnavailable
 	case errors.As(err, &registration):
-		return ReasonSPIRERefused, http.StatusInternalServerError
+		return intent.ReasonSPIRERefused, http.StatusInternalServerError
 	}
-	return ReasonInternal, http.StatusInternalServerError
+	return intent.ReasonInternal, http.StatusInternalServerError
 }
 
 // denied is an answer whose message is the error, word for word: the API server shows only the message to people.
-func denied(code int32, reason Reason, err error) admission.Response {
+func denied(code int32, reason intent.Reason, err error) admission.Response {
 	message := err.Error()
 	if code != http.StatusForbidden {
 		message = string(reason) + ": " + message

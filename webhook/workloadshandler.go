@@ -10,12 +10,15 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // WorkloadValidator answers the API server's questions about what makes pods, a Deployment for one: its author learns of a mistake
 // when he applies it, in the words with which its pods would be refused, and not from events of a ReplicaSet. It has no effects.
 type WorkloadValidator struct {
-	Injector   func() Injector // the one in force, asked once for each request
+	Injector   func() inject.Injector // the one in force, asked once for each request
 	Namespaces NamespaceReader
 	Metrics    *Metrics // nil: none
 }
@@ -27,24 +30,24 @@ func (v *WorkloadValidator) Handle(ctx context.Context, req admission.Request) a
 	return answer(ctx, v.Metrics, validateWorkload, req, start, res, nil, err)
 }
 
-func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (Result, error) {
+func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
 	pod, err := template(req, req.Object.Raw)
 	if err != nil {
-		return Result{}, err
+		return inject.Result{}, err
 	}
 	if req.Operation == admissionv1.Update {
 		before, err := template(req, req.OldObject.Raw)
 		if err != nil {
-			return Result{}, err
+			return inject.Result{}, err
 		}
 		if reflect.DeepEqual(before, pod) { // what is wrong with it now was so before, and must not hinder scaling it down
-			return Result{Decision: Decision{Reason: ReasonUnchanged}}, nil
+			return inject.Result{Decision: intent.Decision{Reason: intent.ReasonUnchanged}}, nil
 		}
 	}
 	injector := v.Injector()
-	res, err := inNamespace(ctx, v.Namespaces, req.Namespace, func(ns Namespace) (Result, error) { return injector.Inject(ns, pod) })
+	res, err := inNamespace(ctx, v.Namespaces, req.Namespace, func(ns intent.Namespace) (inject.Result, error) { return injector.Inject(ns, pod) })
 	if err != nil {
-		return Result{}, fmt.Errorf("the pods of this %s would be refused: %w", req.Kind.Kind, err)
+		return inject.Result{}, fmt.Errorf("the pods of this %s would be refused: %w", req.Kind.Kind, err)
 	}
 	return res, nil
 }
@@ -55,11 +58,11 @@ func template(req admission.Request, object json.RawMessage) (*corev1.Pod, error
 	if req.Kind.Group != "" {
 		kind = req.Kind.Group + "/" + kind
 	}
-	pointer, hasPod := PodPointer(kind)
+	pointer, hasPod := inject.PodPointer(kind)
 	if !hasPod {
 		return nil, fmt.Errorf("expected a kind that has pods, got %s", kind)
 	}
-	raw, err := At(object, pointer)
+	raw, err := inject.At(object, pointer)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}

@@ -15,6 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 // workloadOf wraps a pod into an object of a kind.
@@ -26,7 +30,7 @@ func workloadOf(t *testing.T, kind string, pod *corev1.Pod) admission.Request {
 		group = parts[0]
 	}
 	var object any = map[string]any{"metadata": pod.ObjectMeta, "spec": pod.Spec}
-	pointer, _ := PodPointer(kind)
+	pointer, _ := inject.PodPointer(kind)
 	for _, key := range slices.Backward(strings.Split(pointer, "/")[1:]) {
 		object = map[string]any{key: object}
 	}
@@ -40,27 +44,27 @@ func workloadOf(t *testing.T, kind string, pod *corev1.Pod) admission.Request {
 	}}
 }
 
-func askWorkload(t *testing.T, ns Namespace, req admission.Request) admission.Response {
+func askWorkload(t *testing.T, ns intent.Namespace, req admission.Request) admission.Response {
 	t.Helper()
-	injector := Injector{Platform: platform(t)}
-	v := &WorkloadValidator{Injector: func() Injector { return injector }, Namespaces: namespaces{cached: ns, live: ns}}
+	injector := inject.Injector{Platform: webhooktest.Platform(t)}
+	v := &WorkloadValidator{Injector: func() inject.Injector { return injector }, Namespaces: namespaces{cached: ns, live: ns}}
 	return v.Handle(context.Background(), req)
 }
 
 func TestWorkloadsGetTheRefusalOfTheirPods(t *testing.T) {
-	good, bad := server(), server()
-	bad.Annotations[AnnotationAllowedPeers] = "web"
-	_, err := Injector{Platform: platform(t)}.Inject(Namespace{Name: "demo"}, bad)
+	good, bad := webhooktest.Server(), webhooktest.Server()
+	bad.Annotations[intent.AnnotationAllowedPeers] = "web"
+	_, err := inject.Injector{Platform: webhooktest.Platform(t)}.Inject(intent.Namespace{Name: "demo"}, bad)
 	if err == nil {
 		t.Fatal("the pod is not refused")
 	}
-	for _, kind := range slices.Sorted(maps.Keys(podPointers)) {
-		res := askWorkload(t, Namespace{Name: "demo"}, workloadOf(t, kind, bad))
+	for _, kind := range slices.Sorted(maps.Keys(inject.PodPointers)) {
+		res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, bad))
 		want := fmt.Sprintf("the pods of this %s would be refused: %v", kind[strings.LastIndex(kind, "/")+1:], err)
 		if res.Allowed || res.Result.Code != http.StatusForbidden || res.Result.Message != want {
 			t.Errorf("%s: expected code 403 and %q, got %+v", kind, want, res.Result)
 		}
-		if res := askWorkload(t, Namespace{Name: "demo"}, workloadOf(t, kind, good)); !res.Allowed || len(res.Patches) > 0 {
+		if res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, good)); !res.Allowed || len(res.Patches) > 0 {
 			t.Errorf("%s: expected it allowed as it is, got %+v", kind, res)
 		}
 	}
@@ -68,31 +72,31 @@ func TestWorkloadsGetTheRefusalOfTheirPods(t *testing.T) {
 
 // A mistake that is there already must not hinder what has nothing to do with it, such as deletion by finalizers.
 func TestWorkloadsAreCheckedWhenTheirTemplateChanges(t *testing.T) {
-	bad := server()
-	bad.Annotations[AnnotationAllowedPeers] = "web"
+	bad := webhooktest.Server()
+	bad.Annotations[intent.AnnotationAllowedPeers] = "web"
 	req := workloadOf(t, "apps/v1/Deployment", bad)
 	req.Operation, req.OldObject = admissionv1.Update, req.Object
-	if res := askWorkload(t, Namespace{Name: "demo"}, req); !res.Allowed {
+	if res := askWorkload(t, intent.Namespace{Name: "demo"}, req); !res.Allowed {
 		t.Errorf("the same template: %+v", res.Result)
 	}
-	req.OldObject = workloadOf(t, "apps/v1/Deployment", server()).Object
-	if res := askWorkload(t, Namespace{Name: "demo"}, req); res.Allowed {
+	req.OldObject = workloadOf(t, "apps/v1/Deployment", webhooktest.Server()).Object
+	if res := askWorkload(t, intent.Namespace{Name: "demo"}, req); res.Allowed {
 		t.Error("a new template: expected a refusal")
 	}
 }
 
 func TestWorkloadsFollowTheirNamespace(t *testing.T) {
-	unlabelled := server()
-	delete(unlabelled.Labels, LabelInject)
+	unlabelled := webhooktest.Server()
+	delete(unlabelled.Labels, intent.LabelInject)
 	unlabelled.Annotations = map[string]string{}
 	tests := []struct {
 		namespace string
 		want      bool
-	}{{"", true}, {InjectDisabled, true}, {InjectEnabled, false}, {InjectRequired, false}}
+	}{{"", true}, {intent.InjectDisabled, true}, {intent.InjectEnabled, false}, {intent.InjectRequired, false}}
 	for _, test := range tests {
-		ns := Namespace{Name: "demo"}
+		ns := intent.Namespace{Name: "demo"}
 		if test.namespace != "" {
-			ns.Labels = map[string]string{LabelInject: test.namespace}
+			ns.Labels = map[string]string{intent.LabelInject: test.namespace}
 		}
 		if res := askWorkload(t, ns, workloadOf(t, "apps/v1/Deployment", unlabelled)); res.Allowed != test.want {
 			t.Errorf("namespace %q: expected allowed=%t, got %+v", test.namespace, test.want, res)
@@ -102,12 +106,12 @@ func TestWorkloadsFollowTheirNamespace(t *testing.T) {
 
 func TestWorkloadThatIsNone(t *testing.T) {
 	for want, req := range map[string]admission.Request{
-		"expected a kind that has pods, got v1/Service":                    workloadOf(t, "v1/Service", server()),
+		"expected a kind that has pods, got v1/Service":                    workloadOf(t, "v1/Service", webhooktest.Server()),
 		"apps/v1/Deployment: expected a pod template at /spec/template":    {AdmissionRequest: admissionv1.AdmissionRequest{Object: runtime.RawExtension{Raw: []byte(`{"spec":{}}`)}, Kind: metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}}},
 		"apps/v1/Deployment: expected a pod template at /spec/template, g": {AdmissionRequest: admissionv1.AdmissionRequest{Object: runtime.RawExtension{Raw: []byte(`{"spec":{"template":7}}`)}, Kind: metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}}},
 	} {
 		// Not a refusal: such an object is admitted, because the webhook is registered with failurePolicy Ignore.
-		if res := askWorkload(t, Namespace{Name: "demo"}, req); res.Allowed || res.Result.Code != http.StatusInternalServerError || !strings.Contains(res.Result.Message, want) {
+		if res := askWorkload(t, intent.Namespace{Name: "demo"}, req); res.Allowed || res.Result.Code != http.StatusInternalServerError || !strings.Contains(res.Result.Message, want) {
 			t.Errorf("expected code 500 and %q, got %+v", want, res.Result)
 		}
 	}

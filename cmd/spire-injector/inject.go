@@ -10,7 +10,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 func newInjectCommand() *cobra.Command {
@@ -21,7 +22,7 @@ func newInjectCommand() *cobra.Command {
 		Short: "Inject manifests offline, exactly as the webhook would",
 		Long: "Inject manifests offline, exactly as the webhook would, and print them. Pods and the pod templates of workloads are injected,\n" +
 			"Namespaces in the input give their defaults, every other document passes through as it is.\n\n" +
-			"Annotations of a pod, or of its Namespace:\n\n" + webhook.Reference() + "\n" +
+			"Annotations of a pod, or of its Namespace:\n\n" + intent.Reference() + "\n" +
 			"Exit codes: 0 printed, 1 refused (nothing is printed, every mistake is on stderr), 2 called wrongly.",
 		Example: "  spire-injector inject -f deployment.yaml --config config.yaml | kubectl apply -f -\n" +
 			"  spire-injector inject -f deployment.yaml --config config.yaml --entries",
@@ -42,7 +43,7 @@ func newInjectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, err := offline.Inject(webhook.Injector{Platform: platform, Version: buildVersion(), Kubernetes: version}, namespace, input)
+			out, err := offline.Inject(inject.Injector{Platform: platform, Version: buildVersion(), Kubernetes: version}, namespace, input)
 			if err != nil {
 				return fmt.Errorf("nothing was printed:\n%w", err)
 			}

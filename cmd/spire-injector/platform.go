@@ -4,18 +4,18 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // readPlatform reads and checks the platform file. It also returns it as it is written.
-func readPlatform(file string) (webhook.Platform, []byte, error) {
+func readPlatform(file string) (intent.Platform, []byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return webhook.Platform{}, nil, fmt.Errorf("reading the platform file: %w; name it with --config", err)
+		return intent.Platform{}, nil, fmt.Errorf("reading the platform file: %w; name it with --config", err)
 	}
-	p, err := webhook.ParsePlatform(data)
+	p, err := intent.ParsePlatform(data)
 	if err != nil {
-		return webhook.Platform{}, nil, fmt.Errorf("platform file %s:\n%w", file, err)
+		return intent.Platform{}, nil, fmt.Errorf("platform file %s:\n%w", file, err)
 	}
 	return p, data, nil
 }

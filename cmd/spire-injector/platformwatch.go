@@ -15,11 +15,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // followPlatform keeps the injector, which was made from the platform file as it is now, at what the file becomes.
-func followPlatform(ctx context.Context, mgr ctrl.Manager, f serveFlags, file []byte, socketFixed bool, injector webhook.Injector) (*platformInForce, error) {
+func followPlatform(ctx context.Context, mgr ctrl.Manager, f serveFlags, file []byte, socketFixed bool, injector inject.Injector) (*platformInForce, error) {
 	reloads, err := newReloadMetrics(metrics.Registry)
 	if err != nil {
 		return nil, err

@@ -16,13 +16,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // platformInForce is the injector by the newest platform file that could be taken over. A new file is taken over whole, or not
 // at all, and then the old one stays.
 type platformInForce struct {
-	injector atomic.Pointer[webhook.Injector]
+	injector atomic.Pointer[inject.Injector]
 	// socketFixed says that the socket of the injector's own agent was not taken from the platform file.
 	socketFixed bool
 	metrics     *reloadMetrics
@@ -36,7 +37,7 @@ type platformInForce struct {
 }
 
 // newPlatformInForce begins with the file that the injector was made from.
-func newPlatformInForce(file []byte, injector webhook.Injector, socketFixed bool, metrics *reloadMetrics, logger logr.Logger,
+func newPlatformInForce(file []byte, injector inject.Injector, socketFixed bool, metrics *reloadMetrics, logger logr.Logger,
 	tell func(about runtime.Object, eventType, reason, note string)) *platformInForce {
 	p := &platformInForce{socketFixed: socketFixed, metrics: metrics, logger: logger, tell: tell, seen: file}
 	p.injector.Store(&injector)
@@ -45,7 +46,7 @@ func newPlatformInForce(file []byte, injector webhook.Injector, socketFixed bool
 	return p
 }
 
-func (p *platformInForce) get() webhook.Injector { return *p.injector.Load() }
+func (p *platformInForce) get() inject.Injector { return *p.injector.Load() }
 
 // onChange has somebody told, soon after, of each file that is taken over.
 func (p *platformInForce) onChange(told func()) {
@@ -63,7 +64,7 @@ func (p *platformInForce) offer(from runtime.Object, file []byte) {
 	}
 	p.seen = slices.Clone(file)
 	injector := p.get()
-	platform, err := webhook.ParsePlatform(file)
+	platform, err := intent.ParsePlatform(file)
 	if err == nil {
 		err = needsRestart(injector.Platform, platform, p.socketFixed)
 	}
@@ -93,7 +94,7 @@ func (p *platformInForce) refuse(from runtime.Object, err error) {
 }
 
 // needsRestart finds changes of what a running injector cannot change: whom it registers workloads with, and as what.
-func needsRestart(before, after webhook.Platform, socketFixed bool) error {
+func needsRestart(before, after intent.Platform, socketFixed bool) error {
 	var errs []error
 	check := func(field string, same bool) {
 		if !same {

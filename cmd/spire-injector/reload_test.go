@@ -15,7 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 const platformFile = `
@@ -43,12 +44,12 @@ func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	platform, err := webhook.ParsePlatform([]byte(platformFile))
+	platform, err := intent.ParsePlatform([]byte(platformFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
-	return newPlatformInForce([]byte(platformFile), webhook.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
+	return newPlatformInForce([]byte(platformFile), inject.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
 		func(_ runtime.Object, eventType, reason, note string) {
 			r.events = append(r.events, eventType+" "+reason+": "+note)
 		}), r

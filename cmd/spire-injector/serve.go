@@ -29,6 +29,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // serveFlags are the addresses and names that depend on how the program is deployed, not on what the platform decides.
@@ -144,7 +145,7 @@ func serve(signals context.Context, f serveFlags) error {
 			return err
 		}
 	}
-	inForce, err := followPlatform(ctx, mgr, f, file, f.workloadAPI != "", webhook.Injector{
+	inForce, err := followPlatform(ctx, mgr, f, file, f.workloadAPI != "", inject.Injector{
 		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewCache(rememberedConfigs).Generate,
 	})
 	if err != nil {
@@ -189,7 +190,7 @@ func serve(signals context.Context, f serveFlags) error {
 }
 
 // addWebhooks registers what answers the API server, at the paths that the webhook configurations name.
-func addWebhooks(mgr ctrl.Manager, leave *leaving, injector func() webhook.Injector, spire webhook.Registrar) error {
+func addWebhooks(mgr ctrl.Manager, leave *leaving, injector func() inject.Injector, spire webhook.Registrar) error {
 	admissions, err := webhook.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err

@@ -9,11 +9,11 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // dialSPIRE returns at once: the server and the own agent may come later.
-func dialSPIRE(f serveFlags, platform webhook.Platform, r prometheus.Registerer) (*spireapi.Client, error) {
+func dialSPIRE(f serveFlags, platform intent.Platform, r prometheus.Registerer) (*spireapi.Client, error) {
 	requests, err := newSPIREMetrics(r)
 	if err != nil {
 		return nil, err

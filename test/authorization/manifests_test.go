@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/spire-injector/spire-injector/test/standalone"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The server's own configuration makes the injector an admin and turns the policy on. What needs a cluster is cut out of it.
@@ -77,7 +77,7 @@ func TestManifestsAgree(t *testing.T) {
 	for _, file := range files {
 		raw, err := os.ReadFile(file)
 		must(t, err)
-		platform, err := webhook.ParsePlatform(raw)
+		platform, err := intent.ParsePlatform(raw)
 		must(t, err)
 		alias := platform.Cluster.NodeAlias()
 		var selectors []string

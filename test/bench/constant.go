@@ -9,7 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 
 // patchOfOurs is the patch with which the injector answers for each of the pods that are created. They differ in nothing that
 // matters to it, so that it fits all of them.
-func (c *cluster) patchOfOurs(ctx context.Context, namespace string) ([]webhook.Operation, error) {
+func (c *cluster) patchOfOurs(ctx context.Context, namespace string) ([]inject.Operation, error) {
 	root, err := parts.Root()
 	if err != nil {
 		return nil, err
@@ -38,18 +39,18 @@ func (c *cluster) patchOfOurs(ctx context.Context, namespace string) ([]webhook.
 }
 
 // patchFor is the injector's patch for a pod that is not labelled for it.
-func patchFor(injector webhook.Injector, namespace string, pod *corev1.Pod) ([]webhook.Operation, error) {
+func patchFor(injector inject.Injector, namespace string, pod *corev1.Pod) ([]inject.Operation, error) {
 	labelled := pod.DeepCopy()
-	labelled.Labels[webhook.LabelInject] = webhook.InjectEnabled
-	result, err := injector.Inject(webhook.Namespace{Name: namespace}, labelled)
+	labelled.Labels[intent.LabelInject] = intent.InjectEnabled
+	result, err := injector.Inject(intent.Namespace{Name: namespace}, labelled)
 	if err != nil {
 		return nil, fmt.Errorf("injecting a pod of namespace %s: %w", namespace, err)
 	}
-	return webhook.Patch(labelled, result.Pod), nil
+	return inject.Patch(labelled, result.Pod), nil
 }
 
 // mountPatch gives a webhook of the bench its patch: in a ConfigMap, as a file, by flag.
-func (c *cluster) mountPatch(ctx context.Context, namespace, name string, patch []webhook.Operation, spec *corev1.PodSpec) error {
+func (c *cluster) mountPatch(ctx context.Context, namespace, name string, patch []inject.Operation, spec *corev1.PodSpec) error {
 	data, err := json.Marshal(patch)
 	if err != nil {
 		return err

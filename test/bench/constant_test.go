@@ -11,7 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // The constant patch must make of any of its pods what the injector makes of any of its own, whatever names the API server
@@ -29,7 +30,7 @@ func TestConstantPatchDoesWhatOursDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := injector.Inject(webhook.Namespace{Name: "bench"}, asAdmitted(ours(), "other"))
+	result, err := injector.Inject(intent.Namespace{Name: "bench"}, asAdmitted(ours(), "other"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +48,8 @@ func TestConstantPatchDoesWhatOursDoes(t *testing.T) {
 func TestPatchOfARefusedPod(t *testing.T) {
 	pod := asAdmitted(withoutWebhook(), "x")
 	pod.Spec.HostNetwork = true
-	patch, err := patchFor(webhook.Injector{}, "bench", pod)
-	var refusal *webhook.Refusal
+	patch, err := patchFor(inject.Injector{}, "bench", pod)
+	var refusal *intent.Refusal
 	if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "spec.hostNetwork") {
 		t.Errorf("expected the injector's refusal, got the patch %v and error %v", patch, err)
 	}
@@ -64,7 +65,7 @@ func asAdmitted(v variant, suffix string) *corev1.Pod {
 }
 
 // apply applies a patch as the API server does.
-func apply(t *testing.T, operations []webhook.Operation, pod *corev1.Pod) *corev1.Pod {
+func apply(t *testing.T, operations []inject.Operation, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	data, err := json.Marshal(operations)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // creationFigures compare the webhooks. Rounds are told apart because a machine is not equally quiet all the time: each
@@ -144,7 +144,7 @@ func (c *cluster) createCounted(ctx context.Context, namespace string, v variant
 
 // checkInjected makes sure that what was measured is what was meant: all pods are injected, or none.
 func (c *cluster) checkInjected(ctx context.Context, namespace string, v variant, created int) error {
-	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: webhook.LabelIdentity})
+	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: intent.LabelIdentity})
 	if err != nil {
 		return err
 	}

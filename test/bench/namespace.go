@@ -14,7 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 const (
@@ -67,15 +68,15 @@ func (c *cluster) removeNamespace(ctx context.Context, name string) error {
 
 // entriesOf are the IDs of the registration entries that the pods of a namespace have, by their status.
 func (c *cluster) entriesOf(ctx context.Context, namespace string) ([]string, error) {
-	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: webhook.LabelIdentity})
+	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: intent.LabelIdentity})
 	if err != nil {
 		return nil, err
 	}
 	ids := map[string]bool{}
 	for _, pod := range pods.Items {
-		var status webhook.Status
-		if err := json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status); err != nil {
-			return nil, fmt.Errorf("annotation %s of pod %s/%s: %w", webhook.AnnotationStatus, namespace, pod.Name, err)
+		var status inject.Status
+		if err := json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &status); err != nil {
+			return nil, fmt.Errorf("annotation %s of pod %s/%s: %w", intent.AnnotationStatus, namespace, pod.Name, err)
 		}
 		for _, id := range status.EntryIDs {
 			ids[id] = true

@@ -13,14 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 const noopReplicas = 2 // as many as the injector has
 
 // startNoop starts a webhook that decides nothing, with the replicas and resources of the injector's manifest, and returns
 // the CAs of its replicas: each makes its own. Its answer is always the given patch, if there is one.
-func (c *cluster) startNoop(ctx context.Context, namespace, name string, patch []webhook.Operation) ([]byte, error) {
+func (c *cluster) startNoop(ctx context.Context, namespace, name string, patch []inject.Operation) ([]byte, error) {
 	labels := map[string]string{"app": name}
 	ephemeral := metav1.CreateOptions{}
 	service := &corev1.Service{

@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // pendingPod is a pod that no node can run, as a controller would create it. Without its webhook the annotations are only
@@ -19,10 +19,10 @@ func pendingPod(namespace string, v variant) *corev1.Pod {
 			Namespace:    namespace,
 			Labels:       map[string]string{"app": "api", v.label: v.value},
 			Annotations: map[string]string{
-				webhook.AnnotationSPIFFEID:     "/ns/" + namespace + "/sa/default",
-				webhook.AnnotationAppPort:      "8080",
-				webhook.AnnotationAllowedPeers: "/valid-api-client",
-				webhook.AnnotationX509SVIDTTL:  "30s",
+				intent.AnnotationSPIFFEID:     "/ns/" + namespace + "/sa/default",
+				intent.AnnotationAppPort:      "8080",
+				intent.AnnotationAllowedPeers: "/valid-api-client",
+				intent.AnnotationX509SVIDTTL:  "30s",
 			},
 		},
 		Spec: corev1.PodSpec{

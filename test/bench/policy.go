@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // policyFigures are how long after kubectl annotate has returned the pod obeys.
@@ -80,7 +80,7 @@ func (c *cluster) obeyed(ctx context.Context, w workloads, peers string, ok bool
 		return 0, err
 	}
 	started := time.Now()
-	if _, err := c.kubectl.Run(ctx, "--namespace", w.namespace, "annotate", "--overwrite", "pod", api, webhook.AnnotationAllowedPeers+"="+peers); err != nil {
+	if _, err := c.kubectl.Run(ctx, "--namespace", w.namespace, "annotate", "--overwrite", "pod", api, intent.AnnotationAllowedPeers+"="+peers); err != nil {
 		return 0, err
 	}
 	returned := time.Now()

@@ -9,11 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // provide brings a webhook of the bench to the point where the API server calls it. The returned function ends that.
-func (c *cluster) provide(ctx context.Context, namespace string, v variant, answer []webhook.Operation) (func() error, error) {
+func (c *cluster) provide(ctx context.Context, namespace string, v variant, answer []inject.Operation) (func() error, error) {
 	authorities, err := c.startNoop(ctx, namespace, v.name, answer)
 	if err != nil {
 		return nil, fmt.Errorf("starting webhook %s: %w", v.name, err)

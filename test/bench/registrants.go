@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // registrant is one of the two that register workloads in SPIRE. Each gets the same pods but for one label, under the same
@@ -37,7 +37,7 @@ type programAt struct {
 
 func theInjector() registrant {
 	return registrant{
-		name: "spire-injector", label: webhook.LabelInject, value: webhook.InjectEnabled,
+		name: "spire-injector", label: intent.LabelInject, value: intent.InjectEnabled,
 		processes: programAt{"spire-injector", "app.kubernetes.io/name=spire-injector", 8080},
 		filter: func(namespace string) []string {
 			return []string{"-selector", "k8s:ns:" + namespace, "-matchSelectorsOn", "superset"}
@@ -115,7 +115,7 @@ func clusterSPIFFEID(namespace, label, value string) (string, error) {
 func boundPod(namespace, account string, r registrant) *corev1.Pod {
 	pod := pendingPod(namespace, variant{label: r.label, value: r.value})
 	pod.Labels["app"] = burstApp
-	pod.Annotations[webhook.AnnotationSPIFFEID] = accountPath(namespace, account)
+	pod.Annotations[intent.AnnotationSPIFFEID] = accountPath(namespace, account)
 	pod.Spec.NodeSelector = nil
 	pod.Spec.ServiceAccountName = account
 	pod.Spec.NodeName = standIn

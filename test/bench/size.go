@@ -15,7 +15,8 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // sizeFigures are the bytes of the values of a pod's generated annotations, and of the JSON patch that brings them.
@@ -70,17 +71,17 @@ func measureSize(_ context.Context, _ settings, _ *cluster, r *report) error {
 	return nil
 }
 
-func demoInjector(root string) (webhook.Injector, error) {
+func demoInjector(root string) (inject.Injector, error) {
 	file := filepath.Join(root, filepath.FromSlash(platformFolder), "config.yaml")
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return webhook.Injector{}, err
+		return inject.Injector{}, err
 	}
-	platform, err := webhook.ParsePlatform(data)
+	platform, err := intent.ParsePlatform(data)
 	if err != nil {
-		return webhook.Injector{}, fmt.Errorf("%s: %w", file, err)
+		return inject.Injector{}, fmt.Errorf("%s: %w", file, err)
 	}
-	return webhook.Injector{Platform: platform, Version: "dev"}, nil
+	return inject.Injector{Platform: platform, Version: "dev"}, nil
 }
 
 // demoPod is the pod of a Deployment of the demo, which is the first document of the file of its name.
@@ -118,33 +119,33 @@ func clientOfMany(n int) (*corev1.Pod, error) {
 	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Labels:      map[string]string{webhook.LabelInject: webhook.InjectEnabled},
-			Annotations: map[string]string{webhook.AnnotationUpstreams: string(list)},
+			Labels:      map[string]string{intent.LabelInject: intent.InjectEnabled},
+			Annotations: map[string]string{intent.AnnotationUpstreams: string(list)},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "client", Image: sampleImage}}},
 	}, nil
 }
 
-func sizeOf(injector webhook.Injector, name string, pod *corev1.Pod) (sizeFigures, error) {
-	result, err := injector.Inject(webhook.Namespace{Name: "demo"}, pod)
-	var refusal *webhook.Refusal
+func sizeOf(injector inject.Injector, name string, pod *corev1.Pod) (sizeFigures, error) {
+	result, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
+	var refusal *intent.Refusal
 	if errors.As(err, &refusal) {
 		return sizeFigures{Pod: name, Refused: refusal.Error()}, nil
 	}
 	if err != nil {
 		return sizeFigures{}, fmt.Errorf("injecting %s: %w", name, err)
 	}
-	patch, err := json.Marshal(webhook.Patch(pod, result.Pod))
+	patch, err := json.Marshal(inject.Patch(pod, result.Pod))
 	if err != nil {
 		return sizeFigures{}, err
 	}
 	f := sizeFigures{
 		Pod:           name,
-		Bootstrap:     len(result.Pod.Annotations[webhook.AnnotationBootstrap]),
-		Listeners:     len(result.Pod.Annotations[webhook.AnnotationListeners]),
-		Clusters:      len(result.Pod.Annotations[webhook.AnnotationClusters]),
-		Authorization: len(result.Pod.Annotations[webhook.AnnotationAuthorization]),
-		Status:        len(result.Pod.Annotations[webhook.AnnotationStatus]),
+		Bootstrap:     len(result.Pod.Annotations[intent.AnnotationBootstrap]),
+		Listeners:     len(result.Pod.Annotations[intent.AnnotationListeners]),
+		Clusters:      len(result.Pod.Annotations[intent.AnnotationClusters]),
+		Authorization: len(result.Pod.Annotations[intent.AnnotationAuthorization]),
+		Status:        len(result.Pod.Annotations[intent.AnnotationStatus]),
 		Patch:         len(patch),
 	}
 	f.Annotations = f.Bootstrap + f.Listeners + f.Clusters + f.Authorization + f.Status

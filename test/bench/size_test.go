@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 func TestSizesAreThoseOfTheAnnotations(t *testing.T) {
@@ -25,7 +25,7 @@ func TestSizesAreThoseOfTheAnnotations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := injector.Inject(webhook.Namespace{Name: "demo"}, pod)
+	result, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // step is a thing that happens to a pod on its way to the first call, in the order in which they happen.
@@ -48,7 +48,7 @@ func (t *timeline) see(pod *corev1.Pod, now time.Time) {
 		first(scheduled, condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionTrue)
 	}
 	for _, status := range pod.Status.InitContainerStatuses {
-		first(sidecarReady, status.Name == webhook.SidecarName && status.Started != nil && *status.Started)
+		first(sidecarReady, status.Name == intent.SidecarName && status.Started != nil && *status.Started)
 	}
 	for _, status := range pod.Status.ContainerStatuses {
 		first(appStarted, status.State.Running != nil)

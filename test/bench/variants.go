@@ -1,6 +1,9 @@
 package main
 
-import "github.com/spire-injector/spire-injector/webhook"
+import (
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
 
 // benchLabel chooses which of the bench's own webhooks sees a pod. The injector knows nothing of it.
 const benchLabel = "bench.spire-injector.example/webhook"
@@ -28,7 +31,7 @@ func patchingConstantly() variant {
 }
 
 func ours() variant {
-	return variant{name: "ours", webhook: "pod.injector.spiffe.io", label: webhook.LabelInject, value: webhook.InjectEnabled, injects: true}
+	return variant{name: "ours", webhook: "pod.injector.spiffe.io", label: intent.LabelInject, value: intent.InjectEnabled, injects: true}
 }
 
 func ofTheBench(name string) variant {

@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // One pod must not be seen by two webhooks, and none of the bench's by the injector.
@@ -13,7 +13,7 @@ func TestVariantsAreToldApart(t *testing.T) {
 	for _, v := range variants() {
 		labels[label{v.label, v.value}], names[v.name], webhooks[v.webhook] = true, true, true
 		if v != ours() {
-			decision, err := webhook.Decide(webhook.Namespace{Name: "bench"}, pendingPod("bench", v))
+			decision, err := intent.Decide(intent.Namespace{Name: "bench"}, pendingPod("bench", v))
 			if err != nil || decision.Inject {
 				t.Errorf("%s: expected the injector to leave its pods alone, got %+v and error %v", v.name, decision, err)
 			}

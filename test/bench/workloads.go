@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // workloads are the demo's API and its valid client, with identities of their own in any namespace.
@@ -34,9 +34,9 @@ func (w workloads) manifest() (string, error) {
 	upstreams := fmt.Sprintf(`[{"listen": 8000, "address": "api.%s.svc:8443", "peers": [%q]}]`, w.namespace, w.apiID())
 	objects := []runtime.Object{
 		w.deployment("api", []string{"api", "--listen", "127.0.0.1:8080"}, map[string]string{
-			webhook.AnnotationSPIFFEID:     w.apiID(),
-			webhook.AnnotationAppPort:      "8080",
-			webhook.AnnotationAllowedPeers: allowed,
+			intent.AnnotationSPIFFEID:     w.apiID(),
+			intent.AnnotationAppPort:      "8080",
+			intent.AnnotationAllowedPeers: allowed,
 		}),
 		&corev1.Service{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
@@ -44,8 +44,8 @@ func (w workloads) manifest() (string, error) {
 			Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "api"}, Ports: []corev1.ServicePort{{Port: 8443}}},
 		},
 		w.deployment("client", []string{"client", "--url", "http://127.0.0.1:8000/api", "--every", w.every}, map[string]string{
-			webhook.AnnotationSPIFFEID:  w.clientID(),
-			webhook.AnnotationUpstreams: upstreams,
+			intent.AnnotationSPIFFEID:  w.clientID(),
+			intent.AnnotationUpstreams: upstreams,
 		}),
 	}
 	list := metav1.List{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "List"}}
@@ -59,7 +59,7 @@ func (w workloads) manifest() (string, error) {
 func (w workloads) deployment(name string, args []string, annotations map[string]string) *appsv1.Deployment {
 	labels := map[string]string{"app": name}
 	injected := maps.Clone(labels)
-	injected[webhook.LabelInject] = webhook.InjectEnabled
+	injected[intent.LabelInject] = intent.InjectEnabled
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 func replaced(t *testing.T, text, old, with string) string {
@@ -76,7 +76,7 @@ func TestSchemaKnowsEveryFieldOfThePlatformFile(t *testing.T) {
 	if err := json.Unmarshal(text, &document); err != nil {
 		t.Fatal(err)
 	}
-	_, table, found := strings.Cut(webhook.MarkdownReference(), "The platform file")
+	_, table, found := strings.Cut(intent.MarkdownReference(), "The platform file")
 	if !found {
 		t.Fatal("expected the table of the platform file")
 	}
@@ -134,7 +134,7 @@ func TestInjectorTakesThePlatformFile(t *testing.T) {
 	}
 }
 
-func platformOf(t *testing.T, values string) webhook.Platform {
+func platformOf(t *testing.T, values string) intent.Platform {
 	t.Helper()
 	rendered, err := render(t.Context(), InjectorChart, "spire-injector", values, "--show-only", "templates/platform.yaml")
 	if err != nil {
@@ -146,7 +146,7 @@ func platformOf(t *testing.T, values string) webhook.Platform {
 	if err := yaml.Unmarshal([]byte(rendered), &config); err != nil {
 		t.Fatal(err)
 	}
-	platform, err := webhook.ParsePlatform([]byte(config.Data["config.yaml"]))
+	platform, err := intent.ParsePlatform([]byte(config.Data["config.yaml"]))
 	if err != nil {
 		t.Fatal(err)
 	}

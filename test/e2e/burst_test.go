@@ -11,7 +11,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Of a thousand creations, fifty at a time and none tried again, none fails; each of their identities is registered once. Not parallel:
@@ -77,8 +78,8 @@ func TestThousandCreations(t *testing.T) {
 		t.Errorf("expected %d pods, got %d", pods, len(all.Items))
 	}
 	for _, pod := range all.Items {
-		var status webhook.Status
-		if err := json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status); err != nil || len(pod.Spec.InitContainers) != 1 {
+		var status inject.Status
+		if err := json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &status); err != nil || len(pod.Spec.InitContainers) != 1 {
 			t.Errorf("pod %s is not injected: %v", pod.Name, err)
 			continue
 		}

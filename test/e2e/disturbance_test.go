@@ -18,7 +18,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The tests of this file disturb what all tests share, so none of them is parallel.
@@ -88,17 +89,17 @@ func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
 }
 
 // statusOf is what the pods of an identity say of themselves.
-func statusOf(t *testing.T, pods []corev1.Pod, path string) webhook.Status {
+func statusOf(t *testing.T, pods []corev1.Pod, path string) inject.Status {
 	t.Helper()
 	for _, pod := range pods {
-		var status webhook.Status
-		must(t, json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status))
+		var status inject.Status
+		must(t, json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &status))
 		if status.SPIFFEID == "spiffe://example.org"+path {
 			return status
 		}
 	}
 	t.Fatalf("no pod has the identity %s", path)
-	return webhook.Status{}
+	return inject.Status{}
 }
 
 // takeInjectorAway ends all replicas of the injector until the test is over.

@@ -14,7 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 const (
@@ -173,8 +174,8 @@ func ourEntries(t *testing.T, ns string) []string {
 	t.Helper()
 	ids := []string{idsOfOurs + "node"}
 	for _, pod := range podsOf(t, ns, "") {
-		var status webhook.Status
-		must(t, json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status))
+		var status inject.Status
+		must(t, json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &status))
 		ids = append(ids, status.EntryIDs...)
 	}
 	if got := registered(t); len(ids) < 4 || !containsAll(got, ids) {

@@ -18,7 +18,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // shortGrace is the grace time of the tests' injector: the shortest that it takes.
@@ -326,8 +327,8 @@ func statefulPodsComeAgain(t *testing.T) {
 			}
 			return nil
 		})
-		var status webhook.Status
-		must(t, json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status))
+		var status inject.Status
+		must(t, json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &status))
 		got := entries(t, id(ns, "api"))
 		if len(got) != 1 || !slices.Equal(status.EntryIDs, []string{got[0].ID}) {
 			t.Fatalf("pod %d is registered as %v, and SPIRE holds %+v", n, status.EntryIDs, got)

@@ -11,7 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 const platformMap = "spire-injector-config"
@@ -173,7 +173,7 @@ func TestKubernetesVersionIsKnown(t *testing.T) {
 	out, err := shared.k.Run(t.Context(), "version", "-o", "json")
 	must(t, err)
 	must(t, json.Unmarshal([]byte(out), &version))
-	v, err := webhook.ParseKubernetesVersion(version.ServerVersion.GitVersion)
+	v, err := inject.ParseKubernetesVersion(version.ServerVersion.GitVersion)
 	must(t, err)
 	logs, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "logs", "deployment/spire-injector")
 	must(t, err)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // byDefault is an API that leaves to its namespace and the platform who may call it.
@@ -30,7 +30,7 @@ func rolled(t *testing.T, namespace, app, text string) {
 	t.Helper()
 	took := eventually(t, "rules with "+text+" in all pods", func() error {
 		for _, pod := range podsOf(t, namespace, app) {
-			if !strings.Contains(pod.Annotations[webhook.AnnotationAuthorization], text) {
+			if !strings.Contains(pod.Annotations[intent.AnnotationAuthorization], text) {
 				return fmt.Errorf("%s does not have them", pod.Name)
 			}
 		}
@@ -99,7 +99,7 @@ func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 	allow(valid)
 	eventually(t, "the removed peer gone from all rules", func() error {
 		for _, pod := range podsOf(t, ns, "api") {
-			if strings.Contains(pod.Annotations[webhook.AnnotationAuthorization], "/other") {
+			if strings.Contains(pod.Annotations[intent.AnnotationAuthorization], "/other") {
 				return fmt.Errorf("%s lets it in", pod.Name)
 			}
 		}
@@ -112,7 +112,7 @@ func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 	// What another tool writes on the namespace, and what pods say themselves, moves nobody.
 	generations := func() (all []string) {
 		for _, pod := range podsOf(t, ns, "") {
-			all = append(all, pod.Name+" "+pod.Annotations[webhook.AnnotationRefresh])
+			all = append(all, pod.Name+" "+pod.Annotations[intent.AnnotationRefresh])
 		}
 		return all
 	}
@@ -264,7 +264,7 @@ func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 	deploy(t, ns, byDefault(ns, 3), client(ns, "valid"))
 	names := podNames(t, ns, "api")
 	first := slices.Min(names)
-	pastInjector(t, ns, first, webhook.AnnotationListeners, `{"resources":[]}`)
+	pastInjector(t, ns, first, intent.AnnotationListeners, `{"resources":[]}`)
 	taker, end := context.WithCancel(t.Context())
 	defer end()
 	go func() {
@@ -278,7 +278,7 @@ func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 
 	following := func(peer string) (have []string) {
 		for _, pod := range podsOf(t, ns, "api") {
-			if strings.Contains(pod.Annotations[webhook.AnnotationAuthorization], peer) {
+			if strings.Contains(pod.Annotations[intent.AnnotationAuthorization], peer) {
 				have = append(have, pod.Name)
 			}
 		}
@@ -323,11 +323,11 @@ func TestRejectedConfigurationIsTold(t *testing.T) {
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
 	pod := apiPod(t, ns)
 	answered(t, ns, "valid", "200")
-	broken := strings.Replace(pod.Annotations[webhook.AnnotationListeners], `"stat_prefix":`, `"no_such_field":`, 1)
-	if broken == pod.Annotations[webhook.AnnotationListeners] {
+	broken := strings.Replace(pod.Annotations[intent.AnnotationListeners], `"stat_prefix":`, `"no_such_field":`, 1)
+	if broken == pod.Annotations[intent.AnnotationListeners] {
 		t.Fatalf("the listeners have no stat_prefix: %s", broken)
 	}
-	pastInjector(t, ns, pod.Name, webhook.AnnotationListeners, broken)
+	pastInjector(t, ns, pod.Name, intent.AnnotationListeners, broken)
 	told := eventually(t, "events", func() error {
 		if err := eventOf(t, ns, "Pod", "(listeners.json)"); err != nil {
 			return err
@@ -344,7 +344,7 @@ func TestRejectedConfigurationIsTold(t *testing.T) {
 	eventually(t, "the API server asking us again", func() error {
 		_, err := shared.k.Run(t.Context(), "--namespace", ns, "annotate", "pod", pod.Name, "--overwrite", "spiffe.io/refresh=by-hand-"+fmt.Sprint(time.Now().UnixMilli()))
 		must(t, err)
-		if got := apiPod(t, ns).Annotations[webhook.AnnotationListeners]; got != pod.Annotations[webhook.AnnotationListeners] {
+		if got := apiPod(t, ns).Annotations[intent.AnnotationListeners]; got != pod.Annotations[intent.AnnotationListeners] {
 			return fmt.Errorf("the listeners are still %s", got)
 		}
 		return nil
@@ -381,7 +381,7 @@ func eventOf(t *testing.T, namespace, kind, part string) error {
 func clusterWide(t *testing.T, image string) map[string]int {
 	t.Helper()
 	var pods corev1.PodList
-	must(t, shared.k.Get(t.Context(), &pods, "pods", "--all-namespaces", "--selector", webhook.LabelIdentity))
+	must(t, shared.k.Get(t.Context(), &pods, "pods", "--all-namespaces", "--selector", intent.LabelIdentity))
 	n := map[string]int{}
 	for _, pod := range pods.Items {
 		if slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool { return c.Image == image }) {

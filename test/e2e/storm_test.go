@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // storm creates pods that ask for injection, without a pause, and never tries again.
@@ -39,7 +39,7 @@ func startStorm(t *testing.T, namespace string) *storm {
 		workers.Go(func() {
 			for ctx.Err() == nil {
 				got, err := client.CoreV1().Pods(namespace).Create(ctx, pod, options)
-				if err == nil && got.Annotations[webhook.AnnotationStatus] == "" {
+				if err == nil && got.Annotations[intent.AnnotationStatus] == "" {
 					err = errors.New("a pod was created as it is")
 				}
 				switch {

@@ -18,7 +18,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The injector is taken back to the version before this one, and then upgraded to this one, each with its manifests: no creation is
@@ -80,8 +81,8 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		t.Errorf("entries by identity, before and after (-want +got):\n%s", diff)
 	}
 	for _, pod := range podsOf(t, ns, "") {
-		var status webhook.Status
-		if err := json.Unmarshal([]byte(pod.Annotations[webhook.AnnotationStatus]), &status); err != nil {
+		var status inject.Status
+		if err := json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &status); err != nil {
 			t.Fatalf("pod %s: %v", pod.Name, err)
 		}
 		if !slices.ContainsFunc(slices.Collect(maps.Values(was)), func(ids []string) bool { return slices.Equal(ids, status.EntryIDs) }) {

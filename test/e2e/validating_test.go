@@ -17,7 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // What answers when the injector itself is not needed, and when a finished pod is looked at.
@@ -74,15 +75,15 @@ func TestTamperingWithRunningPod(t *testing.T) {
 	}
 
 	after := apiPod(t, ns)
-	if !strings.Contains(after.Annotations[webhook.AnnotationAuthorization], id(ns, "other")) {
-		t.Errorf("the new peer is not in the rules: %s", after.Annotations[webhook.AnnotationAuthorization])
+	if !strings.Contains(after.Annotations[intent.AnnotationAuthorization], id(ns, "other")) {
+		t.Errorf("the new peer is not in the rules: %s", after.Annotations[intent.AnnotationAuthorization])
 	}
-	for _, kept := range []string{webhook.AnnotationStatus, webhook.AnnotationBootstrap, webhook.AnnotationClusters} {
+	for _, kept := range []string{intent.AnnotationStatus, intent.AnnotationBootstrap, intent.AnnotationClusters} {
 		if before.Annotations[kept] != after.Annotations[kept] {
 			t.Errorf("annotation %s was changed", kept)
 		}
 	}
-	if before.Labels[webhook.LabelIdentity] != after.Labels[webhook.LabelIdentity] {
+	if before.Labels[intent.LabelIdentity] != after.Labels[intent.LabelIdentity] {
 		t.Error("the identity was changed")
 	}
 
@@ -117,33 +118,33 @@ func TestReadyMadePods(t *testing.T) {
 	}{
 		{"as injection makes it", func(*corev1.Pod) {}, ""},
 		{"identity and container, which would be given the SVID", func(p *corev1.Pod) {
-			p.Labels = map[string]string{webhook.LabelIdentity: p.Labels[webhook.LabelIdentity]}
+			p.Labels = map[string]string{intent.LabelIdentity: p.Labels[intent.LabelIdentity]}
 			p.Annotations, p.Spec.InitContainers = nil, nil
-			p.Spec.Volumes = slices.DeleteFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == webhook.ConfigVolume })
+			p.Spec.Volumes = slices.DeleteFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == inject.ConfigVolume })
 			p.Spec.Containers = []corev1.Container{{Name: "envoy", Image: "another"}}
 		}, byPolicy},
 		{"identity alone", func(p *corev1.Pod) {
 			*p = *neverScheduled(workload{name: "plain"}.pod(ns))
-			p.Labels[webhook.LabelIdentity] = injected.Labels[webhook.LabelIdentity]
+			p.Labels[intent.LabelIdentity] = injected.Labels[intent.LabelIdentity]
 		}, byPolicy},
 		{"status alone", func(p *corev1.Pod) {
 			*p = *neverScheduled(workload{name: "plain"}.pod(ns))
-			p.Annotations = map[string]string{webhook.AnnotationStatus: injected.Annotations[webhook.AnnotationStatus]}
+			p.Annotations = map[string]string{intent.AnnotationStatus: injected.Annotations[intent.AnnotationStatus]}
 		}, byPolicy},
 		{"configuration alone", func(p *corev1.Pod) {
 			*p = *neverScheduled(workload{name: "plain"}.pod(ns))
-			p.Annotations = map[string]string{webhook.AnnotationListeners: "{}"}
+			p.Annotations = map[string]string{intent.AnnotationListeners: "{}"}
 		}, byPolicy},
 		{"misspelt label", func(p *corev1.Pod) {
 			*p = *neverScheduled(workload{name: "plain"}.pod(ns))
-			p.Labels[webhook.LabelInject] = "enbled"
+			p.Labels[intent.LabelInject] = "enbled"
 		}, `expected "enabled" or "disabled", got "enbled"`},
-		{"labelled, another's identity", func(p *corev1.Pod) { p.Labels[webhook.LabelIdentity] = "stolen" }, "Tampered: label spiffe.io/identity"},
+		{"labelled, another's identity", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "stolen" }, "Tampered: label spiffe.io/identity"},
 		{"labelled, another image", func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "another" }, "Tampered: container envoy"},
-		{"labelled, other rules", func(p *corev1.Pod) { p.Annotations[webhook.AnnotationAuthorization] = "{}" }, "Tampered: annotation spiffe.io/envoy-authorization"},
+		{"labelled, other rules", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAuthorization] = "{}" }, "Tampered: annotation spiffe.io/envoy-authorization"},
 		{"labelled, another agent's socket", func(p *corev1.Pod) {
 			for i := range p.Spec.Volumes {
-				if p.Spec.Volumes[i].Name == webhook.SocketVolume {
+				if p.Spec.Volumes[i].Name == inject.SocketVolume {
 					p.Spec.Volumes[i].VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 				}
 			}
@@ -184,11 +185,11 @@ func TestCopyOfInjectedPodIsNotInjected(t *testing.T) {
 			}
 		}
 		for key := range maps.Keys(pod.Annotations) {
-			if strings.HasPrefix(key, "spiffe.io/envoy-") || key == webhook.AnnotationStatus {
+			if strings.HasPrefix(key, "spiffe.io/envoy-") || key == intent.AnnotationStatus {
 				left = append(left, key)
 			}
 		}
-		if diff := cmp.Diff([]string{"app", "debugger"}, left); diff != "" || pod.Labels[webhook.LabelIdentity] != "" {
+		if diff := cmp.Diff([]string{"app", "debugger"}, left); diff != "" || pod.Labels[intent.LabelIdentity] != "" {
 			t.Errorf("%s: expected the app and the debugger, and nothing of ours (-want +got):\n%s", name, diff)
 		}
 	}
@@ -200,7 +201,7 @@ func TestBindingBringsNoIdentity(t *testing.T) {
 	ns := namespace(t)
 	pod := neverScheduled(workload{name: "plain"}.pod(ns))
 	apply(t, pod)
-	for label, want := range map[string]string{webhook.LabelIdentity: "cannot bring the labels", "example.org/a": ""} {
+	for label, want := range map[string]string{intent.LabelIdentity: "cannot bring the labels", "example.org/a": ""} {
 		binding := &corev1.Binding{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Binding"},
 			ObjectMeta: metav1.ObjectMeta{Name: "plain", Namespace: ns, Labels: map[string]string{label: "stolen"}},
@@ -335,7 +336,7 @@ func TestPolicyHoldsWithoutInjector(t *testing.T) {
 	takeInjectorAway(t)
 
 	stolen := neverScheduled(workload{name: "stolen"}.pod(ns))
-	stolen.Labels[webhook.LabelIdentity] = apiPod(t, ns).Labels[webhook.LabelIdentity]
+	stolen.Labels[intent.LabelIdentity] = apiPod(t, ns).Labels[intent.LabelIdentity]
 	stolen.Spec.Containers[0].Name = "envoy"
 	if message := refused(t, stolen); !strings.Contains(message, byPolicy) {
 		t.Errorf("expected a refusal by the policy, got %s", message)
@@ -375,7 +376,7 @@ func TestValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	must(t, answer(t.Context(), "Audit"))
 
 	stolen := neverScheduled(workload{name: "stolen"}.pod(ns))
-	stolen.Labels[webhook.LabelIdentity] = apiPod(t, ns).Labels[webhook.LabelIdentity]
+	stolen.Labels[intent.LabelIdentity] = apiPod(t, ns).Labels[intent.LabelIdentity]
 	stolen.Spec.Containers[0].Name = "envoy"
 	eventually(t, "the end of the policy", func() error {
 		_, err := shared.k.With(t.Context(), manifest(t, stolen), "create", "-f", "-")

@@ -19,7 +19,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Every case once more, by a real API server with the injector's own registration: what it stores is what the function returns,
@@ -140,7 +140,7 @@ func (s *apiServer) wantStored(t *testing.T, in input, stored map[string]any) {
 // wantOwnRefusal checks that the API server has something against the pod whether it is injected or not.
 func (s *apiServer) wantOwnRefusal(t *testing.T, c Case, manifest []byte, err error) {
 	t.Helper()
-	elsewhere := webhook.Namespace{Name: "not-ours", Labels: map[string]string{"injector.spiffe.io/release": "another"}}
+	elsewhere := intent.Namespace{Name: "not-ours", Labels: map[string]string{"injector.spiffe.io/release": "another"}}
 	s.prepare(t, elsewhere, c.Name)
 	_, alone := s.create(t, merge(t, manifest, `{"metadata": {"namespace": "not-ours", "labels": {"spiffe.io/inject": null}}}`), client.DryRunAll)
 	for what, err := range map[string]error{"with injection": err, "without injection": alone} {

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/check"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // The check reads everything of a real API server, and is told by its answer whether that reaches the webhook and trusts it.
@@ -17,10 +18,10 @@ func TestCheckOnAPIServer(t *testing.T) {
 	s := startAPIServer(t)
 	platform, err := os.ReadFile(filepath.Join(manifests, "config.yaml"))
 	must(t, err)
-	parsed, err := webhook.ParsePlatform(platform)
+	parsed, err := intent.ParsePlatform(platform)
 	must(t, err)
-	s.use(webhook.Injector{Platform: parsed, Version: "test"})
-	s.prepare(t, webhook.Namespace{Name: "spire-injector"}, "check")
+	s.use(inject.Injector{Platform: parsed, Version: "test"})
+	s.prepare(t, intent.Namespace{Name: "spire-injector"}, "check")
 	data, err := os.ReadFile(filepath.Join(manifests, "deployment.yaml"))
 	must(t, err)
 	first, _, _ := bytes.Cut(data, []byte("\n---\n"))

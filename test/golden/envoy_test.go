@@ -9,7 +9,7 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/envoy/static"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The real Envoy accepts what each case generates; cases that generate the same are one.
@@ -28,9 +28,9 @@ func TestEnvoyAcceptsCorpus(t *testing.T) {
 			continue
 		}
 		config := templates.Config{
-			Bootstrap: res.Pod.Annotations[webhook.AnnotationBootstrap], Listeners: res.Pod.Annotations[webhook.AnnotationListeners],
-			Clusters: res.Pod.Annotations[webhook.AnnotationClusters], Authorization: res.Pod.Annotations[webhook.AnnotationAuthorization],
-			Certificate: res.Pod.Annotations[webhook.AnnotationCertificate],
+			Bootstrap: res.Pod.Annotations[intent.AnnotationBootstrap], Listeners: res.Pod.Annotations[intent.AnnotationListeners],
+			Clusters: res.Pod.Annotations[intent.AnnotationClusters], Authorization: res.Pod.Annotations[intent.AnnotationAuthorization],
+			Certificate: res.Pod.Annotations[intent.AnnotationCertificate],
 		}
 		if config.Bootstrap == "" || known[config] {
 			continue

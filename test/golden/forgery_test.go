@@ -10,13 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // forgeries are changes of what injection made; each says whether the pod has what it changes.
 var forgeries = map[string]func(*corev1.Pod) bool{
-	"no identity":                     func(p *corev1.Pod) bool { delete(p.Labels, webhook.LabelIdentity); return true },
-	"another identity":                func(p *corev1.Pod) bool { p.Labels[webhook.LabelIdentity] = "forged"; return true },
+	"no identity":                     func(p *corev1.Pod) bool { delete(p.Labels, intent.LabelIdentity); return true },
+	"another identity":                func(p *corev1.Pod) bool { p.Labels[intent.LabelIdentity] = "forged"; return true },
 	"another identity in the status":  inStatus("spiffe://example.org/", "spiffe://example.org/x/"),
 	"another mode in the status":      inStatus(`"mode":"`, `"mode":"gateway,`),
 	"no mode in the status":           inStatus(`"mode":`, `"mood":`),
@@ -27,39 +28,39 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 	"another original probe":          inStatus(`/liveness":{"httpGet":{"path":"/`, `/liveness":{"httpGet":{"path":"/x`),
 	"a volume more in the status":     inStatus(`"volumes":["`, `"volumes":["x","`),
 	"status that is none":             inStatus(`{`, `[`),
-	"listeners":                       annotation(webhook.AnnotationListeners),
-	"clusters":                        annotation(webhook.AnnotationClusters),
-	"bootstrap":                       annotation(webhook.AnnotationBootstrap),
-	"authorization":                   annotation(webhook.AnnotationAuthorization),
-	"certificate":                     annotation(webhook.AnnotationCertificate),
-	"no volume of the certificate":    withoutVolume(webhook.CertificateVolume),
+	"listeners":                       annotation(intent.AnnotationListeners),
+	"clusters":                        annotation(intent.AnnotationClusters),
+	"bootstrap":                       annotation(intent.AnnotationBootstrap),
+	"authorization":                   annotation(intent.AnnotationAuthorization),
+	"certificate":                     annotation(intent.AnnotationCertificate),
+	"no volume of the certificate":    withoutVolume(inject.CertificateVolume),
 	"another Secret": func(p *corev1.Pod) bool {
 		for i := range p.Spec.Volumes {
-			if v := &p.Spec.Volumes[i]; v.Name == webhook.CertificateVolume {
+			if v := &p.Spec.Volumes[i]; v.Name == inject.CertificateVolume {
 				v.Secret.SecretName = "forged"
 				return true
 			}
 		}
 		return false
 	},
-	"no volume of the configuration": withoutVolume(webhook.ConfigVolume),
-	"no volume of the socket":        withoutVolume(webhook.SocketVolume),
+	"no volume of the configuration": withoutVolume(inject.ConfigVolume),
+	"no volume of the socket":        withoutVolume(inject.SocketVolume),
 	"grace period": func(p *corev1.Pod) bool {
-		drains := strings.Contains(p.Annotations[webhook.AnnotationStatus], `"draining"`)
+		drains := strings.Contains(p.Annotations[intent.AnnotationStatus], `"draining"`)
 		if drains {
 			*p.Spec.TerminationGracePeriodSeconds = 1
 		}
 		return drains
 	},
 	"a hook": eachContainer(func(p *corev1.Pod, c *corev1.Container) bool {
-		drains := strings.Contains(p.Annotations[webhook.AnnotationStatus], `"draining":["`+c.Name+`"`)
+		drains := strings.Contains(p.Annotations[intent.AnnotationStatus], `"draining":["`+c.Name+`"`)
 		if drains {
 			c.Lifecycle.PreStop.Sleep.Seconds++
 		}
 		return drains
 	}),
 	"a probe's port": eachContainer(func(p *corev1.Pod, c *corev1.Container) bool {
-		redirected := strings.Contains(p.Annotations[webhook.AnnotationStatus], `"`+c.Name+`/liveness"`) && c.LivenessProbe.HTTPGet != nil
+		redirected := strings.Contains(p.Annotations[intent.AnnotationStatus], `"`+c.Name+`/liveness"`) && c.LivenessProbe.HTTPGet != nil
 		if redirected {
 			c.LivenessProbe.HTTPGet.Port = intstr.FromInt32(15000)
 		}
@@ -71,7 +72,7 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 	"Envoy's probe":   ofEnvoy(func(c *corev1.Container) { c.StartupProbe = nil }),
 	"the Workload API taken away": eachContainer(func(p *corev1.Pod, c *corev1.Container) bool {
 		n := len(c.VolumeMounts)
-		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == webhook.SocketVolume })
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == inject.SocketVolume })
 		return len(c.VolumeMounts) < n
 	}),
 }
@@ -86,7 +87,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 				continue
 			}
 			tried[name] = true
-			var refusal *webhook.Refusal
+			var refusal *intent.Refusal
 			if _, err := in.injector.Inject(in.namespace, forged); !errors.As(err, &refusal) {
 				t.Errorf("%s, %s: expected a refusal, got %v", in.name, name, err)
 			}
@@ -107,21 +108,21 @@ func TestCopiesLoseInjection(t *testing.T) {
 	for in, injected := range injectedCases(t) {
 		copied := injected.DeepCopy()
 		copied.Labels = nil
-		res, err := in.injector.Inject(webhook.Namespace{Name: in.namespace.Name}, copied)
+		res, err := in.injector.Inject(intent.Namespace{Name: in.namespace.Name}, copied)
 		if err != nil {
 			t.Errorf("%s: %v", in.name, err)
 			continue
 		}
-		if !slices.ContainsFunc(injected.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == webhook.ConfigVolume }) ||
-			strings.Contains(injected.Annotations[webhook.AnnotationStatus], `"mode":"gateway"`) {
+		if !slices.ContainsFunc(injected.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == inject.ConfigVolume }) ||
+			strings.Contains(injected.Annotations[intent.AnnotationStatus], `"mode":"gateway"`) {
 			continue // the Workload API alone hinders nobody, and of a gateway nothing would be left
 		}
-		if res.Reason != webhook.ReasonLeftoversRemoved {
-			t.Errorf("%s: expected %s, got %s", in.name, webhook.ReasonLeftoversRemoved, res.Reason)
+		if res.Reason != intent.ReasonLeftoversRemoved {
+			t.Errorf("%s: expected %s, got %s", in.name, intent.ReasonLeftoversRemoved, res.Reason)
 		}
 		want := in.pod.Spec.DeepCopy()
 		for key := range res.Pod.Annotations {
-			if key == webhook.AnnotationStatus || strings.HasPrefix(key, webhook.Prefix+"envoy-") {
+			if key == intent.AnnotationStatus || strings.HasPrefix(key, intent.Prefix+"envoy-") {
 				t.Errorf("%s: %s is still there", in.name, key)
 			}
 		}
@@ -162,9 +163,9 @@ type namedInput struct {
 
 func inStatus(old, changed string) func(*corev1.Pod) bool {
 	return func(p *corev1.Pod) bool {
-		was := p.Annotations[webhook.AnnotationStatus]
-		p.Annotations[webhook.AnnotationStatus] = strings.Replace(was, old, changed, 1)
-		return p.Annotations[webhook.AnnotationStatus] != was
+		was := p.Annotations[intent.AnnotationStatus]
+		p.Annotations[intent.AnnotationStatus] = strings.Replace(was, old, changed, 1)
+		return p.Annotations[intent.AnnotationStatus] != was
 	}
 }
 
@@ -200,7 +201,7 @@ func eachContainer(change func(*corev1.Pod, *corev1.Container) bool) func(*corev
 
 func ofEnvoy(change func(*corev1.Container)) func(*corev1.Pod) bool {
 	return eachContainer(func(_ *corev1.Pod, c *corev1.Container) bool {
-		if c.Name != webhook.SidecarName {
+		if c.Name != intent.SidecarName {
 			return false
 		}
 		change(c)

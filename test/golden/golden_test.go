@@ -26,6 +26,8 @@ import (
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 var update = flag.Bool("update", false, "rewrite what the cases want")
@@ -110,14 +112,14 @@ func run(t *testing.T, c Case) map[string]string {
 }
 
 // again checks that the result of injection is taken for what it is.
-func (in input) again(t *testing.T, res webhook.Result) {
+func (in input) again(t *testing.T, res inject.Result) {
 	t.Helper()
 	again, err := in.injector.Inject(in.namespace, res.Pod)
 	if err != nil {
 		t.Fatalf("injecting the result again: %v", err)
 	}
-	if res.Inject && again.Reason != webhook.ReasonAlreadyInjected {
-		t.Errorf("injecting the result again: expected %s, got %s", webhook.ReasonAlreadyInjected, again.Reason)
+	if res.Inject && again.Reason != intent.ReasonAlreadyInjected {
+		t.Errorf("injecting the result again: expected %s, got %s", intent.ReasonAlreadyInjected, again.Reason)
 	}
 	if diff := cmp.Diff(res.Pod, again.Pod); diff != "" {
 		t.Errorf("injecting the result again changes it:\n%s", diff)
@@ -136,7 +138,7 @@ func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.
 	}
 	var spire recorder
 	handler := &admission.Webhook{Handler: &webhook.Handler{
-		Injector: func() webhook.Injector { return in.injector }, Registrar: &spire, Namespaces: oneNamespace(in.namespace),
+		Injector: func() inject.Injector { return in.injector }, Registrar: &spire, Namespaces: oneNamespace(in.namespace),
 		Decoder: admission.NewDecoder(scheme),
 	}}
 	review := admissionv1.AdmissionReview{Request: &admissionv1.AdmissionRequest{
@@ -165,16 +167,16 @@ func (r *recorder) Ensure(_ context.Context, w registrar.Workload) (string, erro
 	return "entry", nil
 }
 
-type oneNamespace webhook.Namespace
+type oneNamespace intent.Namespace
 
-func (n oneNamespace) Namespace(_ context.Context, name string) (webhook.Namespace, error) {
+func (n oneNamespace) Namespace(_ context.Context, name string) (intent.Namespace, error) {
 	if name != n.Name {
-		return webhook.Namespace{}, fmt.Errorf("asked for namespace %q, there is only %q", name, n.Name)
+		return intent.Namespace{}, fmt.Errorf("asked for namespace %q, there is only %q", name, n.Name)
 	}
-	return webhook.Namespace(n), nil
+	return intent.Namespace(n), nil
 }
 
-func (n oneNamespace) Live(ctx context.Context, name string) (webhook.Namespace, error) {
+func (n oneNamespace) Live(ctx context.Context, name string) (intent.Namespace, error) {
 	return n.Namespace(ctx, name)
 }
 
@@ -226,7 +228,7 @@ func agreeInFull(t *testing.T, patched, printed []byte) {
 
 func refusal(t *testing.T, err error) string {
 	t.Helper()
-	var r *webhook.Refusal
+	var r *intent.Refusal
 	if !errors.As(err, &r) {
 		t.Fatalf("expected a refusal, got %v", err)
 	}
@@ -245,7 +247,7 @@ func render(t *testing.T, c Case, reason string, pod []byte, entries []registrar
 	mustUnmarshal(t, pod, &object)
 	annotations, _ := object["metadata"].(map[string]any)["annotations"].(map[string]any)
 	for _, part := range []string{"bootstrap", "listeners", "clusters", "authorization"} {
-		key := webhook.Prefix + "envoy-" + part
+		key := intent.Prefix + "envoy-" + part
 		if _, hasEnvoy := annotations[key]; !hasEnvoy {
 			continue
 		}

@@ -8,32 +8,33 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // input is a case, decoded.
 type input struct {
-	injector  webhook.Injector
-	namespace webhook.Namespace
+	injector  inject.Injector
+	namespace intent.Namespace
 	pod       *corev1.Pod
 	raw       []byte // the pod as JSON, with all that the case says
 }
 
 func (c Case) input(t *testing.T) input {
 	t.Helper()
-	platform, err := webhook.ParsePlatform(c.Platform)
+	platform, err := intent.ParsePlatform(c.Platform)
 	if err != nil {
 		t.Fatalf("%s: %v", platformFile, err)
 	}
-	in := input{injector: webhook.Injector{Platform: platform, Version: "test"}, pod: &corev1.Pod{}}
+	in := input{injector: inject.Injector{Platform: platform, Version: "test"}, pod: &corev1.Pod{}}
 	if c.Kubernetes != "" {
-		if in.injector.Kubernetes, err = webhook.ParseKubernetesVersion(c.Kubernetes); err != nil {
+		if in.injector.Kubernetes, err = inject.ParseKubernetesVersion(c.Kubernetes); err != nil {
 			t.Fatalf("%s: %v", kubernetesFile, err)
 		}
 	}
 	var ns corev1.Namespace
 	mustUnmarshal(t, c.Namespace, &ns)
-	in.namespace = webhook.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	in.namespace = intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
 	mustUnmarshal(t, c.Pod, in.pod)
 	if in.raw, err = yaml.YAMLToJSON(c.Pod); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 var injectorItself = rest.ImpersonationConfig{
@@ -49,15 +50,15 @@ func (s *apiServer) asInjector(t *testing.T) client.Client {
 // The leading replica brings running pods up to date with its one annotation. With the same rights it can do nothing else to pods.
 func TestRefreshOnAPIServer(t *testing.T) {
 	s := startAPIServer(t)
-	platform, err := webhook.ParsePlatform(defaultPlatform)
+	platform, err := intent.ParsePlatform(defaultPlatform)
 	must(t, err)
-	injector := webhook.Injector{Platform: platform, Version: "test"}
+	injector := inject.Injector{Platform: platform, Version: "test"}
 	s.use(injector)
-	ns := func(peers string) webhook.Namespace {
-		return webhook.Namespace{Name: "refresh", Annotations: map[string]string{webhook.AnnotationAllowedPeers: peers}}
+	ns := func(peers string) intent.Namespace {
+		return intent.Namespace{Name: "refresh", Annotations: map[string]string{intent.AnnotationAllowedPeers: peers}}
 	}
 	s.prepare(t, ns("/ns/refresh/first"), "first")
-	s.prepare(t, webhook.Namespace{Name: "not-ours", Labels: map[string]string{"injector.spiffe.io/release": "another"}}, "others")
+	s.prepare(t, intent.Namespace{Name: "not-ours", Labels: map[string]string{"injector.spiffe.io/release": "another"}}, "others")
 	manifest := func(name, namespace, more string) []byte {
 		return []byte(`{apiVersion: v1, kind: Pod, metadata: {name: ` + name + `, namespace: ` + namespace + `, ` + more + `},
 			spec: {containers: [{name: app, image: app}]}}`)
@@ -94,7 +95,7 @@ func TestRefreshOnAPIServer(t *testing.T) {
 	}
 	after, err := cluster.Refresh(t.Context(), before, refresh.Value)
 	must(t, err)
-	if webhook.ConfigDigest(after) != refresh.Wanted || !strings.Contains(after.Annotations[webhook.AnnotationAuthorization], "second") ||
+	if inject.ConfigDigest(after) != refresh.Wanted || !strings.Contains(after.Annotations[intent.AnnotationAuthorization], "second") ||
 		after.Spec.InitContainers[0].Image != "newer" || after.Spec.Containers[0].Image != "app" {
 		t.Errorf("the pod has become %+v", after)
 	}

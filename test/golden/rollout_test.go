@@ -20,7 +20,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // envoys stand for those of pods that no kubelet runs: each has read its files a while after they have changed, and refuses listeners
@@ -44,7 +45,7 @@ func (e *envoys) Updates(ctx context.Context, pod *corev1.Pod) (templates.Update
 		next := templates.Updates{}
 		for _, file := range []string{templates.ListenersFile, templates.ClustersFile} {
 			u := e.updates[pod.UID][file]
-			if file == templates.ListenersFile && strings.Contains(now.Annotations[webhook.AnnotationListeners], "/bad") {
+			if file == templates.ListenersFile && strings.Contains(now.Annotations[intent.AnnotationListeners], "/bad") {
 				u.Refused++
 			} else {
 				u.Taken, u.Last = u.Taken+1, time.Now()
@@ -60,12 +61,12 @@ func (e *envoys) Updates(ctx context.Context, pod *corev1.Pod) (templates.Update
 // stops there and is told, and so is what a pod rejects of its own.
 func TestRolloutOnAPIServer(t *testing.T) {
 	s := startAPIServer(t)
-	platform, err := webhook.ParsePlatform(defaultPlatform)
+	platform, err := intent.ParsePlatform(defaultPlatform)
 	must(t, err)
-	injector := webhook.Injector{Platform: platform, Version: "test"}
+	injector := inject.Injector{Platform: platform, Version: "test"}
 	s.use(injector)
 	allow := func(peer string) {
-		s.prepare(t, webhook.Namespace{Name: "rolling", Annotations: map[string]string{webhook.AnnotationAllowedPeers: "/ns/rolling/" + peer}}, peer)
+		s.prepare(t, intent.Namespace{Name: "rolling", Annotations: map[string]string{intent.AnnotationAllowedPeers: "/ns/rolling/" + peer}}, peer)
 	}
 	allow("first")
 	for i := range 3 {
@@ -84,7 +85,7 @@ func TestRolloutOnAPIServer(t *testing.T) {
 	must(t, err)
 	told := make(chan string, 10)
 	r := &rollout.Rollout{
-		Injector: func() webhook.Injector { return injector }, Cluster: cluster,
+		Injector: func() inject.Injector { return injector }, Cluster: cluster,
 		Envoys: &envoys{cluster: cluster, read: map[types.UID]string{}, updates: map[types.UID]templates.Updates{}},
 		Plan:   rollout.NewPlan(10), Metrics: metrics, Logger: logr.Discard(), Calm: time.Millisecond,
 		Tell: func(pod *corev1.Pod, reason, note string) { told <- pod.Name + " " + reason + ": " + note },
@@ -101,7 +102,7 @@ func TestRolloutOnAPIServer(t *testing.T) {
 	having := func(peer string) []string {
 		var names []string
 		must(t, cluster.Each(t.Context(), "rolling", func(pod *corev1.Pod) {
-			if strings.Contains(pod.Annotations[webhook.AnnotationAuthorization], "/ns/rolling/"+peer+`"`) {
+			if strings.Contains(pod.Annotations[intent.AnnotationAuthorization], "/ns/rolling/"+peer+`"`) {
 				names = append(names, pod.Name)
 			}
 		}))

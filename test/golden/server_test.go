@@ -27,6 +27,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // manifests are what the injector registers itself with; only where it listens is changed.
@@ -39,7 +41,7 @@ type apiServer struct {
 	webhooks *httptest.Server
 
 	mu       sync.Mutex
-	injector webhook.Injector // what the webhooks decide with
+	injector inject.Injector // what the webhooks decide with
 	spire    *recorder
 	handed   []admission.Request // that /mutate-pod was asked
 	answered []admission.Response
@@ -73,7 +75,7 @@ func startAPIServer(t *testing.T) *apiServer {
 
 func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme) {
 	namespaces := webhook.Namespaces{Cached: s, Direct: s}
-	injector := func() webhook.Injector {
+	injector := func() inject.Injector {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.injector
@@ -137,19 +139,19 @@ func (s *apiServer) register(t *testing.T) {
 		must(t, err)
 		must(t, s.Create(t.Context(), decoded(t, data)))
 	}
-	s.prepare(t, webhook.Namespace{Name: "default"}, "start")
+	s.prepare(t, intent.Namespace{Name: "default"}, "start")
 	pod := func(label string) []byte {
 		return []byte(`{metadata: {name: p, namespace: default, labels: {` + label + `}}, spec: {containers: [{name: c, image: c}]}, apiVersion: v1, kind: Pod}`)
 	}
 	s.eventually(t, "the policy", func() error {
-		_, err := s.create(t, pod(webhook.LabelIdentity+": forged"), client.DryRunAll)
+		_, err := s.create(t, pod(intent.LabelIdentity+": forged"), client.DryRunAll)
 		if err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
 			return fmt.Errorf("expected a refusal of the policy, got %w", err)
 		}
 		return nil
 	})
 	s.eventually(t, "the webhook", func() error {
-		_, err := s.create(t, pod(webhook.LabelInject+": enabled"), client.DryRunAll)
+		_, err := s.create(t, pod(intent.LabelInject+": enabled"), client.DryRunAll)
 		if err == nil || !strings.Contains(err.Error(), "admission webhook") {
 			return fmt.Errorf("expected a refusal of the webhook, got %w", err)
 		}
@@ -158,7 +160,7 @@ func (s *apiServer) register(t *testing.T) {
 }
 
 // prepare makes a namespace be as it should be, with its service accounts, and waits until the API server's admission sees it so.
-func (s *apiServer) prepare(t *testing.T, ns webhook.Namespace, name string, accounts ...string) {
+func (s *apiServer) prepare(t *testing.T, ns intent.Namespace, name string, accounts ...string) {
 	t.Helper()
 	object := &corev1.Namespace{}
 	object.Name, object.Labels, object.Annotations = ns.Name, map[string]string{"case": name}, ns.Annotations
@@ -205,7 +207,7 @@ func (s *apiServer) remove(t *testing.T, pod map[string]any) {
 }
 
 // use lets the webhooks decide with another injector, and forgets what they did.
-func (s *apiServer) use(injector webhook.Injector) {
+func (s *apiServer) use(injector inject.Injector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.injector, s.spire, s.handed, s.answered = injector, &recorder{}, nil, nil

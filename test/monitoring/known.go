@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Prefix is the beginning of the names of the injector's own metrics.
@@ -71,11 +71,11 @@ func (m Metrics) histogram(name string, labels Labels) {
 // reasons are all that an answer can have.
 func reasons() []string {
 	var out []string
-	for _, r := range []webhook.Reason{
-		webhook.ReasonPodEnabled, webhook.ReasonNamespaceEnabled, webhook.ReasonNamespaceRequired, webhook.ReasonRegenerated, webhook.ReasonDeferred,
-		webhook.ReasonNotLabelled, webhook.ReasonPodDisabled, webhook.ReasonAlreadyInjected, webhook.ReasonUnchanged, webhook.ReasonLeftoversRemoved,
-		webhook.ReasonInvalid, webhook.ReasonNeedsNewPod, webhook.ReasonTampered,
-		webhook.ReasonSPIREUnavailable, webhook.ReasonSPIRERefused, webhook.ReasonInternal,
+	for _, r := range []intent.Reason{
+		intent.ReasonPodEnabled, intent.ReasonNamespaceEnabled, intent.ReasonNamespaceRequired, intent.ReasonRegenerated, intent.ReasonDeferred,
+		intent.ReasonNotLabelled, intent.ReasonPodDisabled, intent.ReasonAlreadyInjected, intent.ReasonUnchanged, intent.ReasonLeftoversRemoved,
+		intent.ReasonInvalid, intent.ReasonNeedsNewPod, intent.ReasonTampered,
+		intent.ReasonSPIREUnavailable, intent.ReasonSPIRERefused, intent.ReasonInternal,
 	} {
 		out = append(out, string(r))
 	}

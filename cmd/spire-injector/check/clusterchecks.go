@@ -4,11 +4,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 func kubernetesVersion(f Facts) []Finding {
-	v, err := webhook.ParseKubernetesVersion(f.Kubernetes)
+	v, err := inject.ParseKubernetesVersion(f.Kubernetes)
 	switch {
 	case err != nil:
 		return []Finding{found(Warning, "", "%v", err).expected("a version from 1.30").remedy("say the version with the injector's flag --kubernetes-version")}
@@ -64,7 +64,7 @@ func appPorts(f Facts) []Finding {
 	pods := map[port]int{}
 	var order []port
 	for _, pod := range f.Declaring {
-		behind := webhook.AppPorts(p, f.namespace(pod.Namespace), &pod)
+		behind := inject.AppPorts(p, f.namespace(pod.Namespace), &pod)
 		for _, c := range pod.Spec.Containers {
 			for _, declared := range c.Ports {
 				if !slices.ContainsFunc(behind, func(b uint16) bool { return int32(b) == declared.ContainerPort }) {

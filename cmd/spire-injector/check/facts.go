@@ -8,7 +8,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Names are those of what is looked for.
@@ -142,20 +142,20 @@ func (w Workload) config() (spireConfig, error) {
 }
 
 // namespace is what of a namespace decides about its pods. One that is gone has nothing.
-func (f Facts) namespace(name string) webhook.Namespace {
+func (f Facts) namespace(name string) intent.Namespace {
 	for _, ns := range f.Namespaces {
 		if ns.Name == name {
-			return webhook.Namespace{Name: name, Labels: ns.Labels, Annotations: ns.Annotations}
+			return intent.Namespace{Name: name, Labels: ns.Labels, Annotations: ns.Annotations}
 		}
 	}
-	return webhook.Namespace{Name: name}
+	return intent.Namespace{Name: name}
 }
 
 // platform is the platform file, if it can be understood.
-func (f Facts) platform() (p webhook.Platform, ok bool) {
+func (f Facts) platform() (p intent.Platform, ok bool) {
 	if f.Unread[SourcePlatform] != nil || f.Injector == nil || f.Platform.Err != nil {
-		return webhook.Platform{}, false
+		return intent.Platform{}, false
 	}
-	p, err := webhook.ParsePlatform([]byte(f.Platform.Text))
+	p, err := intent.ParsePlatform([]byte(f.Platform.Text))
 	return p, err == nil
 }

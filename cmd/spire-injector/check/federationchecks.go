@@ -11,6 +11,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // federation is whether SPIRE has what the platform file says of foreign trust domains, and those that pods federate with. The leader
@@ -132,7 +133,7 @@ func (u unrelated) named() string {
 
 // unrelated finds such domains in the platform's defaults, and on the namespaces that the webhooks serve. Pods that name others are told
 // at admission.
-func (f Facts) unrelated(p webhook.Platform) []unrelated {
+func (f Facts) unrelated(p intent.Platform) []unrelated {
 	var out []unrelated
 	note := func(td spiffeid.TrustDomain, where, by string) {
 		if slices.ContainsFunc(p.Federation, func(r registrar.Federated) bool { return r.TrustDomain == td }) {
@@ -148,10 +149,10 @@ func (f Facts) unrelated(p webhook.Platform) []unrelated {
 		note(td, f.Platform.Where, "defaults.federatesWith")
 	}
 	for _, ns := range f.Namespaces {
-		if _, names := ns.Annotations[webhook.AnnotationFederatesWith]; !names || !f.serves(ns.Labels) {
+		if _, names := ns.Annotations[intent.AnnotationFederatesWith]; !names || !f.serves(ns.Labels) {
 			continue
 		}
-		for _, td := range webhook.FederatesWith(p, f.namespace(ns.Name)) {
+		for _, td := range intent.FederatesWith(p, f.namespace(ns.Name)) {
 			note(td, "Namespace "+ns.Name, "namespace "+ns.Name)
 		}
 	}

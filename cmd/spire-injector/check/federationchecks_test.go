@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // relatedTo are facts of a platform file with a relationship that is kept well.
@@ -62,7 +62,7 @@ func TestFederation(t *testing.T) {
 	annotate := func(f *Facts, ns, text string) {
 		for i := range f.Namespaces {
 			if f.Namespaces[i].Name == ns {
-				f.Namespaces[i].Annotations = map[string]string{webhook.AnnotationFederatesWith: text}
+				f.Namespaces[i].Annotations = map[string]string{intent.AnnotationFederatesWith: text}
 			}
 		}
 	}

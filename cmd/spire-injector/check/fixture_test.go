@@ -33,7 +33,8 @@ import (
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // now is the time of all tests.
@@ -85,7 +86,7 @@ func healthy(t *testing.T) *cluster {
 		text, ok := c.pages[get.GetName()+":"+get.GetPort()+get.GetPath()]
 		return true, answer{text, ok}, nil
 	})
-	c.answers(`admission webhook "pod.injector.spiffe.io" denied the request: annotation ` + webhook.AnnotationAppPort + ": expected a port")
+	c.answers(`admission webhook "pod.injector.spiffe.io" denied the request: annotation ` + intent.AnnotationAppPort + ": expected a port")
 	return c
 }
 
@@ -280,7 +281,7 @@ func authority(t *testing.T, until time.Time) []byte {
 // injected is a pod of an API in the namespace shop after injection, whose app declares ports.
 func injected(t *testing.T, ports ...int32) *corev1.Pod {
 	t.Helper()
-	p, err := webhook.ParsePlatform([]byte(file(t, "injector/base/config.yaml")))
+	p, err := intent.ParsePlatform([]byte(file(t, "injector/base/config.yaml")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,10 +289,10 @@ func injected(t *testing.T, ports ...int32) *corev1.Pod {
 	for _, port := range ports {
 		app.Ports = append(app.Ports, corev1.ContainerPort{ContainerPort: port})
 	}
-	asks := pod("shop", "api-1", map[string]string{webhook.LabelInject: webhook.InjectEnabled}, app)
-	asks.Annotations = map[string]string{webhook.AnnotationAppPort: "8080", webhook.AnnotationAllowedPeers: "/ns/shop/*"}
+	asks := pod("shop", "api-1", map[string]string{intent.LabelInject: intent.InjectEnabled}, app)
+	asks.Annotations = map[string]string{intent.AnnotationAppPort: "8080", intent.AnnotationAllowedPeers: "/ns/shop/*"}
 	asks.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "api", UID: "1", Controller: new(true)}}
-	res, err := webhook.Injector{Platform: p, Version: "v1.2.3"}.Inject(webhook.Namespace{Name: "shop"}, asks)
+	res, err := inject.Injector{Platform: p, Version: "v1.2.3"}.Inject(intent.Namespace{Name: "shop"}, asks)
 	if err != nil {
 		t.Fatal(err)
 	}

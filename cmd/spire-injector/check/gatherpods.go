@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // workloads finds SPIRE and spire-controller-manager by their images in all namespaces, and by their labels in SPIRE's.
@@ -109,7 +111,7 @@ func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 			return err
 		}
 	}
-	return g.eachPod(ctx, metav1.NamespaceAll, webhook.LabelIdentity, func(pod corev1.Pod) {
+	return g.eachPod(ctx, metav1.NamespaceAll, intent.LabelIdentity, func(pod corev1.Pod) {
 		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 			return
 		}
@@ -144,11 +146,11 @@ func (g Gatherer) eachPod(ctx context.Context, namespace, label string, do func(
 
 // declaring is a pod without what no check looks at, and whether its app declares ports.
 func declaring(pod corev1.Pod) (small corev1.Pod, declares bool) {
-	small = *webhook.Trim(&pod)
+	small = *inject.Trim(&pod)
 	small.OwnerReferences = pod.OwnerReferences
 	for i, c := range pod.Spec.Containers {
 		small.Spec.Containers[i].Ports = c.Ports
-		declares = declares || c.Name != webhook.SidecarName && len(c.Ports) > 0
+		declares = declares || c.Name != intent.SidecarName && len(c.Ports) > 0
 	}
 	return small, declares
 }
@@ -183,8 +185,8 @@ func (g Gatherer) trial(ctx context.Context, f *Facts) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "spire-injector-check-",
-			Labels:       map[string]string{webhook.LabelInject: webhook.InjectEnabled},
-			Annotations:  map[string]string{webhook.AnnotationAppPort: "none, this pod is to be refused"},
+			Labels:       map[string]string{intent.LabelInject: intent.InjectEnabled},
+			Annotations:  map[string]string{intent.AnnotationAppPort: "none, this pod is to be refused"},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
 	}

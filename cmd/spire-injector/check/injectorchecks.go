@@ -8,7 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 func replicas(f Facts) []Finding {
@@ -150,7 +150,7 @@ func platformFile(f Facts) []Finding {
 		return []Finding{found(Error, f.Platform.Where, "%v", f.Platform.Err).expected("the platform file").
 			remedy("create it: no replica starts without")}
 	}
-	p, err := webhook.ParsePlatform([]byte(f.Platform.Text))
+	p, err := intent.ParsePlatform([]byte(f.Platform.Text))
 	if err != nil {
 		return []Finding{found(Error, f.Platform.Where, "%s", strings.ReplaceAll(err.Error(), "\n", "; ")).expected("a platform file without mistakes").
 			remedy("correct it: the old one stays in force, and a replica that starts does not come up")}

@@ -8,7 +8,7 @@ import (
 
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // nearness is how far a workload of SPIRE's belongs to the injector.
@@ -68,7 +68,7 @@ func nearest(all []Workload, is func(Workload) nearness) (kept, others []Workloa
 	return kept, others
 }
 
-func (f Facts) serverIs(w Workload, p webhook.Platform) nearness {
+func (f Facts) serverIs(w Workload, p intent.Platform) nearness {
 	if config, err := w.config(); err == nil && !sameTrustDomain(config, "server", p) {
 		return otherDomain
 	}
@@ -82,7 +82,7 @@ func (f Facts) serverIs(w Workload, p webhook.Platform) nearness {
 	return own
 }
 
-func (f Facts) agentIs(w Workload, p webhook.Platform) nearness {
+func (f Facts) agentIs(w Workload, p intent.Platform) nearness {
 	config, err := w.config()
 	if err != nil {
 		return unknown
@@ -107,7 +107,7 @@ func (f Facts) agentIs(w Workload, p webhook.Platform) nearness {
 }
 
 // serverHost is the host of the platform's SPIRE server, empty for a socket.
-func serverHost(p webhook.Platform) string {
+func serverHost(p intent.Platform) string {
 	host, _, err := net.SplitHostPort(p.ServerAddress)
 	if err != nil || strings.HasPrefix(p.ServerAddress, "unix:") {
 		return ""

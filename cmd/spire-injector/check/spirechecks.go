@@ -9,7 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // syncDefault is SPIRE's own for the server's cache_reload_interval and for the agent's sync_interval.
@@ -54,7 +54,7 @@ func serverSettings(f Facts) []Finding {
 }
 
 // admin says whether the server lets the injector register others. An entry that says "admin" does so too, which cannot be seen here.
-func admin(f Facts, w Workload, config spireConfig, p webhook.Platform) (Finding, bool) {
+func admin(f Facts, w Workload, config spireConfig, p intent.Platform) (Finding, bool) {
 	if strings.HasPrefix(p.ServerAddress, "unix:") || f.Injector == nil {
 		return Finding{}, true // who may open the socket may do everything
 	}
@@ -136,7 +136,7 @@ func agentSettings(f Facts) []Finding {
 }
 
 // attestedCluster finds agents that do not have the selector by which the entries' parent selects them.
-func attestedCluster(w Workload, config spireConfig, p webhook.Platform) []Finding {
+func attestedCluster(w Workload, config spireConfig, p intent.Platform) []Finding {
 	cluster, ok := config.text("plugins", "NodeAttestor", "k8s_psat", "plugin_data", "cluster")
 	if !ok {
 		return nil
@@ -202,7 +202,7 @@ func socketPath(config spireConfig) (socket string, known bool) {
 }
 
 // readConfig reads the configuration of a server or an agent.
-func readConfig(w Workload, of string, p webhook.Platform, out *[]Finding) (spireConfig, bool) {
+func readConfig(w Workload, of string, p intent.Platform, out *[]Finding) (spireConfig, bool) {
 	config, err := w.config()
 	if err != nil {
 		*out = append(*out, found(Warning, w.String(), "its configuration cannot be read: %v", err).
@@ -221,7 +221,7 @@ func readConfig(w Workload, of string, p webhook.Platform, out *[]Finding) (spir
 }
 
 // sameTrustDomain also says so of one that is not known.
-func sameTrustDomain(config spireConfig, of string, p webhook.Platform) bool {
+func sameTrustDomain(config spireConfig, of string, p intent.Platform) bool {
 	td, known := config.text(of, "trust_domain")
 	return !known && td != "" || strings.TrimPrefix(td, "spiffe://") == p.Cluster.TrustDomain.Name()
 }

@@ -11,7 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // hook is what mutating and validating webhooks have in common.
@@ -127,8 +128,8 @@ func excludedNamespaces(f Facts) []Finding {
 			// The labels with which injection would be asked for.
 			labels := k8slabels.Merge(f.namespace(name).Labels, nil)
 			asked := false
-			for _, value := range []string{webhook.InjectEnabled, webhook.InjectRequired} {
-				labels[webhook.LabelInject] = value
+			for _, value := range []string{intent.InjectEnabled, intent.InjectRequired} {
+				labels[intent.LabelInject] = value
 				asked = asked || selector.Matches(labels)
 			}
 			if asked {
@@ -145,7 +146,7 @@ func policies(f Facts) []Finding {
 	if f.Injector == nil {
 		return nil
 	}
-	if v, err := webhook.ParseKubernetesVersion(f.Kubernetes); err == nil && v.Major == 1 && v.Minor < 30 {
+	if v, err := inject.ParseKubernetesVersion(f.Kubernetes); err == nil && v.Major == 1 && v.Minor < 30 {
 		return nil
 	}
 	var out []Finding
@@ -173,7 +174,7 @@ func trial(f Facts) []Finding {
 	case f.Trial.Created:
 		return []Finding{found(Error, where, "a labelled pod with a mistake would be created").expected("the injector to refuse it").
 			remedy("the API server does not ask the injector: see the checks webhooks and excluded-namespaces, and the namespace's label injector.spiffe.io/release")}
-	case strings.Contains(f.Trial.Answer, webhook.AnnotationAppPort) && strings.Contains(f.Trial.Answer, "denied the request"):
+	case strings.Contains(f.Trial.Answer, intent.AnnotationAppPort) && strings.Contains(f.Trial.Answer, "denied the request"):
 		return []Finding{fine(where, "the API server reaches the injector and trusts its certificate")}
 	}
 	return []Finding{found(Error, where, "%s", f.Trial.Answer).expected("the injector's refusal of a pod with a mistake").

@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // What is left alone comes back byte for byte, however its lines end.
@@ -17,7 +17,7 @@ func TestPassThrough(t *testing.T) {
 		"kind: Pod\napiVersion: v1\nmetadata: {labels: {other.io/a: b}}", "kind: List\napiVersion: v1", "kind: List\napiVersion: v1\nitems: []",
 	}
 	for _, input := range inputs {
-		out, err := Inject(webhook.Injector{}, "default", []byte(input))
+		out, err := Inject(inject.Injector{}, "default", []byte(input))
 		if err != nil {
 			t.Errorf("%q: %v", input, err)
 			continue

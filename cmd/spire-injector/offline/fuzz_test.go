@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 const platformText = `
@@ -20,11 +21,11 @@ sidecar: {image: envoy}
 
 // Whatever stands in a file, the command refuses it and prints nothing, or prints what it would print of that again.
 func FuzzInject(f *testing.F) {
-	platform, err := webhook.ParsePlatform([]byte(platformText))
+	platform, err := intent.ParsePlatform([]byte(platformText))
 	if err != nil {
 		f.Fatal(err)
 	}
-	injector := webhook.Injector{Platform: platform, Version: "test"}
+	injector := inject.Injector{Platform: platform, Version: "test"}
 	const pod = "metadata: {labels: {spiffe.io/inject: enabled}, annotations: {spiffe.io/app-port: \"8080\", spiffe.io/allowed-peers: /web}}\nspec: {containers: [{name: a, image: a}]}"
 	for _, s := range []string{
 		"", "---\n", "a: b\n---\n...\n", "apiVersion: v1\nkind: Pod\n" + pod, "apiVersion: apps/v1\nkind: Deployment\nspec: {template: {metadata: null, spec: {}}}",

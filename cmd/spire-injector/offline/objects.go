@@ -10,7 +10,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // object is one Kubernetes object of a document: the document itself, or an item of the list that it is.
@@ -91,7 +92,7 @@ func flatten(o object, itemKind string) ([]object, error) {
 
 // concerns says whether objects of a kind take part in injection.
 func concerns(kind string) bool {
-	_, hasPod := webhook.PodPointer(kind)
+	_, hasPod := inject.PodPointer(kind)
 	return hasPod || kind == namespaceKind
 }
 
@@ -139,7 +140,7 @@ func unquoted(object []byte) error {
 		} `json:"metadata"`
 	}
 	_ = json.Unmarshal(object, &o) // what is no object is told when it is decoded as what it should be
-	var found []webhook.Mistake
+	var found []intent.Mistake
 	find := func(what string, values map[string]json.RawMessage) {
 		for _, key := range slices.Sorted(maps.Keys(values)) {
 			value := string(values[key])
@@ -150,10 +151,10 @@ func unquoted(object []byte) error {
 			case '{', '[':
 				hint = "write | behind the colon and the value on lines of its own"
 			}
-			if key == webhook.LabelInject {
-				hint = "write " + webhook.InjectEnabled + " or " + webhook.InjectDisabled
+			if key == intent.LabelInject {
+				hint = "write " + intent.InjectEnabled + " or " + intent.InjectDisabled
 			}
-			found = append(found, webhook.Mistake{Where: what + " " + key, What: "expected a string, got " + value, Hint: hint})
+			found = append(found, intent.Mistake{Where: what + " " + key, What: "expected a string, got " + value, Hint: hint})
 		}
 	}
 	find("label", o.Metadata.Labels)
@@ -161,5 +162,5 @@ func unquoted(object []byte) error {
 	if len(found) == 0 {
 		return nil
 	}
-	return &webhook.Refusal{Reason: webhook.ReasonInvalid, Mistakes: found}
+	return &intent.Refusal{Reason: intent.ReasonInvalid, Mistakes: found}
 }

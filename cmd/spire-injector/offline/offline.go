@@ -13,7 +13,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Output is what became of manifests.
@@ -25,7 +26,7 @@ type Output struct {
 // Inject injects every pod and pod template of a YAML stream, also inside lists. Documents without a namespace are taken
 // to be in defaultNamespace. A document in which nothing is injected comes back byte for byte. The error names every
 // mistake of every document, and then there is no output.
-func Inject(injector webhook.Injector, defaultNamespace string, input []byte) (Output, error) {
+func Inject(injector inject.Injector, defaultNamespace string, input []byte) (Output, error) {
 	docs := split(input)
 	inDocument := make([][]object, len(docs))
 	for i := range docs {
@@ -38,9 +39,9 @@ func Inject(injector webhook.Injector, defaultNamespace string, input []byte) (O
 	var errs []error
 	for i, d := range docs {
 		errs = append(errs, d.err)
-		var ops []webhook.Operation
+		var ops []inject.Operation
 		for _, o := range inDocument[i] {
-			pointer, hasPod := webhook.PodPointer(o.kind())
+			pointer, hasPod := inject.PodPointer(o.kind())
 			if !hasPod {
 				continue
 			}
@@ -62,19 +63,19 @@ func Inject(injector webhook.Injector, defaultNamespace string, input []byte) (O
 	return out, nil
 }
 
-func namespacesIn(inDocument [][]object) map[string]webhook.Namespace {
-	namespaces := map[string]webhook.Namespace{}
+func namespacesIn(inDocument [][]object) map[string]intent.Namespace {
+	namespaces := map[string]intent.Namespace{}
 	for _, objects := range inDocument {
 		for _, o := range objects {
 			if m := o.header.Metadata; o.kind() == namespaceKind {
-				namespaces[m.Name] = webhook.Namespace{Name: m.Name, Labels: m.Labels, Annotations: m.Annotations}
+				namespaces[m.Name] = intent.Namespace{Name: m.Name, Labels: m.Labels, Annotations: m.Annotations}
 			}
 		}
 	}
 	return namespaces
 }
 
-func namespaceOf(o object, known map[string]webhook.Namespace, defaultNamespace string) webhook.Namespace {
+func namespaceOf(o object, known map[string]intent.Namespace, defaultNamespace string) intent.Namespace {
 	name := o.header.Metadata.Namespace
 	if name == "" {
 		name = defaultNamespace
@@ -82,17 +83,17 @@ func namespaceOf(o object, known map[string]webhook.Namespace, defaultNamespace 
 	if ns, ok := known[name]; ok {
 		return ns
 	}
-	return webhook.Namespace{Name: name}
+	return intent.Namespace{Name: name}
 }
 
 // injection is what is to be done for one object.
 type injection struct {
-	ops       []webhook.Operation  // on its document; none when it stays as it is
+	ops       []inject.Operation  // on its document; none when it stays as it is
 	workloads []registrar.Workload // none when it is not injected
 }
 
-func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, pointer string) (injection, error) {
-	raw, err := webhook.At(o.json, pointer)
+func injectObject(injector inject.Injector, ns intent.Namespace, o object, pointer string) (injection, error) {
+	raw, err := inject.At(o.json, pointer)
 	if err != nil {
 		return injection{}, err
 	}
@@ -107,7 +108,7 @@ func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, poi
 	if err != nil {
 		return injection{}, err
 	}
-	ops := webhook.Patch(&pod, res.Pod)
+	ops := inject.Patch(&pod, res.Pod)
 	if len(ops) == 0 {
 		return injection{workloads: res.Workloads}, nil
 	}
@@ -119,7 +120,7 @@ func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, poi
 		return injection{}, fmt.Errorf("expected a pod's spec at %s/spec, got nothing", pointer)
 	}
 	if parts.Metadata == nil { // a template may have none, and then nothing can be added inside it
-		ops = append([]webhook.Operation{{Operation: "add", Path: "/metadata", Value: map[string]any{}}}, ops...)
+		ops = append([]inject.Operation{{Operation: "add", Path: "/metadata", Value: map[string]any{}}}, ops...)
 	}
 	for i := range ops {
 		ops[i].Path = o.pointer + pointer + ops[i].Path
@@ -128,7 +129,7 @@ func injectObject(injector webhook.Injector, ns webhook.Namespace, o object, poi
 }
 
 // patched is the document's text after the operations.
-func (d document) patched(ops []webhook.Operation) ([]byte, error) {
+func (d document) patched(ops []inject.Operation) ([]byte, error) {
 	if len(ops) == 0 {
 		return d.text, nil
 	}
@@ -156,7 +157,7 @@ func (d document) patched(ops []webhook.Operation) ([]byte, error) {
 
 // mistakes puts each mistake of a refusal on a line of its own.
 func mistakes(err error) string {
-	var refusal *webhook.Refusal
+	var refusal *intent.Refusal
 	if !errors.As(err, &refusal) {
 		return " " + err.Error()
 	}

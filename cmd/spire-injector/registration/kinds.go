@@ -13,7 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // kind is one kind of object that needs identities.
@@ -21,14 +22,14 @@ type kind struct {
 	name  string
 	new   func() client.Object
 	list  func() client.ObjectList
-	needs func(i webhook.Injector, ns webhook.Namespace, o client.Object) registrar.Needs
+	needs func(i inject.Injector, ns intent.Namespace, o client.Object) registrar.Needs
 }
 
 // kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is on the
 // agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
 var kinds = []kind{
 	{registrar.KindPod, func() client.Object { return &corev1.Pod{} }, func() client.ObjectList { return &corev1.PodList{} },
-		func(i webhook.Injector, ns webhook.Namespace, o client.Object) registrar.Needs {
+		func(i inject.Injector, ns intent.Namespace, o client.Object) registrar.Needs {
 			if pod, ok := o.(*corev1.Pod); ok {
 				return i.NeedsOfPod(ns, pod)
 			}
@@ -53,7 +54,7 @@ var kinds = []kind{
 
 // ofTemplate is a kind whose objects have a pod template, or nil when they make no more pods.
 func ofTemplate[O client.Object](name string, empty func() O, list func() client.ObjectList, template func(O) *corev1.PodTemplateSpec) kind {
-	return kind{name, func() client.Object { return empty() }, list, func(i webhook.Injector, ns webhook.Namespace, o client.Object) registrar.Needs {
+	return kind{name, func() client.Object { return empty() }, list, func(i inject.Injector, ns intent.Namespace, o client.Object) registrar.Needs {
 		object, ok := o.(O)
 		if !ok {
 			return registrar.Needs{}
@@ -77,7 +78,7 @@ func hasEnded(job *batchv1.Job) bool {
 
 // Watched narrows what is kept in memory: of pods those that have an identity, and of each object what is read.
 func Watched() (map[client.Object]cache.ByObject, error) {
-	hasIdentity, err := labels.NewRequirement(webhook.LabelIdentity, selection.Exists, nil)
+	hasIdentity, err := labels.NewRequirement(intent.LabelIdentity, selection.Exists, nil)
 	if err != nil {
 		return nil, fmt.Errorf("selecting injected pods: %w", err)
 	}
@@ -95,7 +96,7 @@ func Watched() (map[client.Object]cache.ByObject, error) {
 
 func trimPod(o any) (any, error) {
 	if pod, ok := o.(*corev1.Pod); ok {
-		return webhook.Trim(pod), nil
+		return inject.Trim(pod), nil
 	}
 	return o, nil
 }

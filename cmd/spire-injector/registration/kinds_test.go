@@ -10,7 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 const platformFile = `
@@ -24,20 +25,20 @@ spire:
 sidecar: {image: envoy}
 `
 
-func injector(t *testing.T) webhook.Injector {
+func injector(t *testing.T) inject.Injector {
 	t.Helper()
-	p, err := webhook.ParsePlatform([]byte(platformFile))
+	p, err := intent.ParsePlatform([]byte(platformFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return webhook.Injector{Platform: p}
+	return inject.Injector{Platform: p}
 }
 
 func template() corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{
-			Labels:      map[string]string{webhook.LabelInject: webhook.InjectEnabled},
-			Annotations: map[string]string{webhook.AnnotationAppPort: "8080", webhook.AnnotationAllowedPeers: "/web"},
+			Labels:      map[string]string{intent.LabelInject: intent.InjectEnabled},
+			Annotations: map[string]string{intent.AnnotationAppPort: "8080", intent.AnnotationAllowedPeers: "/web"},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
 	}
@@ -45,7 +46,7 @@ func template() corev1.PodTemplateSpec {
 
 // Whatever makes pods needs what its pods will need, once, and a pod needs the same.
 func TestEveryKindNeedsTheSame(t *testing.T) {
-	i, ns := injector(t), webhook.Namespace{Name: "demo"}
+	i, ns := injector(t), intent.Namespace{Name: "demo"}
 	injected, err := i.Inject(ns, &corev1.Pod{ObjectMeta: template().ObjectMeta, Spec: template().Spec})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestJobThatHasEndedNeedsNothing(t *testing.T) {
 		for condition, wanted := range map[batchv1.JobConditionType]int{batchv1.JobComplete: 0, batchv1.JobFailed: 0, batchv1.JobSuspended: 1} {
 			job := &batchv1.Job{Spec: batchv1.JobSpec{Template: template()}}
 			job.Status.Conditions = []batchv1.JobCondition{{Type: condition, Status: corev1.ConditionTrue}}
-			if got := len(k.needs(injector(t), webhook.Namespace{Name: "demo"}, job).Workloads); got != wanted {
+			if got := len(k.needs(injector(t), intent.Namespace{Name: "demo"}, job).Workloads); got != wanted {
 				t.Errorf("a Job that is %s needs %d identities, want %d", condition, got, wanted)
 			}
 		}
@@ -103,7 +104,7 @@ func TestWatchedPodsAreTrimmed(t *testing.T) {
 	if len(watched) != len(kinds) {
 		t.Errorf("%d kinds are narrowed, want %d", len(watched), len(kinds))
 	}
-	injected, err := injector(t).Inject(webhook.Namespace{Name: "demo"}, &corev1.Pod{ObjectMeta: template().ObjectMeta, Spec: template().Spec})
+	injected, err := injector(t).Inject(intent.Namespace{Name: "demo"}, &corev1.Pod{ObjectMeta: template().ObjectMeta, Spec: template().Spec})
 	if err != nil {
 		t.Fatal(err)
 	}

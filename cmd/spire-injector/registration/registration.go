@@ -10,14 +10,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // Config is what a [Keeper] works with.
 type Config struct {
 	Cluster  registrar.Cluster
 	SPIRE    registrar.Entries
-	Injector func() webhook.Injector // the one in force
+	Injector func() inject.Injector // the one in force
 	// Configuration names the MutatingWebhookConfiguration of this injector.
 	Configuration string
 	// Grace is how long an entry stays that nothing needs any more, Interval the time between two looks at everything.

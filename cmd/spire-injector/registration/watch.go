@@ -16,12 +16,14 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // watcher keeps a demand at what the objects of a cluster need.
 type watcher struct {
 	cache    cache.Cache
-	injector func() webhook.Injector
+	injector func() inject.Injector
 	// configuration names the MutatingWebhookConfiguration that says in which namespaces pods are injected at all.
 	configuration string
 	demand        *registrar.Demand
@@ -167,7 +169,7 @@ func (w *watcher) set(ctx context.Context, k kind, o any, serves func(namespaceL
 	}
 	var needs registrar.Needs
 	if serves(ns.Labels) {
-		needs = k.needs(w.injector(), webhook.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, object)
+		needs = k.needs(w.injector(), intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, object)
 	}
 	w.changed(w.demand.Set(owner(k, object), needs)...)
 }

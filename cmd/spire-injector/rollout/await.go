@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // ReasonConfigurationRejected is the reason of the event on a pod that does not work with what it was given, and on its owner.
@@ -50,7 +50,7 @@ func (f finished) note(plan *Plan) string {
 		fmt.Fprintf(&out, "the sidecar of this pod does not start with the image that it was given: %s", f.why)
 	} else {
 		fmt.Fprintf(&out, "Envoy refuses the configuration that this pod was given (%s), and goes on with the one before; "+
-			"why is in the log of its container %s", strings.Join(f.verdict.Files, ", "), webhook.SidecarName)
+			"why is in the log of its container %s", strings.Join(f.verdict.Files, ", "), intent.SidecarName)
 	}
 	switch {
 	case !f.ours:
@@ -186,7 +186,7 @@ var brokenImages = []string{
 // sidecarStatus is that of Envoy's container.
 func sidecarStatus(pod *corev1.Pod) (corev1.ContainerStatus, bool) {
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if s.Name == webhook.SidecarName {
+		if s.Name == intent.SidecarName {
 			return s, true
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // APIServer is the [Cluster] of a manager. Pods are read from the API server itself, page by page and only when there is a reason: they
@@ -40,7 +41,7 @@ func (a *APIServer) Each(ctx context.Context, namespace string, do func(*corev1.
 	}
 	var pods corev1.PodList
 	for {
-		err := a.Direct.List(ctx, &pods, client.InNamespace(namespace), client.HasLabels{webhook.LabelIdentity}, client.Limit(page), client.Continue(pods.Continue))
+		err := a.Direct.List(ctx, &pods, client.InNamespace(namespace), client.HasLabels{intent.LabelIdentity}, client.Limit(page), client.Continue(pods.Continue))
 		if err != nil {
 			return fmt.Errorf("listing injected pods: %w", err)
 		}
@@ -83,7 +84,7 @@ func (a *APIServer) Pod(ctx context.Context, name types.NamespacedName) (*corev1
 }
 
 // Namespace implements [Cluster].
-func (a *APIServer) Namespace(ctx context.Context, name string) (webhook.Namespace, error) {
+func (a *APIServer) Namespace(ctx context.Context, name string) (intent.Namespace, error) {
 	return webhook.Namespaces{Cached: a.Cached, Direct: a.Direct}.Namespace(ctx, name)
 }
 
@@ -91,7 +92,7 @@ func (a *APIServer) Namespace(ctx context.Context, name string) (webhook.Namespa
 // lost by it: the webhook makes the configuration by what the pod says at that moment.
 func (a *APIServer) Refresh(ctx context.Context, pod *corev1.Pod, value string) (*corev1.Pod, error) {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": pod.UID, "annotations": map[string]string{webhook.AnnotationRefresh: value},
+		"uid": pod.UID, "annotations": map[string]string{intent.AnnotationRefresh: value},
 	}})
 	if err != nil {
 		return nil, err

@@ -12,7 +12,8 @@ import (
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // PodWatch tells the rollout of pods whose configuration changes, whoever changes it. It keeps a digest of each pod, no more.
@@ -31,7 +32,7 @@ func (w *PodWatch) Start(ctx context.Context) error {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
 	informer := metadatainformer.NewFilteredMetadataInformer(client, corev1.SchemeGroupVersion.WithResource("pods"), metav1.NamespaceAll, 0, toolscache.Indexers{},
-		func(o *metav1.ListOptions) { o.LabelSelector = webhook.LabelIdentity }).Informer()
+		func(o *metav1.ListOptions) { o.LabelSelector = intent.LabelIdentity }).Informer()
 	if err := informer.SetTransform(condensed); err != nil {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
@@ -83,5 +84,5 @@ func condensed(object any) (any, error) {
 func Config(pod *corev1.Pod) string { return digest(pod.Annotations) }
 
 func digest(annotations map[string]string) string {
-	return webhook.ConfigDigest(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}})
+	return inject.ConfigDigest(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}})
 }

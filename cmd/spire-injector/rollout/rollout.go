@@ -16,7 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // Cluster is what the rollout reads and writes at the API server.
@@ -24,7 +25,7 @@ type Cluster interface {
 	// Each calls do with each injected pod of a namespace; of all, if none is named.
 	Each(ctx context.Context, namespace string, do func(*corev1.Pod)) error
 	Pod(ctx context.Context, name types.NamespacedName) (*corev1.Pod, error)
-	Namespace(ctx context.Context, name string) (webhook.Namespace, error)
+	Namespace(ctx context.Context, name string) (intent.Namespace, error)
 	// Refresh gives a pod the value of [webhook.AnnotationRefresh], and returns what it has become by that.
 	Refresh(ctx context.Context, pod *corev1.Pod, value string) (*corev1.Pod, error)
 }
@@ -38,7 +39,7 @@ type Envoys interface {
 // Rollout carries changes to running pods. It works only where Start runs, which is in the leading replica; what it is told before
 // is kept until then.
 type Rollout struct {
-	Injector func() webhook.Injector // the one in force
+	Injector func() inject.Injector // the one in force
 	Cluster  Cluster
 	Envoys   Envoys
 	Plan     *Plan
@@ -160,11 +161,11 @@ func (r *Rollout) follow(ctx context.Context, name string) {
 }
 
 // versionOf tells one state of what pods follow in their namespace from another.
-func versionOf(ns webhook.Namespace) string {
+func versionOf(ns intent.Namespace) string {
 	ours := func(all map[string]string) map[string]string {
 		out := map[string]string{}
 		for key, value := range all {
-			if strings.HasPrefix(key, webhook.Prefix) {
+			if strings.HasPrefix(key, intent.Prefix) {
 				out[key] = value
 			}
 		}
@@ -181,7 +182,7 @@ func versionOf(ns webhook.Namespace) string {
 // walk compares pods with what they should be: those of a namespace, or all.
 func (r *Rollout) walk(ctx context.Context, namespace string) {
 	injector := r.Injector()
-	namespaces := map[string]*webhook.Namespace{}
+	namespaces := map[string]*intent.Namespace{}
 	seen := map[Pod]bool{}
 	cannot := map[string]int{} // pods that cannot follow, by namespace
 	err := r.Cluster.Each(ctx, namespace, func(pod *corev1.Pod) {
@@ -254,7 +255,7 @@ func (r *Rollout) recall(ctx context.Context) {
 	asked := map[string]int{}
 	injector := r.Injector()
 	err := r.Cluster.Each(ctx, "", func(pod *corev1.Pod) {
-		if ctx.Err() != nil || pod.Annotations[webhook.AnnotationRefresh] == "" || asked[pod.Namespace] == recalled || ended(pod) || !serves(pod) {
+		if ctx.Err() != nil || pod.Annotations[intent.AnnotationRefresh] == "" || asked[pod.Namespace] == recalled || ended(pod) || !serves(pod) {
 			return
 		}
 		ns, err := r.Cluster.Namespace(ctx, pod.Namespace)
@@ -280,7 +281,7 @@ func (r *Rollout) recall(ctx context.Context) {
 }
 
 // consider notes what a pod is, and says why it cannot follow, if it cannot.
-func (r *Rollout) consider(injector webhook.Injector, ns webhook.Namespace, pod *corev1.Pod) (webhook.Refresh, string) {
+func (r *Rollout) consider(injector inject.Injector, ns intent.Namespace, pod *corev1.Pod) (inject.Refresh, string) {
 	key := podOf(pod)
 	r.Plan.Namespace(ns.Name, versionOf(ns))
 	refresh, err := injector.Refresh(ns, pod)
@@ -289,7 +290,7 @@ func (r *Rollout) consider(injector webhook.Injector, ns webhook.Namespace, pod 
 	case err != nil:
 		r.Plan.Forget(key)
 		r.stuck[key] = stateInvalid
-		return webhook.Refresh{}, err.Error()
+		return inject.Refresh{}, err.Error()
 	case len(refresh.NewPod) > 0:
 		r.Plan.Forget(key)
 		r.stuck[key] = stateNeedsNewPod
@@ -333,7 +334,7 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 	}
 	before, asked := r.Envoys.Updates(ctx, pod)
 	after, err := r.Cluster.Refresh(ctx, pod, refresh.Value)
-	if err == nil && webhook.ConfigDigest(after) != refresh.Wanted {
+	if err == nil && inject.ConfigDigest(after) != refresh.Wanted {
 		// While one version of the injector takes another one's place, or the replicas have not all seen a change yet.
 		err = errOtherReplica
 	}

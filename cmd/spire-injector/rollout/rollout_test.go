@@ -21,7 +21,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 const calm = 30 * time.Second
@@ -41,8 +42,8 @@ sidecar: {image: envoy}
 type world struct {
 	t          *testing.T
 	mu         sync.Mutex
-	injector   webhook.Injector
-	namespaces map[string]webhook.Namespace
+	injector   inject.Injector
+	namespaces map[string]intent.Namespace
 	pods       map[types.NamespacedName]*corev1.Pod
 	updates    map[types.NamespacedName]templates.Updates
 	noPage     bool  // these Envoys are old
@@ -60,7 +61,7 @@ type world struct {
 // newWorld has pods "namespace/name", whose namespaces let the peer /first in.
 func newWorld(t *testing.T, rate float64, names ...string) *world {
 	t.Helper()
-	platform, err := webhook.ParsePlatform([]byte(platformText))
+	platform, err := intent.ParsePlatform([]byte(platformText))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func newWorld(t *testing.T, rate float64, names ...string) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, injector: webhook.Injector{Platform: platform}, namespaces: map[string]webhook.Namespace{},
+		t: t, injector: inject.Injector{Platform: platform}, namespaces: map[string]intent.Namespace{},
 		pods: map[types.NamespacedName]*corev1.Pod{}, updates: map[types.NamespacedName]templates.Updates{},
 	}
 	w.rollout = &Rollout{
@@ -90,13 +91,13 @@ func (w *world) add(name types.NamespacedName) {
 	w.t.Helper()
 	ns, known := w.namespaces[name.Namespace]
 	if !known {
-		ns = webhook.Namespace{Name: name.Namespace, Annotations: map[string]string{webhook.AnnotationAllowedPeers: "/first"}}
+		ns = intent.Namespace{Name: name.Namespace, Annotations: map[string]string{intent.AnnotationAllowedPeers: "/first"}}
 		w.namespaces[name.Namespace] = ns
 	}
 	p := &corev1.Pod{}
 	p.Namespace, p.Name, p.UID = name.Namespace, name.Name, types.UID("uid-"+name.String())
-	p.Labels = map[string]string{webhook.LabelInject: webhook.InjectEnabled}
-	p.Annotations = map[string]string{webhook.AnnotationAppPort: "8080"}
+	p.Labels = map[string]string{intent.LabelInject: intent.InjectEnabled}
+	p.Annotations = map[string]string{intent.AnnotationAppPort: "8080"}
 	p.Spec.Containers = []corev1.Container{{Name: "app", Image: "app"}}
 	res, err := w.injector.Inject(ns, p)
 	if err != nil {
@@ -106,12 +107,12 @@ func (w *world) add(name types.NamespacedName) {
 	started := true
 	p.Status.PodIP = "10.0.0.1"
 	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{
-		Name: webhook.SidecarName, ContainerID: "first", Started: &started, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		Name: intent.SidecarName, ContainerID: "first", Started: &started, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 	}}
 	w.pods[name], w.updates[name] = p, templates.Updates{lds: {Taken: 1, Last: time.Now()}, cds: {Taken: 1, Last: time.Now()}}
 }
 
-func (w *world) inForce() webhook.Injector {
+func (w *world) inForce() inject.Injector {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.injector
@@ -143,7 +144,7 @@ func (w *world) Pod(_ context.Context, name types.NamespacedName) (*corev1.Pod, 
 	return p.DeepCopy(), nil
 }
 
-func (w *world) Namespace(_ context.Context, name string) (webhook.Namespace, error) {
+func (w *world) Namespace(_ context.Context, name string) (intent.Namespace, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ns, ok := w.namespaces[name]
@@ -161,7 +162,7 @@ func (w *world) Refresh(_ context.Context, p *corev1.Pod, value string) (*corev1
 	}
 	name := podOf(p).NamespacedName
 	after := w.pods[name].DeepCopy()
-	after.Annotations[webhook.AnnotationRefresh] = value
+	after.Annotations[intent.AnnotationRefresh] = value
 	if w.stale {
 		return after, nil
 	}
@@ -196,7 +197,7 @@ func (w *world) kubelet(name types.NamespacedName, image string) {
 	w.pods[name] = p
 	next := maps.Clone(w.updates[name])
 	for file, u := range next {
-		if file == lds && strings.Contains(p.Annotations[webhook.AnnotationListeners], "example.org/bad") {
+		if file == lds && strings.Contains(p.Annotations[intent.AnnotationListeners], "example.org/bad") {
 			u.Refused++
 		} else {
 			u.Taken++
@@ -220,13 +221,13 @@ func (w *world) Updates(_ context.Context, p *corev1.Pod) (templates.Updates, er
 // allow changes a namespace.
 func (w *world) allow(namespace, peers string) {
 	w.mu.Lock()
-	w.namespaces[namespace] = webhook.Namespace{Name: namespace, Annotations: map[string]string{webhook.AnnotationAllowedPeers: peers, "other.io/x": peers}}
+	w.namespaces[namespace] = intent.Namespace{Name: namespace, Annotations: map[string]string{intent.AnnotationAllowedPeers: peers, "other.io/x": peers}}
 	w.mu.Unlock()
 	w.rollout.NamespaceChanged(namespace)
 }
 
 // platform changes the platform.
-func (w *world) platform(change func(*webhook.Platform)) {
+func (w *world) platform(change func(*intent.Platform)) {
 	w.mu.Lock()
 	change(&w.injector.Platform)
 	w.mu.Unlock()
@@ -337,10 +338,10 @@ func TestRolloutStopsChangedPlatform(t *testing.T) {
 	names := []string{"a/0", "a/1", "b/0", "b/1"}
 	inWorld(t, 10, names, func(w *world) {
 		for ns := range w.namespaces { // they leave it to the platform who may call
-			w.namespaces[ns] = webhook.Namespace{Name: ns}
+			w.namespaces[ns] = intent.Namespace{Name: ns}
 		}
-		bad := func(text string) func(*webhook.Platform) {
-			return func(p *webhook.Platform) {
+		bad := func(text string) func(*intent.Platform) {
+			return func(p *intent.Platform) {
 				peer, err := ir.ParsePeer(p.Cluster.TrustDomain, nil, text)
 				if err != nil {
 					t.Fatal(err)
@@ -367,7 +368,7 @@ func TestRolloutBlamesNamespaceAfterHarmlessPlatform(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 10, []string{"a/0", "a/1", "b/0"}, func(w *world) {
 		w.lead()
-		w.platform(func(p *webhook.Platform) { p.Sidecar.LogLevel = "info" })
+		w.platform(func(p *intent.Platform) { p.Sidecar.LogLevel = "info" })
 		time.Sleep(10 * time.Second)
 		w.allow("a", "/bad")
 		time.Sleep(time.Minute)
@@ -399,8 +400,8 @@ func TestRolloutFollowsNamespaceThatChangesMeanwhile(t *testing.T) {
 }
 
 // in is the namespace a with peers.
-func in(peers string) webhook.Namespace {
-	return webhook.Namespace{Name: "a", Annotations: map[string]string{webhook.AnnotationAllowedPeers: peers}}
+func in(peers string) intent.Namespace {
+	return intent.Namespace{Name: "a", Annotations: map[string]string{intent.AnnotationAllowedPeers: peers}}
 }
 
 // A new leader learns from the pods what the old one knew.
@@ -491,7 +492,7 @@ func TestRolloutReportsChangesOfOthers(t *testing.T) {
 					defer w.mu.Unlock()
 					key := pod("a/1").NamespacedName
 					after := w.pods[key].DeepCopy()
-					after.Annotations[webhook.AnnotationAllowedPeers] = peers
+					after.Annotations[intent.AnnotationAllowedPeers] = peers
 					res, err := w.injector.Update(w.namespaces["a"], w.pods[key], after)
 					if err != nil {
 						t.Fatal(err)
@@ -527,25 +528,25 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 10, some("a", 3), func(w *world) {
 		w.lead()
-		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "missing-not-asked" })
+		w.platform(func(p *intent.Platform) { p.Sidecar.Image = "missing-not-asked" })
 		time.Sleep(time.Minute)
 		w.want() // new pods only
-		w.platform(func(p *webhook.Platform) { p.Sidecar.Image, p.InPlace = "missing", true })
+		w.platform(func(p *intent.Platform) { p.Sidecar.Image, p.InPlace = "missing", true })
 		time.Sleep(time.Minute)
 		w.want("a/0")
 		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: ErrImagePull: not found")
-		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "envoy" }) // which the others have still
+		w.platform(func(p *intent.Platform) { p.Sidecar.Image = "envoy" }) // which the others have still
 		time.Sleep(time.Minute)
 		w.want("a/0")
 		w.wantEvents()
 		if w.rollout.Plan.Rejecting() != 0 || w.rollout.Plan.Paused() {
 			t.Error("the mended pod still counts as rejecting")
 		}
-		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "silent" })
+		w.platform(func(p *intent.Platform) { p.Sidecar.Image = "silent" })
 		time.Sleep(time.Minute)
 		w.want("a/0")
 		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: not within 30s")
-		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "newer" })
+		w.platform(func(p *intent.Platform) { p.Sidecar.Image = "newer" })
 		time.Sleep(time.Minute)
 		w.wantEvents()
 		slices.Sort(w.changed)
@@ -570,7 +571,7 @@ func TestRolloutCountsPodsThatCannotFollow(t *testing.T) {
 		w.lead()
 		w.allow("a", "first") // which is no peer
 		w.mu.Lock()
-		w.namespaces["b"] = webhook.Namespace{Name: "b", Annotations: map[string]string{webhook.AnnotationAllowedPeers: "/first", webhook.AnnotationSPIFFEID: "/ns/b/other"}}
+		w.namespaces["b"] = intent.Namespace{Name: "b", Annotations: map[string]string{intent.AnnotationAllowedPeers: "/first", intent.AnnotationSPIFFEID: "/ns/b/other"}}
 		w.mu.Unlock()
 		w.rollout.NamespaceChanged("b")
 		w.allow("c", "/second")

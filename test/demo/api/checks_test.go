@@ -10,11 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // injectedPod is a pod as the story tells it.
-func injectedPod() (corev1.Pod, webhook.Status) {
+func injectedPod() (corev1.Pod, inject.Status) {
 	always := corev1.ContainerRestartPolicyAlways
 	running := func(second int) []corev1.ContainerStatus {
 		since := metav1.NewTime(time.Date(2026, 11, 22, 15, 0, second, 0, time.UTC))
@@ -25,30 +25,30 @@ func injectedPod() (corev1.Pod, webhook.Status) {
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{{
 				Name: scene.Sidecar, RestartPolicy: &always, StartupProbe: &corev1.Probe{},
-				VolumeMounts: []corev1.VolumeMount{{Name: webhook.SocketVolume}},
+				VolumeMounts: []corev1.VolumeMount{{Name: inject.SocketVolume}},
 			}},
 			Containers: []corev1.Container{{Name: apiContainer, VolumeMounts: []corev1.VolumeMount{{Name: "token"}}}},
-			Volumes:    []corev1.Volume{{Name: webhook.ConfigVolume}, {Name: webhook.SocketVolume}},
+			Volumes:    []corev1.Volume{{Name: inject.ConfigVolume}, {Name: inject.SocketVolume}},
 		},
 		Status: corev1.PodStatus{InitContainerStatuses: running(1), ContainerStatuses: running(2)},
-	}, webhook.Status{SPIFFEID: ID(API), Volumes: []string{webhook.ConfigVolume, webhook.SocketVolume}}
+	}, inject.Status{SPIFFEID: ID(API), Volumes: []string{inject.ConfigVolume, inject.SocketVolume}}
 }
 
 func TestCheckPod(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*corev1.Pod, *webhook.Status)
+		change func(*corev1.Pod, *inject.Status)
 		want   string // what of the mismatch
 	}{
-		{"as told", func(*corev1.Pod, *webhook.Status) {}, ""},
-		{"another identity", func(_ *corev1.Pod, s *webhook.Status) { s.SPIFFEID = ID(Valid) }, "pod api-1: identity"},
-		{"not first", func(p *corev1.Pod, _ *webhook.Status) { p.Spec.InitContainers[0].Name = "other" }, "pod api-1: first init container"},
-		{"not native", func(p *corev1.Pod, _ *webhook.Status) { p.Spec.InitContainers[0].RestartPolicy = nil }, "pod api-1: its restartPolicy"},
-		{"nothing to wait for", func(p *corev1.Pod, _ *webhook.Status) { p.Spec.InitContainers[0].StartupProbe = nil }, "pod api-1: its startupProbe"},
-		{"app before Envoy", func(p *corev1.Pod, _ *webhook.Status) {
+		{"as told", func(*corev1.Pod, *inject.Status) {}, ""},
+		{"another identity", func(_ *corev1.Pod, s *inject.Status) { s.SPIFFEID = ID(Valid) }, "pod api-1: identity"},
+		{"not first", func(p *corev1.Pod, _ *inject.Status) { p.Spec.InitContainers[0].Name = "other" }, "pod api-1: first init container"},
+		{"not native", func(p *corev1.Pod, _ *inject.Status) { p.Spec.InitContainers[0].RestartPolicy = nil }, "pod api-1: its restartPolicy"},
+		{"nothing to wait for", func(p *corev1.Pod, _ *inject.Status) { p.Spec.InitContainers[0].StartupProbe = nil }, "pod api-1: its startupProbe"},
+		{"app before Envoy", func(p *corev1.Pod, _ *inject.Status) {
 			p.Status.InitContainerStatuses, p.Status.ContainerStatuses = p.Status.ContainerStatuses, p.Status.InitContainerStatuses
 		}, "pod api-1: start of the app"},
-		{"a volume is missing", func(p *corev1.Pod, _ *webhook.Status) { p.Spec.Volumes = p.Spec.Volumes[:1] }, "pod api-1: volumes"},
+		{"a volume is missing", func(p *corev1.Pod, _ *inject.Status) { p.Spec.Volumes = p.Spec.Volumes[:1] }, "pod api-1: volumes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pod, status := injectedPod()
@@ -74,11 +74,11 @@ func TestCheckEntry(t *testing.T) {
 
 func TestMounters(t *testing.T) {
 	p, _ := injectedPod()
-	if diff := cmp.Diff([]string{scene.Sidecar}, mounters(p, webhook.SocketVolume)); diff != "" {
+	if diff := cmp.Diff([]string{scene.Sidecar}, mounters(p, inject.SocketVolume)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	p.Spec.Containers[0].VolumeMounts[0].Name = webhook.SocketVolume
-	if diff := cmp.Diff([]string{scene.Sidecar, apiContainer}, mounters(p, webhook.SocketVolume)); diff != "" {
+	p.Spec.Containers[0].VolumeMounts[0].Name = inject.SocketVolume
+	if diff := cmp.Diff([]string{scene.Sidecar, apiContainer}, mounters(p, inject.SocketVolume)); diff != "" {
 		t.Errorf("with the app's mount, -want +got:\n%s", diff)
 	}
 }

@@ -12,13 +12,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Injected is what the webhook made of the API's pod.
 type Injected struct {
 	StatusRan scene.Ran      `json:"-"`
-	Status    webhook.Status `json:"status"`
+	Status    inject.Status `json:"status"`
 
 	ContainersRan scene.Ran `json:"-"`
 	// Bytes of the generated Envoy configuration, in the pod's annotations.
@@ -39,13 +40,13 @@ func (s stage) Injected(ctx context.Context) (Injected, error) {
 		return in, err
 	}
 	if err := json.Unmarshal([]byte(in.StatusRan.Stdout), &in.Status); err != nil {
-		return in, &scene.Mismatch{What: "annotation " + webhook.AnnotationStatus, Expected: "JSON", Got: in.StatusRan.Stdout}
+		return in, &scene.Mismatch{What: "annotation " + intent.AnnotationStatus, Expected: "JSON", Got: in.StatusRan.Stdout}
 	}
 	if in.ContainersRan, err = s.Run(ctx, inDemo("get", "pod", "-l", "app="+API, "-o", "custom-columns=INIT-CONTAINERS:.spec.initContainers[*].name,"+
 		"RESTART-POLICY:.spec.initContainers[*].restartPolicy,CONTAINERS:.spec.containers[*].name,VOLUMES:.spec.volumes[*].name")); err != nil {
 		return in, err
 	}
-	for _, key := range []string{webhook.AnnotationBootstrap, webhook.AnnotationListeners, webhook.AnnotationClusters, webhook.AnnotationAuthorization} {
+	for _, key := range []string{intent.AnnotationBootstrap, intent.AnnotationListeners, intent.AnnotationClusters, intent.AnnotationAuthorization} {
 		in.Bytes += len(pod.Annotations[key])
 	}
 	if err := checkPod(pod, in.Status); err != nil {
@@ -59,11 +60,11 @@ func (s stage) Injected(ctx context.Context) (Injected, error) {
 		return in, &scene.Mismatch{What: "SPIRE's entries " + strings.Join(in.Status.EntryIDs, ", "), Expected: "one", Got: in.EntryRan.Stdout}
 	}
 	in.Entry = entries[0]
-	return in, checkEntry(in.Entry, pod.Labels[webhook.LabelIdentity])
+	return in, checkEntry(in.Entry, pod.Labels[intent.LabelIdentity])
 }
 
 // checkPod holds the pod against what the story says of it.
-func checkPod(pod corev1.Pod, status webhook.Status) error {
+func checkPod(pod corev1.Pod, status inject.Status) error {
 	var errs []error
 	claim := func(what string, ok bool, expected, got string) {
 		if !ok {
@@ -105,7 +106,7 @@ func checkEntry(e scene.Entry, hash string) error {
 		ID: e.ID, SPIFFEID: ID(API), TTL: "30",
 		Selectors: []string{
 			"k8s:container-name:" + scene.Sidecar, "k8s:ns:" + Namespace,
-			"k8s:pod-label:" + webhook.LabelIdentity + ":" + hash, "k8s:sa:default",
+			"k8s:pod-label:" + intent.LabelIdentity + ":" + hash, "k8s:sa:default",
 		},
 	}
 	got := e

@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // Limits is what the app's container cannot do.
@@ -31,7 +31,7 @@ func (s stage) Limits(ctx context.Context) (Limits, error) {
 	if l.MountsRan, err = s.Run(ctx, mounts); err != nil {
 		return l, err
 	}
-	if got := mounters(pod, webhook.SocketVolume); !slices.Equal(got, []string{scene.Sidecar}) {
+	if got := mounters(pod, inject.SocketVolume); !slices.Equal(got, []string{scene.Sidecar}) {
 		return l, &scene.Mismatch{What: "containers with the agent's socket", Expected: scene.Sidecar + " alone", Got: strings.Join(got, ", "), Look: mounts.String()}
 	}
 	if l.SVIDRan, err = s.Try(ctx, inDemo("exec", "deploy/"+API, "-c", apiContainer, "--", "/sample", "svid", "--timeout", "2s")); err != nil {

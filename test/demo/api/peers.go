@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // WatchCommand calls the API over one connection from the app container of a client, until a status comes.
@@ -19,7 +19,7 @@ func WatchCommand(client, until string) scene.Command {
 
 // AllowCommand changes who may call the running API.
 func AllowCommand(peers ...string) scene.Command {
-	return inDemo("annotate", "pod", "-l", "app="+API, "--overwrite", webhook.AnnotationAllowedPeers+"=/"+strings.Join(peers, ",/"))
+	return inDemo("annotate", "pod", "-l", "app="+API, "--overwrite", intent.AnnotationAllowedPeers+"=/"+strings.Join(peers, ",/"))
 }
 
 // IdentityCommand shows the API's pod's UID and how often its containers were restarted.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // relation is a federation relationship of a SPIRE server, in the words of its command line.
@@ -53,7 +53,7 @@ func areRelated(ctx context.Context, t play.Telling, s site) ([]relation, error)
 
 // relationsOf are those that a platform file asks for, which has to name one.
 func relationsOf(file string) ([]relation, error) {
-	platform, err := webhook.ParsePlatform([]byte(file))
+	platform, err := intent.ParsePlatform([]byte(file))
 	if err != nil {
 		return nil, err
 	}

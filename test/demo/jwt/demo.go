@@ -7,7 +7,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The demo's names, as its manifests have them.
@@ -77,7 +77,7 @@ func tellManifests(_ context.Context, t play.Telling) (any, error) {
 
 func tellFurther(_ context.Context, t play.Telling) (any, error) {
 	t.Story.Say("What the two containers log: who called, and when tokens and keys came:")
-	t.Story.Typed(logOf(trustworthy, scene.Sidecar, "-f").String(), logOf(app, webhook.JWTName, "-f").String())
+	t.Story.Typed(logOf(trustworthy, scene.Sidecar, "-f").String(), logOf(app, intent.JWTName, "-f").String())
 	t.Story.Say("manifests/demo/jwt/README.md shows beside this what it took with Envoy and Emissary. Everything keeps running. To remove " +
 		"the demo, SPIRE and the injector:")
 	t.Story.Typed("make demo-jwt-down")

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // injected is what came of applying.
@@ -49,7 +49,7 @@ func tellInjection(ctx context.Context, t play.Telling) (any, error) {
 	for _, c := range pod.Spec.InitContainers {
 		facts.Containers = append(facts.Containers, c.Name)
 	}
-	if want := []string{webhook.JWTName, scene.Sidecar}; !slices.Equal(facts.Containers, want) {
+	if want := []string{intent.JWTName, scene.Sidecar}; !slices.Equal(facts.Containers, want) {
 		return facts, &scene.Mismatch{What: "init containers of " + pod.Name, Expected: strings.Join(want, ", "), Got: strings.Join(facts.Containers, ", ")}
 	}
 	t.Story.Say("Beside Envoy runs spiffe-jwt, of the injector's own image: it keeps a token for each audience, and the keys that verify " +
@@ -68,7 +68,7 @@ func tellInjection(ctx context.Context, t play.Telling) (any, error) {
 		}
 	}
 	slices.Sort(names)
-	if want := []string{scene.Sidecar, webhook.JWTName}; !slices.Equal(names, want) {
+	if want := []string{scene.Sidecar, intent.JWTName}; !slices.Equal(names, want) {
 		return facts, &scene.Mismatch{What: "containers that the entries of " + id(app) + " select", Expected: strings.Join(want, ", "), Got: strings.Join(names, ", ")}
 	}
 	return facts, nil

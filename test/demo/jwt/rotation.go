@@ -9,7 +9,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 const (
@@ -164,7 +164,7 @@ func show(ctx context.Context, t play.Telling, c scene.Command) error {
 
 // wait waits until a workload's container of tokens has logged a message so many times since a point in time.
 func wait(ctx context.Context, t play.Telling, workload, message string, times int, since time.Time) error {
-	log := logOf(workload, webhook.JWTName)
+	log := logOf(workload, intent.JWTName)
 	defer t.Waiting("waiting for " + message)()
 	got := 0
 	found, err := scene.Poll(ctx, traffic, func() (bool, error) {

@@ -1,0 +1,78 @@
+package inject
+
+import (
+	"slices"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// NeedsOfTemplate are the identities that pods made of a template will need. A template whose pods would be left alone or refused
+// needs none.
+func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) registrar.Needs {
+	decision, err := intent.Decide(ns, template)
+	if err != nil || !decision.Inject {
+		return registrar.Needs{}
+	}
+	in, mistakes := intent.ParseIntent(i.Platform, ns, template)
+	if len(mistakes) > 0 || len(i.podMistakes(template, in)) > 0 {
+		return registrar.Needs{}
+	}
+	return registrar.Needs{Workloads: in.Workloads(template)}
+}
+
+// NeedsOfPod are the identities that an injected pod runs with, until it has ended. What [Trim] leaves of a pod is enough.
+//
+// The identity is the one of its injection, also if the platform would give it another one today. If the platform would not
+// allow it today, or does not understand any more what the pod asks for, its entries have to stay as they are: nobody takes an
+// identity away from a pod that runs, and nobody mints one anew that is not allowed.
+func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Needs {
+	if !injected(pod) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return registrar.Needs{}
+	}
+	status, base := StatusOf(pod), strip(pod)
+	in, mistakes := intent.ParseIntent(i.Platform, ns, base)
+	if in.ID.String() != status.SPIFFEID {
+		id, err := spiffeid.FromString(status.SPIFFEID)
+		if err == nil {
+			err = intent.Authorize(i.Platform.Cluster.TrustDomain, i.Platform.Claims, in.Subject, id)
+		}
+		if err != nil {
+			return registrar.Needs{Held: status.EntryIDs}
+		}
+		in.ID = id
+	}
+	if len(mistakes) > 0 || registrar.IdentityHash(in.ID) != pod.Labels[intent.LabelIdentity] {
+		return registrar.Needs{Held: status.EntryIDs}
+	}
+	return registrar.Needs{Workloads: in.Workloads(base), Unconfirmed: status.Deferred}
+}
+
+// Trim returns what [Injector.NeedsOfPod] reads of a pod, and what is needed to tell of it: a small part, since all injected pods
+// of a cluster are kept in memory.
+func Trim(pod *corev1.Pod) *corev1.Pod {
+	out := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels, Annotations: map[string]string{},
+	}}
+	for key, text := range pod.Annotations {
+		if key == intent.AnnotationStatus || !slices.Contains(intent.WrittenByWebhook(), key) {
+			out.Annotations[key] = text
+		}
+	}
+	out.Spec.ServiceAccountName = pod.Spec.ServiceAccountName
+	out.Spec.InitContainers, out.Spec.Containers = namesOf(pod.Spec.InitContainers), namesOf(pod.Spec.Containers)
+	out.Status.Phase = pod.Status.Phase
+	return out
+}
+
+func namesOf(containers []corev1.Container) []corev1.Container {
+	var named []corev1.Container
+	for _, c := range containers {
+		named = append(named, corev1.Container{Name: c.Name})
+	}
+	return named
+}

@@ -1,0 +1,142 @@
+package inject
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
+)
+
+// injectedServer is the server as it runs in namespace demo.
+func injectedServer(t *testing.T, i Injector, changes ...func(*corev1.Pod)) (*corev1.Pod, []registrar.Workload) {
+	t.Helper()
+	pod := webhooktest.Server()
+	for _, change := range changes {
+		change(pod)
+	}
+	res, err := i.Inject(intent.Namespace{Name: "demo"}, pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.Pod, res.Workloads
+}
+
+// entriesOf are the entries that needs amount to.
+func entriesOf(i Injector, workloads []registrar.Workload) []string {
+	var all []string
+	for _, w := range workloads {
+		all = append(all, i.Platform.Cluster.WorkloadEntry(w).ID)
+	}
+	return all
+}
+
+// What a pod needs while it runs is what was registered at its admission, and what its template needs before.
+func TestNeedsAreWhatAdmissionRegisters(t *testing.T) {
+	i := Injector{Platform: webhooktest.Platform(t)}
+	ns := intent.Namespace{Name: "demo"}
+	for name, change := range map[string]func(*corev1.Pod){
+		"sidecar": func(*corev1.Pod) {},
+		"sidecar and socket": func(p *corev1.Pod) {
+			p.Annotations[intent.AnnotationMode] = "sidecar,socket"
+			p.Spec.InitContainers = []corev1.Container{{Name: "prepare", Image: "app"}}
+		},
+		"gateway": func(p *corev1.Pod) {
+			p.Annotations = map[string]string{
+				intent.AnnotationMode: "gateway", intent.AnnotationInbound: "[{listen: 8443, tls: none}]",
+				intent.AnnotationUpstreams: `[{match: /, address: "db.demo.svc:8443", peers: [/db]}]`,
+			}
+			p.Spec.Containers = []corev1.Container{{Name: "envoy", Image: "auto"}}
+		},
+		"another service account": func(p *corev1.Pod) { p.Spec.ServiceAccountName = "robot" },
+		"a TTL of its own":        func(p *corev1.Pod) { p.Annotations[intent.AnnotationX509SVIDTTL] = "30s" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod, registered := injectedServer(t, i, change)
+			template := webhooktest.Server()
+			change(template)
+			for of, got := range map[string]registrar.Needs{
+				"the pod": i.NeedsOfPod(ns, pod), "what is kept of the pod": i.NeedsOfPod(ns, Trim(pod)), "the template": i.NeedsOfTemplate(ns, template),
+			} {
+				if len(got.Held) > 0 || len(got.Workloads) != len(registered) || !slices.Equal(entriesOf(i, got.Workloads), entriesOf(i, registered)) {
+					t.Errorf("%s needs %+v, and registered was %+v", of, got, registered)
+				}
+				if len(got.Workloads) > 0 && got.Workloads[0].X509SVIDTTL != registered[0].X509SVIDTTL {
+					t.Errorf("%s needs a TTL of %v, and registered was %v", of, got.Workloads[0].X509SVIDTTL, registered[0].X509SVIDTTL)
+				}
+			}
+		})
+	}
+}
+
+func TestNeedsOfNobody(t *testing.T) {
+	i := Injector{Platform: webhooktest.Platform(t)}
+	ns := intent.Namespace{Name: "demo"}
+	plain, mistaken := webhooktest.Server(), webhooktest.Server()
+	plain.Labels = nil
+	mistaken.Annotations[intent.AnnotationAppPort] = "eighty"
+	for name, template := range map[string]*corev1.Pod{"not labelled": plain, "with a mistake": mistaken} {
+		if got := i.NeedsOfTemplate(ns, template); len(got.Workloads)+len(got.Held) > 0 {
+			t.Errorf("a template %s needs %+v", name, got)
+		}
+	}
+	for _, phase := range []corev1.PodPhase{corev1.PodSucceeded, corev1.PodFailed} {
+		pod, _ := injectedServer(t, i)
+		pod.Status.Phase = phase
+		if got := i.NeedsOfPod(ns, pod); len(got.Workloads)+len(got.Held) > 0 {
+			t.Errorf("a pod that %s needs %+v", phase, got)
+		}
+	}
+	if got := i.NeedsOfPod(ns, webhooktest.Server()); len(got.Workloads)+len(got.Held) > 0 {
+		t.Errorf("a pod that was not injected needs %+v", got)
+	}
+}
+
+// A running pod keeps the identity of its injection. One that the platform does not allow any more is not minted anew.
+func TestNeedsOfPodAfterThePlatformChanged(t *testing.T) {
+	i := Injector{Platform: webhooktest.Platform(t)}
+	ns := intent.Namespace{Name: "demo"}
+
+	byTemplate, registered := injectedServer(t, i, func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationSPIFFEID) })
+	renamed := i
+	var err error
+	if renamed.Platform.Templates[0], err = intent.ParseIDTemplate("/ns/{namespace}/renamed/{serviceAccount}"); err != nil {
+		t.Fatal(err)
+	}
+	if got := renamed.NeedsOfPod(ns, byTemplate); len(got.Held) > 0 || !slices.Equal(entriesOf(i, got.Workloads), entriesOf(i, registered)) {
+		t.Errorf("under another template the pod needs %+v, want the identity it has", got)
+	}
+
+	claimed, registered := injectedServer(t, i)
+	revoked := i
+	revoked.Platform.Claims = nil
+	if got := revoked.NeedsOfPod(ns, claimed); len(got.Workloads) > 0 || !slices.Equal(got.Held, entriesOf(i, registered)) {
+		t.Errorf("without its claim the pod needs %+v, want its entry held", got)
+	}
+	locked := i
+	locked.Platform.Locked = []string{"spiffe-id"}
+	if got := locked.NeedsOfPod(ns, claimed); len(got.Workloads) > 0 || len(got.Held) != 1 {
+		t.Errorf("with a locked annotation the pod needs %+v, want its entry held", got)
+	}
+}
+
+// A pod cannot have the reconciler mint what its namespace may not hold, by a status of its own making.
+func TestNeedsOfPodWithAForgedStatus(t *testing.T) {
+	i := Injector{Platform: webhooktest.Platform(t)}
+	for _, id := range []string{"spiffe://example.org/ns/other/sa/admin", "spiffe://example.org/spire/server", "spiffe://elsewhere.org/api", "nonsense"} {
+		pod, _ := injectedServer(t, i)
+		status := StatusOf(pod)
+		status.SPIFFEID = id
+		text, err := status.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod.Annotations[intent.AnnotationStatus] = text
+		if got := i.NeedsOfPod(intent.Namespace{Name: "demo"}, pod); len(got.Workloads) > 0 {
+			t.Errorf("with the status of %s the pod gets %+v", id, got.Workloads)
+		}
+	}
+}

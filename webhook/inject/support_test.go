@@ -1,0 +1,52 @@
+package inject
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+func wantRefusal(t *testing.T, err error, reason intent.Reason, part string) {
+	t.Helper()
+	var r *intent.Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("expected a refusal for %s, got %v", reason, err)
+	}
+	if r.Reason != reason || !strings.Contains(r.Error(), part) {
+		t.Errorf("expected %s with %q, got %s", reason, part, r.Error())
+	}
+}
+
+// wantMistakes checks that an error is a refusal with exactly these mistakes.
+func wantMistakes(t *testing.T, err error, reason intent.Reason, want []string) {
+	t.Helper()
+	var r *intent.Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("expected a refusal for %s, got %v", reason, err)
+	}
+	if r.Reason != reason {
+		t.Errorf("expected the reason %s, got %s", reason, r.Reason)
+	}
+	var got []string
+	for _, m := range r.Mistakes {
+		got = append(got, m.String())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("mistakes (-want +got):\n%s", diff)
+	}
+}
+
+// wantErrorWith checks for a part of an error; "" wants none.
+func wantErrorWith(t *testing.T, err error, part string) {
+	t.Helper()
+	switch {
+	case part == "" && err != nil:
+		t.Errorf("expected no error, got %q", err)
+	case part != "" && (err == nil || !strings.Contains(err.Error(), part)):
+		t.Errorf("expected an error with %q, got %v", part, err)
+	}
+}

@@ -1,0 +1,204 @@
+package inject
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// regenerated are the annotations that follow the user's on a running pod.
+var regenerated = []string{intent.AnnotationListeners, intent.AnnotationClusters, intent.AnnotationAuthorization}
+
+// Update decides on a change of a running pod. Who may call whom can change: the generated listeners, clusters and
+// authorization follow the annotations, and so does Envoy's image when a refresh is asked for and the platform wants it. What the running containers cannot take is refused with "needs a new pod".
+// A pod that was never injected, and a change that touches nothing of ours, come back as they are.
+func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
+	if !injected(before) {
+		return Result{Decision: intent.Decision{Reason: intent.ReasonUnchanged}, Pod: after}, intent.Refuse(intent.ReasonNeedsNewPod, lateArrivals(before, after))
+	}
+	res, err := i.update(ns, before, i.asked(before, after))
+	if err != nil {
+		return Result{}, err
+	}
+	// Called a second time for one change, because another webhook changed something as well, we find what we wrote.
+	return res, intent.Refuse(intent.ReasonTampered, notAmong(after, before, res.Pod))
+}
+
+// asked is a change of a running pod without what Update answered to it: the very pod given if there is no answer in it.
+func (i Injector) asked(before, after *corev1.Pod) *corev1.Pod {
+	asked := after
+	if slices.ContainsFunc(regenerated, func(key string) bool { return before.Annotations[key] != after.Annotations[key] }) {
+		asked = after.DeepCopy()
+		for _, key := range regenerated {
+			setOrDelete(asked, key, before)
+		}
+	}
+	if i.Platform.InPlace && before.Annotations[intent.AnnotationRefresh] != after.Annotations[intent.AnnotationRefresh] {
+		asked = withSidecarImage(asked, sidecarImage(before))
+	}
+	return asked
+}
+
+// notAmong finds what of the generated is in none of the pods that it may come from.
+func notAmong(pod *corev1.Pod, from ...*corev1.Pod) []intent.Mistake {
+	var mistakes []intent.Mistake
+	check := func(where string, of func(*corev1.Pod) string) {
+		if !slices.ContainsFunc(from, func(source *corev1.Pod) bool { return of(source) == of(pod) }) {
+			mistakes = append(mistakes, writtenByUsAlone(where))
+		}
+	}
+	for _, key := range regenerated {
+		check("annotation "+key, func(p *corev1.Pod) string { return p.Annotations[key] })
+	}
+	check("container "+intent.SidecarName+", image", sidecarImage)
+	return mistakes
+}
+
+func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
+	if err := intent.Refuse(intent.ReasonTampered, tampered(before, after)); err != nil {
+		return Result{}, err
+	}
+	if err := intent.Refuse(intent.ReasonNeedsNewPod, imageMistakes(before, after)); err != nil {
+		return Result{}, err
+	}
+	changed := i.changedAnnotations(before, after)
+	if len(changed) == 0 {
+		return Result{Decision: intent.Decision{Reason: intent.ReasonUnchanged}, Pod: after}, nil
+	}
+	var frozen []intent.Mistake
+	for _, key := range changed {
+		// A key that is not in the table is refused for what it is when it is parsed.
+		if row, known := intent.AnnotationFor(key); known && !row.Live {
+			frozen = append(frozen, needsNewPod("annotation "+key))
+		}
+	}
+	if err := intent.Refuse(intent.ReasonNeedsNewPod, frozen); err != nil {
+		return Result{}, err
+	}
+	res, err := i.inject(ns, strip(after))
+	if err != nil {
+		return Result{}, err
+	}
+	if err := intent.Refuse(intent.ReasonNeedsNewPod, jwtStays(before, res.Pod)); err != nil {
+		return Result{}, err
+	}
+	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
+	if was, err := i.inject(ns, strip(before)); err == nil {
+		if was.Pod.Annotations[intent.AnnotationBootstrap] != res.Pod.Annotations[intent.AnnotationBootstrap] {
+			return Result{}, intent.Refuse(intent.ReasonNeedsNewPod, stays(changed, whatStays(was.Pod, res.Pod)))
+		}
+		if certificateSecret(was.Pod) != certificateSecret(res.Pod) {
+			return Result{}, intent.Refuse(intent.ReasonNeedsNewPod, stays(changed, "names another Secret, and the volumes of a running pod stay"))
+		}
+	}
+	if err := intent.Refuse(intent.ReasonNeedsNewPod, fixed(before, res.Pod)); err != nil {
+		return Result{}, err
+	}
+	out := after.DeepCopy()
+	if i.Platform.InPlace && slices.Contains(changed, intent.AnnotationRefresh) {
+		out = withSidecarImage(out, sidecarImage(res.Pod))
+	}
+	for _, key := range regenerated {
+		out.Annotations[key] = res.Pod.Annotations[key]
+	}
+	res.Pod, res.Decision = out, intent.Decision{Inject: true, Reason: intent.ReasonRegenerated}
+	return res, nil
+}
+
+// whatStays tells why two bootstraps differ, which Envoy reads once. The ports that are watched for readiness are in it.
+func whatStays(was, is *corev1.Pod) string {
+	optional := func(pod *corev1.Pod) bool {
+		return templates.WithoutValidator(pod.Annotations[intent.AnnotationBootstrap])
+	}
+	if optional(was) != optional(is) {
+		return "begins or ends to take callers with and without a certificate, which a running Envoy cannot"
+	}
+	return "adds, removes or moves a port, and the ports of a running pod stay"
+}
+
+// stays tells of each of the changes that it is, or may be, what a running pod cannot take.
+func stays(changed []string, what string) []intent.Mistake {
+	var mistakes []intent.Mistake
+	for _, key := range changed {
+		m := needsNewPod("annotation " + key)
+		m.What = what + ": " + m.What
+		mistakes = append(mistakes, m)
+	}
+	return mistakes
+}
+
+func needsNewPod(where string) intent.Mistake {
+	return intent.Mistake{Where: where, What: "a running pod cannot take this change, it needs a new pod", Hint: "change the pod template of its workload, or delete the pod"}
+}
+
+func writtenByUsAlone(where string) intent.Mistake {
+	return intent.Mistake{Where: where, What: "is written by the webhook alone and cannot be changed", Hint: "leave it as it is"}
+}
+
+// imageMistakes finds another image for our containers. The API server lets images of running containers change, and no other field of theirs.
+func imageMistakes(before, after *corev1.Pod) []intent.Mistake {
+	images := map[string]string{}
+	for c := range intent.ContainersOf(before) {
+		images[c.Name] = c.Image
+	}
+	var mistakes []intent.Mistake
+	for c := range intent.ContainersOf(after) {
+		if (c.Name == intent.SidecarName || c.Name == intent.JWTName) && c.Image != images[c.Name] {
+			mistakes = append(mistakes, needsNewPod("container "+c.Name+", image"))
+		}
+	}
+	return mistakes
+}
+
+// tampered finds changes of what the webhook wrote.
+func tampered(before, after *corev1.Pod) []intent.Mistake {
+	var mistakes []intent.Mistake
+	check := func(where string, same bool) {
+		if !same {
+			mistakes = append(mistakes, writtenByUsAlone(where))
+		}
+	}
+	check("label "+intent.LabelIdentity, before.Labels[intent.LabelIdentity] == after.Labels[intent.LabelIdentity])
+	for _, key := range intent.WrittenByWebhook() {
+		check("annotation "+key, before.Annotations[key] == after.Annotations[key])
+	}
+	if before.Labels[intent.LabelInject] != after.Labels[intent.LabelInject] {
+		mistakes = append(mistakes, needsNewPod("label "+intent.LabelInject))
+	}
+	return mistakes
+}
+
+// lateArrivals finds what would make an identity of a running pod that was admitted without one: the registration entry
+// selects the label.
+func lateArrivals(before, after *corev1.Pod) []intent.Mistake {
+	var mistakes []intent.Mistake
+	if after.Labels[intent.LabelIdentity] != before.Labels[intent.LabelIdentity] {
+		mistakes = append(mistakes, writtenByUsAlone("label "+intent.LabelIdentity))
+	}
+	for _, key := range intent.WrittenByWebhook() {
+		if after.Annotations[key] != before.Annotations[key] {
+			mistakes = append(mistakes, writtenByUsAlone("annotation "+key))
+		}
+	}
+	if after.Labels[intent.LabelInject] == intent.InjectEnabled && before.Labels[intent.LabelInject] != intent.InjectEnabled {
+		mistakes = append(mistakes, needsNewPod(fmt.Sprintf("label %s=%s", intent.LabelInject, intent.InjectEnabled)))
+	}
+	return mistakes
+}
+
+// changedAnnotations are the keys under our prefix whose values differ, in the order of the table, unknown ones last.
+func (i Injector) changedAnnotations(before, after *corev1.Pod) []string {
+	var changed []string
+	for _, key := range slices.Concat(intent.WrittenByUsers(), i.Platform.UnknownKeys(after.Annotations)) {
+		b, hadKey := before.Annotations[key]
+		a, hasKey := after.Annotations[key]
+		if hadKey != hasKey || a != b {
+			changed = append(changed, key)
+		}
+	}
+	return changed
+}

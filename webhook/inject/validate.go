@@ -1,0 +1,73 @@
+package inject
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// Validate checks a pod with which all mutating webhooks are done: it is exactly what injection makes of it, or it has nothing
+// of ours. Nothing in the pod changes, and nothing is to be registered. The error is a [Refusal].
+func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
+	decision, err := intent.Decide(ns, pod)
+	if err != nil {
+		return Result{}, err
+	}
+	if !decision.Inject {
+		return Result{Decision: decision, Pod: pod}, intent.Refuse(intent.ReasonTampered, readyMade(pod))
+	}
+	if !injected(pod) {
+		return Result{}, intent.Refuse(intent.ReasonTampered, []intent.Mistake{{Where: "annotation " + intent.AnnotationStatus, What: "is missing in a pod that has to be injected",
+			Hint: "another webhook took it away after injection: let it leave what is under " + intent.Prefix + " alone"}})
+	}
+	res, err := i.Inject(ns, pod)
+	res.Workloads = nil
+	return res, err
+}
+
+// ValidateUpdate checks a change of a running pod with which all mutating webhooks are done: what the webhook wrote is as it was, or
+// what [Injector.Update] makes of the change.
+func (i Injector) ValidateUpdate(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
+	res, err := i.Update(ns, before, after)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Decision: res.Decision, Pod: after}, intent.Refuse(intent.ReasonTampered, notAmong(after, res.Pod))
+}
+
+// setOrDelete gives a pod another one's annotation, or its absence.
+func setOrDelete(pod *corev1.Pod, key string, from *corev1.Pod) {
+	value, ok := from.Annotations[key]
+	if !ok {
+		delete(pod.Annotations, key)
+		return
+	}
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	pod.Annotations[key] = value
+}
+
+// readyMade finds what only the webhook makes, in a pod that it is not asked to inject. The registration entry selects the
+// label: together with a container of the right name it is somebody's identity.
+func readyMade(pod *corev1.Pod) []intent.Mistake {
+	var mistakes []intent.Mistake
+	tell := func(where string) {
+		mistakes = append(mistakes, intent.Mistake{Where: where, What: "is written by the webhook alone, and this pod does not ask for injection",
+			Hint: fmt.Sprintf("remove it, or label the pod %s=%s and remove everything that injection adds", intent.LabelInject, intent.InjectEnabled)})
+	}
+	if _, ok := pod.Labels[intent.LabelIdentity]; ok {
+		tell("label " + intent.LabelIdentity)
+	}
+	for _, key := range intent.WrittenByWebhook() {
+		if _, ok := pod.Annotations[key]; ok {
+			tell("annotation " + key)
+		}
+	}
+	if hasTraces(pod) {
+		tell("volume " + ConfigVolume)
+	}
+	return mistakes
+}

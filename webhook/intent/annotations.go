@@ -1,0 +1,167 @@
+package intent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// annotation is one row of the table of annotations: everything that is known of a key is known from here.
+type annotation struct {
+	Key     string
+	doc     string // meaning, for people
+	Example string
+	Live    bool // may change on a running pod
+	// parse puts the value into the draft. It is nil for what the webhook writes, which no user may set.
+	parse func(d *draft, value string) []problem
+}
+
+// name is the key without our prefix, by which the platform file locks it.
+func (a annotation) name() string { return strings.TrimPrefix(a.Key, Prefix) }
+
+// problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole value.
+type problem struct {
+	path string
+	err  error
+}
+
+func whole(err error) []problem {
+	if err == nil {
+		return nil
+	}
+	return []problem{{err: err}}
+}
+
+// annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read by,
+// such as the mode and the federated domains, comes before it.
+var Annotations = []annotation{
+	{Key: AnnotationMode, Example: "sidecar,socket", parse: (*draft).parseMode,
+		doc: "a list of: sidecar (default); gateway, the pod is only an Envoy, in a container envoy with image auto; " +
+			"socket, the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
+	{Key: AnnotationSPIFFEID, Example: "/api", parse: (*draft).parseSPIFFEID,
+		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
+	{Key: AnnotationFederatesWith, Example: "auxiliary.org", Live: true, parse: (*draft).parseFederatesWith,
+		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
+	{Key: AnnotationAppPort, Example: `"8080"`, parse: (*draft).parseAppPort,
+		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
+	{Key: AnnotationAllowedPeers, Example: "/web, /ns/prod/*", Live: true, parse: (*draft).parseAllowedPeers,
+		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
+	{Key: AnnotationInbound, Example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", Live: true, parse: (*draft).parseInbound,
+		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
+			"protocol is http (default), http2, grpc or tcp; " +
+			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
+			"jwt is {audiences, subjects}, a JWT-SVID that each request needs as well: for one of audiences, which are the pod's own SPIFFE ID if not given, " +
+			"of one of subjects, written as peers are; to add it to a pod that has to do with none needs a new pod; " +
+			"the last four are for gateways and what is behind them"},
+	{Key: AnnotationUpstreams, Example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, Live: true, parse: (*draft).parseUpstreams,
+		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
+			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
+			"jwt is {audience}, each request gets a JWT-SVID for it, by default for the one peer; another audience needs a new pod"},
+	{Key: AnnotationEnforcement, Example: EnforcementAudit, Live: true, parse: (*draft).parseEnforcement,
+		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
+	{Key: AnnotationX509SVIDTTL, Example: "30s", parse: (*draft).parseX509SVIDTTL,
+		doc: "life of the X.509-SVID, a Go duration"},
+	{Key: AnnotationJWTSVIDTTL, Example: "5m", parse: (*draft).parseJWTSVIDTTL,
+		doc: "life of JWT-SVIDs, a Go duration"},
+	{Key: AnnotationDNSNames, Example: "api.example.org", parse: (*draft).parseDNSNames,
+		doc: "DNS names in the X.509-SVID, separated by commas or white space; each takes a claim by the platform"},
+	{Key: AnnotationDownstream, Example: `"true"`, parse: (*draft).parseDownstream,
+		doc: "the identity may run a nested SPIRE server; takes a claim by the platform"},
+	{Key: AnnotationAdmin, Example: `"true"`, parse: (*draft).parseAdmin,
+		doc: "the identity may use SPIRE's management API; takes a claim by the platform"},
+	{Key: AnnotationProxyImage, Example: "envoyproxy/envoy:v1.40.0", parse: (*draft).parseProxyImage,
+		doc: "Envoy's image"},
+	{Key: AnnotationProxyLogLevel, Example: "info", parse: (*draft).parseProxyLogLevel,
+		doc: "Envoy's log level: " + strings.Join(logLevels, ", ")},
+	{Key: AnnotationProxyConcurrency, Example: `"2"`, parse: (*draft).parseProxyConcurrency,
+		doc: fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency)},
+	{Key: AnnotationProxyResources, Example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*draft).parseProxyResources,
+		doc: "resources of Envoy's container, in YAML"},
+	{Key: AnnotationRefresh, Example: `"1"`, Live: true, parse: (*draft).parseRefresh,
+		doc: "another value than before, up to 64 bytes, makes the configuration of a running pod anew, by the namespace and the platform file as " +
+			"they are; the injector writes it when they change, at the pace of its --rollout-rate"},
+	{Key: AnnotationStatus, doc: "what was injected, as JSON"},
+	{Key: AnnotationBootstrap, doc: "Envoy's bootstrap configuration"},
+	{Key: AnnotationListeners, doc: "Envoy's listeners"},
+	{Key: AnnotationClusters, doc: "Envoy's clusters"},
+	{Key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
+	{Key: AnnotationCertificate, doc: "where Envoy finds a Secret's certificate"},
+}
+
+// foreignAnnotations under our prefix belong to other tools and are left alone. The platform can name more.
+var foreignAnnotations = []string{
+	Prefix + "federatesWith", // SPIRE's former workload registrar
+}
+
+var logLevels = []string{"trace", "debug", "info", "warning", "error", "critical", "off"}
+
+func AnnotationFor(key string) (annotation, bool) {
+	i := slices.IndexFunc(Annotations, func(a annotation) bool { return a.Key == key })
+	if i < 0 {
+		return annotation{}, false
+	}
+	return Annotations[i], true
+}
+
+// isOurs says whether a key is under our prefix and of no other tool.
+func (p Platform) isOurs(key string) bool {
+	return strings.HasPrefix(key, Prefix) && !slices.Contains(foreignAnnotations, key) && !slices.Contains(p.ForeignAnnotations, key)
+}
+
+// writtenByUsers are the keys that a user may set.
+func WrittenByUsers() []string {
+	return annotationKeys(func(a annotation) bool { return a.parse != nil })
+}
+
+// writtenByWebhook are the keys that only the webhook may set.
+func WrittenByWebhook() []string {
+	return annotationKeys(func(a annotation) bool { return a.parse == nil })
+}
+
+func annotationKeys(wanted func(annotation) bool) []string {
+	var keys []string
+	for _, a := range Annotations {
+		if wanted(a) {
+			keys = append(keys, a.Key)
+		}
+	}
+	return keys
+}
+
+// unknownKeys are the keys under our prefix that no one knows, in order.
+func (p Platform) UnknownKeys(values map[string]string) []string {
+	var keys []string
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if _, known := AnnotationFor(key); p.isOurs(key) && !known {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// portNumber accepts what a listener can bind.
+func portNumber(n int) (uint16, error) {
+	if n < 1 || n > 65535 {
+		return 0, fmt.Errorf("expected a port from 1 to 65535, got %d", n)
+	}
+	return uint16(n), nil
+}
+
+// Bounds of a lifetime: SPIRE backdates by 10 s and renews at half-life, so that less than 10 s is never usable in time.
+const (
+	minTTL = 10 * time.Second
+	maxTTL = 30 * 24 * time.Hour
+)
+
+func parseTTL(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("expected a duration such as 30s or 1h, got %q", s)
+	}
+	if d < minTTL || d > maxTTL || d%time.Second != 0 {
+		return 0, fmt.Errorf("expected whole seconds from %s to %s, got %q", minTTL, maxTTL, s)
+	}
+	return d, nil
+}

@@ -1,0 +1,103 @@
+package intent
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const absent = "(absent)"
+
+// labelled are the labels with this value of the inject label; none at all for absent.
+func labelled(value string) map[string]string {
+	if value == absent {
+		return nil
+	}
+	return map[string]string{LabelInject: value}
+}
+
+func TestDecide(t *testing.T) {
+	const (
+		podRequired   = `label spiffe.io/inject: expected "enabled" or "disabled", got "required"; required belongs on a Namespace`
+		cannotOptOut  = "label spiffe.io/inject: namespace demo requires injection, a pod in it cannot opt out; remove the label"
+		podNearEnable = `label spiffe.io/inject: expected "enabled" or "disabled", got "enable"; did you mean "enabled"?`
+		podTrue       = `label spiffe.io/inject: expected "enabled" or "disabled", got "true"`
+		nsUpperCase   = `label spiffe.io/inject of namespace demo: expected "enabled", "disabled" or "required", got "Required"; did you mean "required"?`
+	)
+	tests := []struct {
+		namespace, pod string
+		inject         bool
+		reason         Reason
+		mistakes       []string // of the refusal
+	}{
+		{absent, absent, false, ReasonNotLabelled, nil},
+		{absent, InjectEnabled, true, ReasonPodEnabled, nil},
+		{absent, InjectDisabled, false, ReasonPodDisabled, nil},
+		{absent, InjectRequired, false, "", []string{podRequired}},
+
+		{InjectEnabled, absent, true, ReasonNamespaceEnabled, nil},
+		{InjectEnabled, InjectEnabled, true, ReasonPodEnabled, nil},
+		{InjectEnabled, InjectDisabled, false, ReasonPodDisabled, nil},
+		{InjectEnabled, InjectRequired, false, "", []string{podRequired}},
+
+		{InjectDisabled, absent, false, ReasonNotLabelled, nil},
+		{InjectDisabled, InjectEnabled, true, ReasonPodEnabled, nil},
+		{InjectDisabled, InjectDisabled, false, ReasonPodDisabled, nil},
+		{InjectDisabled, InjectRequired, false, "", []string{podRequired}},
+
+		{InjectRequired, absent, true, ReasonNamespaceRequired, nil},
+		{InjectRequired, InjectEnabled, true, ReasonNamespaceRequired, nil},
+		{InjectRequired, InjectDisabled, false, "", []string{cannotOptOut}},
+		{InjectRequired, InjectRequired, false, "", []string{podRequired}},
+
+		// Nothing but the exact words; a mistake is never taken for "no".
+		{absent, "enable", false, "", []string{podNearEnable}},
+		{absent, "true", false, "", []string{podTrue}},
+		{absent, "", false, "", []string{`label spiffe.io/inject: expected "enabled" or "disabled", got ""`}},
+		{InjectEnabled, " enabled", false, "", []string{`label spiffe.io/inject: expected "enabled" or "disabled", got " enabled"; did you mean "enabled"?`}},
+		{"Required", absent, false, "", []string{nsUpperCase}},
+		{"Required", InjectEnabled, false, "", []string{nsUpperCase}},
+		{"Required", "enable", false, "", []string{podNearEnable, nsUpperCase}},
+		{"", absent, false, "", []string{`label spiffe.io/inject of namespace demo: expected "enabled", "disabled" or "required", got ""`}},
+	}
+	for _, test := range tests {
+		t.Run("namespace "+test.namespace+", pod "+test.pod, func(t *testing.T) {
+			ns := Namespace{Name: "demo", Labels: labelled(test.namespace)}
+			got, err := Decide(ns, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: labelled(test.pod)}})
+			if test.mistakes != nil {
+				wantMistakes(t, err, ReasonInvalid, test.mistakes)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if want := (Decision{test.inject, test.reason}); got != want {
+				t.Errorf("expected %+v, got %+v", want, got)
+			}
+		})
+	}
+}
+
+// wantMistakes checks that an error is a refusal with exactly these mistakes.
+func wantMistakes(t *testing.T, err error, reason Reason, want []string) {
+	t.Helper()
+	var r *Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("expected a refusal for %s, got %v", reason, err)
+	}
+	if r.Reason != reason {
+		t.Errorf("expected the reason %s, got %s", reason, r.Reason)
+	}
+	if diff := cmp.Diff(want, texts(r.Mistakes)); diff != "" {
+		t.Errorf("mistakes (-want +got):\n%s", diff)
+	}
+}
+
+func texts(mistakes []Mistake) []string {
+	var texts []string
+	for _, m := range mistakes {
+		texts = append(texts, m.String())
+	}
+	return texts
+}

@@ -1,0 +1,31 @@
+package intent
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// workloads are the identities to register: that of Envoy's container and of the one that fetches tokens, and in socket mode those of the user's containers.
+func (in Intent) Workloads(pod *corev1.Pod) []registrar.Workload {
+	w := registrar.Workload{
+		ID: in.ID, Namespace: in.Subject.Namespace, ServiceAccount: in.Subject.ServiceAccount, X509SVIDTTL: in.X509SVIDTTL, JWTSVIDTTL: in.JWTSVIDTTL,
+		FederatesWith: in.FederatesWith, DNSNames: in.DNSNames, Downstream: in.Downstream, Admin: in.Admin,
+	}
+	var all []registrar.Workload
+	if in.Mode.Envoy() {
+		w.Container = SidecarName
+		all = append(all, w)
+	}
+	if in.Tokens() {
+		w.Container = JWTName
+		all = append(all, w)
+	}
+	if in.Mode.Socket {
+		for c := range ContainersOf(pod) {
+			w.Container = c.Name
+			all = append(all, w)
+		}
+	}
+	return all
+}

@@ -1,0 +1,66 @@
+package intent
+
+import "github.com/spire-injector/spire-injector/registrar"
+
+// Prefix is shared by all labels and annotations of the injector. Annotations under it that are not in the table are refused;
+// labels under it that are not ours belong to other tools.
+const Prefix = "spiffe.io/"
+
+// Labels.
+const (
+	LabelInject   = Prefix + "inject"       // on pods and namespaces, written by users
+	LabelIdentity = registrar.IdentityLabel // on pods, written by the webhook: the registration entry selects it
+)
+
+// Values of LabelInject.
+const (
+	InjectEnabled  = "enabled"
+	InjectDisabled = "disabled"
+	InjectRequired = "required" // on namespaces only: a pod cannot opt out
+)
+
+// Annotations that users write.
+const (
+	AnnotationSPIFFEID         = Prefix + "spiffe-id"
+	AnnotationAppPort          = Prefix + "app-port"
+	AnnotationAllowedPeers     = Prefix + "allowed-peers"
+	AnnotationInbound          = Prefix + "inbound"
+	AnnotationUpstreams        = Prefix + "upstreams"
+	AnnotationEnforcement      = Prefix + "enforcement"
+	AnnotationFederatesWith    = Prefix + "federates-with"
+	AnnotationX509SVIDTTL      = Prefix + "x509-svid-ttl"
+	AnnotationJWTSVIDTTL       = Prefix + "jwt-svid-ttl"
+	AnnotationDNSNames         = Prefix + "dns-names"
+	AnnotationMode             = Prefix + "mode"
+	AnnotationDownstream       = Prefix + "downstream"
+	AnnotationAdmin            = Prefix + "admin"
+	AnnotationProxyImage       = Prefix + "proxy-image"
+	AnnotationProxyLogLevel    = Prefix + "proxy-log-level"
+	AnnotationProxyConcurrency = Prefix + "proxy-concurrency"
+	AnnotationProxyResources   = Prefix + "proxy-resources"
+	AnnotationRefresh          = Prefix + "refresh"
+)
+
+// Annotations that the webhook writes.
+const (
+	AnnotationStatus        = Prefix + "status"
+	AnnotationBootstrap     = Prefix + "envoy-bootstrap"
+	AnnotationListeners     = Prefix + "envoy-listeners"
+	AnnotationClusters      = Prefix + "envoy-clusters"
+	AnnotationAuthorization = Prefix + "envoy-authorization"
+	AnnotationCertificate   = Prefix + "envoy-certificate"
+)
+
+// Containers that injection adds and that get an identity: registration entries select them by these names.
+const (
+	SidecarName = registrar.ContainerName // Envoy
+	JWTName     = "spiffe-jwt"            // fetches tokens and keys
+)
+
+// socketMountPath is where containers see the directory of the SPIRE agent's socket.
+const SocketMountPath = "/run/spire/sockets"
+
+const (
+	defaultAccount   = "default" // the service account of a pod that names none
+	defaultNamespace = "default"
+)

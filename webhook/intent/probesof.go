@@ -1,0 +1,125 @@
+package intent
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
+)
+
+// The kubelet probes a pod at its address, where an app that listens on localhost only cannot be reached, and should not be. So
+// its probes ask Envoy, which asks the app: on a port of their own, where each leads to one thing of the app and nothing else.
+
+// probesOf are a container's probes by their kind.
+func probesOf(c *corev1.Container) []struct {
+	kind  string
+	probe *corev1.Probe
+} {
+	return []struct {
+		kind  string
+		probe *corev1.Probe
+	}{{"startup", c.StartupProbe}, {"liveness", c.LivenessProbe}, {"readiness", c.ReadinessProbe}}
+}
+
+// question is one probe of a container that Envoy is to answer or to pass on.
+type question struct {
+	container *corev1.Container
+	kind      string
+	Handler   *corev1.ProbeHandler
+	Asked     ir.Probe
+}
+
+// key names the probe in a pod's status.
+func (q question) Key() string { return q.container.Name + "/" + q.kind }
+
+// questions are the probes of a pod that are of Envoy's business, with the port on which Envoy takes each.
+func Questions(pod *corev1.Pod) []question {
+	var all []question
+	grpcPorts := map[uint16]uint16{} // the app's port to ours
+	nextGRPCPort := uint16(ir.FirstGRPCProbePort)
+	for c := range ContainersOf(pod) {
+		for _, p := range probesOf(c) {
+			if p.probe == nil {
+				continue
+			}
+			asked, ok := probeOf(c, p.kind, p.probe.ProbeHandler)
+			if !ok {
+				continue
+			}
+			if asked.Kind == ir.ProbeGRPC {
+				if _, known := grpcPorts[asked.App]; !known {
+					grpcPorts[asked.App] = nextGRPCPort
+					nextGRPCPort++
+				}
+				asked.Listen = grpcPorts[asked.App]
+			}
+			all = append(all, question{c, p.kind, &p.probe.ProbeHandler, asked})
+		}
+	}
+	return all
+}
+
+// probeOf is what a probe asks of the app. It is false for one that is none of Envoy's business: it runs a command, asks
+// another host, or names a port that the container does not have, which the kubelet will report.
+func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe, bool) {
+	p := ir.Probe{Listen: ir.ProbePort, Path: ProbePath(c, kind)}
+	var found bool
+	switch {
+	case h.HTTPGet != nil && h.HTTPGet.Host == "":
+		p.Kind, p.Target = ir.ProbeHTTP, requestTarget(h.HTTPGet.Path)
+		if h.HTTPGet.Scheme == corev1.URISchemeHTTPS {
+			p.Kind = ir.ProbeHTTPS
+		}
+		p.App, found = portOf(c, h.HTTPGet.Port)
+	case h.TCPSocket != nil && h.TCPSocket.Host == "":
+		p.Kind = ir.ProbeTCP
+		p.App, found = portOf(c, h.TCPSocket.Port)
+	case h.GRPC != nil:
+		p.Kind, p.Path = ir.ProbeGRPC, ""
+		p.App, found = portOf(c, intstr.FromInt32(h.GRPC.Port))
+	}
+	return p, found
+}
+
+// requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one, else a path.
+func requestTarget(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.Opaque != "" {
+		u = &url.URL{Path: path}
+	}
+	target := "/" + strings.TrimPrefix(u.EscapedPath(), "/")
+	if u.RawQuery == "" {
+		return target
+	}
+	var query strings.Builder
+	for _, b := range []byte(u.RawQuery) {
+		if b > ' ' && b <= '~' {
+			query.WriteByte(b)
+		} else {
+			fmt.Fprintf(&query, "%%%02X", b) // no HTTP request can carry it as it is
+		}
+	}
+	return target + "?" + query.String()
+}
+
+func portOf(c *corev1.Container, port intstr.IntOrString) (uint16, bool) {
+	number := int(port.IntVal)
+	if port.Type == intstr.String {
+		for _, declared := range c.Ports {
+			if declared.Name == port.StrVal {
+				number = int(declared.ContainerPort)
+			}
+		}
+	}
+	n, err := portNumber(number)
+	return n, err == nil
+}
+
+// probePath is where the kubelet asks Envoy for one probe.
+func ProbePath(c *corev1.Container, kind string) string {
+	return fmt.Sprintf("/probe/%s/%s", c.Name, kind)
+}

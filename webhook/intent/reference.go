@@ -1,0 +1,71 @@
+package intent
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// Reference describes the annotations that users write, for help texts.
+func Reference() string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, a := range Annotations {
+		if a.parse == nil {
+			continue
+		}
+		change := "needs a new pod"
+		if a.Live {
+			change = "may change on a running pod"
+		}
+		// A strings.Builder takes everything.
+		_, _ = w.Write([]byte("  " + a.Key + "\t" + a.doc + "; " + change + "\n  \t  " + a.Example + "\n"))
+	}
+	_ = w.Flush()
+	return out.String()
+}
+
+// MarkdownReference describes the labels, the annotations and the platform file in the tables of a Markdown document.
+func MarkdownReference() string {
+	var out strings.Builder
+	row := func(cells ...string) { fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | ")) }
+	head := func(cells ...string) {
+		row(cells...)
+		out.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
+	}
+	head("label", "where", "values")
+	for _, l := range labels {
+		row(code(l.key), l.where, markdown.Replace(l.doc))
+	}
+	out.WriteString("\nAnnotations of a Namespace are the defaults of its pods.\n\n")
+	head("annotation", "meaning", "example", "on a running pod")
+	for _, a := range Annotations {
+		switch {
+		case a.parse == nil:
+			row(code(a.Key), "written by the webhook: "+markdown.Replace(a.doc), "", "never by hand")
+		case a.Live:
+			row(code(a.Key), markdown.Replace(a.doc), code(a.Example), "at once")
+		default:
+			row(code(a.Key), markdown.Replace(a.doc), code(a.Example), "needs a new pod")
+		}
+	}
+	fmt.Fprintf(&out, "\nPorts of a running pod stay: a change of `%s` or `%s` that adds, moves or removes one needs a new pod.\n", AnnotationInbound, AnnotationUpstreams)
+	out.WriteString("\nThe platform file, strictly read:\n\n")
+	head("field", "meaning", "default")
+	row(code("apiVersion")+", "+code("kind"), code(PlatformAPIVersion)+", "+code(PlatformKind), "required")
+	for _, f := range platformFields {
+		row(code(f.path), markdown.Replace(f.doc), markdown.Replace(f.standard))
+	}
+	return out.String()
+}
+
+// labels are all of the contract.
+var labels = []struct{ key, where, doc string }{
+	{LabelInject, "Pod, Namespace", "enabled, disabled; on a Namespace also required: its pods cannot opt out. A pod's own label wins otherwise"},
+	{LabelIdentity, "Pod", "written by the webhook: the registration entry selects it"},
+}
+
+// markdown escapes what means something else in a cell of a table.
+var markdown = strings.NewReplacer("*", `\*`, "|", `\|`, "_", `\_`, "<", `\<`, "[", `\[`)
+
+func code(s string) string { return "`" + strings.ReplaceAll(s, "|", `\|`) + "`" }

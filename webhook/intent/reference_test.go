@@ -1,0 +1,104 @@
+package intent
+
+import (
+	"flag"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the reference in README.md")
+
+// The reference in README.md stands between these lines.
+const (
+	readmePath     = "../../README.md"
+	referenceBegin = "<!-- reference: written by make golden from the tables in webhook -->\n"
+	referenceEnd   = "<!-- end of the reference -->\n"
+)
+
+func TestReadmeHasTheReference(t *testing.T) {
+	readme, err := os.ReadFile(readmePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, hasBegin := strings.Cut(string(readme), referenceBegin)
+	got, after, hasEnd := strings.Cut(rest, referenceEnd)
+	if !hasBegin || !hasEnd {
+		t.Fatalf("README.md: expected the lines %q and %q around the reference", referenceBegin, referenceEnd)
+	}
+	want := "\n" + MarkdownReference() + "\n"
+	if *update {
+		if err := os.WriteFile(readmePath, []byte(before+referenceBegin+want+referenceEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the reference in README.md is stale, run make golden (-want +got):\n%s", diff)
+	}
+}
+
+func TestReferenceHasEveryAnnotation(t *testing.T) {
+	for _, a := range Annotations {
+		if a.doc == "" || a.parse != nil && a.Example == "" {
+			t.Errorf("%s: expected a meaning, and an example of what users write", a.Key)
+		}
+		if inHelp, byUsers := strings.Contains(Reference(), a.Key+" "), a.parse != nil; inHelp != byUsers {
+			t.Errorf("%s: written by users: %t, in the help: %t", a.Key, byUsers, inHelp)
+		}
+	}
+}
+
+// Every field that is read is in the table, in the order of the file.
+func TestReferenceHasEveryFieldOfThePlatformFile(t *testing.T) {
+	var want, got []string
+	for _, path := range jsonPaths(reflect.TypeFor[platformFile](), "") {
+		if path != "apiVersion" && path != "kind" {
+			want = append(want, path)
+		}
+	}
+	for _, f := range platformFields {
+		if f.doc == "" || f.standard == "" {
+			t.Errorf("%s: expected a meaning and a default", f.path)
+		}
+		got = append(got, f.path)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("fields (-read +documented):\n%s", diff)
+	}
+}
+
+// jsonPaths are the fields of a type by their names in JSON; sections are only there for what is in them.
+func jsonPaths(typ reflect.Type, prefix string) []string {
+	var paths []string
+	for field := range typ.Fields() {
+		path := prefix + field.Tag.Get("json")
+		inner := field.Type
+		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct {
+			inner = inner.Elem()
+		}
+		if inner.Kind() != reflect.Struct || inner != field.Type {
+			paths = append(paths, path)
+		}
+		if inner.Kind() == reflect.Struct {
+			paths = append(paths, jsonPaths(inner, path+".")...)
+		}
+	}
+	return paths
+}
+
+// The examples are what people copy.
+func TestExamplesAreValid(t *testing.T) {
+	for _, a := range Annotations {
+		if a.parse == nil {
+			continue
+		}
+		d := newDraft(platform(t))
+		if problems := a.parse(&d, strings.Trim(a.Example, `"`)); len(problems) > 0 {
+			t.Errorf("%s: the example %q is refused: %v", a.Key, a.Example, problems[0].err)
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package intent
+
+import (
+	"fmt"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// withHint adds the nearest of some candidates to an error about what was written.
+func withHint(err error, written string, candidates ...string) error {
+	hint := didYouMean(written, candidates...)
+	if err == nil || hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, hint)
+}
+
+// didYouMean names the candidate nearest to what was written, or nothing when none is near.
+func didYouMean(written string, candidates ...string) string {
+	best, distance := "", max(2, len(written)/4)+1
+	for _, c := range candidates {
+		if d := levenshtein.ComputeDistance(written, c); d < distance {
+			best, distance = c, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", best)
+}

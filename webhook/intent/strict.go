@@ -1,0 +1,68 @@
+package intent
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+	kubejson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// decodeStrictly reads one YAML or JSON document as the API machinery reads strictly: the names of fields as they are, each of
+// them once, and none that is unknown. The error lists all that are.
+func decodeStrictly(data []byte, into any) error {
+	object, err := oneDocument(data)
+	if err != nil {
+		return err
+	}
+	unknown, err := kubejson.UnmarshalStrict(object, into)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("%s: expected %s, got %s", cmp.Or(wrong.Field, "the value"), inYAML(wrong.Type), wrong.Value)
+	}
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	texts := make([]string, len(unknown))
+	for i, err := range unknown {
+		texts[i] = err.Error()
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// inYAML names a type as people know it.
+func inYAML(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	default:
+		return "a number"
+	}
+}
+
+// oneDocument returns a YAML document as JSON. A second one would go unread, and somebody wrote it for a purpose.
+func oneDocument(data []byte) ([]byte, error) {
+	object, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return nil, err
+	}
+	documents := yamlv3.NewDecoder(bytes.NewReader(data))
+	var node yamlv3.Node
+	if err := documents.Decode(&node); err == nil && !errors.Is(documents.Decode(&node), io.EOF) {
+		return nil, errors.New("expected one YAML document, got more after ---")
+	}
+	return object, nil
+}
