@@ -10,14 +10,14 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/registration"
+	"github.com/spire-injector/spire-injector/registrar/entries"
+	"github.com/spire-injector/spire-injector/registrar/federation"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
 
 // newKeeper makes what keeps SPIRE's entries at what the cluster needs.
-func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *registration.Keeper {
-	keeper := registration.New(mgr, registration.Config{
+func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *entries.Keeper {
+	keeper := entries.New(mgr, entries.Config{
 		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Injector: platform.get, Configuration: f.webhookConfig,
 		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: eventsOf(mgr, "Register"),
 	})
@@ -39,7 +39,7 @@ func (f serveFlags) checkEntries() error {
 }
 
 // printPlan prints what the leading replica would change in SPIRE.
-func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *registration.Keeper, relationships *federation.Keeper, out io.Writer) error {
+func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *entries.Keeper, relationships *federation.Keeper, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -55,7 +55,7 @@ func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *registration.Keepe
 		return err
 	}
 	if len(steps) > 0 {
-		err = registration.WritePlan(out, steps)
+		err = entries.WritePlan(out, steps)
 	}
 	if len(create)+len(update) > 0 {
 		err = errors.Join(err, federation.WritePlan(out, create, update))

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/federation"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
+	"github.com/spire-injector/spire-injector/registrar/federation"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/test/monitoring"

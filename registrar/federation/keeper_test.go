@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
+	"github.com/spire-injector/spire-injector/registrar/federation"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
