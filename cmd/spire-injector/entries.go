@@ -7,22 +7,55 @@ import (
 	"io"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/entries"
 	"github.com/spire-injector/spire-injector/registrar/federation"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/webhook"
 )
 
 // newKeeper makes what keeps SPIRE's entries at what the cluster needs.
 func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *entries.Keeper {
 	keeper := entries.New(mgr, entries.Config{
-		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Injector: platform.get, Configuration: f.webhookConfig,
-		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: eventsOf(mgr, "Register"),
+		Cluster:  platform.get().Platform.Cluster,
+		SPIRE:    spire,
+		Rules:    rulesOf(platform.get, mgr.GetCache(), f.webhookConfig),
+		Grace:    f.grace,
+		Interval: f.resync,
+		Metrics:  metrics.Registry,
+		Event:    eventsOf(mgr, "Register"),
 	})
 	platform.onChange(keeper.Reconsider)
 	return keeper
+}
+
+// rulesOf are those of the injector in force, and of the MutatingWebhookConfiguration that registers it.
+func rulesOf(injector func() webhook.Injector, cached client.Reader, configuration string) entries.Rules {
+	return entries.Rules{
+		NeedsOfPod: func(ns *corev1.Namespace, pod *corev1.Pod) registrar.Needs {
+			return injector().NeedsOfPod(namespaceOf(ns), pod)
+		},
+		NeedsOfTemplate: func(ns *corev1.Namespace, template *corev1.Pod) registrar.Needs {
+			return injector().NeedsOfTemplate(namespaceOf(ns), template)
+		},
+		Served: func(ctx context.Context) (func(map[string]string) bool, error) {
+			served, err := webhook.ServedBy(ctx, cached, configuration)
+			if err != nil {
+				return nil, fmt.Errorf("nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+
+					"or name another with --webhook-configuration", configuration, err)
+			}
+			return served, nil
+		},
+	}
+}
+
+func namespaceOf(ns *corev1.Namespace) webhook.Namespace {
+	return webhook.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
 }
 
 // minGrace keeps an entry for longer than any replica takes it for granted, and than a pod is on its way from admission to a cache.

@@ -216,7 +216,7 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 	if err != nil {
 		return nil, fmt.Errorf("finding the Kubernetes API server: %w; run in a pod, or set KUBECONFIG", err)
 	}
-	byObject, err := entries.Watched()
+	byObject, err := entries.Watched(webhook.Trim)
 	if err != nil {
 		return nil, err
 	}
