@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Outcome is what became of a step.
@@ -108,9 +110,9 @@ func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResul
 	plan, err := c.settle(ctx, api, s.Entry, r)
 	switch plan.Action {
 	case Update:
-		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ReasonDrifted
+		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, reason.EntryDrifted
 	case Refuse:
-		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ReasonInTheWay
+		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, reason.EntryInTheWay
 	case Keep:
 		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ""
 	case Create, Wait, Remove: // as it was planned

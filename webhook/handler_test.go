@@ -125,8 +125,8 @@ func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
 		reason Reason
 	}{
 		{registrar.Unavailable, http.StatusServiceUnavailable, ReasonSPIREUnavailable},
-		{registrar.Denied, http.StatusInternalServerError, ReasonSPIRERefused},
-		{registrar.Conflict, http.StatusInternalServerError, ReasonSPIRERefused},
+		{registrar.Denied, http.StatusInternalServerError, ReasonSPIRERejected},
+		{registrar.Conflict, http.StatusInternalServerError, ReasonSPIRERejected},
 	}
 	for _, test := range tests {
 		s := &spire{err: &registrar.Error{Kind: test.kind, Message: "what to do"}}

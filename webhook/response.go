@@ -63,7 +63,7 @@ func classify(err error) (Reason, int32) {
 	case errors.As(err, &registration) && registrar.KindOf(err) == registrar.Unavailable:
 		return ReasonSPIREUnavailable, http.StatusServiceUnavailable
 	case errors.As(err, &registration):
-		return ReasonSPIRERefused, http.StatusInternalServerError
+		return ReasonSPIRERejected, http.StatusInternalServerError
 	}
 	return ReasonInternal, http.StatusInternalServerError
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
@@ -49,8 +50,8 @@ func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
 	}
 	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
 	return newPlatformInForce([]byte(platformFile), webhook.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
-		func(_ runtime.Object, eventType, reason, note string) {
-			r.events = append(r.events, eventType+" "+reason+": "+note)
+		func(_ runtime.Object, eventType string, why reason.Reason, note string) {
+			r.events = append(r.events, eventType+" "+why.String()+": "+note)
 		}), r
 }
 

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Config is what a [Keeper] works with.
@@ -21,7 +22,7 @@ type Config struct {
 	// Grace is how long an entry stays that nothing needs any more, Interval the time between two looks at everything.
 	Grace, Interval time.Duration
 	Metrics         prometheus.Registerer
-	Event           func(about runtime.Object, eventType, reason, note string)
+	Event           func(about runtime.Object, eventType string, why reason.Reason, note string)
 }
 
 // Rules are what admission goes by, as they are in force at each call.
@@ -112,10 +113,7 @@ func (k *Keeper) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := reporter{logger: k.mgr.GetLogger().WithName("registration"), cache: k.mgr.GetCache(),
-		event: func(about runtime.Object, eventType string, reason registrar.Reason, note string) {
-			k.config.Event(about, eventType, string(reason), note)
-		}}
+	report := reporter{logger: k.mgr.GetLogger().WithName("registration"), cache: k.mgr.GetCache(), event: k.config.Event}
 	k.reconciler.OnOutcome(func(o registrar.Outcome) {
 		metrics.outcome(o)
 		report.outcome(ctx, o)

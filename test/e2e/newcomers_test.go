@@ -130,8 +130,8 @@ func newPeriod(start, end time.Time, accepted []time.Time, refused []refusal) pe
 			continue
 		}
 		reason := webhook.ReasonSPIREUnavailable
-		if strings.Contains(r.err.Error(), string(webhook.ReasonSPIRERefused)+": ") {
-			reason = webhook.ReasonSPIRERefused
+		if strings.Contains(r.err.Error(), string(webhook.ReasonSPIRERejected)+": ") {
+			reason = webhook.ReasonSPIRERejected
 		} else if !strings.Contains(r.err.Error(), string(reason)+": ") {
 			p.strange = r.err
 			continue

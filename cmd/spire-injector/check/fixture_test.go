@@ -187,7 +187,7 @@ func leaderMetrics() string {
 	return fmt.Sprintf(`# TYPE spire_injector_entries gauge
 spire_injector_entries{state="wanted"} 4
 spire_injector_entries{state="registered"} 5
-spire_injector_entries{state="unneeded"} 1
+spire_injector_entries{state="orphaned"} 1
 spire_injector_entries{state="missing"} 0
 spire_injector_entries{state="refused"} 0
 spire_injector_entries{state="without_bundle"} 0
