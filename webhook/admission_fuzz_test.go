@@ -246,5 +246,5 @@ func send(t *testing.T, injector Injector, ns Namespace, pod []byte) (admission.
 	if err := res.Complete(req); err != nil {
 		t.Fatal(err)
 	}
-	return res, s.calls
+	return res, slices.Concat(s.calls...)
 }

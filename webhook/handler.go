@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -17,9 +18,9 @@ import (
 // says only "context deadline exceeded".
 const registerTimeout = 6 * time.Second
 
-// Registrar makes sure that a workload has its entry in SPIRE. It may be called many times and concurrently for one workload.
+// Registrar makes sure that workloads have their entries in SPIRE. It may be called many times and concurrently for one workload.
 type Registrar interface {
-	Ensure(ctx context.Context, w registrar.Workload) (entryID string, err error)
+	Ensure(ctx context.Context, workloads []registrar.Workload) (entryIDs []string, err error)
 }
 
 // NamespaceReader finds the namespace of a pod. Live reads around every cache.
@@ -85,12 +86,13 @@ func postponed(res Result) (Result, error) {
 }
 
 func (h *Handler) register(ctx context.Context, workloads []registrar.Workload) error {
+	if len(workloads) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	for _, w := range workloads {
-		if _, err := h.Registrar.Ensure(ctx, w); err != nil {
-			return &registrationError{w, err}
-		}
+	if _, err := h.Registrar.Ensure(ctx, workloads); err != nil {
+		return &registrationError{workloads[0].ID, err}
 	}
 	return nil
 }
@@ -133,13 +135,13 @@ func inNamespace(ctx context.Context, namespaces NamespaceReader, name string, d
 
 // registrationError says that a pod is refused only because its identity could not be registered.
 type registrationError struct {
-	workload registrar.Workload
-	err      error
+	id  spiffeid.ID // of all the pod's workloads
+	err error
 }
 
 func (e *registrationError) Error() string {
 	return fmt.Sprintf("the identity %s could not be registered in SPIRE, so that the pod would wait for its certificate for ever; "+
-		"nothing was changed; %s: %v", e.workload.ID, e.remedy(), e.err)
+		"nothing was changed; %s: %v", e.id, e.remedy(), e.err)
 }
 
 // retryAfter is when it makes sense to try again what failed because SPIRE did not answer: not much later than it comes back, and

@@ -19,18 +19,18 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// spire counts what it is asked to register, and fails with err.
+// spire keeps what it is asked to register, by call, and fails with err.
 type spire struct {
 	err   error
-	calls []registrar.Workload
+	calls [][]registrar.Workload
 }
 
-func (s *spire) Ensure(ctx context.Context, w registrar.Workload) (string, error) {
+func (s *spire) Ensure(ctx context.Context, workloads []registrar.Workload) ([]string, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
-		return "", errors.New("the wait for SPIRE is not bounded")
+		return nil, errors.New("the wait for SPIRE is not bounded")
 	}
-	s.calls = append(s.calls, w)
-	return "entry", s.err
+	s.calls = append(s.calls, workloads)
+	return make([]string, len(workloads)), s.err
 }
 
 // namespaces has two views of one namespace.
@@ -107,6 +107,20 @@ func TestHandlerRegistersBeforeItAdmits(t *testing.T) {
 	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, as)
 	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
 		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 1 (%v)", res.Allowed, len(res.Patches), len(s.calls), res.Result)
+	}
+}
+
+// A pod with several identities to register costs one call.
+func TestHandlerRegistersAllAtOnce(t *testing.T) {
+	s := &spire{}
+	res := ask(t, s, namespaces{cached: Namespace{Name: "demo"}}, func(r *admission.Request) {
+		pod := server()
+		pod.Annotations[AnnotationMode] = "sidecar,socket"
+		pod.Spec.InitContainers = []corev1.Container{{Name: "prepare", Image: "app"}}
+		r.Object = raw(t, pod)
+	})
+	if !res.Allowed || len(s.calls) != 1 || len(s.calls[0]) != 3 {
+		t.Errorf("allowed=%t registered=%v: expected true, and one call for the sidecar and both containers (%v)", res.Allowed, s.calls, res.Result)
 	}
 }
 

@@ -29,7 +29,7 @@ func TestRegistrar(t *testing.T) {
 	api := registrar.Workload{ID: spiffeid.RequireFromPath(s.Domain, "/ns/demo/api"), Namespace: "demo", ServiceAccount: "api", X509SVIDTTL: time.Hour}
 	ensure := func(w registrar.Workload) error {
 		// One that remembers nothing, and so looks at what there is.
-		_, err := registrar.New(cluster, client, registrar.Options{}).Ensure(t.Context(), w)
+		_, err := registrar.New(cluster, client, registrar.Options{}).Ensure(t.Context(), []registrar.Workload{w})
 		return err
 	}
 	must(t, ensure(api))

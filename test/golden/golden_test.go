@@ -160,9 +160,9 @@ func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.
 
 type recorder struct{ workloads []registrar.Workload }
 
-func (r *recorder) Ensure(_ context.Context, w registrar.Workload) (string, error) {
-	r.workloads = append(r.workloads, w)
-	return "entry", nil
+func (r *recorder) Ensure(_ context.Context, workloads []registrar.Workload) ([]string, error) {
+	r.workloads = append(r.workloads, workloads...)
+	return make([]string, len(workloads)), nil
 }
 
 type oneNamespace webhook.Namespace
