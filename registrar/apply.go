@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Outcome is what became of a step.
@@ -105,12 +107,12 @@ func (c Cluster) create(ctx context.Context, api Entries, steps []Step, done fun
 
 // created follows up on one creation. Admission may have been faster, which is no change of ours.
 func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResult) (Outcome, error) {
-	plan, err := c.settle(ctx, api, s.Entry, r)
+	plan, err := c.followUp(ctx, api, s.Entry, r)
 	switch plan.Action {
 	case Update:
-		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ReasonDrifted
+		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, reason.EntryDrifted
 	case Refuse:
-		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ReasonInTheWay
+		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, reason.EntryInTheWay
 	case Keep:
 		s.Plan, s.ID, s.Why = plan, plan.Entry.ID, ""
 	case Create, Wait, Remove: // as it was planned
@@ -118,9 +120,9 @@ func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResul
 	return Outcome{s, err}, unavailable(err)
 }
 
-// settle follows up on the result of one creation: what was there already is changed to what is wanted, or stands in its way. It
+// followUp follows up on the result of one creation: what was there already is changed to what is wanted, or stands in its way. It
 // returns what was done, or tried. The error is an [Error], or wraps [ErrNotFound] for an entry that vanished meanwhile.
-func (c Cluster) settle(ctx context.Context, api entryFollower, want Entry, r CreateResult) (Plan, error) {
+func (c Cluster) followUp(ctx context.Context, api entryRepairer, want Entry, r CreateResult) (Plan, error) {
 	switch {
 	case r.Err != nil:
 		return Plan{Action: Create, Entry: want}, r.Err
@@ -154,8 +156,8 @@ func (c Cluster) settle(ctx context.Context, api entryFollower, want Entry, r Cr
 	}
 }
 
-// entryFollower is what is asked after a creation.
-type entryFollower interface {
+// entryRepairer is what is asked after a creation that found something there.
+type entryRepairer interface {
 	EntryReader
 	EntryUpdater
 }

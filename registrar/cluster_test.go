@@ -23,7 +23,12 @@ func demoCluster(t testing.TB) registrar.Cluster {
 }
 
 func workload(path string, ttl time.Duration) registrar.Workload {
-	return registrar.Workload{ID: spiffeid.RequireFromPath(exampleOrg, path), Namespace: "demo", ServiceAccount: "default", X509SVIDTTL: ttl}
+	return registrar.Workload{
+		ID:             spiffeid.RequireFromPath(exampleOrg, path),
+		Namespace:      "demo",
+		ServiceAccount: "default",
+		Attributes:     registrar.Attributes{X509SVIDTTL: ttl},
+	}
 }
 
 func TestNewCluster(t *testing.T) {

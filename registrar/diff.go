@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Step is what has to be done about one entry so that SPIRE holds what is wanted.
@@ -15,7 +17,7 @@ type Step struct {
 	// ID is that of the entry in SPIRE, also under Refuse.
 	ID string
 	// Why is empty when there is nothing to say.
-	Why Reason
+	Why reason.Reason
 	// Missing are the trust domains that the entry has to do without until SPIRE has their bundles.
 	Missing []spiffeid.TrustDomain
 	// Owners are some of those that need the entry.
@@ -74,7 +76,7 @@ func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) 
 		}
 	case current == nil:
 		s.Plan, s.Why = Plan{Action: Refuse, Reason: "its pods run with an identity that the platform file does not allow them any more, and SPIRE has lost it: " +
-			"allow it again in identity.claims, or give them another one"}, ReasonLost
+			"allow it again in identity.claims, or give them another one"}, reason.EntryNotAllowed
 		return s
 	case c.Owns(*current) && !current.ExpiresAt.IsZero():
 		kept := current.Canonical()
@@ -85,17 +87,17 @@ func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) 
 	}
 	switch s.Action {
 	case Create:
-		s.Why = ReasonMissed
+		s.Why = reason.EntryMissing
 	case Update:
-		s.Why = ReasonDrifted
+		s.Why = reason.EntryDrifted
 		if s.Fields == FieldExpiresAt {
-			s.Why = ReasonNeededAgain
+			s.Why = reason.EntryNeededAgain
 		}
 	case Refuse:
-		s.Why = ReasonInTheWay
+		s.Why = reason.EntryInTheWay
 	default:
 		if len(s.Missing) > 0 {
-			s.Why = ReasonNoBundle
+			s.Why = reason.BundleMissing
 		}
 	}
 	if current != nil {
@@ -123,11 +125,11 @@ func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
 	case current.ExpiresAt.IsZero():
 		target := current.Canonical()
 		target.ExpiresAt = rules.Now.Add(rules.Grace)
-		s.Plan, s.Why = Plan{Action: Update, Entry: target.Canonical(), Fields: FieldExpiresAt}, ReasonUnneeded
+		s.Plan, s.Why = Plan{Action: Update, Entry: target.Canonical(), Fields: FieldExpiresAt}, reason.EntryOrphaned
 	case rules.Now.Before(current.ExpiresAt):
-		s.Plan, s.Why = Plan{Action: Wait, Entry: current}, ReasonUnneeded
+		s.Plan, s.Why = Plan{Action: Wait, Entry: current}, reason.EntryOrphaned
 	default:
-		s.Plan, s.Why = Plan{Action: Remove, Entry: current}, ReasonOutlived
+		s.Plan, s.Why = Plan{Action: Remove, Entry: current}, reason.EntryExpired
 	}
 	return s
 }

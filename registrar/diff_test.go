@@ -40,7 +40,7 @@ func TestDiff(t *testing.T) {
 		want    string // action, why, fields
 		after   *registrar.Entry
 	}{
-		"wanted, not there":                        {wanted: as(), want: "create EntryMissed", after: as()},
+		"wanted, not there":                        {wanted: as(), want: "create EntryMissing", after: as()},
 		"wanted and there":                         {wanted: as(), current: as(), want: nothing},
 		"there with a shorter TTL":                 {wanted: as(), current: as(ttl(10 * time.Second)), want: nothing},
 		"there with a shorter TTL, exactly":        {wanted: as(), current: as(ttl(10 * time.Second)), exactly: true, want: "update EntryDrifted x509_svid_ttl", after: as()},
@@ -52,19 +52,19 @@ func TestDiff(t *testing.T) {
 		"another's serves":                         {wanted: as(), current: as(named("someone")), exactly: true, want: nothing},
 		"ours of another ID":                       {wanted: as(), current: as(named("spire-injector.demo-cluster.old")), exactly: true, want: nothing},
 		"no bundle":                                {wanted: as(federated), current: as(), exactly: true, want: "keep BundleMissing"},
-		"no bundle, not there":                     {wanted: as(federated), want: "create EntryMissed", after: as()},
+		"no bundle, not there":                     {wanted: as(federated), want: "create EntryMissing", after: as()},
 		"the bundle came":                          {wanted: as(federated), current: as(), bundles: []spiffeid.TrustDomain{auxiliary}, want: "update EntryDrifted federates_with", after: as(federated)},
 		"the bundle went":                          {wanted: as(federated), current: as(federated), exactly: true, want: "update EntryDrifted federates_with", after: as()},
 		"held, there":                              {held: true, current: as(), exactly: true, want: nothing},
 		"held, there in another form":              {held: true, current: as(ttl(time.Hour), federated), exactly: true, want: nothing},
 		"held, to be removed":                      {held: true, current: as(expires(start.Add(time.Minute))), want: "update EntryNeededAgain expires_at", after: as()},
-		"held, lost":                               {held: true, want: "refuse EntryLost"},
-		"unneeded":                                 {current: as(), want: "update EntryUnneeded expires_at", after: as(expires(start.Add(10 * time.Minute)))},
-		"unneeded, to be removed":                  {current: as(expires(start.Add(time.Second))), want: "wait EntryUnneeded"},
-		"unneeded for long":                        {current: as(expires(start)), want: "remove EntryOutlived"},
-		"another's, unneeded":                      {current: as(named("someone"), expires(start)), want: nothing},
-		"another cluster's, unneeded":              {current: as(named("spire-injector.demo-cluster-2.x"), expires(start)), want: nothing},
-		"our prefix with another parent, unneeded": {current: as(func(e *registrar.Entry) { e.ParentID = c.ServerID() }, expires(start)), want: nothing},
+		"held, missing":                            {held: true, want: "refuse EntryNotAllowed"},
+		"orphaned":                                 {current: as(), want: "update EntryOrphaned expires_at", after: as(expires(start.Add(10 * time.Minute)))},
+		"orphaned, to be removed":                  {current: as(expires(start.Add(time.Second))), want: "wait EntryOrphaned"},
+		"orphaned for long":                        {current: as(expires(start)), want: "remove EntryExpired"},
+		"another's, orphaned":                      {current: as(named("someone"), expires(start)), want: nothing},
+		"another cluster's, orphaned":              {current: as(named("spire-injector.demo-cluster-2.x"), expires(start)), want: nothing},
+		"our prefix with another parent, orphaned": {current: as(func(e *registrar.Entry) { e.ParentID = c.ServerID() }, expires(start)), want: nothing},
 		"the alias, not asked for":                 {current: &alias, want: nothing},
 	} {
 		t.Run(name, func(t *testing.T) {

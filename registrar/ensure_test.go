@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,11 +48,20 @@ func serve(t *testing.T) (*spiretest.Server, string) {
 
 func mustEnsure(t *testing.T, r *registrar.Registrar, w registrar.Workload) string {
 	t.Helper()
-	id, err := r.Ensure(t.Context(), w)
+	id, err := ensure(t.Context(), r, w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// ensure registers one workload.
+func ensure(ctx context.Context, r *registrar.Registrar, w registrar.Workload) (string, error) {
+	ids, err := r.Ensure(ctx, []registrar.Workload{w})
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
 }
 
 func wantKind(t *testing.T, err error, kind registrar.Kind, texts ...string) {
@@ -105,6 +115,185 @@ func TestEnsureRegistersAliasThenWorkload(t *testing.T) {
 	wantCalls(t, server, 3, 0, 0)
 }
 
+// inContainers is one identity in several containers of a pod.
+func inContainers(path string, names ...string) []registrar.Workload {
+	var all []registrar.Workload
+	for _, name := range names {
+		w := workload(path, 0)
+		w.Container = name
+		all = append(all, w)
+	}
+	return all
+}
+
+// All workloads of a pod cost one call, and their entry IDs come in their order, whatever was there before.
+func TestEnsureCostsOneCallForAll(t *testing.T) {
+	server, address := serve(t)
+	c := demoCluster(t)
+	running := c.WorkloadEntry(inContainers("/api", "running")[0])
+	r := newRegistrar(t, address, registrar.Options{Confirmed: func(e registrar.Entry) bool { return e.ID == running.ID }})
+	mustEnsure(t, r, inContainers("/api", "known")[0])
+	wantCalls(t, server, 2, 0, 0)
+
+	pod := inContainers("/api", "new", "known", "newer", "running", "newest", "new")
+	got, err := r.Ensure(t.Context(), pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCalls(t, server, 3, 0, 0)
+	var want []string
+	for _, w := range pod {
+		want = append(want, c.WorkloadEntry(w).ID)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("entry IDs %v, want %v", got, want)
+	}
+	if entries := server.Entries(); len(entries) != 5 {
+		t.Errorf("entries %v, want the alias, and one for each container but the one that runs already", ids(entries))
+	}
+	if none, err := r.Ensure(t.Context(), nil); err != nil || len(none) != 0 {
+		t.Errorf("nothing to register: %v, %v", none, err)
+	}
+	wantCalls(t, server, 3, 0, 0)
+}
+
+// What several pods ask for at once is one entry's one registration each, whoever began it.
+func TestConcurrentPodsShareWhatTheyHaveInCommon(t *testing.T) {
+	server, address := serve(t)
+	r := newRegistrar(t, address, registrar.Options{})
+	mustEnsure(t, r, workload("/first", 0))
+	created := make(chan []string, 100)
+	server.Refuse(func(req any) error {
+		if batch, ok := req.(*entryv1.BatchCreateEntryRequest); ok {
+			created <- ids(batch.GetEntries())[1:] // the alias goes along
+		}
+		return nil
+	})
+	var wg sync.WaitGroup
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	for i := range 60 {
+		wg.Go(func() {
+			pod := inContainers("/api", names[i%6], names[(i+1)%6], names[(i+3)%6])
+			if got, err := r.Ensure(t.Context(), pod); err != nil || len(got) != 3 {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	close(created)
+	var all []string
+	for batch := range created {
+		all = append(all, batch...)
+	}
+	if slices.Sort(all); len(all) != 6 || len(slices.Compact(all)) != 6 {
+		t.Errorf("created %v, want each of the 6 entries once", all)
+	}
+}
+
+// One of several cannot be registered: that is the error, whatever became of the others, and they are known.
+func TestEnsureFailsForOneOfSeveral(t *testing.T) {
+	server, address := serve(t)
+	r := newRegistrar(t, address, registrar.Options{})
+	mustEnsure(t, r, workload("/first", 0))
+	theirs := protoOf(t, demoCluster(t).WorkloadEntry(inContainers("/api", "b")[0]))
+	theirs.Id, theirs.X509SvidTtl = "theirs", 3600
+	server.Put(theirs)
+	pod := inContainers("/api", "a", "b", "c")
+	pod[1].X509SVIDTTL = time.Minute
+	_, err := r.Ensure(t.Context(), pod)
+	wantKind(t, err, registrar.Conflict, "spire-server entry delete -entryID theirs")
+	wantCalls(t, server, 3, 0, 0)
+	mustEnsure(t, r, pod[0])
+	mustEnsure(t, r, pod[2])
+	wantCalls(t, server, 3, 0, 0)
+
+	server.Delete("theirs")
+	if got, err := r.Ensure(t.Context(), pod); err != nil || len(got) != 3 {
+		t.Errorf("once it is out of the way: %v, %v", got, err)
+	}
+	// After a failure the alias is registered alone again, before anything hangs below it.
+	wantCalls(t, server, 5, 0, 0)
+}
+
+// A pod whose containers' trust domain has no bundle yet asks once which SPIRE has, and each of its entries does without.
+func TestEnsureAsksOnceForTheBundlesOfAll(t *testing.T) {
+	server, address := serve(t)
+	var reports atomic.Int64
+	r := newRegistrar(t, address, registrar.Options{OnMissingBundle: func(registrar.Entry, []spiffeid.TrustDomain) { reports.Add(1) }})
+	mustEnsure(t, r, workload("/first", 0))
+	pod := append(inContainers("/api", "a", "b"), workload("/other", 0))
+	for i := range 2 {
+		pod[i].FederatesWith = federated("/api", "late.org").FederatesWith
+	}
+	if _, err := r.Ensure(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	wantCalls(t, server, 4, 0, 0) // two of /first, and with and without the domain
+	if got := server.Calls("ListFederatedBundles"); got != 1 {
+		t.Errorf("%d lists of bundles, want 1", got)
+	}
+	if got := reports.Load(); got != 2 {
+		t.Errorf("%d reports, want one for each entry that does without", got)
+	}
+}
+
+// After a failure the alias is registered alone again: while it cannot be, nothing hangs below it.
+func TestNothingIsLeftBehindWithoutAliasAfterAFailure(t *testing.T) {
+	server, address := serve(t)
+	r := newRegistrar(t, address, registrar.Options{})
+	mustEnsure(t, r, workload("/first", 0))
+	server.Before(func(context.Context, string) error { return status.Error(codes.Unavailable, "restarting") })
+	_, err := r.Ensure(t.Context(), inContainers("/api", "a", "b"))
+	wantKind(t, err, registrar.Unavailable, "restarting")
+	server.Before(nil)
+	server.Delete("spire-injector.demo-cluster.node")
+	server.Put(&types.Entry{
+		Id:        "spire-injector.demo-cluster.node",
+		SpiffeId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/else"},
+		ParentId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/else"},
+		Selectors: []*types.Selector{{Type: "a", Value: "b"}},
+	})
+	_, err = r.Ensure(t.Context(), inContainers("/api", "a", "b"))
+	wantKind(t, err, registrar.Conflict, `entry "spire-injector.demo-cluster.node"`)
+	if got := server.Entries(); len(got) != 2 {
+		t.Errorf("entries %v, want the first workload's and the other's alone", ids(got))
+	}
+}
+
+// Whoever gives up leaves what it began to the others, and what the others began as well.
+func TestCancelledCallerOfSeveralLeavesTheOthersAlone(t *testing.T) {
+	server, address := serve(t)
+	entered, release := make(chan struct{}, 10), make(chan struct{})
+	server.Before(func(ctx context.Context, _ string) error {
+		entered <- struct{}{}
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	r := newRegistrar(t, address, registrar.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := make(chan error), make(chan error)
+	go func() { _, err := r.Ensure(ctx, inContainers("/api", "a", "b")); first <- err }()
+	<-entered
+	go func() { _, err := r.Ensure(t.Context(), inContainers("/api", "b", "a")); second <- err }()
+	cancel()
+	wantKind(t, <-first, registrar.Unavailable, "did not confirm entry", "context canceled")
+	// One that has given up already begins nothing.
+	_, err := r.Ensure(ctx, inContainers("/api", "c"))
+	wantKind(t, err, registrar.Unavailable, "context canceled")
+	close(release)
+	if err := <-second; err != nil {
+		t.Errorf("the other caller: %v", err)
+	}
+	wantCalls(t, server, 2, 0, 0)
+	if got := server.Entries(); len(got) != 3 {
+		t.Errorf("entries %v, want the alias and both", ids(got))
+	}
+}
+
 func TestEnsureAsksNobodyForWhatRuns(t *testing.T) {
 	server, address := serve(t)
 	running := demoCluster(t).WorkloadEntry(workload("/api", 0)).ID
@@ -120,14 +309,14 @@ func TestEnsureAsksNobodyForWhatRuns(t *testing.T) {
 func TestEnsureAsksAgainAfterAWhile(t *testing.T) {
 	server, address := serve(t)
 	var now atomic.Int64
-	r := newRegistrar(t, address, registrar.Options{Fresh: time.Minute, Now: func() time.Time { return time.Unix(now.Load(), 0) }})
+	r := newRegistrar(t, address, registrar.Options{CacheTTL: time.Minute, Now: func() time.Time { return time.Unix(now.Load(), 0) }})
 	id := mustEnsure(t, r, workload("/api", 0))
 	now.Store(59)
 	mustEnsure(t, r, workload("/api", 0))
 	wantCalls(t, server, 2, 0, 0)
 
 	server.Delete(id)
-	now.Store(60)
+	now.Store(61)
 	mustEnsure(t, r, workload("/api", 0))
 	wantCalls(t, server, 3, 0, 0)
 	if got := len(server.Entries()); got != 2 {
@@ -155,7 +344,7 @@ func TestConcurrentCallersShareOneCall(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {
-			if _, err := r.Ensure(t.Context(), workload("/api", 0)); err != nil {
+			if _, err := ensure(t.Context(), r, workload("/api", 0)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -172,7 +361,7 @@ func TestConcurrentCallersConverge(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 60 {
 		wg.Go(func() {
-			if _, err := r.Ensure(t.Context(), workload("/api", time.Duration(n%6)*10*time.Second)); err != nil {
+			if _, err := ensure(t.Context(), r, workload("/api", time.Duration(n%6)*10*time.Second)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -191,7 +380,7 @@ func TestTwoReplicasMakeOneEntry(t *testing.T) {
 		r := newRegistrar(t, address, registrar.Options{})
 		for n := range 100 {
 			wg.Go(func() {
-				if _, err := r.Ensure(t.Context(), workload(fmt.Sprintf("/w%d", n%10), 0)); err != nil {
+				if _, err := ensure(t.Context(), r, workload(fmt.Sprintf("/w%d", n%10), 0)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -221,9 +410,9 @@ func TestCancelledCallerLeavesTheOthersAlone(t *testing.T) {
 	r := newRegistrar(t, address, registrar.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	first, second := make(chan error), make(chan error)
-	go func() { _, err := r.Ensure(ctx, workload("/api", 0)); first <- err }()
+	go func() { _, err := ensure(ctx, r, workload("/api", 0)); first <- err }()
 	<-entered
-	go func() { _, err := r.Ensure(t.Context(), workload("/api", 0)); second <- err }()
+	go func() { _, err := ensure(t.Context(), r, workload("/api", 0)); second <- err }()
 	cancel()
 	err := <-first
 	wantKind(t, err, registrar.Unavailable, "did not confirm entry", "context canceled")
@@ -244,14 +433,14 @@ func TestEnsureKeepsTheCallersDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := r.Ensure(ctx, workload("/api", 0))
+	_, err := ensure(ctx, r, workload("/api", 0))
 	wantKind(t, err, registrar.Unavailable, "deadline exceeded")
 	if took := time.Since(start); took > 500*time.Millisecond {
 		t.Errorf("took %v with a deadline of 50ms", took)
 	}
 
 	// Without a deadline of the caller's, the registrar's own ends the call.
-	_, err = r.Ensure(t.Context(), workload("/web", 0))
+	_, err = ensure(t.Context(), r, workload("/web", 0))
 	wantKind(t, err, registrar.Unavailable, "no answer from the SPIRE server at "+address+" to BatchCreateEntry")
 }
 
@@ -292,7 +481,7 @@ func TestEnsureMeetsAnExistingEntry(t *testing.T) {
 			r := newRegistrar(t, address, registrar.Options{})
 			mustEnsure(t, r, workload("/first", 0))
 			server.Put(tc.existing)
-			id, err := r.Ensure(t.Context(), workload("/api", tc.ttl))
+			id, err := ensure(t.Context(), r, workload("/api", tc.ttl))
 			if tc.wantErr != "" {
 				wantKind(t, err, tc.wantKind, tc.wantErr)
 			} else if err != nil || id != tc.existing.GetId() {
@@ -322,7 +511,7 @@ func TestNothingIsRegisteredWithoutAlias(t *testing.T) {
 		Selectors: []*types.Selector{{Type: "a", Value: "b"}},
 	})
 	r := newRegistrar(t, address, registrar.Options{})
-	_, err := r.Ensure(t.Context(), workload("/api", 0))
+	_, err := ensure(t.Context(), r, workload("/api", 0))
 	wantKind(t, err, registrar.Conflict, `entry "spire-injector.demo-cluster.node"`, "differs in: spiffe_id, parent_id, selectors")
 	if got := server.Entries(); len(got) != 1 || got[0].GetRevisionNumber() != 0 {
 		t.Errorf("entries %v, want the other's alone and unchanged", got)
@@ -354,7 +543,7 @@ func TestEntryVanishesBetweenCalls(t *testing.T) {
 			server.Delete(demoCluster(t).WorkloadEntry(workload("/web", 0)).ID)
 		}
 	})
-	_, err := r.Ensure(t.Context(), workload("/web", 0))
+	_, err := ensure(t.Context(), r, workload("/web", 0))
 	wantKind(t, err, registrar.Failed, "holds no entry of this ID, 3 times in a row")
 }
 
@@ -362,7 +551,7 @@ func TestFailuresAreNotRemembered(t *testing.T) {
 	server, address := serve(t)
 	r := newRegistrar(t, address, registrar.Options{})
 	server.Before(func(context.Context, string) error { return status.Error(codes.Unavailable, "starting") })
-	_, err := r.Ensure(t.Context(), workload("/api", 0))
+	_, err := ensure(t.Context(), r, workload("/api", 0))
 	wantKind(t, err, registrar.Unavailable, "starting")
 	server.Before(nil)
 	mustEnsure(t, r, workload("/api", 0))
@@ -371,7 +560,7 @@ func TestFailuresAreNotRemembered(t *testing.T) {
 func TestInvalidWorkloadsNeverReachSPIRE(t *testing.T) {
 	server, address := serve(t)
 	r := newRegistrar(t, address, registrar.Options{})
-	_, err := r.Ensure(t.Context(), registrar.Workload{ID: workload("/spire/server", 0).ID, Namespace: "demo", ServiceAccount: "default"})
+	_, err := ensure(t.Context(), r, registrar.Workload{ID: workload("/spire/server", 0).ID, Namespace: "demo", ServiceAccount: "default"})
 	wantKind(t, err, registrar.Invalid, "cannot register demo/default", "reserved")
 	wantCalls(t, server, 0, 0, 0)
 }
@@ -398,7 +587,7 @@ func TestTamperedAnswersAreNotBelieved(t *testing.T) {
 				}
 			})
 			r := newRegistrar(t, address, registrar.Options{})
-			_, err := r.Ensure(t.Context(), workload("/api", 0))
+			_, err := ensure(t.Context(), r, workload("/api", 0))
 			wantKind(t, err, registrar.Failed, tc.want)
 		})
 	}
@@ -418,7 +607,7 @@ func TestEnsureLeavesOutDomainsWithoutBundle(t *testing.T) {
 	var now atomic.Int64
 	var reports []string
 	r := newRegistrar(t, address, registrar.Options{
-		Fresh: time.Minute, Now: func() time.Time { return time.Unix(now.Load(), 0) },
+		CacheTTL: time.Minute, Now: func() time.Time { return time.Unix(now.Load(), 0) },
 		OnMissingBundle: func(e registrar.Entry, missing []spiffeid.TrustDomain) {
 			reports = append(reports, fmt.Sprint(e.SPIFFEID.Path(), " has ", e.FederatesWith, ", lacks ", missing))
 		},
@@ -463,7 +652,7 @@ func TestEnsureLeavesOutDomainsWithoutBundle(t *testing.T) {
 	wantLists(1)
 
 	// Still missing a while later: asked again, and nothing is changed.
-	now.Store(60)
+	now.Store(61)
 	mustEnsure(t, r, api)
 	wantCalls(t, server, 7, 1, 0) // the entry is there already, and its update is refused
 	wantLists(2)
@@ -472,7 +661,7 @@ func TestEnsureLeavesOutDomainsWithoutBundle(t *testing.T) {
 	}
 
 	server.PutBundle(&types.Bundle{TrustDomain: "late.org"})
-	now.Store(121)
+	now.Store(122)
 	mustEnsure(t, r, api)
 	wantFederation(id, "[example.org late.org there.org]")
 	mustEnsure(t, r, federated("/web", "late.org"))
@@ -495,7 +684,7 @@ func TestConcurrentCallersShareTheMissingBundle(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 60 {
 		wg.Go(func() {
-			if _, err := r.Ensure(t.Context(), federated("/api", fmt.Sprintf("missing%d.org", n%3))); err != nil {
+			if _, err := ensure(t.Context(), r, federated("/api", fmt.Sprintf("missing%d.org", n%3))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -509,7 +698,7 @@ func TestConcurrentCallersShareTheMissingBundle(t *testing.T) {
 // However short the memory, a caller is served by its own registration.
 func TestEnsureEndsWithoutMemory(t *testing.T) {
 	_, address := serve(t)
-	r := newRegistrar(t, address, registrar.Options{Fresh: 1})
+	r := newRegistrar(t, address, registrar.Options{CacheTTL: 1})
 	mustEnsure(t, r, federated("/api", "missing.org"))
 }
 
@@ -526,7 +715,7 @@ func TestBundleThatVanishesAgain(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := r.Ensure(t.Context(), federated("/api", "flicker.org"))
+	_, err := ensure(t.Context(), r, federated("/api", "flicker.org"))
 	wantKind(t, err, registrar.MissingBundle, `unable to find federated bundle "spiffe://flicker.org"`, "spire-server bundle set")
 	wantCalls(t, server, 5, 0, 0)
 
@@ -537,6 +726,6 @@ func TestBundleThatVanishesAgain(t *testing.T) {
 		return nil
 	})
 	server.DeleteBundle(flicker)
-	_, err = r.Ensure(t.Context(), federated("/api", "flicker.org"))
+	_, err = ensure(t.Context(), r, federated("/api", "flicker.org"))
 	wantKind(t, err, registrar.Denied, "denies ListFederatedBundles")
 }

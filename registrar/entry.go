@@ -22,16 +22,8 @@ type Entry struct {
 	ParentID spiffeid.ID
 	// Selectors must all match.
 	Selectors []Selector
-	// X509SVIDTTL and JWTSVIDTTL are whole seconds; zero is the server's default.
-	X509SVIDTTL time.Duration
-	JWTSVIDTTL  time.Duration
-	// FederatesWith lists the foreign trust domains whose bundles the workload gets; SPIRE must already have them.
-	FederatesWith []spiffeid.TrustDomain
-	DNSNames      []string
-	Hint          string
-	// Downstream lets the workload run a nested SPIRE server, Admin lets it use SPIRE's management API.
-	Downstream bool
-	Admin      bool
+	Attributes
+	Hint string
 	// StoreSVID hands the SVID to a store plugin of the agent and withholds it from the Workload API.
 	StoreSVID bool
 	// ExpiresAt is when SPIRE prunes the entry, to the second; zero is never.
@@ -43,8 +35,7 @@ type Entry struct {
 // a misleading ALREADY_EXISTS.
 func (e Entry) Canonical() Entry {
 	e.Selectors = sortedSet(e.Selectors, Selector.compare)
-	e.FederatesWith = sortedSet(e.FederatesWith, spiffeid.TrustDomain.Compare)
-	e.DNSNames = sortedSet(e.DNSNames, strings.Compare)
+	e.Attributes = e.canonical()
 	if !e.ExpiresAt.IsZero() {
 		e.ExpiresAt = time.Unix(e.ExpiresAt.Unix(), 0).UTC()
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Action is what has to be done about an entry.
@@ -83,27 +82,15 @@ func (c Cluster) Plan(want Entry, current *Entry) Plan {
 // both ask for it), the later expiry. The result has e's ID, SPIFFE ID, parent and selectors; in everything else the
 // order and number of mergers does not matter, so that all replicas end at one entry.
 func (e Entry) Converge(o Entry) Entry {
-	e.X509SVIDTTL = shortestTTL(e.X509SVIDTTL, o.X509SVIDTTL)
-	e.JWTSVIDTTL = shortestTTL(e.JWTSVIDTTL, o.JWTSVIDTTL)
-	e.FederatesWith = slices.Concat(e.FederatesWith, o.FederatesWith)
-	e.DNSNames = slices.Concat(e.DNSNames, o.DNSNames)
+	e.Attributes = e.converge(o.Attributes)
 	if e.Hint == "" || o.Hint != "" && o.Hint < e.Hint {
 		e.Hint = o.Hint
 	}
-	e.Downstream = e.Downstream && o.Downstream
-	e.Admin = e.Admin && o.Admin
 	e.StoreSVID = e.StoreSVID && o.StoreSVID
 	if !e.ExpiresAt.IsZero() && (o.ExpiresAt.IsZero() || o.ExpiresAt.After(e.ExpiresAt)) {
 		e.ExpiresAt = o.ExpiresAt
 	}
 	return e.Canonical()
-}
-
-func shortestTTL(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }
 
 // differsIn expects canonical entries. The ID is not a field: SPIRE cannot change it.

@@ -117,11 +117,37 @@ func TestConvergeKnowsNoOrder(t *testing.T) {
 
 func TestConverge(t *testing.T) {
 	td := func(s string) spiffeid.TrustDomain { return spiffeid.RequireTrustDomainFromString(s) }
-	a := registrar.Entry{X509SVIDTTL: time.Hour, DNSNames: []string{"b", "a"}, FederatesWith: []spiffeid.TrustDomain{td("b.org")}, Admin: true, Downstream: true, ExpiresAt: time.Unix(5, 0)}
-	b := registrar.Entry{X509SVIDTTL: time.Minute, JWTSVIDTTL: time.Minute, DNSNames: []string{"c", "a"}, FederatesWith: []spiffeid.TrustDomain{td("a.org")}, Downstream: true, Hint: "h", ExpiresAt: time.Unix(9, 0)}
+	a := registrar.Entry{
+		Attributes: registrar.Attributes{
+			X509SVIDTTL:   time.Hour,
+			DNSNames:      []string{"b", "a"},
+			FederatesWith: []spiffeid.TrustDomain{td("b.org")},
+			Admin:         true,
+			Downstream:    true,
+		},
+		ExpiresAt: time.Unix(5, 0),
+	}
+	b := registrar.Entry{
+		Attributes: registrar.Attributes{
+			X509SVIDTTL:   time.Minute,
+			JWTSVIDTTL:    time.Minute,
+			DNSNames:      []string{"c", "a"},
+			FederatesWith: []spiffeid.TrustDomain{td("a.org")},
+			Downstream:    true,
+		},
+		Hint:      "h",
+		ExpiresAt: time.Unix(9, 0),
+	}
 	want := registrar.Entry{
-		X509SVIDTTL: time.Minute, JWTSVIDTTL: time.Minute, DNSNames: []string{"a", "b", "c"},
-		FederatesWith: []spiffeid.TrustDomain{td("a.org"), td("b.org")}, Downstream: true, Hint: "h", ExpiresAt: time.Unix(9, 0).UTC(),
+		Attributes: registrar.Attributes{
+			X509SVIDTTL:   time.Minute,
+			JWTSVIDTTL:    time.Minute,
+			DNSNames:      []string{"a", "b", "c"},
+			FederatesWith: []spiffeid.TrustDomain{td("a.org"), td("b.org")},
+			Downstream:    true,
+		},
+		Hint:      "h",
+		ExpiresAt: time.Unix(9, 0).UTC(),
 	}
 	if diff := cmp.Diff(want, a.Converge(b), entryComparer); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -130,12 +156,14 @@ func TestConverge(t *testing.T) {
 
 func randomEntry(r *rand.Rand) registrar.Entry {
 	e := registrar.Entry{
-		X509SVIDTTL: time.Duration(r.IntN(3)) * time.Minute,
-		JWTSVIDTTL:  time.Duration(r.IntN(3)) * time.Minute,
-		Hint:        []string{"", "a", "b"}[r.IntN(3)],
-		Admin:       r.IntN(2) == 0,
-		Downstream:  r.IntN(2) == 0,
-		StoreSVID:   r.IntN(2) == 0,
+		Attributes: registrar.Attributes{
+			X509SVIDTTL: time.Duration(r.IntN(3)) * time.Minute,
+			JWTSVIDTTL:  time.Duration(r.IntN(3)) * time.Minute,
+			Admin:       r.IntN(2) == 0,
+			Downstream:  r.IntN(2) == 0,
+		},
+		Hint:      []string{"", "a", "b"}[r.IntN(3)],
+		StoreSVID: r.IntN(2) == 0,
 	}
 	for range r.IntN(4) {
 		e.DNSNames = append(e.DNSNames, []string{"a", "b", "c"}[r.IntN(3)])

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // ReconcilerOptions tune a [Reconciler]; the zero value is good.
@@ -40,7 +42,7 @@ type Counts struct {
 	Wanted        int // have owners
 	Registered    int // ours, in SPIRE
 	Missing       int // have owners, and are not in SPIRE
-	Unneeded      int // have no owner, and are to be removed
+	Orphaned      int // have no owner, and are to be removed
 	Refused       int // SPIRE or an entry of others stands in the way
 	PendingPods   int // pods that wait for those that are missing
 	WithoutBundle int // lack a federated domain whose bundle SPIRE does not have
@@ -339,7 +341,7 @@ func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps [
 		if s.Action == Create {
 			r.missing[s.ID] = true
 			if r.vanished[s.ID] {
-				steps[i].Why, r.lastLoss = ReasonVanished, start
+				steps[i].Why, r.lastLoss = reason.EntryDeletedByOthers, start
 			}
 		}
 	}
@@ -376,7 +378,7 @@ func (r *Reconciler) counts() Counts {
 	}
 	return Counts{
 		PendingPods: pods,
-		Wanted:      r.demand.Len(), Registered: r.seen.ours, Unneeded: len(r.seen.expiring),
+		Wanted:      r.demand.Len(), Registered: r.seen.ours, Orphaned: len(r.seen.expiring),
 		Missing: len(r.missing), Refused: len(r.refused), WithoutBundle: len(r.narrowed),
 	}
 }

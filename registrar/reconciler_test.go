@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
 )
@@ -100,10 +101,10 @@ func (r *reconciliation) counts() registrar.Counts {
 func (r *reconciliation) has(id string) bool { return slices.Contains(ids(r.server.Entries()), id) }
 
 // reasons lists why entries were changed, in order.
-func (r *reconciliation) reasons(id string) []registrar.Reason {
+func (r *reconciliation) reasons(id string) []reason.Reason {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var all []registrar.Reason
+	var all []reason.Reason
 	for _, o := range r.outcomes {
 		if o.ID == id {
 			all = append(all, o.Why)
@@ -174,7 +175,7 @@ func TestReconcilerRepairsDriftInPlace(t *testing.T) {
 	if got := r.server.Calls(create); got != 1 {
 		t.Errorf("%d creations, want 1: repair is in place", got)
 	}
-	if got := r.reasons(id); !slices.Equal(got, []registrar.Reason{registrar.ReasonMissed, registrar.ReasonDrifted}) {
+	if got := r.reasons(id); !slices.Equal(got, []reason.Reason{reason.EntryMissing, reason.EntryDrifted}) {
 		t.Errorf("reasons %v", got)
 	}
 }
@@ -189,7 +190,7 @@ func TestReconcilerRemovesAfterTheGraceTime(t *testing.T) {
 	gone := time.Now()
 	r.set(pod("a"), registrar.Needs{})
 	r.set(pod("b"), registrar.Needs{})
-	r.await("the marks", func() bool { return r.counts().Unneeded == 2 })
+	r.await("the marks", func() bool { return r.counts().Orphaned == 2 })
 	stop()
 
 	// The grace time goes on over a restart: what follows knows only what SPIRE holds.
@@ -211,7 +212,7 @@ func TestReconcilerRemovesAfterTheGraceTime(t *testing.T) {
 			t.Errorf("entry %s, which is needed again, expires at %d", e.GetId(), e.GetExpiresAt())
 		}
 	}
-	if got := r.reasons(web); !slices.Equal(got, []registrar.Reason{registrar.ReasonMissed, registrar.ReasonUnneeded, registrar.ReasonNeededAgain}) {
+	if got := r.reasons(web); !slices.Equal(got, []reason.Reason{reason.EntryMissing, reason.EntryOrphaned, reason.EntryNeededAgain}) {
 		t.Errorf("reasons of the entry that is needed again: %v", got)
 	}
 }
@@ -231,7 +232,7 @@ func TestReconcilerTouchesNothingOfOthers(t *testing.T) {
 		}
 		r.server.Put(e)
 	}
-	ours := model("spire-injector.demo-cluster.unneeded")
+	ours := model("spire-injector.demo-cluster.orphaned")
 	r.server.Put(ours)
 	r.start()
 	r.await("the removal of what is ours", func() bool { return !r.has(ours.GetId()) })
@@ -255,8 +256,8 @@ func TestReconcilerNoticesWhatOthersDelete(t *testing.T) {
 	for n := range 3 {
 		r.server.Delete(id)
 		r.await("the repair", func() bool { return r.has(id) })
-		if got := r.reasons(id); len(got) != n+2 || got[n+1] != registrar.ReasonVanished {
-			t.Fatalf("reasons %v, want one %s more", got, registrar.ReasonVanished)
+		if got := r.reasons(id); len(got) != n+2 || got[n+1] != reason.EntryDeletedByOthers {
+			t.Fatalf("reasons %v, want one %s more", got, reason.EntryDeletedByOthers)
 		}
 	}
 }
@@ -273,12 +274,12 @@ func TestReconcilerPauses(t *testing.T) {
 	r.set(pod("new"), needs(workload("/new", 0)))
 	listed := r.server.Calls(list)
 	time.Sleep(300 * time.Millisecond)
-	if r.has(entryID(t, "/new")) || r.reasons(entryID(t, "/there"))[0] != registrar.ReasonMissed || len(r.reasons(entryID(t, "/there"))) != 1 || r.server.Calls(list) != listed {
+	if r.has(entryID(t, "/new")) || r.reasons(entryID(t, "/there"))[0] != reason.EntryMissing || len(r.reasons(entryID(t, "/there"))) != 1 || r.server.Calls(list) != listed {
 		t.Errorf("entries %v, reasons %v, %d looks, want that nothing is done in a pause", ids(r.server.Entries()), r.reasons(entryID(t, "/there")), r.server.Calls(list)-listed)
 	}
 	r.Pause(false)
 	r.await("what changed meanwhile", func() bool {
-		return r.has(entryID(t, "/new")) && slices.Contains(r.reasons(entryID(t, "/there")), registrar.ReasonUnneeded)
+		return r.has(entryID(t, "/new")) && slices.Contains(r.reasons(entryID(t, "/there")), reason.EntryOrphaned)
 	})
 }
 
@@ -324,8 +325,8 @@ func TestReconcilerSaysWhatIsInTheWay(t *testing.T) {
 	r.set(pod("b"), needs(workload("/api", time.Second)))
 	r.start()
 	r.await("the other entry, and what is in the way", func() bool { return r.has(entryID(t, "/web")) && r.counts().Refused == 1 })
-	if got := r.reasons("somebody"); !slices.Contains(got, registrar.ReasonInTheWay) {
-		t.Errorf("reasons %v, want %s", got, registrar.ReasonInTheWay)
+	if got := r.reasons("somebody"); !slices.Contains(got, reason.EntryInTheWay) {
+		t.Errorf("reasons %v, want %s", got, reason.EntryInTheWay)
 	}
 }
 

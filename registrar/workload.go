@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
@@ -25,15 +24,7 @@ type Workload struct {
 	ServiceAccount string
 	// Container is the one container that gets the SVID; empty is [ContainerName].
 	Container string
-	// X509SVIDTTL and JWTSVIDTTL are how long SVIDs live, in whole seconds; zero is the SPIRE server's default.
-	X509SVIDTTL time.Duration
-	JWTSVIDTTL  time.Duration
-	// FederatesWith are the foreign trust domains whose bundles the workload gets.
-	FederatesWith []spiffeid.TrustDomain
-	DNSNames      []string // of the X.509-SVID
-	// Downstream lets the workload run a nested SPIRE server, Admin lets it use SPIRE's management API.
-	Downstream bool
-	Admin      bool
+	Attributes
 }
 
 func (w Workload) container() string {
@@ -64,12 +55,7 @@ func (c Cluster) WorkloadEntry(w Workload) Entry {
 			{Type: "k8s", Value: "pod-label:" + IdentityLabel + ":" + IdentityHash(w.ID)},
 			{Type: "k8s", Value: "container-name:" + w.container()},
 		},
-		X509SVIDTTL:   w.X509SVIDTTL,
-		JWTSVIDTTL:    w.JWTSVIDTTL,
-		FederatesWith: w.FederatesWith,
-		DNSNames:      w.DNSNames,
-		Downstream:    w.Downstream,
-		Admin:         w.Admin,
+		Attributes: w.Attributes,
 	}.Canonical()
 }
 

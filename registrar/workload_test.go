@@ -54,7 +54,7 @@ func TestWorkloadEntry(t *testing.T) {
 			{Type: "k8s", Value: "pod-label:spiffe.io/identity:gz3xb4wi2hlvcu6k62wiod64ta"},
 			{Type: "k8s", Value: "sa:default"},
 		},
-		X509SVIDTTL: 30 * time.Second,
+		Attributes: registrar.Attributes{X509SVIDTTL: 30 * time.Second},
 	}
 	if diff := cmp.Diff(want, got, entryComparer); diff != "" {
 		t.Errorf("entry (-want +got):\n%s", diff)
@@ -98,7 +98,7 @@ func TestCheck(t *testing.T) {
 		"the alias' ID": {change: func(w *registrar.Workload) { w.ID = c.NodeAlias().SPIFFEID }, want: []string{"are reserved"}},
 		"everything at once": {
 			change: func(w *registrar.Workload) {
-				*w = registrar.Workload{ID: workload("/spire/x", 0).ID, X509SVIDTTL: 1500 * time.Millisecond}
+				*w = registrar.Workload{ID: workload("/spire/x", 0).ID, Attributes: registrar.Attributes{X509SVIDTTL: 1500 * time.Millisecond}}
 			},
 			want: []string{"are reserved", "no namespace", "no service account", "X.509-SVID TTL 1.5s: expected whole seconds"},
 		},

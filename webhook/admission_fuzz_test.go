@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/test/golden"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -219,7 +220,7 @@ func checkAdmission(t *testing.T, injector inject.Injector, ns intent.Namespace,
 		t.Errorf("the patched pod is not the function's (-function +patched):\n%s", diff)
 	}
 	again, _ := send(t, injector, ns, patched)
-	if !again.Allowed || len(again.Patch) > 0 || res.Inject && again.Result.Message != string(intent.ReasonAlreadyInjected) {
+	if !again.Allowed || len(again.Patch) > 0 || res.Inject && again.Result.Message != string(reason.AlreadyInjected) {
 		t.Errorf("sent again: allowed=%t, %v, patch %s", again.Allowed, again.Result, again.Patch)
 	}
 	if res.Inject {
@@ -249,7 +250,7 @@ func send(t *testing.T, injector inject.Injector, ns intent.Namespace, pod []byt
 	if err := res.Complete(req); err != nil {
 		t.Fatal(err)
 	}
-	return res, s.calls
+	return res, slices.Concat(s.calls...)
 }
 
 func asJSON(t *testing.T, v any) (out any) {

@@ -6,11 +6,13 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -19,9 +21,9 @@ import (
 // says only "context deadline exceeded".
 const registerTimeout = 6 * time.Second
 
-// Registrar makes sure that a workload has its entry in SPIRE. It may be called many times and concurrently for one workload.
+// Registrar makes sure that workloads have their entries in SPIRE. It may be called many times and concurrently for one workload.
 type Registrar interface {
-	Ensure(ctx context.Context, w registrar.Workload) (entryID string, err error)
+	Ensure(ctx context.Context, workloads []registrar.Workload) (entryIDs []string, err error)
 }
 
 // NamespaceReader finds the namespace of a pod. Live reads around every cache.
@@ -61,7 +63,7 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Res
 	if err != nil {
 		return inject.Result{}, nil, err
 	}
-	if dryRun(req) || res.Reason == intent.ReasonAlreadyInjected && inject.StatusOf(pod).Deferred && injector.Platform.OnUnavailable == intent.Admit {
+	if dryRun(req) || res.Reason == reason.AlreadyInjected && inject.StatusOf(pod).Deferred && injector.Platform.OnUnavailable == intent.Admit {
 		return res, inject.Patch(pod, res.Pod), nil
 	}
 	// The effect comes last, when nothing of ours can refuse the pod any more.
@@ -78,21 +80,22 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Res
 
 // postponed leaves the registration to the reconciler. A pod that is created says so; one that runs has its identity already.
 func postponed(res inject.Result) (inject.Result, error) {
-	if res.Reason == intent.ReasonRegenerated {
+	if res.Reason == reason.Regenerated {
 		return res, nil
 	}
 	res, err := inject.Deferred(res)
-	res.Reason = intent.ReasonDeferred
+	res.Reason = reason.RegistrationDeferred
 	return res, err
 }
 
 func (h *Handler) register(ctx context.Context, workloads []registrar.Workload) error {
+	if len(workloads) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	for _, w := range workloads {
-		if _, err := h.Registrar.Ensure(ctx, w); err != nil {
-			return &registrationError{w, err}
-		}
+	if _, err := h.Registrar.Ensure(ctx, workloads); err != nil {
+		return &registrationError{workloads[0].ID, err}
 	}
 	return nil
 }
@@ -120,7 +123,7 @@ func inNamespace(ctx context.Context, namespaces NamespaceReader, name string, d
 		return inject.Result{}, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
 	res, err := decide(cached)
-	if err == nil && res.Reason != intent.ReasonNotLabelled {
+	if err == nil && res.Reason != reason.NotLabelled {
 		return res, nil
 	}
 	live, liveErr := namespaces.Live(ctx, name)
@@ -135,13 +138,13 @@ func inNamespace(ctx context.Context, namespaces NamespaceReader, name string, d
 
 // registrationError says that a pod is refused only because its identity could not be registered.
 type registrationError struct {
-	workload registrar.Workload
-	err      error
+	id  spiffeid.ID // of all the pod's workloads
+	err error
 }
 
 func (e *registrationError) Error() string {
 	return fmt.Sprintf("the identity %s could not be registered in SPIRE, so that the pod would wait for its certificate for ever; "+
-		"nothing was changed; %s: %v", e.workload.ID, e.remedy(), e.err)
+		"nothing was changed; %s: %v", e.id, e.remedy(), e.err)
 }
 
 // retryAfter is when it makes sense to try again what failed because SPIRE did not answer: not much later than it comes back, and

@@ -17,23 +17,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
-// spire counts what it is asked to register, and fails with err.
+// spire keeps what it is asked to register, by call, and fails with err.
 type spire struct {
 	err   error
-	calls []registrar.Workload
+	calls [][]registrar.Workload
 }
 
-func (s *spire) Ensure(ctx context.Context, w registrar.Workload) (string, error) {
+func (s *spire) Ensure(ctx context.Context, workloads []registrar.Workload) ([]string, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
-		return "", errors.New("the wait for SPIRE is not bounded")
+		return nil, errors.New("the wait for SPIRE is not bounded")
 	}
-	s.calls = append(s.calls, w)
-	return "entry", s.err
+	s.calls = append(s.calls, workloads)
+	return make([]string, len(workloads)), s.err
 }
 
 // namespaces has two views of one namespace.
@@ -116,6 +117,20 @@ func TestHandlerRegistersBeforeItAdmits(t *testing.T) {
 	}
 }
 
+// A pod with several identities to register costs one call.
+func TestHandlerRegistersAllAtOnce(t *testing.T) {
+	s := &spire{}
+	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, func(r *admission.Request) {
+		pod := webhooktest.Server()
+		pod.Annotations[intent.AnnotationMode] = "sidecar,socket"
+		pod.Spec.InitContainers = []corev1.Container{{Name: "prepare", Image: "app"}}
+		r.Object = raw(t, pod)
+	})
+	if !res.Allowed || len(s.calls) != 1 || len(s.calls[0]) != 3 {
+		t.Errorf("allowed=%t registered=%v: expected true, and one call for the sidecar and both containers (%v)", res.Allowed, s.calls, res.Result)
+	}
+}
+
 func TestHandlerRegistersNothingOnDryRun(t *testing.T) {
 	s := &spire{}
 	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, func(r *admission.Request) { yes := true; r.DryRun = &yes })
@@ -128,11 +143,11 @@ func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
 	tests := []struct {
 		kind   registrar.Kind
 		code   int32
-		reason intent.Reason
+		reason reason.Reason
 	}{
-		{registrar.Unavailable, http.StatusServiceUnavailable, intent.ReasonSPIREUnavailable},
-		{registrar.Denied, http.StatusInternalServerError, intent.ReasonSPIRERefused},
-		{registrar.Conflict, http.StatusInternalServerError, intent.ReasonSPIRERefused},
+		{registrar.Unavailable, http.StatusServiceUnavailable, reason.SPIREUnavailable},
+		{registrar.Denied, http.StatusInternalServerError, reason.SPIRERejected},
+		{registrar.Conflict, http.StatusInternalServerError, reason.SPIRERejected},
 	}
 	for _, test := range tests {
 		s := &spire{err: &registrar.Error{Kind: test.kind, Message: "what to do"}}
@@ -158,7 +173,7 @@ func TestHandlerAdmitsWithoutSPIRE(t *testing.T) {
 	view := namespaces{cached: intent.Namespace{Name: "demo"}}
 	away := &spire{err: &registrar.Error{Kind: registrar.Unavailable, Message: "away"}}
 	res := askOf(t, injector, away, view, as)
-	if !res.Allowed || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], string(intent.ReasonDeferred)) {
+	if !res.Allowed || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], string(reason.RegistrationDeferred)) {
 		t.Fatalf("allowed=%t warnings=%v: expected the pod with a warning (%v)", res.Allowed, res.Warnings, res.Result)
 	}
 	deferredPod := patched(t, webhooktest.Server(), res)
@@ -259,7 +274,7 @@ func TestHandlerRemovesLeftovers(t *testing.T) {
 	pod.Labels, pod.Annotations = nil, nil
 	s := &spire{}
 	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}}, func(r *admission.Request) { r.Object = raw(t, pod) })
-	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(intent.ReasonLeftoversRemoved) || len(s.calls) != 0 {
+	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(reason.LeftoversRemoved) || len(s.calls) != 0 {
 		t.Errorf("expected leftovers removed and nothing registered, got %+v and %d calls", res, len(s.calls))
 	}
 }
@@ -293,7 +308,7 @@ func TestHandlerRefreshesRunningPods(t *testing.T) {
 	answer := ask(t, s, namespaces{cached: in(map[string]string{intent.AnnotationAllowedPeers: "/other"})}, func(r *admission.Request) {
 		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, res.Pod), raw(t, after)
 	})
-	if !answer.Allowed || len(answer.Patches) != 2 || len(s.calls) != 1 || answer.Result.Message != string(intent.ReasonRegenerated) {
+	if !answer.Allowed || len(answer.Patches) != 2 || len(s.calls) != 1 || answer.Result.Message != string(reason.Regenerated) {
 		t.Errorf("allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1", answer.Allowed, answer.Patches, len(s.calls))
 	}
 }

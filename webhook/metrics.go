@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Metrics counts the API server's questions and measures the answers. Every label has few values, all known before: names of
@@ -40,7 +40,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 }
 
 // observe counts one answer. Without metrics nothing is counted.
-func (m *Metrics) observe(webhook string, operation admissionv1.Operation, decision string, reason intent.Reason, took time.Duration) {
+func (m *Metrics) observe(webhook string, operation admissionv1.Operation, decision string, reason reason.Reason, took time.Duration) {
 	if m == nil {
 		return
 	}

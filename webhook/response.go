@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -40,8 +41,8 @@ func answer(ctx context.Context, m *Metrics, webhook string, req admission.Reque
 	if len(ops) > 0 {
 		response = admission.Patched(string(res.Reason), ops...)
 	}
-	if res.Reason == intent.ReasonDeferred {
-		response = response.WithWarnings(fmt.Sprintf("%s: SPIRE does not answer: the pod waits for its certificate until it does", intent.ReasonDeferred))
+	if res.Reason == reason.RegistrationDeferred {
+		response = response.WithWarnings(fmt.Sprintf("%s: SPIRE does not answer: the pod waits for its certificate until it does", reason.RegistrationDeferred))
 	}
 	return response
 }
@@ -56,22 +57,22 @@ func spiffeIDOf(res inject.Result) string {
 func dryRun(req admission.Request) bool { return req.DryRun != nil && *req.DryRun }
 
 // classify gives an error its reason and the HTTP status that makes clients do the right thing: 5xx may be tried again.
-func classify(err error) (intent.Reason, int32) {
+func classify(err error) (reason.Reason, int32) {
 	var refusal *intent.Refusal
 	var registration *registrationError
 	switch {
 	case errors.As(err, &refusal):
 		return refusal.Reason, http.StatusForbidden
 	case errors.As(err, &registration) && registrar.KindOf(err) == registrar.Unavailable:
-		return intent.ReasonSPIREUnavailable, http.StatusServiceUnavailable
+		return reason.SPIREUnavailable, http.StatusServiceUnavailable
 	case errors.As(err, &registration):
-		return intent.ReasonSPIRERefused, http.StatusInternalServerError
+		return reason.SPIRERejected, http.StatusInternalServerError
 	}
-	return intent.ReasonInternal, http.StatusInternalServerError
+	return reason.Internal, http.StatusInternalServerError
 }
 
 // denied is an answer whose message is the error, word for word: the API server shows only the message to people.
-func denied(code int32, reason intent.Reason, err error) admission.Response {
+func denied(code int32, reason reason.Reason, err error) admission.Response {
 	message := err.Error()
 	if code != http.StatusForbidden {
 		message = string(reason) + ": " + message

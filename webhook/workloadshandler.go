@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -41,7 +42,7 @@ func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (
 			return inject.Result{}, err
 		}
 		if reflect.DeepEqual(before, pod) { // what is wrong with it now was so before, and must not hinder scaling it down
-			return inject.Result{Decision: intent.Decision{Reason: intent.ReasonUnchanged}}, nil
+			return inject.Result{Decision: intent.Decision{Reason: reason.Unchanged}}, nil
 		}
 	}
 	injector := v.Injector()

@@ -7,22 +7,57 @@ import (
 	"io"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/registration"
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/entries"
+	"github.com/spire-injector/spire-injector/registrar/federation"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // newKeeper makes what keeps SPIRE's entries at what the cluster needs.
-func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *registration.Keeper {
-	keeper := registration.New(mgr, registration.Config{
-		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Injector: platform.get, Configuration: f.webhookConfig,
-		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: eventsOf(mgr, "Register"),
+func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *entries.Keeper {
+	keeper := entries.New(mgr, entries.Config{
+		Cluster:  platform.get().Platform.Cluster,
+		SPIRE:    spire,
+		Rules:    rulesOf(platform.get, mgr.GetCache(), f.webhookConfig),
+		Grace:    f.grace,
+		Interval: f.resync,
+		Metrics:  metrics.Registry,
+		Event:    eventsOf(mgr, "Register"),
 	})
 	platform.onChange(keeper.Reconsider)
 	return keeper
+}
+
+// rulesOf are those of the injector in force, and of the MutatingWebhookConfiguration that registers it.
+func rulesOf(injector func() inject.Injector, cached client.Reader, configuration string) entries.Rules {
+	return entries.Rules{
+		NeedsOfPod: func(ns *corev1.Namespace, pod *corev1.Pod) registrar.Needs {
+			return injector().NeedsOfPod(namespaceOf(ns), pod)
+		},
+		NeedsOfTemplate: func(ns *corev1.Namespace, template *corev1.Pod) registrar.Needs {
+			return injector().NeedsOfTemplate(namespaceOf(ns), template)
+		},
+		Served: func(ctx context.Context) (func(map[string]string) bool, error) {
+			served, err := webhook.ServedBy(ctx, cached, configuration)
+			if err != nil {
+				return nil, fmt.Errorf("nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+
+					"or name another with --webhook-configuration", configuration, err)
+			}
+			return served, nil
+		},
+	}
+}
+
+func namespaceOf(ns *corev1.Namespace) intent.Namespace {
+	return intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
 }
 
 // minGrace keeps an entry for longer than any replica takes it for granted, and than a pod is on its way from admission to a cache.
@@ -39,7 +74,7 @@ func (f serveFlags) checkEntries() error {
 }
 
 // printPlan prints what the leading replica would change in SPIRE.
-func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *registration.Keeper, relationships *federation.Keeper, out io.Writer) error {
+func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *entries.Keeper, relationships *federation.Keeper, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -55,7 +90,7 @@ func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *registration.Keepe
 		return err
 	}
 	if len(steps) > 0 {
-		err = registration.WritePlan(out, steps)
+		err = entries.WritePlan(out, steps)
 	}
 	if len(create)+len(update) > 0 {
 		err = errors.Join(err, federation.WritePlan(out, create, update))

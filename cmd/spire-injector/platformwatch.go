@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
@@ -66,10 +67,10 @@ func ownPod(f serveFlags) (*corev1.Pod, error) {
 // counted, with the words of the first.
 //
 // The action is what the injector was doing, in one word.
-func eventsOf(mgr ctrl.Manager, action string) func(about runtime.Object, eventType, reason, note string) {
+func eventsOf(mgr ctrl.Manager, action string) func(about runtime.Object, eventType string, why reason.Reason, note string) {
 	recorder := mgr.GetEventRecorder("spire-injector")
-	return func(about runtime.Object, eventType, reason, note string) {
-		recorder.Eventf(about, nil, eventType, reason, action, "%s", shortened(note))
+	return func(about runtime.Object, eventType string, why reason.Reason, note string) {
+		recorder.Eventf(about, nil, eventType, why.String(), action, "%s", shortened(note))
 	}
 }
 

@@ -12,8 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/federation"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
 
@@ -29,15 +30,15 @@ func newFederationKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInFor
 }
 
 // federationEvents makes events about what the platform file is from.
-func federationEvents(mgr ctrl.Manager, f serveFlags) func(eventType, reason, note string) {
+func federationEvents(mgr ctrl.Manager, f serveFlags) func(eventType string, why reason.Reason, note string) {
 	recorder := mgr.GetEventRecorder("spire-injector")
-	return func(eventType, reason, note string) {
+	return func(eventType string, why reason.Reason, note string) {
 		about, err := platformSource(mgr.GetClient(), f)
 		if err != nil {
-			mgr.GetLogger().WithName("federation").Error(err, "there is no event of it", "reason", reason)
+			mgr.GetLogger().WithName("federation").Error(err, "there is no event of it", "reason", why)
 			return
 		}
-		recorder.Eventf(about, nil, eventType, reason, "Federate", "%s", shortened(note))
+		recorder.Eventf(about, nil, eventType, why.String(), "Federate", "%s", shortened(note))
 	}
 }
 

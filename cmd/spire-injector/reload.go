@@ -13,9 +13,9 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -29,7 +29,7 @@ type platformInForce struct {
 	metrics     *reloadMetrics
 	logger      logr.Logger
 	// tell makes a Kubernetes event of the outcome, about what the file is from.
-	tell func(about runtime.Object, eventType, reason, note string)
+	tell func(about runtime.Object, eventType string, why reason.Reason, note string)
 
 	mu   sync.Mutex
 	seen []byte   // the file that was offered last
@@ -38,7 +38,7 @@ type platformInForce struct {
 
 // newPlatformInForce begins with the file that the injector was made from.
 func newPlatformInForce(file []byte, injector inject.Injector, socketFixed bool, metrics *reloadMetrics, logger logr.Logger,
-	tell func(about runtime.Object, eventType, reason, note string)) *platformInForce {
+	tell func(about runtime.Object, eventType string, why reason.Reason, note string)) *platformInForce {
 	p := &platformInForce{socketFixed: socketFixed, metrics: metrics, logger: logger, tell: tell, seen: file}
 	p.injector.Store(&injector)
 	metrics.succeeded.Set(1)
@@ -78,7 +78,7 @@ func (p *platformInForce) offer(from runtime.Object, file []byte) {
 	p.metrics.succeeded.Set(1)
 	p.metrics.hash.Set(fileHash(file))
 	p.logger.Info("the new platform file is in force")
-	p.tell(from, corev1.EventTypeNormal, "PlatformReloaded", "the new platform file is in force")
+	p.tell(from, reason.PlatformReloaded.EventType(nil), reason.PlatformReloaded, "the new platform file is in force")
 	for _, told := range p.told {
 		told()
 	}
@@ -90,7 +90,7 @@ func (p *platformInForce) refuse(from runtime.Object, err error) {
 	p.metrics.reloads.WithLabelValues(reloadRefused).Inc()
 	p.metrics.succeeded.Set(0)
 	p.logger.Error(errors.New("the platform file is refused"), "the old platform file stays in force", "mistakes", mistakes)
-	p.tell(from, corev1.EventTypeWarning, "PlatformRefused", "the old platform file stays in force: "+strings.Join(mistakes, "; "))
+	p.tell(from, reason.PlatformRejected.EventType(nil), reason.PlatformRejected, "the old platform file stays in force: "+strings.Join(mistakes, "; "))
 }
 
 // needsRestart finds changes of what a running injector cannot change: whom it registers workloads with, and as what.

@@ -15,8 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 const platformFile = `
@@ -50,8 +51,8 @@ func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
 	}
 	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
 	return newPlatformInForce([]byte(platformFile), inject.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
-		func(_ runtime.Object, eventType, reason, note string) {
-			r.events = append(r.events, eventType+" "+reason+": "+note)
+		func(_ runtime.Object, eventType string, why reason.Reason, note string) {
+			r.events = append(r.events, eventType+" "+why.String()+": "+note)
 		}), r
 }
 

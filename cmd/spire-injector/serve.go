@@ -25,8 +25,8 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/registration"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/entries"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -217,7 +217,7 @@ func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, er
 	if err != nil {
 		return nil, fmt.Errorf("finding the Kubernetes API server: %w; run in a pod, or set KUBECONFIG", err)
 	}
-	byObject, err := registration.Watched()
+	byObject, err := entries.Watched(inject.Trim)
 	if err != nil {
 		return nil, err
 	}

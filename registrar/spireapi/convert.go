@@ -55,16 +55,18 @@ func fromProto(pb *types.Entry) (registrar.Entry, error) {
 		return registrar.Entry{}, fmt.Errorf("parent ID: %w", err)
 	}
 	e := registrar.Entry{
-		ID:          pb.GetId(),
-		SPIFFEID:    id,
-		ParentID:    parent,
-		X509SVIDTTL: time.Duration(pb.GetX509SvidTtl()) * time.Second,
-		JWTSVIDTTL:  time.Duration(pb.GetJwtSvidTtl()) * time.Second,
-		DNSNames:    pb.GetDnsNames(),
-		Hint:        pb.GetHint(),
-		Downstream:  pb.GetDownstream(),
-		Admin:       pb.GetAdmin(),
-		StoreSVID:   pb.GetStoreSvid(),
+		ID:       pb.GetId(),
+		SPIFFEID: id,
+		ParentID: parent,
+		Attributes: registrar.Attributes{
+			X509SVIDTTL: time.Duration(pb.GetX509SvidTtl()) * time.Second,
+			JWTSVIDTTL:  time.Duration(pb.GetJwtSvidTtl()) * time.Second,
+			DNSNames:    pb.GetDnsNames(),
+			Downstream:  pb.GetDownstream(),
+			Admin:       pb.GetAdmin(),
+		},
+		Hint:      pb.GetHint(),
+		StoreSVID: pb.GetStoreSvid(),
 	}
 	for _, s := range pb.GetSelectors() {
 		e.Selectors = append(e.Selectors, registrar.Selector{Type: s.GetType(), Value: s.GetValue()})

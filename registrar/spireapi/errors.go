@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -116,13 +117,16 @@ func (c *call) policyRemedy() string {
 // manyPaths is how many paths a message lists.
 const manyPaths = 5
 
+// pathsOf lists the paths of the entries' SPIFFE IDs, each once: a pod has an entry for each of its containers.
 func pathsOf(entries []registrar.Entry) string {
 	var out []string
 	for _, e := range entries {
-		if len(out) == manyPaths {
-			return fmt.Sprintf("%s and %d more", strings.Join(out, ", "), len(entries)-manyPaths)
+		if path := e.SPIFFEID.Path(); !slices.Contains(out, path) {
+			out = append(out, path)
 		}
-		out = append(out, e.SPIFFEID.Path())
+	}
+	if more := len(out) - manyPaths; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(out[:manyPaths], ", "), more)
 	}
 	return strings.Join(out, ", ")
 }
@@ -135,8 +139,8 @@ func flagsOf(entries []registrar.Entry) []string {
 			name string
 			set  bool
 		}{{"admin", e.Admin}, {"downstream", e.Downstream}, {"store_svid", e.StoreSVID}} {
-			if flag.set {
-				out = append(out, fmt.Sprintf("%q under %q", e.SPIFFEID.Path(), flag.name))
+			if path := fmt.Sprintf("%q under %q", e.SPIFFEID.Path(), flag.name); flag.set && !slices.Contains(out, path) {
+				out = append(out, path)
 			}
 		}
 	}

@@ -26,10 +26,15 @@ func TestRegistrar(t *testing.T) {
 	client := s.client(t)
 	cluster, err := registrar.NewCluster("demo-cluster", s.Domain)
 	must(t, err)
-	api := registrar.Workload{ID: spiffeid.RequireFromPath(s.Domain, "/ns/demo/api"), Namespace: "demo", ServiceAccount: "api", X509SVIDTTL: time.Hour}
+	api := registrar.Workload{
+		ID:             spiffeid.RequireFromPath(s.Domain, "/ns/demo/api"),
+		Namespace:      "demo",
+		ServiceAccount: "api",
+		Attributes:     registrar.Attributes{X509SVIDTTL: time.Hour},
+	}
 	ensure := func(w registrar.Workload) error {
 		// One that remembers nothing, and so looks at what there is.
-		_, err := registrar.New(cluster, client, registrar.Options{}).Ensure(t.Context(), w)
+		_, err := registrar.New(cluster, client, registrar.Options{}).Ensure(t.Context(), []registrar.Workload{w})
 		return err
 	}
 	must(t, ensure(api))
@@ -76,8 +81,8 @@ func TestRegistrar(t *testing.T) {
 	}
 
 	for flag, w := range map[string]registrar.Workload{
-		"admin":      {ID: spiffeid.RequireFromPath(s.Domain, "/tool"), Namespace: "demo", ServiceAccount: "tool", Admin: true},
-		"downstream": {ID: spiffeid.RequireFromPath(s.Domain, "/nested"), Namespace: "demo", ServiceAccount: "nested", Downstream: true},
+		"admin":      {ID: spiffeid.RequireFromPath(s.Domain, "/tool"), Namespace: "demo", ServiceAccount: "tool", Attributes: registrar.Attributes{Admin: true}},
+		"downstream": {ID: spiffeid.RequireFromPath(s.Domain, "/nested"), Namespace: "demo", ServiceAccount: "nested", Attributes: registrar.Attributes{Downstream: true}},
 	} {
 		err := ensure(w)
 		if registrar.KindOf(err) != registrar.Denied {

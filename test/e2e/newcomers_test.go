@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // newcomers creates pods without end, each with an identity that SPIRE does not know yet, and tries those that are refused again
@@ -102,7 +102,7 @@ func (n *newcomers) more(t *testing.T, count int) {
 // period is what happened in a while.
 type period struct {
 	accepted int
-	refused  map[intent.Reason]int
+	refused  map[reason.Reason]int
 	longest  time.Duration // without any that was accepted
 	strange  error         // a refusal for no reason of SPIRE's
 }
@@ -115,7 +115,7 @@ func (n *newcomers) since(start time.Time) period {
 
 // newPeriod sums up, from times in their order.
 func newPeriod(start, end time.Time, accepted []time.Time, refused []refusal) period {
-	p := period{refused: map[intent.Reason]int{}}
+	p := period{refused: map[reason.Reason]int{}}
 	last := start
 	for _, at := range accepted {
 		if at.Before(start) || at.After(end) {
@@ -129,14 +129,14 @@ func newPeriod(start, end time.Time, accepted []time.Time, refused []refusal) pe
 		if r.at.Before(start) || r.at.After(end) {
 			continue
 		}
-		reason := intent.ReasonSPIREUnavailable
-		if strings.Contains(r.err.Error(), string(intent.ReasonSPIRERefused)+": ") {
-			reason = intent.ReasonSPIRERefused
-		} else if !strings.Contains(r.err.Error(), string(reason)+": ") {
+		why := reason.SPIREUnavailable
+		if strings.Contains(r.err.Error(), string(reason.SPIRERejected)+": ") {
+			why = reason.SPIRERejected
+		} else if !strings.Contains(r.err.Error(), string(why)+": ") {
 			p.strange = r.err
 			continue
 		}
-		p.refused[reason]++
+		p.refused[why]++
 	}
 	return p
 }

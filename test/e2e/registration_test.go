@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -217,8 +217,8 @@ func wantPlanned(t *testing.T, unneeded entry) {
 	t.Helper()
 	plan := k(t, injectorName, "exec", "deploy/spire-injector", "--", "/spire-injector", "serve", "--entry-grace-time="+shortGrace.String(), "--dry-run")
 	line := regexp.MustCompile(`(?m)^wait +` + regexp.QuoteMeta(unneeded.ID) + ` .*$`).FindString(plan)
-	if !strings.Contains(line, string(registrar.ReasonUnneeded)) {
-		t.Errorf("expected a line that %s waits, with the reason %s, in\n%s", unneeded.ID, registrar.ReasonUnneeded, plan)
+	if !strings.Contains(line, string(reason.EntryOrphaned)) {
+		t.Errorf("expected a line that %s waits, with the reason %s, in\n%s", unneeded.ID, reason.EntryOrphaned, plan)
 	}
 	if got := entries(t, unneeded.SPIFFEID.Path); len(got) != 1 || got[0] != unneeded {
 		t.Errorf("after a dry run: expected %+v as before, got %+v", unneeded, got)

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
@@ -126,7 +127,7 @@ func wantReport(t *testing.T, part string) {
 		var events corev1.EventList
 		must(t, shared.k.Get(t.Context(), &events, "events", "--namespace", "spire-injector", "--field-selector", "involvedObject.name="+platformMap))
 		told := slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
-			return e.Type == corev1.EventTypeWarning && e.Reason == "PlatformRefused" && strings.Contains(e.Message, part)
+			return e.Type == corev1.EventTypeWarning && e.Reason == reason.PlatformRejected.String() && strings.Contains(e.Message, part)
 		})
 		logs, err := shared.k.Run(t.Context(), "--namespace", "spire-injector", "logs", "--selector", "app.kubernetes.io/name=spire-injector", "--tail=200")
 		must(t, err)

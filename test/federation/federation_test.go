@@ -12,8 +12,9 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/federation"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/test/monitoring"
 	"github.com/spire-injector/spire-injector/test/standalone"
@@ -33,10 +34,10 @@ type events struct {
 	all []string
 }
 
-func (e *events) add(_, reason, note string) {
+func (e *events) add(_ string, why reason.Reason, note string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.all = append(e.all, reason+": "+note)
+	e.all = append(e.all, why.String()+": "+note)
 }
 
 func (e *events) have(text string) bool {
@@ -172,7 +173,7 @@ func TestRelationshipsComeBack(t *testing.T) {
 	itself.TrustDomain = own.Domain
 	_, told := keep(t, own, itself, withPartner(endpoint))
 	eventually(t, "the partner's bundle", own.has(t, ""))
-	if !told.have("RelationshipRefused: spire.federation: SPIRE does not take the relationship with example.org") {
+	if !told.have("RelationshipRejected: spire.federation: SPIRE does not take the relationship with example.org") {
 		t.Errorf("events %q, want that SPIRE refuses a relationship with itself", told.all)
 	}
 	own.dissolve(t)

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/check"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The check reads everything of a real API server, and is told by its answer whether that reaches the webhook and trusts it.

@@ -9,9 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // forgeries are changes of what injection made; each says whether the pod has what it changes.
@@ -117,8 +118,8 @@ func TestCopiesLoseInjection(t *testing.T) {
 			strings.Contains(injected.Annotations[intent.AnnotationStatus], `"mode":"gateway"`) {
 			continue // the Workload API alone hinders nobody, and of a gateway nothing would be left
 		}
-		if res.Reason != intent.ReasonLeftoversRemoved {
-			t.Errorf("%s: expected %s, got %s", in.name, intent.ReasonLeftoversRemoved, res.Reason)
+		if res.Reason != reason.LeftoversRemoved {
+			t.Errorf("%s: expected %s, got %s", in.name, reason.LeftoversRemoved, res.Reason)
 		}
 		want := in.pod.Spec.DeepCopy()
 		for key := range res.Pod.Annotations {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -118,8 +119,8 @@ func (in input) again(t *testing.T, res inject.Result) {
 	if err != nil {
 		t.Fatalf("injecting the result again: %v", err)
 	}
-	if res.Inject && again.Reason != intent.ReasonAlreadyInjected {
-		t.Errorf("injecting the result again: expected %s, got %s", intent.ReasonAlreadyInjected, again.Reason)
+	if res.Inject && again.Reason != reason.AlreadyInjected {
+		t.Errorf("injecting the result again: expected %s, got %s", reason.AlreadyInjected, again.Reason)
 	}
 	if diff := cmp.Diff(res.Pod, again.Pod); diff != "" {
 		t.Errorf("injecting the result again changes it:\n%s", diff)
@@ -162,9 +163,9 @@ func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.
 
 type recorder struct{ workloads []registrar.Workload }
 
-func (r *recorder) Ensure(_ context.Context, w registrar.Workload) (string, error) {
-	r.workloads = append(r.workloads, w)
-	return "entry", nil
+func (r *recorder) Ensure(_ context.Context, workloads []registrar.Workload) ([]string, error) {
+	r.workloads = append(r.workloads, workloads...)
+	return make([]string, len(workloads)), nil
 }
 
 type oneNamespace intent.Namespace

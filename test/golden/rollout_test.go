@@ -20,8 +20,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // envoys stand for those of pods that no kubelet runs: each has read its files a while after they have changed, and refuses listeners

@@ -5,8 +5,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Prefix is the beginning of the names of the injector's own metrics.
@@ -22,8 +21,10 @@ func Known() Metrics {
 	kind := []string{"full", "changes"}
 	webhooks := []string{"mutate-pod", "validate-pod", "validate-workload"}
 	operations := []string{"CREATE", "UPDATE"}
+	// Admission may have been faster than the reconciler, which has no reason.
+	entryReasons := append([]string{""}, reasons(reason.Entry)...)
 	known := Metrics{
-		Prefix + "admissions_total": {"webhook": webhooks, "operation": operations, "decision": {"admitted", "refused"}, "reason": reasons()},
+		Prefix + "admissions_total": {"webhook": webhooks, "operation": operations, "decision": {"admitted", "refused"}, "reason": reasons(reason.Decision, reason.Refusal)},
 
 		Prefix + "config_reloads_total":                         {"result": result},
 		Prefix + "config_last_reload_successful":                {},
@@ -34,10 +35,10 @@ func Known() Metrics {
 
 		Prefix + "spire_requests_total": {"method": nil, "code": grpcCodes()}, // the methods that the registrar calls
 
-		Prefix + "entries":                                  {"state": {"wanted", "registered", "missing", "unneeded", "refused", "without_bundle"}},
+		Prefix + "entries":                                  {"state": {"wanted", "registered", "missing", "orphaned", "refused", "without_bundle"}},
 		Prefix + "reconciles_total":                         {"kind": kind, "result": result},
 		Prefix + "reconcile_last_success_timestamp_seconds": {},
-		Prefix + "entry_changes_total":                      {"action": {"create", "update", "refuse", "remove"}, "reason": entryReasons(), "result": result},
+		Prefix + "entry_changes_total":                      {"action": {"create", "update", "refuse", "remove"}, "reason": entryReasons, "result": result},
 		Prefix + "reconcile_queue_length":                   {},
 		Prefix + "pending_pods":                             {},
 
@@ -68,28 +69,11 @@ func (m Metrics) histogram(name string, labels Labels) {
 	m[name+"_bucket"]["le"] = nil
 }
 
-// reasons are all that an answer can have.
-func reasons() []string {
+// reasons are all of some kinds.
+func reasons(kinds ...reason.Kind) []string {
 	var out []string
-	for _, r := range []intent.Reason{
-		intent.ReasonPodEnabled, intent.ReasonNamespaceEnabled, intent.ReasonNamespaceRequired, intent.ReasonRegenerated, intent.ReasonDeferred,
-		intent.ReasonNotLabelled, intent.ReasonPodDisabled, intent.ReasonAlreadyInjected, intent.ReasonUnchanged, intent.ReasonLeftoversRemoved,
-		intent.ReasonInvalid, intent.ReasonNeedsNewPod, intent.ReasonTampered,
-		intent.ReasonSPIREUnavailable, intent.ReasonSPIRERefused, intent.ReasonInternal,
-	} {
-		out = append(out, string(r))
-	}
-	return out
-}
-
-// entryReasons are all that a change of an entry can have; admission may have been faster, which has none.
-func entryReasons() []string {
-	out := []string{""}
-	for _, r := range []registrar.Reason{
-		registrar.ReasonMissed, registrar.ReasonVanished, registrar.ReasonDrifted, registrar.ReasonNeededAgain, registrar.ReasonUnneeded,
-		registrar.ReasonOutlived, registrar.ReasonNoBundle, registrar.ReasonInTheWay, registrar.ReasonLost,
-	} {
-		out = append(out, string(r))
+	for _, r := range reason.Of(kinds...) {
+		out = append(out, r.String())
 	}
 	return out
 }

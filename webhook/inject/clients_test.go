@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -36,10 +37,10 @@ func TestUpdateOfClients(t *testing.T) {
 			after.Annotations[intent.AnnotationInbound] = test.after
 			changed, err := injector.Update(intent.Namespace{Name: "demo"}, before, after)
 			if test.refused != "" {
-				wantRefusal(t, err, intent.ReasonNeedsNewPod, test.refused)
+				wantRefusal(t, err, reason.NeedsNewPod, test.refused)
 				return
 			}
-			if err != nil || changed.Reason != intent.ReasonRegenerated {
+			if err != nil || changed.Reason != reason.Regenerated {
 				t.Fatalf("got %s, %v", changed.Reason, err)
 			}
 			// The namespace's default says the same.

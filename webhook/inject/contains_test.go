@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -74,13 +75,13 @@ func TestInjectAgain(t *testing.T) {
 				t.Errorf("Inject changed its argument:\n%s", diff)
 			}
 			if test.want != nil {
-				wantMistakes(t, err, intent.ReasonTampered, test.want)
+				wantMistakes(t, err, reason.Tampered, test.want)
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if res.Pod != pod || res.Reason != intent.ReasonAlreadyInjected || !res.Inject {
+			if res.Pod != pod || res.Reason != reason.AlreadyInjected || !res.Inject {
 				t.Errorf("expected the pod as it came, already injected, got %+v", res.Decision)
 			}
 		})
@@ -133,6 +134,6 @@ func TestSidecarRunsNothingElse(t *testing.T) {
 			t.Errorf("%s: expected a refusal, got none", name)
 			continue
 		}
-		wantRefusal(t, err, intent.ReasonTampered, "container envoy")
+		wantRefusal(t, err, reason.Tampered, "container envoy")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -43,7 +44,7 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	}
 	if !decision.Inject {
 		if hasTraces(pod) {
-			return Result{Decision: intent.Decision{Reason: intent.ReasonLeftoversRemoved}, Pod: strip(pod)}, nil
+			return Result{Decision: intent.Decision{Reason: reason.LeftoversRemoved}, Pod: strip(pod)}, nil
 		}
 		return Result{Decision: decision, Pod: pod}, nil
 	}
@@ -67,10 +68,10 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := intent.Refuse(intent.ReasonTampered, missing(res.Pod, pod)); err != nil {
+	if err := intent.Refuse(reason.Tampered, missing(res.Pod, pod)); err != nil {
 		return Result{}, err
 	}
-	res.Decision, res.Pod = intent.Decision{Inject: true, Reason: intent.ReasonAlreadyInjected}, pod
+	res.Decision, res.Pod = intent.Decision{Inject: true, Reason: reason.AlreadyInjected}, pod
 	return res, nil
 }
 
@@ -78,7 +79,7 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	in, inAnnotations := intent.ParseIntent(i.Platform, ns, pod)
 	mistakes := slices.Concat(i.podMistakes(pod, in), inAnnotations)
-	if err := intent.Refuse(intent.ReasonInvalid, mistakes); err != nil {
+	if err := intent.Refuse(reason.Invalid, mistakes); err != nil {
 		return Result{}, err
 	}
 	workloads := in.Workloads(pod)
@@ -118,7 +119,7 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	}
 	out.Annotations = merged(out.Annotations, annotations)
 	out.Labels = merged(out.Labels, map[string]string{intent.LabelIdentity: registrar.IdentityHash(in.ID)})
-	if err := intent.Refuse(intent.ReasonInvalid, sizeMistakes(out)); err != nil {
+	if err := intent.Refuse(reason.Invalid, sizeMistakes(out)); err != nil {
 		return Result{}, err
 	}
 	return Result{Pod: out, Workloads: workloads}, nil
@@ -140,7 +141,7 @@ func (i Injector) addEnvoy(pod *corev1.Pod, in intent.Intent, status *Status) (t
 	cfg, err := generate(proxy)
 	if err != nil {
 		// Whatever it is, it came from the pod, its namespace or the platform file: who asks for it reads the reason.
-		return templates.Config{}, intent.Refuse(intent.ReasonInvalid, []intent.Mistake{{Where: "Envoy's configuration", What: err.Error()}})
+		return templates.Config{}, intent.Refuse(reason.Invalid, []intent.Mistake{{Where: "Envoy's configuration", What: err.Error()}})
 	}
 	status.Sidecar = intent.SidecarName
 	user := int64(firstSidecarUser)

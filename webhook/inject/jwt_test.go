@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -75,14 +76,14 @@ func TestUpdateOfTokens(t *testing.T) {
 		after := before.DeepCopy()
 		after.Annotations[intent.AnnotationUpstreams] = jwtUpstream
 		_, err := injector.Update(intent.Namespace{Name: "demo"}, before, after)
-		wantRefusal(t, err, intent.ReasonNeedsNewPod, newPod)
+		wantRefusal(t, err, reason.NeedsNewPod, newPod)
 	})
 	t.Run("image", func(t *testing.T) {
 		injector, before := withTokens(t)
 		after := before.DeepCopy()
 		after.Spec.InitContainers[0].Image = "mine"
 		_, err := injector.Update(intent.Namespace{Name: "demo"}, before, after)
-		wantRefusal(t, err, intent.ReasonNeedsNewPod, "container spiffe-jwt, image")
+		wantRefusal(t, err, reason.NeedsNewPod, "container spiffe-jwt, image")
 	})
 }
 
@@ -119,7 +120,7 @@ func TestTokensContainerIsOurs(t *testing.T) {
 		pod := running(t, injector)
 		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: intent.JWTName, Image: "mine"})
 		_, err := injector.Validate(intent.Namespace{Name: "demo"}, pod)
-		wantRefusal(t, err, intent.ReasonInvalid, "container spiffe-jwt: has the name of an injected container")
+		wantRefusal(t, err, reason.Invalid, "container spiffe-jwt: has the name of an injected container")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -78,17 +79,17 @@ func TestRefresh(t *testing.T) {
 			}
 			got, err := injector.Refresh(in(test.ns), pod)
 			if test.refused != "" {
-				wantRefusal(t, err, intent.ReasonInvalid, test.refused)
+				wantRefusal(t, err, reason.Invalid, test.refused)
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			reason := ""
+			why := ""
 			for _, m := range got.NewPod {
-				reason += m.String()
+				why += m.String()
 			}
-			if got.Outdated != test.outdated || got.Image != test.image || !strings.Contains(reason, test.newPod) || (reason == "") != (test.newPod == "") {
+			if got.Outdated != test.outdated || got.Image != test.image || !strings.Contains(why, test.newPod) || (why == "") != (test.newPod == "") {
 				t.Errorf("expected outdated=%t, image %q and %q, got %+v", test.outdated, test.image, test.newPod, got)
 			}
 			asked := pod.DeepCopy()
@@ -96,7 +97,7 @@ func TestRefresh(t *testing.T) {
 			updated, err := injector.Update(in(test.ns), pod, asked)
 			switch {
 			case test.newPod != "":
-				wantRefusal(t, err, intent.ReasonNeedsNewPod, test.newPod)
+				wantRefusal(t, err, reason.NeedsNewPod, test.newPod)
 			case err != nil:
 				t.Fatal(err)
 			case test.outdated && ConfigDigest(updated.Pod) != got.Wanted:
@@ -157,7 +158,7 @@ func TestRefreshAndImages(t *testing.T) {
 		t.Errorf("new pods only: expected the old image, got %v", err)
 	}
 	_, err := update(change("newer", true))
-	wantRefusal(t, err, intent.ReasonNeedsNewPod, "container envoy, image")
+	wantRefusal(t, err, reason.NeedsNewPod, "container envoy, image")
 
 	injector.Platform.InPlace = true
 	pod, err := update(change("envoy", true))
@@ -169,16 +170,16 @@ func TestRefreshAndImages(t *testing.T) {
 	}
 	for _, after := range []*corev1.Pod{change("newer", false), change("mine", false)} {
 		_, err := update(after)
-		wantRefusal(t, err, intent.ReasonNeedsNewPod, "container envoy, image")
+		wantRefusal(t, err, reason.NeedsNewPod, "container envoy, image")
 		_, err = injector.ValidateUpdate(intent.Namespace{Name: "demo"}, before, after)
-		wantRefusal(t, err, intent.ReasonNeedsNewPod, "container envoy, image")
+		wantRefusal(t, err, reason.NeedsNewPod, "container envoy, image")
 	}
 	for _, image := range []string{"mine", "envoy"} { // of which the second is the old one, kept by somebody after our webhook
 		_, err = injector.ValidateUpdate(intent.Namespace{Name: "demo"}, before, change(image, true))
-		wantRefusal(t, err, intent.ReasonTampered, "")
+		wantRefusal(t, err, reason.Tampered, "")
 	}
 	_, err = update(change("mine", true))
-	wantRefusal(t, err, intent.ReasonTampered, "container envoy, image: is written by the webhook alone")
+	wantRefusal(t, err, reason.Tampered, "container envoy, image: is written by the webhook alone")
 }
 
 // A webhook is called again for a change when another one changed something after it.
@@ -202,7 +203,7 @@ func TestUpdateAgain(t *testing.T) {
 	}
 	second.Annotations[intent.AnnotationListeners] = "{}"
 	_, err = injector.Update(intent.Namespace{Name: "demo"}, before, second)
-	wantRefusal(t, err, intent.ReasonTampered, intent.AnnotationListeners)
+	wantRefusal(t, err, reason.Tampered, intent.AnnotationListeners)
 }
 
 // A pod without Envoy has nothing to refresh, and takes the changes that it always took.

@@ -7,10 +7,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-func wantRefusal(t *testing.T, err error, reason intent.Reason, part string) {
+func wantRefusal(t *testing.T, err error, reason reason.Reason, part string) {
 	t.Helper()
 	var r *intent.Refusal
 	if !errors.As(err, &r) {
@@ -22,7 +23,7 @@ func wantRefusal(t *testing.T, err error, reason intent.Reason, part string) {
 }
 
 // wantMistakes checks that an error is a refusal with exactly these mistakes.
-func wantMistakes(t *testing.T, err error, reason intent.Reason, want []string) {
+func wantMistakes(t *testing.T, err error, reason reason.Reason, want []string) {
 	t.Helper()
 	var r *intent.Refusal
 	if !errors.As(err, &r) {

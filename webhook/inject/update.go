@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -18,14 +19,14 @@ var regenerated = []string{intent.AnnotationListeners, intent.AnnotationClusters
 // A pod that was never injected, and a change that touches nothing of ours, come back as they are.
 func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
 	if !injected(before) {
-		return Result{Decision: intent.Decision{Reason: intent.ReasonUnchanged}, Pod: after}, intent.Refuse(intent.ReasonNeedsNewPod, lateArrivals(before, after))
+		return Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}, intent.Refuse(reason.NeedsNewPod, lateArrivals(before, after))
 	}
 	res, err := i.update(ns, before, i.asked(before, after))
 	if err != nil {
 		return Result{}, err
 	}
 	// Called a second time for one change, because another webhook changed something as well, we find what we wrote.
-	return res, intent.Refuse(intent.ReasonTampered, notAmong(after, before, res.Pod))
+	return res, intent.Refuse(reason.Tampered, notAmong(after, before, res.Pod))
 }
 
 // asked is a change of a running pod without what Update answered to it: the very pod given if there is no answer in it.
@@ -59,15 +60,15 @@ func notAmong(pod *corev1.Pod, from ...*corev1.Pod) []intent.Mistake {
 }
 
 func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
-	if err := intent.Refuse(intent.ReasonTampered, tampered(before, after)); err != nil {
+	if err := intent.Refuse(reason.Tampered, tampered(before, after)); err != nil {
 		return Result{}, err
 	}
-	if err := intent.Refuse(intent.ReasonNeedsNewPod, imageMistakes(before, after)); err != nil {
+	if err := intent.Refuse(reason.NeedsNewPod, imageMistakes(before, after)); err != nil {
 		return Result{}, err
 	}
 	changed := i.changedAnnotations(before, after)
 	if len(changed) == 0 {
-		return Result{Decision: intent.Decision{Reason: intent.ReasonUnchanged}, Pod: after}, nil
+		return Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}, nil
 	}
 	var frozen []intent.Mistake
 	for _, key := range changed {
@@ -76,26 +77,26 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 			frozen = append(frozen, needsNewPod("annotation "+key))
 		}
 	}
-	if err := intent.Refuse(intent.ReasonNeedsNewPod, frozen); err != nil {
+	if err := intent.Refuse(reason.NeedsNewPod, frozen); err != nil {
 		return Result{}, err
 	}
 	res, err := i.inject(ns, strip(after))
 	if err != nil {
 		return Result{}, err
 	}
-	if err := intent.Refuse(intent.ReasonNeedsNewPod, jwtStays(before, res.Pod)); err != nil {
+	if err := intent.Refuse(reason.NeedsNewPod, jwtStays(before, res.Pod)); err != nil {
 		return Result{}, err
 	}
 	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
 	if was, err := i.inject(ns, strip(before)); err == nil {
 		if was.Pod.Annotations[intent.AnnotationBootstrap] != res.Pod.Annotations[intent.AnnotationBootstrap] {
-			return Result{}, intent.Refuse(intent.ReasonNeedsNewPod, stays(changed, whatStays(was.Pod, res.Pod)))
+			return Result{}, intent.Refuse(reason.NeedsNewPod, stays(changed, whatStays(was.Pod, res.Pod)))
 		}
 		if certificateSecret(was.Pod) != certificateSecret(res.Pod) {
-			return Result{}, intent.Refuse(intent.ReasonNeedsNewPod, stays(changed, "names another Secret, and the volumes of a running pod stay"))
+			return Result{}, intent.Refuse(reason.NeedsNewPod, stays(changed, "names another Secret, and the volumes of a running pod stay"))
 		}
 	}
-	if err := intent.Refuse(intent.ReasonNeedsNewPod, fixed(before, res.Pod)); err != nil {
+	if err := intent.Refuse(reason.NeedsNewPod, fixed(before, res.Pod)); err != nil {
 		return Result{}, err
 	}
 	out := after.DeepCopy()
@@ -105,7 +106,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	for _, key := range regenerated {
 		out.Annotations[key] = res.Pod.Annotations[key]
 	}
-	res.Pod, res.Decision = out, intent.Decision{Inject: true, Reason: intent.ReasonRegenerated}
+	res.Pod, res.Decision = out, intent.Decision{Inject: true, Reason: reason.Regenerated}
 	return res, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -25,31 +26,31 @@ func TestUpdate(t *testing.T) {
 	tests := []struct {
 		name    string
 		change  func(*corev1.Pod)
-		reason  intent.Reason // of the decision or of the refusal
+		reason  reason.Reason // of the decision or of the refusal
 		changed []string      // annotations that the webhook writes anew
 		refused string        // part of the refusal
 	}{
-		{"nothing", func(*corev1.Pod) {}, intent.ReasonUnchanged, nil, ""},
-		{"a label of another", func(p *corev1.Pod) { p.Labels["app"] = "x" }, intent.ReasonUnchanged, nil, ""},
-		{"peers", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/web, /other" }, intent.ReasonRegenerated,
+		{"nothing", func(*corev1.Pod) {}, reason.Unchanged, nil, ""},
+		{"a label of another", func(p *corev1.Pod) { p.Labels["app"] = "x" }, reason.Unchanged, nil, ""},
+		{"peers", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/web, /other" }, reason.Regenerated,
 			[]string{intent.AnnotationListeners, intent.AnnotationAuthorization}, ""},
 		{"expected server", func(p *corev1.Pod) {
 			p.Annotations[intent.AnnotationUpstreams] = `[{listen: 8000, address: "db.demo.svc:8443", peers: [/other]}]`
-		}, intent.ReasonRegenerated, []string{intent.AnnotationClusters}, ""},
-		{"bad peers", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "web" }, intent.ReasonInvalid, nil, `did you mean "/web"`},
-		{"no peers", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationAllowedPeers) }, intent.ReasonInvalid, nil, "expected at least one peer"},
-		{"identity", func(p *corev1.Pod) { p.Annotations[intent.AnnotationSPIFFEID] = "/ns/demo/x" }, intent.ReasonNeedsNewPod, nil, intent.AnnotationSPIFFEID + ": a running pod cannot take this change, it needs a new pod"},
-		{"port", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAppPort] = "9090" }, intent.ReasonNeedsNewPod, nil, intent.AnnotationAppPort + ": a running pod"},
-		{"TTL", func(p *corev1.Pod) { p.Annotations[intent.AnnotationX509SVIDTTL] = "60s" }, intent.ReasonNeedsNewPod, nil, intent.AnnotationX509SVIDTTL},
+		}, reason.Regenerated, []string{intent.AnnotationClusters}, ""},
+		{"bad peers", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "web" }, reason.Invalid, nil, `did you mean "/web"`},
+		{"no peers", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationAllowedPeers) }, reason.Invalid, nil, "expected at least one peer"},
+		{"identity", func(p *corev1.Pod) { p.Annotations[intent.AnnotationSPIFFEID] = "/ns/demo/x" }, reason.NeedsNewPod, nil, intent.AnnotationSPIFFEID + ": a running pod cannot take this change, it needs a new pod"},
+		{"port", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAppPort] = "9090" }, reason.NeedsNewPod, nil, intent.AnnotationAppPort + ": a running pod"},
+		{"TTL", func(p *corev1.Pod) { p.Annotations[intent.AnnotationX509SVIDTTL] = "60s" }, reason.NeedsNewPod, nil, intent.AnnotationX509SVIDTTL},
 		{"upstream port, which is probed", func(p *corev1.Pod) {
 			p.Annotations[intent.AnnotationUpstreams] = `[{listen: 8001, address: "db.demo.svc:8443", peers: [/db]}]`
-		}, intent.ReasonNeedsNewPod, nil, intent.AnnotationUpstreams},
-		{"unknown key", func(p *corev1.Pod) { p.Annotations[intent.Prefix+"alowed-peers"] = "/x" }, intent.ReasonInvalid, nil, "did you mean"},
-		{"inject label", func(p *corev1.Pod) { delete(p.Labels, intent.LabelInject) }, intent.ReasonTampered, nil, intent.LabelInject},
-		{"identity label", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "other" }, intent.ReasonTampered, nil, intent.LabelIdentity},
-		{"status", func(p *corev1.Pod) { p.Annotations[intent.AnnotationStatus] = "{}" }, intent.ReasonTampered, nil, intent.AnnotationStatus},
-		{"status removed", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) }, intent.ReasonTampered, nil, intent.AnnotationStatus},
-		{"generated listeners", func(p *corev1.Pod) { p.Annotations[intent.AnnotationListeners] = "{}" }, intent.ReasonTampered, nil, intent.AnnotationListeners},
+		}, reason.NeedsNewPod, nil, intent.AnnotationUpstreams},
+		{"unknown key", func(p *corev1.Pod) { p.Annotations[intent.Prefix+"alowed-peers"] = "/x" }, reason.Invalid, nil, "did you mean"},
+		{"inject label", func(p *corev1.Pod) { delete(p.Labels, intent.LabelInject) }, reason.Tampered, nil, intent.LabelInject},
+		{"identity label", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "other" }, reason.Tampered, nil, intent.LabelIdentity},
+		{"status", func(p *corev1.Pod) { p.Annotations[intent.AnnotationStatus] = "{}" }, reason.Tampered, nil, intent.AnnotationStatus},
+		{"status removed", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) }, reason.Tampered, nil, intent.AnnotationStatus},
+		{"generated listeners", func(p *corev1.Pod) { p.Annotations[intent.AnnotationListeners] = "{}" }, reason.Tampered, nil, intent.AnnotationListeners},
 	}
 	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
 	for _, test := range tests {
@@ -127,7 +128,7 @@ func TestUpdateOfPodThatWasNeverInjected(t *testing.T) {
 			after.Labels = test.labels
 			res, err := injector.Update(intent.Namespace{Name: "demo"}, plain, after)
 			if test.refused != "" {
-				wantRefusal(t, err, intent.ReasonNeedsNewPod, test.refused)
+				wantRefusal(t, err, reason.NeedsNewPod, test.refused)
 				return
 			}
 			if err != nil || res.Inject || res.Pod != after {

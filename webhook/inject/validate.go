@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -16,10 +17,10 @@ func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error)
 		return Result{}, err
 	}
 	if !decision.Inject {
-		return Result{Decision: decision, Pod: pod}, intent.Refuse(intent.ReasonTampered, readyMade(pod))
+		return Result{Decision: decision, Pod: pod}, intent.Refuse(reason.Tampered, readyMade(pod))
 	}
 	if !injected(pod) {
-		return Result{}, intent.Refuse(intent.ReasonTampered, []intent.Mistake{{Where: "annotation " + intent.AnnotationStatus, What: "is missing in a pod that has to be injected",
+		return Result{}, intent.Refuse(reason.Tampered, []intent.Mistake{{Where: "annotation " + intent.AnnotationStatus, What: "is missing in a pod that has to be injected",
 			Hint: "another webhook took it away after injection: let it leave what is under " + intent.Prefix + " alone"}})
 	}
 	res, err := i.Inject(ns, pod)
@@ -34,7 +35,7 @@ func (i Injector) ValidateUpdate(ns intent.Namespace, before, after *corev1.Pod)
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Decision: res.Decision, Pod: after}, intent.Refuse(intent.ReasonTampered, notAmong(after, res.Pod))
+	return Result{Decision: res.Decision, Pod: after}, intent.Refuse(reason.Tampered, notAmong(after, res.Pod))
 }
 
 // setOrDelete gives a pod another one's annotation, or its absence.

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -15,38 +16,38 @@ func TestValidate(t *testing.T) {
 	tests := []struct {
 		name    string
 		change  func(*corev1.Pod) // of an injected pod
-		reason  intent.Reason     // of the decision or of the refusal
+		reason  reason.Reason     // of the decision or of the refusal
 		refused string            // part of the refusal
 	}{
-		{"as injected", func(*corev1.Pod) {}, intent.ReasonAlreadyInjected, ""},
+		{"as injected", func(*corev1.Pod) {}, reason.AlreadyInjected, ""},
 		{"with additions of others", func(p *corev1.Pod) {
 			p.Labels["other.io/x"] = "y"
 			p.Spec.InitContainers[0].Env = []corev1.EnvVar{{Name: "OTHER"}}
-		}, intent.ReasonAlreadyInjected, ""},
-		{"another identity", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "another" }, intent.ReasonTampered, "label " + intent.LabelIdentity},
-		{"another image", func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "another" }, intent.ReasonTampered, "container envoy"},
-		{"other peers than the rules", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/other" }, intent.ReasonTampered, intent.AnnotationAuthorization},
-		{"no drain", func(p *corev1.Pod) { p.Spec.Containers[0].Lifecycle = nil }, intent.ReasonTampered, "container app"},
-		{"status taken away", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) }, intent.ReasonTampered, intent.AnnotationStatus + ": is missing"},
-		{"label taken away", unlabelled, intent.ReasonTampered, "label " + intent.LabelIdentity + ": is written by the webhook alone, and this pod does not ask for injection"},
+		}, reason.AlreadyInjected, ""},
+		{"another identity", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "another" }, reason.Tampered, "label " + intent.LabelIdentity},
+		{"another image", func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "another" }, reason.Tampered, "container envoy"},
+		{"other peers than the rules", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/other" }, reason.Tampered, intent.AnnotationAuthorization},
+		{"no drain", func(p *corev1.Pod) { p.Spec.Containers[0].Lifecycle = nil }, reason.Tampered, "container app"},
+		{"status taken away", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) }, reason.Tampered, intent.AnnotationStatus + ": is missing"},
+		{"label taken away", unlabelled, reason.Tampered, "label " + intent.LabelIdentity + ": is written by the webhook alone, and this pod does not ask for injection"},
 		{"an identity and nothing else", func(p *corev1.Pod) {
 			*p = corev1.Pod{Spec: webhooktest.Server().Spec}
 			p.Labels = map[string]string{intent.LabelIdentity: "stolen"}
-		}, intent.ReasonTampered, "label " + intent.LabelIdentity},
+		}, reason.Tampered, "label " + intent.LabelIdentity},
 		{"a status and nothing else", func(p *corev1.Pod) {
 			*p = corev1.Pod{Spec: webhooktest.Server().Spec}
 			p.Annotations = map[string]string{intent.AnnotationStatus: "{}"}
-		}, intent.ReasonTampered, "annotation " + intent.AnnotationStatus},
+		}, reason.Tampered, "annotation " + intent.AnnotationStatus},
 		{"a configuration and nothing else", func(p *corev1.Pod) {
 			volumes := p.Spec.Volumes
 			*p = corev1.Pod{Spec: webhooktest.Server().Spec}
 			p.Spec.Volumes = volumes
-		}, intent.ReasonTampered, "volume " + ConfigVolume},
-		{"nothing of ours", func(p *corev1.Pod) { *p = corev1.Pod{Spec: webhooktest.Server().Spec} }, intent.ReasonNotLabelled, ""},
+		}, reason.Tampered, "volume " + ConfigVolume},
+		{"nothing of ours", func(p *corev1.Pod) { *p = corev1.Pod{Spec: webhooktest.Server().Spec} }, reason.NotLabelled, ""},
 		{"a user's text", func(p *corev1.Pod) {
 			*p = corev1.Pod{Spec: webhooktest.Server().Spec}
 			p.Annotations = map[string]string{intent.AnnotationAppPort: "8080"}
-		}, intent.ReasonNotLabelled, ""},
+		}, reason.NotLabelled, ""},
 	}
 	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
 	for _, test := range tests {
@@ -99,46 +100,46 @@ func TestValidateUpdate(t *testing.T) {
 	tests := []struct {
 		name    string
 		after   func(t *testing.T) *corev1.Pod
-		reason  intent.Reason
+		reason  reason.Reason
 		refused string
 	}{
-		{"nothing", func(t *testing.T) *corev1.Pod { return regenerate(t, func(*corev1.Pod) {}) }, intent.ReasonUnchanged, ""},
-		{"new peers, with their rules", func(t *testing.T) *corev1.Pod { return regenerate(t, allowOther) }, intent.ReasonRegenerated, ""},
+		{"nothing", func(t *testing.T) *corev1.Pod { return regenerate(t, func(*corev1.Pod) {}) }, reason.Unchanged, ""},
+		{"new peers, with their rules", func(t *testing.T) *corev1.Pod { return regenerate(t, allowOther) }, reason.Regenerated, ""},
 		{"new peers, with the old rules", func(*testing.T) *corev1.Pod {
 			after := before.DeepCopy()
 			allowOther(after)
 			return after
-		}, intent.ReasonTampered, intent.AnnotationAuthorization},
+		}, reason.Tampered, intent.AnnotationAuthorization},
 		{"old peers, with new rules", func(t *testing.T) *corev1.Pod {
 			after := regenerate(t, allowOther)
 			after.Annotations[intent.AnnotationAllowedPeers] = before.Annotations[intent.AnnotationAllowedPeers]
 			return after
-		}, intent.ReasonTampered, intent.AnnotationAuthorization},
+		}, reason.Tampered, intent.AnnotationAuthorization},
 		{"new peers, with rules of somebody", func(t *testing.T) *corev1.Pod {
 			after := regenerate(t, allowOther)
 			after.Annotations[intent.AnnotationAuthorization] = "{}"
 			return after
-		}, intent.ReasonTampered, intent.AnnotationAuthorization},
+		}, reason.Tampered, intent.AnnotationAuthorization},
 		{"rules taken away", func(*testing.T) *corev1.Pod {
 			after := before.DeepCopy()
 			delete(after.Annotations, intent.AnnotationAuthorization)
 			return after
-		}, intent.ReasonTampered, intent.AnnotationAuthorization},
+		}, reason.Tampered, intent.AnnotationAuthorization},
 		{"identity", func(*testing.T) *corev1.Pod {
 			after := before.DeepCopy()
 			after.Labels[intent.LabelIdentity] = "another"
 			return after
-		}, intent.ReasonTampered, intent.LabelIdentity},
+		}, reason.Tampered, intent.LabelIdentity},
 		{"image of the sidecar", func(*testing.T) *corev1.Pod {
 			after := before.DeepCopy()
 			after.Spec.InitContainers[0].Image = "another"
 			return after
-		}, intent.ReasonNeedsNewPod, "container envoy, image: a running pod cannot take this change"},
+		}, reason.NeedsNewPod, "container envoy, image: a running pod cannot take this change"},
 		{"image of the app", func(*testing.T) *corev1.Pod {
 			after := before.DeepCopy()
 			after.Spec.Containers[0].Image = "another"
 			return after
-		}, intent.ReasonUnchanged, ""},
+		}, reason.Unchanged, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -169,6 +170,6 @@ func TestValidateUpdateOfPodThatWasNeverInjected(t *testing.T) {
 		after := plain.DeepCopy()
 		change(after)
 		_, err := injector.ValidateUpdate(intent.Namespace{Name: "demo"}, plain, after)
-		wantRefusal(t, err, intent.ReasonNeedsNewPod, key+": is written by the webhook alone")
+		wantRefusal(t, err, reason.NeedsNewPod, key+": is written by the webhook alone")
 	}
 }

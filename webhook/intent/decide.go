@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Namespace is what of a pod's namespace takes part in a decision.
@@ -16,7 +18,7 @@ type Namespace struct {
 // Decision says whether a pod is injected, and why.
 type Decision struct {
 	Inject bool
-	Reason Reason
+	Reason reason.Reason
 }
 
 // Decide reads the labels of a pod and of its namespace:
@@ -55,18 +57,18 @@ func Decide(ns Namespace, pod *corev1.Pod) (Decision, error) {
 		mistakes = append(mistakes, Mistake{Where: "label " + LabelInject,
 			What: fmt.Sprintf("namespace %s requires injection, a pod in it cannot opt out", ns.Name), Hint: "remove the label"})
 	}
-	if err := Refuse(ReasonInvalid, mistakes); err != nil {
+	if err := Refuse(reason.Invalid, mistakes); err != nil {
 		return Decision{}, err
 	}
 	switch {
 	case onNamespace == InjectRequired:
-		return Decision{true, ReasonNamespaceRequired}, nil
+		return Decision{true, reason.NamespaceRequired}, nil
 	case onPod == InjectEnabled:
-		return Decision{true, ReasonPodEnabled}, nil
+		return Decision{true, reason.PodEnabled}, nil
 	case onPod == InjectDisabled:
-		return Decision{false, ReasonPodDisabled}, nil
+		return Decision{false, reason.PodDisabled}, nil
 	case onNamespace == InjectEnabled:
-		return Decision{true, ReasonNamespaceEnabled}, nil
+		return Decision{true, reason.NamespaceEnabled}, nil
 	}
-	return Decision{false, ReasonNotLabelled}, nil
+	return Decision{false, reason.NotLabelled}, nil
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 const absent = "(absent)"
@@ -30,26 +32,26 @@ func TestDecide(t *testing.T) {
 	tests := []struct {
 		namespace, pod string
 		inject         bool
-		reason         Reason
+		reason         reason.Reason
 		mistakes       []string // of the refusal
 	}{
-		{absent, absent, false, ReasonNotLabelled, nil},
-		{absent, InjectEnabled, true, ReasonPodEnabled, nil},
-		{absent, InjectDisabled, false, ReasonPodDisabled, nil},
+		{absent, absent, false, reason.NotLabelled, nil},
+		{absent, InjectEnabled, true, reason.PodEnabled, nil},
+		{absent, InjectDisabled, false, reason.PodDisabled, nil},
 		{absent, InjectRequired, false, "", []string{podRequired}},
 
-		{InjectEnabled, absent, true, ReasonNamespaceEnabled, nil},
-		{InjectEnabled, InjectEnabled, true, ReasonPodEnabled, nil},
-		{InjectEnabled, InjectDisabled, false, ReasonPodDisabled, nil},
+		{InjectEnabled, absent, true, reason.NamespaceEnabled, nil},
+		{InjectEnabled, InjectEnabled, true, reason.PodEnabled, nil},
+		{InjectEnabled, InjectDisabled, false, reason.PodDisabled, nil},
 		{InjectEnabled, InjectRequired, false, "", []string{podRequired}},
 
-		{InjectDisabled, absent, false, ReasonNotLabelled, nil},
-		{InjectDisabled, InjectEnabled, true, ReasonPodEnabled, nil},
-		{InjectDisabled, InjectDisabled, false, ReasonPodDisabled, nil},
+		{InjectDisabled, absent, false, reason.NotLabelled, nil},
+		{InjectDisabled, InjectEnabled, true, reason.PodEnabled, nil},
+		{InjectDisabled, InjectDisabled, false, reason.PodDisabled, nil},
 		{InjectDisabled, InjectRequired, false, "", []string{podRequired}},
 
-		{InjectRequired, absent, true, ReasonNamespaceRequired, nil},
-		{InjectRequired, InjectEnabled, true, ReasonNamespaceRequired, nil},
+		{InjectRequired, absent, true, reason.NamespaceRequired, nil},
+		{InjectRequired, InjectEnabled, true, reason.NamespaceRequired, nil},
 		{InjectRequired, InjectDisabled, false, "", []string{cannotOptOut}},
 		{InjectRequired, InjectRequired, false, "", []string{podRequired}},
 
@@ -68,7 +70,7 @@ func TestDecide(t *testing.T) {
 			ns := Namespace{Name: "demo", Labels: labelled(test.namespace)}
 			got, err := Decide(ns, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: labelled(test.pod)}})
 			if test.mistakes != nil {
-				wantMistakes(t, err, ReasonInvalid, test.mistakes)
+				wantMistakes(t, err, reason.Invalid, test.mistakes)
 			} else if err != nil {
 				t.Fatal(err)
 			}
@@ -80,14 +82,14 @@ func TestDecide(t *testing.T) {
 }
 
 // wantMistakes checks that an error is a refusal with exactly these mistakes.
-func wantMistakes(t *testing.T, err error, reason Reason, want []string) {
+func wantMistakes(t *testing.T, err error, why reason.Reason, want []string) {
 	t.Helper()
 	var r *Refusal
 	if !errors.As(err, &r) {
-		t.Fatalf("expected a refusal for %s, got %v", reason, err)
+		t.Fatalf("expected a refusal for %s, got %v", why, err)
 	}
-	if r.Reason != reason {
-		t.Errorf("expected the reason %s, got %s", reason, r.Reason)
+	if r.Reason != why {
+		t.Errorf("expected the reason %s, got %s", why, r.Reason)
 	}
 	if diff := cmp.Diff(want, texts(r.Mistakes)); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)

@@ -9,8 +9,10 @@ import (
 // workloads are the identities to register: that of Envoy's container and of the one that fetches tokens, and in socket mode those of the user's containers.
 func (in Intent) Workloads(pod *corev1.Pod) []registrar.Workload {
 	w := registrar.Workload{
-		ID: in.ID, Namespace: in.Subject.Namespace, ServiceAccount: in.Subject.ServiceAccount, X509SVIDTTL: in.X509SVIDTTL, JWTSVIDTTL: in.JWTSVIDTTL,
-		FederatesWith: in.FederatesWith, DNSNames: in.DNSNames, Downstream: in.Downstream, Admin: in.Admin,
+		ID:             in.ID,
+		Namespace:      in.Subject.Namespace,
+		ServiceAccount: in.Subject.ServiceAccount,
+		Attributes:     in.Attributes,
 	}
 	var all []registrar.Workload
 	if in.Mode.Envoy() {

@@ -5,11 +5,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
@@ -18,14 +18,9 @@ type Intent struct {
 	Subject Subject
 	Mode    Mode
 
-	// The identity and its certificates.
-	ID            spiffeid.ID
-	X509SVIDTTL   time.Duration
-	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
-	FederatesWith []spiffeid.TrustDomain
-	DNSNames      []string
-	Downstream    bool
-	Admin         bool
+	// ID is the identity, and the attributes those of its registration entries.
+	ID spiffeid.ID
+	registrar.Attributes
 
 	// What Envoy does, and how its container is made; of no meaning without one.
 	Inbound   []ir.Inbound
@@ -43,8 +38,20 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	mistakes := d.read(written)
 
 	in := Intent{
-		Subject: subject(ns, pod), Mode: d.mode, ID: d.id, X509SVIDTTL: d.x509SVIDTTL, JWTSVIDTTL: d.jwtSVIDTTL, FederatesWith: d.federated,
-		DNSNames: d.dnsNames, Downstream: d.downstream, Admin: d.admin, Inbound: d.listeners(), Upstreams: d.upstreams, Sidecar: d.sidecar,
+		Subject: subject(ns, pod),
+		Mode:    d.mode,
+		ID:      d.id,
+		Attributes: registrar.Attributes{
+			X509SVIDTTL:   d.x509SVIDTTL,
+			JWTSVIDTTL:    d.jwtSVIDTTL,
+			FederatesWith: d.federated,
+			DNSNames:      d.dnsNames,
+			Downstream:    d.downstream,
+			Admin:         d.admin,
+		},
+		Inbound:           d.listeners(),
+		Upstreams:         d.upstreams,
+		Sidecar:           d.sidecar,
 		CertificateSecret: d.certificateSecret,
 	}
 	id, inIdentity := d.identity(in.Subject, written)

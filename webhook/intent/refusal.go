@@ -3,6 +3,8 @@ package intent
 import (
 	"fmt"
 	"strings"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Mistake is one thing that is wrong with a pod, told to the person who can mend it.
@@ -21,7 +23,7 @@ func (m Mistake) String() string {
 
 // Refusal is the error of a pod that is not admitted. It lists every mistake at once, so that a manifest is mended in one go.
 type Refusal struct {
-	Reason   Reason
+	Reason   reason.Reason
 	Mistakes []Mistake
 }
 
@@ -37,10 +39,10 @@ func (r *Refusal) Error() string {
 	return b.String()
 }
 
-// refuse returns nil when there is nothing to refuse.
-func Refuse(reason Reason, mistakes []Mistake) error {
+// Refuse returns nil when there is nothing to refuse.
+func Refuse(why reason.Reason, mistakes []Mistake) error {
 	if len(mistakes) == 0 {
 		return nil
 	}
-	return &Refusal{Reason: reason, Mistakes: mistakes}
+	return &Refusal{Reason: why, Mistakes: mistakes}
 }

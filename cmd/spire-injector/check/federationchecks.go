@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -64,8 +65,8 @@ func (f Facts) related(leader Replica, r registrar.Federated) Finding {
 	case inPlace == 0:
 		return found(Error, f.Platform.Where, "SPIRE does not have the relationship with %s as the platform file says", td).
 			expected("that of spire.federation").
-			remedy("the leader's log and the event RelationshipRefused on the ConfigMap have SPIRE's words; "+
-				"its authorization policy has to list %s under \"federation\" in policy-data.json", td)
+			remedy("the leader's log and the event %s on the ConfigMap have SPIRE's words; "+
+				"its authorization policy has to list %s under \"federation\" in policy-data.json", reason.RelationshipRejected, td)
 	case seen && present == 0 && r.EndpointSPIFFEID.MemberOf(r.TrustDomain):
 		return found(Error, f.Platform.Where, "SPIRE has no bundle of %s", td).expected("a first one, by which SPIRE verifies %s", r.BundleEndpointURL).
 			remedy("spire-server bundle set -format spiffe -id spiffe://%s -path FILE, once; if that was done, %s. Peers of %s cannot be verified", td, look, td)

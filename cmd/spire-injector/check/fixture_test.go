@@ -33,8 +33,8 @@ import (
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // now is the time of all tests.
@@ -188,7 +188,7 @@ func leaderMetrics() string {
 	return fmt.Sprintf(`# TYPE spire_injector_entries gauge
 spire_injector_entries{state="wanted"} 4
 spire_injector_entries{state="registered"} 5
-spire_injector_entries{state="unneeded"} 1
+spire_injector_entries{state="orphaned"} 1
 spire_injector_entries{state="missing"} 0
 spire_injector_entries{state="refused"} 0
 spire_injector_entries{state="without_bundle"} 0

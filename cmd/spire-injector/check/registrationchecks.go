@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // failures are codes that say that SPIRE did not do what it was asked, whatever it was.
@@ -122,18 +124,18 @@ func entries(f Facts) []Finding {
 	tell(Warning, "missing", "that pods need and SPIRE does not have yet", "check again in some seconds; then the leader's log says why. Their pods wait")
 	if !f.saysWhichBundle(leader) {
 		tell(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have",
-			"the events BundleMissing on the owners name it: list it in spire.federation of the platform file, or correct the name")
+			"the events "+reason.BundleMissing.String()+" on the owners name it: list it in spire.federation of the platform file, or correct the name")
 	}
-	if n := vanished(leader.Metrics); n > 0 {
+	if n := deletedByOthers(leader.Metrics); n > 0 {
 		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again", n).expected("nobody else to delete them").
 			remedy("find out who does: the check spire-controller-manager, and people who use spire-server entry delete"))
 	}
-	return orFine(out, fine(f.pod(leader), "%v wanted, %v in SPIRE, %v to be removed", state["wanted"], state["registered"], state["unneeded"]))
+	return orFine(out, fine(f.pod(leader), "%v wanted, %v in SPIRE, %v to be removed", state["wanted"], state["registered"], state["orphaned"]))
 }
 
-func vanished(m Metrics) (n float64) {
+func deletedByOthers(m Metrics) (n float64) {
 	for _, s := range m["spire_injector_entry_changes_total"] {
-		if s.Labels["reason"] == "EntryDeletedByOthers" && s.Labels["action"] == "create" && s.Labels["result"] == "success" {
+		if s.Labels["reason"] == reason.EntryDeletedByOthers.String() && s.Labels["action"] == "create" && s.Labels["result"] == "success" {
 			n += s.Value
 		}
 	}
@@ -176,7 +178,7 @@ func rollout(f Facts) []Finding {
 	var out []Finding
 	if n := pods["rejected"]; n > 0 {
 		out = append(out, found(Error, f.pod(leader), "Envoy rejects its new configuration in %s", plural(n, "pod")).expected("none").
-			remedy("kubectl get events -A --field-selector reason=ConfigurationRejected; take back what was changed, in the namespace or the platform file"))
+			remedy("kubectl get events -A --field-selector reason=%s; take back what was changed, in the namespace or the platform file", reason.ConfigurationRejected))
 	}
 	switch {
 	case f.Settings.RolloutRate == 0:
@@ -186,7 +188,7 @@ func rollout(f Facts) []Finding {
 	case paused > 0:
 		out = append(out, found(Error, f.pod(leader), "the rollout is paused, because pods rejected what was tried on them first: %s would follow", waiting).
 			expected("running pods that follow what changes").
-			remedy("the leader's log and the events ConfigurationRejected say which; change the namespace or the platform file again"))
+			remedy("the leader's log and the events %s say which; change the namespace or the platform file again", reason.ConfigurationRejected))
 	}
 	var stuck []string
 	for _, state := range slices.Sorted(maps.Keys(pods)) {

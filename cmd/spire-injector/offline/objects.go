@@ -12,6 +12,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // object is one Kubernetes object of a document: the document itself, or an item of the list that it is.
@@ -162,5 +163,5 @@ func unquoted(object []byte) error {
 	if len(found) == 0 {
 		return nil
 	}
-	return &intent.Refusal{Reason: intent.ReasonInvalid, Mistakes: found}
+	return &intent.Refusal{Reason: reason.Invalid, Mistakes: found}
 }

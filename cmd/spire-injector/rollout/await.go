@@ -10,12 +10,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // ReasonConfigurationRejected is the reason of the event on a pod that does not work with what it was given, and on its owner.
-const ReasonConfigurationRejected = "ConfigurationRejected"
+const ReasonConfigurationRejected = string(reason.ConfigurationRejected)
 
 // ErrNoPage is of an Envoy that was started with a bootstrap of before there was a page to ask for.
 var ErrNoPage = errors.New("this pod's Envoy does not say how it took its configuration; a new pod's will")

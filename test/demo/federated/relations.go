@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -42,7 +43,7 @@ func areRelated(ctx context.Context, t play.Telling, s site) ([]relation, error)
 	if err == nil && !found {
 		err = &scene.Mismatch{
 			What: c.String(), Expected: fmt.Sprintf("what %s says, %+v", s.config, want), Got: r.Output(),
-			Look: scene.In(s.injector, "get", "events", "--field-selector=reason=RelationshipRefused").String(),
+			Look: scene.In(s.injector, "get", "events", "--field-selector=reason="+reason.RelationshipRejected.String()).String(),
 		}
 	}
 	if err == nil {

@@ -17,8 +17,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/federation"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
 )
@@ -96,10 +97,10 @@ func serve(t *testing.T, wanted ...registrar.Federated) *keeping {
 			defer k.mu.Unlock()
 			return k.wanted
 		},
-		Event: func(eventType, reason, note string) {
+		Event: func(eventType string, why reason.Reason, note string) {
 			k.mu.Lock()
 			defer k.mu.Unlock()
-			k.events = append(k.events, eventType+" "+reason+" "+note)
+			k.events = append(k.events, eventType+" "+why.String()+" "+note)
 		},
 	})
 	return k
@@ -280,14 +281,14 @@ func TestStaleBundlesAreReported(t *testing.T) {
 	eventually(t, "the bundle of patient.org", k.sequence("patient.org", 4))
 }
 
-func TestRelationshipsThatSPIRERefuses(t *testing.T) {
+func TestRelationshipsThatSPIRERejects(t *testing.T) {
 	t.Parallel()
 	k := serve(t, federated("example.org", often), federated("good.org", often))
 	publish(k, "good.org", 1)
 	k.start(t)
 	eventually(t, "the bundle of good.org", k.sequence("good.org", 1))
-	if !k.happened("Warning RelationshipRefused spire.federation: SPIRE does not take the relationship with example.org: ") {
-		t.Errorf("events %q, want RelationshipRefused", k.events)
+	if !k.happened("Warning RelationshipRejected spire.federation: SPIRE does not take the relationship with example.org: ") {
+		t.Errorf("events %q, want RelationshipRejected", k.events)
 	}
 	time.Sleep(4 * often)
 	if got := k.server.Calls("BatchCreateFederationRelationship"); got != 2 {
@@ -312,7 +313,7 @@ func TestRelationshipsThatAPolicyDenies(t *testing.T) {
 		return nil
 	})
 	k.start(t)
-	eventually(t, "an event", func() bool { return k.happened("Warning RelationshipRefused ") })
+	eventually(t, "an event", func() bool { return k.happened("Warning RelationshipRejected ") })
 	eventually(t, "the metric of a relationship that SPIRE has not", func() bool { return inPlace() == 0 })
 	k.server.Before(nil)
 	k.Reconsider()

@@ -1,4 +1,4 @@
-package registration
+package entries
 
 import (
 	"strings"
@@ -11,9 +11,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-func step(action registrar.Action, why registrar.Reason, owners ...registrar.Owner) registrar.Step {
+func step(action registrar.Action, why reason.Reason, owners ...registrar.Owner) registrar.Step {
 	e := registrar.Entry{ID: "spire-injector.demo-cluster.x", SPIFFEID: spiffeid.RequireFromString("spiffe://example.org/api")}
 	return registrar.Step{Plan: registrar.Plan{Action: action, Entry: e}, ID: e.ID, Why: why, Owners: owners}
 }
@@ -31,12 +32,12 @@ func TestEventsOnOwners(t *testing.T) {
 		kind    string
 		note    string
 	}{
-		"refused":                       {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aPod), Err: denied}, corev1.EventTypeWarning, "ask the SPIRE team"},
-		"deleted by others":             {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonVanished, aDeployment)}, corev1.EventTypeWarning, "entryIDPrefix"},
-		"missed at admission":           {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aPod)}, corev1.EventTypeNormal, "registered spiffe://example.org/api"},
-		"before the first pod":          {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aDeployment)}, "", ""},
-		"with a pod and its Deployment": {registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed, aDeployment, aPod)}, "", ""},
-		"repaired":                      {registrar.Outcome{Step: step(registrar.Update, registrar.ReasonDrifted, aPod)}, "", ""},
+		"refused":                       {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aPod), Err: denied}, corev1.EventTypeWarning, "ask the SPIRE team"},
+		"deleted by others":             {registrar.Outcome{Step: step(registrar.Create, reason.EntryDeletedByOthers, aDeployment)}, corev1.EventTypeWarning, "entryIDPrefix"},
+		"missed at admission":           {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aPod)}, corev1.EventTypeNormal, "registered spiffe://example.org/api"},
+		"before the first pod":          {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment)}, "", ""},
+		"with a pod and its Deployment": {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment, aPod)}, "", ""},
+		"repaired":                      {registrar.Outcome{Step: step(registrar.Update, reason.EntryDrifted, aPod)}, "", ""},
 	} {
 		kind, note := eventOf(tc.outcome)
 		if kind != tc.kind || !strings.Contains(note, tc.note) || (note == "") != (tc.note == "") {
@@ -46,18 +47,18 @@ func TestEventsOnOwners(t *testing.T) {
 }
 
 func TestPlanForPeople(t *testing.T) {
-	expiring := step(registrar.Update, registrar.ReasonUnneeded)
+	expiring := step(registrar.Update, reason.EntryOrphaned)
 	expiring.Fields, expiring.Entry.ExpiresAt = registrar.FieldExpiresAt, time.Date(2030, 1, 1, 12, 30, 0, 0, time.UTC)
-	narrowed := step(registrar.Keep, registrar.ReasonNoBundle, aDeployment, aPod)
+	narrowed := step(registrar.Keep, reason.BundleMissing, aDeployment, aPod)
 	narrowed.Missing = []spiffeid.TrustDomain{spiffeid.RequireTrustDomainFromString("auxiliary.org")}
 	var out strings.Builder
-	if err := WritePlan(&out, []registrar.Step{step(registrar.Create, registrar.ReasonMissed, aPod), expiring, narrowed}); err != nil {
+	if err := WritePlan(&out, []registrar.Step{step(registrar.Create, reason.EntryMissing, aPod), expiring, narrowed}); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.TrimPrefix(`
 ACTION  ENTRY                          SPIFFE ID                 REASON         DETAILS                       OWNERS
-create  spire-injector.demo-cluster.x  spiffe://example.org/api  EntryMissed                                  pod/demo/api-0
-update  spire-injector.demo-cluster.x  spiffe://example.org/api  EntryUnneeded  expires_at; expires 12:30:00  
+create  spire-injector.demo-cluster.x  spiffe://example.org/api  EntryMissing                                 pod/demo/api-0
+update  spire-injector.demo-cluster.x  spiffe://example.org/api  EntryOrphaned  expires_at; expires 12:30:00  
 keep    spire-injector.demo-cluster.x  spiffe://example.org/api  BundleMissing  without [auxiliary.org]       deployment/demo/api, pod/demo/api-0
 `, "\n")
 	if got := out.String(); got != want {
@@ -73,15 +74,15 @@ func TestMetricsOfALook(t *testing.T) {
 	}
 	m.now = func() time.Time { return time.Unix(1000, 0) }
 	m.outcome(registrar.Outcome{Step: step(registrar.Keep, "")}) // no change
-	m.outcome(registrar.Outcome{Step: step(registrar.Update, registrar.ReasonDrifted)})
-	m.outcome(registrar.Outcome{Step: step(registrar.Create, registrar.ReasonMissed), Err: &registrar.Error{}})
-	m.pass(registrar.Pass{Full: true, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Unneeded: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
-	m.pass(registrar.Pass{Err: &registrar.Error{}, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Unneeded: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
+	m.outcome(registrar.Outcome{Step: step(registrar.Update, reason.EntryDrifted)})
+	m.outcome(registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing), Err: &registrar.Error{}})
+	m.pass(registrar.Pass{Full: true, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Orphaned: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
+	m.pass(registrar.Pass{Err: &registrar.Error{}, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Orphaned: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
 	const want = `
 # HELP spire_injector_entry_changes_total Changes of registration entries by the reconciler, by action (create, update, refuse, remove), its reason and result (success, failure).
 # TYPE spire_injector_entry_changes_total counter
 spire_injector_entry_changes_total{action="create",reason="EntryDeletedByOthers",result="success"} 0
-spire_injector_entry_changes_total{action="create",reason="EntryMissed",result="failure"} 1
+spire_injector_entry_changes_total{action="create",reason="EntryMissing",result="failure"} 1
 spire_injector_entry_changes_total{action="update",reason="EntryDrifted",result="success"} 1
 # HELP spire_injector_pending_pods Pods that wait because their registration entry is not in SPIRE.
 # TYPE spire_injector_pending_pods gauge

@@ -1,4 +1,4 @@
-package registration
+package entries
 
 import (
 	"fmt"
@@ -13,8 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook/inject"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // kind is one kind of object that needs identities.
@@ -22,16 +20,16 @@ type kind struct {
 	name  string
 	new   func() client.Object
 	list  func() client.ObjectList
-	needs func(i inject.Injector, ns intent.Namespace, o client.Object) registrar.Needs
+	needs func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs
 }
 
 // kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is on the
 // agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
 var kinds = []kind{
 	{registrar.KindPod, func() client.Object { return &corev1.Pod{} }, func() client.ObjectList { return &corev1.PodList{} },
-		func(i inject.Injector, ns intent.Namespace, o client.Object) registrar.Needs {
+		func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs {
 			if pod, ok := o.(*corev1.Pod); ok {
-				return i.NeedsOfPod(ns, pod)
+				return r.NeedsOfPod(ns, pod)
 			}
 			return registrar.Needs{}
 		}},
@@ -54,7 +52,7 @@ var kinds = []kind{
 
 // ofTemplate is a kind whose objects have a pod template, or nil when they make no more pods.
 func ofTemplate[O client.Object](name string, empty func() O, list func() client.ObjectList, template func(O) *corev1.PodTemplateSpec) kind {
-	return kind{name, func() client.Object { return empty() }, list, func(i inject.Injector, ns intent.Namespace, o client.Object) registrar.Needs {
+	return kind{name, func() client.Object { return empty() }, list, func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs {
 		object, ok := o.(O)
 		if !ok {
 			return registrar.Needs{}
@@ -63,7 +61,7 @@ func ofTemplate[O client.Object](name string, empty func() O, list func() client
 		if t == nil {
 			return registrar.Needs{}
 		}
-		return i.NeedsOfTemplate(ns, &corev1.Pod{ObjectMeta: t.ObjectMeta, Spec: t.Spec})
+		return r.NeedsOfTemplate(ns, &corev1.Pod{ObjectMeta: t.ObjectMeta, Spec: t.Spec})
 	}}
 }
 
@@ -76,9 +74,9 @@ func hasEnded(job *batchv1.Job) bool {
 	return false
 }
 
-// Watched narrows what is kept in memory: of pods those that have an identity, and of each object what is read.
-func Watched() (map[client.Object]cache.ByObject, error) {
-	hasIdentity, err := labels.NewRequirement(intent.LabelIdentity, selection.Exists, nil)
+// Watched narrows what is kept in memory: of pods those that have an identity, as trim leaves them, and of each object what is read.
+func Watched(trim func(*corev1.Pod) *corev1.Pod) (map[client.Object]cache.ByObject, error) {
+	hasIdentity, err := labels.NewRequirement(registrar.IdentityLabel, selection.Exists, nil)
 	if err != nil {
 		return nil, fmt.Errorf("selecting injected pods: %w", err)
 	}
@@ -88,17 +86,15 @@ func Watched() (map[client.Object]cache.ByObject, error) {
 	}
 	for o := range watched {
 		if _, isPod := o.(*corev1.Pod); isPod {
-			watched[o] = cache.ByObject{Label: labels.NewSelector().Add(*hasIdentity), Transform: trimPod}
+			watched[o] = cache.ByObject{Label: labels.NewSelector().Add(*hasIdentity), Transform: func(o any) (any, error) {
+				if pod, ok := o.(*corev1.Pod); ok {
+					return trim(pod), nil
+				}
+				return o, nil
+			}}
 		}
 	}
 	return watched, nil
-}
-
-func trimPod(o any) (any, error) {
-	if pod, ok := o.(*corev1.Pod); ok {
-		return inject.Trim(pod), nil
-	}
-	return o, nil
 }
 
 func withoutManagedFields(o any) (any, error) {

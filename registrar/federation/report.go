@@ -10,17 +10,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // reporter tells of what the keeper does: everything in the log, and what somebody has to look at in events about the platform file.
 type reporter struct {
 	logger logr.Logger
-	event  func(eventType, reason, note string)
+	event  func(eventType string, why reason.Reason, note string)
 }
 
-func (r reporter) warn(reason registrar.Reason, note string) {
-	r.event(corev1.EventTypeWarning, string(reason), note)
-}
+func (r reporter) warn(why reason.Reason, note string) { r.event(corev1.EventTypeWarning, why, note) }
 
 // failed tells that the relationships could not be looked at.
 func (r reporter) failed(err error) {
@@ -32,9 +31,9 @@ func (r reporter) made(of registrar.Relationship, done string) {
 	r.logger.Info("federation relationship "+done, "trustDomain", of.TrustDomain.Name(), "bundleEndpoint", of.BundleEndpointURL, "profile", of.Profile)
 }
 
-func (r reporter) refused(of registrar.Relationship, err error) {
-	r.logger.Info("federation relationship refused", "reason", registrar.ReasonRelationshipRefused, "trustDomain", of.TrustDomain.Name(), "error", err.Error())
-	r.warn(registrar.ReasonRelationshipRefused, fmt.Sprintf("spire.federation: SPIRE does not take the relationship with %s: %v", of.TrustDomain, err))
+func (r reporter) rejected(of registrar.Relationship, err error) {
+	r.logger.Info("federation relationship rejected", "reason", reason.RelationshipRejected, "trustDomain", of.TrustDomain.Name(), "error", err.Error())
+	r.warn(reason.RelationshipRejected, fmt.Sprintf("spire.federation: SPIRE does not take the relationship with %s: %v", of.TrustDomain, err))
 }
 
 // dropped tells of a trust domain that the platform file does not have any more.
@@ -63,8 +62,8 @@ func (r reporter) notFetched(d *domain, err error, now time.Time) {
 		return
 	}
 	since := now.Sub(d.freshness.Fetched).Round(time.Second)
-	log.Info("bundle not fetched", "reason", registrar.ReasonBundleStale, "since", since.String())
-	r.warn(registrar.ReasonBundleStale, fmt.Sprintf("spire.federation: the bundle of %s has not been fetched for %s, although it should be every %s; when its trust domain "+
+	log.Info("bundle not fetched", "reason", reason.BundleStale, "since", since.String())
+	r.warn(reason.BundleStale, fmt.Sprintf("spire.federation: the bundle of %s has not been fetched for %s, although it should be every %s; when its trust domain "+
 		"changes its keys, its workloads are refused here: %v", d.TrustDomain, since, d.Refresh, err))
 }
 

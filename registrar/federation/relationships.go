@@ -49,7 +49,7 @@ func (k *Keeper) keep(ctx context.Context) error {
 		return err
 	}
 	for _, d := range k.domains {
-		d.refused, d.compared, d.inPlace = false, true, !slices.ContainsFunc(slices.Concat(create, update), d.isOf)
+		d.rejected, d.compared, d.inPlace = false, true, !slices.ContainsFunc(slices.Concat(create, update), d.isOf)
 	}
 	if err := k.set(ctx, create, "created", k.config.SPIRE.CreateFederationRelationships); err != nil {
 		return err
@@ -93,8 +93,8 @@ func (k *Keeper) set(ctx context.Context, all []registrar.Relationship, done str
 		case registrar.KindOf(err) == registrar.Unavailable:
 			return err
 		default:
-			k.report.refused(r, err)
-			d.refused = true
+			k.report.rejected(r, err)
+			d.rejected = true
 		}
 	}
 	return nil

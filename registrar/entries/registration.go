@@ -1,29 +1,37 @@
-package registration
+package entries
 
 import (
 	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Config is what a [Keeper] works with.
 type Config struct {
-	Cluster  registrar.Cluster
-	SPIRE    registrar.Entries
-	Injector func() inject.Injector // the one in force
-	// Configuration names the MutatingWebhookConfiguration of this injector.
-	Configuration string
+	Cluster registrar.Cluster
+	SPIRE   registrar.Entries
+	Rules   Rules
 	// Grace is how long an entry stays that nothing needs any more, Interval the time between two looks at everything.
 	Grace, Interval time.Duration
 	Metrics         prometheus.Registerer
-	Event           func(about runtime.Object, eventType, reason, note string)
+	Event           func(about runtime.Object, eventType string, why reason.Reason, note string)
+}
+
+// Rules are what admission goes by, as they are in force at each call.
+type Rules struct {
+	NeedsOfPod      func(ns *corev1.Namespace, pod *corev1.Pod) registrar.Needs
+	NeedsOfTemplate func(ns *corev1.Namespace, template *corev1.Pod) registrar.Needs
+	// Served says of which namespaces, by their labels, the API server asks this injector about pods: what nobody injects needs no
+	// identity of ours. The error is why that is not known, and with it whose the pods of any namespace are.
+	Served func(ctx context.Context) (func(namespaceLabels map[string]string) bool, error)
 }
 
 // Keeper keeps SPIRE at what the pods and pod templates of a cluster need. It has two parts for a manager to run: every replica
@@ -66,7 +74,7 @@ func New(mgr ctrl.Manager, c Config) *Keeper {
 	logger := mgr.GetLogger().WithName("registration")
 	k.reconciler = registrar.NewReconciler(c.Cluster, c.SPIRE, k.demand, registrar.ReconcilerOptions{Grace: c.Grace, Interval: c.Interval})
 	k.watcher = &watcher{
-		cache: mgr.GetCache(), injector: c.Injector, configuration: c.Configuration, demand: k.demand, changed: k.reconciler.Changed,
+		cache: mgr.GetCache(), rules: c.Rules, demand: k.demand, changed: k.reconciler.Changed,
 		unknown: k.pause,
 		failed:  func(err error, message string) { logger.Error(err, message) },
 	}
@@ -105,10 +113,7 @@ func (k *Keeper) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := reporter{logger: k.mgr.GetLogger().WithName("registration"), cache: k.mgr.GetCache(),
-		event: func(about runtime.Object, eventType string, reason registrar.Reason, note string) {
-			k.config.Event(about, eventType, string(reason), note)
-		}}
+	report := reporter{logger: k.mgr.GetLogger().WithName("registration"), cache: k.mgr.GetCache(), event: k.config.Event}
 	k.reconciler.OnOutcome(func(o registrar.Outcome) {
 		metrics.outcome(o)
 		report.outcome(ctx, o)
@@ -142,7 +147,7 @@ func (k *Keeper) Plan(ctx context.Context) ([]registrar.Step, error) {
 	if err := k.watcher.start(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := k.watcher.serves(ctx); err != nil {
+	if _, err := k.watcher.rules.Served(ctx); err != nil {
 		return nil, err
 	}
 	return k.reconciler.Plan(ctx)

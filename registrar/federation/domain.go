@@ -22,7 +22,7 @@ type domain struct {
 	present   bool      // and had
 	compared  bool      // SPIRE was asked whether it has its relationship,
 	inPlace   bool      // and has it
-	refused   bool      // SPIRE does not take it
+	rejected  bool      // SPIRE does not take it
 	keys      string    // of the bundle that was fetched last
 }
 

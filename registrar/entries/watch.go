@@ -1,4 +1,4 @@
-package registration
+package entries
 
 import (
 	"context"
@@ -15,19 +15,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook"
-	"github.com/spire-injector/spire-injector/webhook/inject"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // watcher keeps a demand at what the objects of a cluster need.
 type watcher struct {
-	cache    cache.Cache
-	injector func() inject.Injector
-	// configuration names the MutatingWebhookConfiguration that says in which namespaces pods are injected at all.
-	configuration string
-	demand        *registrar.Demand
-	changed       func(entryIDs ...string)
+	cache   cache.Cache
+	rules   Rules
+	demand  *registrar.Demand
+	changed func(entryIDs ...string)
 	// unknown is told why nobody knows what the cluster needs; nil when it is known.
 	unknown func(why error)
 	failed  func(err error, message string)
@@ -60,7 +55,7 @@ func (w *watcher) start(ctx context.Context) error {
 	}
 	for _, k := range kinds {
 		set := func(o any) {
-			if serves, err := w.serves(ctx); err == nil { // otherwise all are looked at when it is known
+			if serves, err := w.rules.Served(ctx); err == nil { // otherwise all are looked at when it is known
 				w.set(ctx, k, o, serves)
 			}
 		}
@@ -76,7 +71,7 @@ func (w *watcher) start(ctx context.Context) error {
 	}
 	w.asking.Lock()
 	defer w.asking.Unlock()
-	_, err := w.serves(ctx)
+	_, err := w.rules.Served(ctx)
 	w.unknown(err)
 	return nil
 }
@@ -138,7 +133,7 @@ func configurationAlike(before, after any) bool {
 
 // all looks at all objects of a namespace, of all for the empty one; at none, with the reason, while it is not known which are ours.
 func (w *watcher) all(ctx context.Context, namespace string) error {
-	serves, err := w.serves(ctx)
+	serves, err := w.rules.Served(ctx)
 	if err != nil {
 		return err
 	}
@@ -169,7 +164,7 @@ func (w *watcher) set(ctx context.Context, k kind, o any, serves func(namespaceL
 	}
 	var needs registrar.Needs
 	if serves(ns.Labels) {
-		needs = k.needs(w.injector(), intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, object)
+		needs = k.needs(w.rules, &ns, object)
 	}
 	w.changed(w.demand.Set(owner(k, object), needs)...)
 }
@@ -185,15 +180,4 @@ func (w *watcher) forget(k kind, o any) {
 
 func owner(k kind, o client.Object) registrar.Owner {
 	return registrar.Owner{Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// serves says about pods of which namespaces, by their labels, the API server asks us: what nobody injects needs no identity of ours.
-// The error is why that is not known, and with it whose the pods of any namespace are.
-func (w *watcher) serves(ctx context.Context) (func(namespaceLabels map[string]string) bool, error) {
-	serves, err := webhook.ServedBy(ctx, w.cache, w.configuration)
-	if err != nil {
-		return nil, fmt.Errorf("nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+
-			"or name another with --webhook-configuration", w.configuration, err)
-	}
-	return serves, nil
 }

@@ -44,7 +44,7 @@ func (k *Keeper) take(f fetched) {
 	k.metrics.fetched(d, f.err)
 	if f.err != nil {
 		k.report.notFetched(d, f.err, now)
-		if errors.Is(f.err, registrar.ErrNoRelationship) && !d.refused {
+		if errors.Is(f.err, registrar.ErrNoRelationship) && !d.rejected {
 			k.look, d.inPlace = now, false // somebody removed it
 		}
 		k.metrics.seen(d)

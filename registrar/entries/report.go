@@ -1,4 +1,4 @@
-package registration
+package entries
 
 import (
 	"context"
@@ -8,19 +8,19 @@ import (
 	"text/tabwriter"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // reporter tells of what the reconciler does: everything in the log, and what concerns somebody in events on the owners.
 type reporter struct {
 	logger logr.Logger
 	cache  cache.Cache
-	event  func(about runtime.Object, eventType string, reason registrar.Reason, note string)
+	event  func(about runtime.Object, eventType string, why reason.Reason, note string)
 }
 
 func (r reporter) outcome(ctx context.Context, o registrar.Outcome) {
@@ -62,10 +62,10 @@ func (r reporter) pass(ctx context.Context, p registrar.Pass) {
 		}
 		note := fmt.Sprintf("entry %s does without %v: SPIRE has no bundle of it; federate with it (spire.federation in the platform file), or set its "+
 			"bundle with spire-server bundle set; it is added when the bundle comes", s.ID, s.Missing)
-		r.logger.Info("entry without a federated trust domain", "reason", registrar.ReasonNoBundle, "entry", s.ID, "missing", fmt.Sprint(s.Missing), "owners", s.Owners)
+		r.logger.Info("entry without a federated trust domain", "reason", reason.BundleMissing, "entry", s.ID, "missing", fmt.Sprint(s.Missing), "owners", s.Owners)
 		for _, owner := range s.Owners {
 			if object := r.object(ctx, owner); object != nil {
-				r.event(object, corev1.EventTypeWarning, registrar.ReasonNoBundle, note)
+				r.event(object, reason.BundleMissing.EventType(nil), reason.BundleMissing, note)
 			}
 		}
 	}
@@ -75,12 +75,12 @@ func (r reporter) pass(ctx context.Context, p registrar.Pass) {
 func eventOf(o registrar.Outcome) (eventType, note string) {
 	switch {
 	case o.Err != nil:
-		return corev1.EventTypeWarning, o.Err.Error()
-	case o.Why == registrar.ReasonVanished:
-		return corev1.EventTypeWarning, fmt.Sprintf("entry %s of %s was deleted by something else and is created again: look what else writes entries on this SPIRE server, "+
+		return o.Why.EventType(o.Err), o.Err.Error()
+	case o.Why == reason.EntryDeletedByOthers:
+		return o.Why.EventType(nil), fmt.Sprintf("entry %s of %s was deleted by something else and is created again: look what else writes entries on this SPIRE server, "+
 			"such as a spire-controller-manager without entryIDPrefix", o.ID, o.Entry.SPIFFEID)
 	case o.Action == registrar.Create && onlyPods(o.Owners):
-		return corev1.EventTypeNormal, fmt.Sprintf("registered %s, which admission could not", o.Entry.SPIFFEID)
+		return o.Why.EventType(nil), fmt.Sprintf("registered %s, which admission could not", o.Entry.SPIFFEID)
 	}
 	return "", ""
 }

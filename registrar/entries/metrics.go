@@ -1,4 +1,4 @@
-package registration
+package entries
 
 import (
 	"time"
@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // Kinds of looks, as metrics have them.
@@ -30,7 +31,7 @@ func newCollectors(r prometheus.Registerer, queued func() int) (*collectors, err
 		entries: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "spire_injector_entries",
 			Help: "Registration entries by state: wanted (something needs it), registered (ours, in SPIRE), missing (wanted and not in SPIRE), " +
-				"unneeded (to be removed after the grace time), refused (SPIRE or an entry of others stands in the way), " +
+				"orphaned (to be removed after the grace period), refused (SPIRE or an entry of others stands in the way), " +
 				"without_bundle (lacks a federated trust domain whose bundle SPIRE does not have).",
 		}, []string{"state"}),
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -65,7 +66,7 @@ func newCollectors(r prometheus.Registerer, queued func() int) (*collectors, err
 			m.passes.WithLabelValues(kind, result) // so that there is a 0 to count from
 		}
 	}
-	m.changes.WithLabelValues(registrar.Create.String(), string(registrar.ReasonVanished), "success")
+	m.changes.WithLabelValues(registrar.Create.String(), reason.EntryDeletedByOthers.String(), "success")
 	for _, c := range []prometheus.Collector{m.entries, m.changes, m.passes, m.duration, m.lastSuccess, m.pendingPods, queue} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -78,7 +79,7 @@ func (m *collectors) outcome(o registrar.Outcome) {
 	if o.Action == registrar.Keep && o.Err == nil {
 		return
 	}
-	m.changes.WithLabelValues(o.Action.String(), string(o.Why), result(o.Err)).Inc()
+	m.changes.WithLabelValues(o.Action.String(), o.Why.String(), result(o.Err)).Inc()
 }
 
 func (m *collectors) pass(p registrar.Pass) {
@@ -93,7 +94,7 @@ func (m *collectors) pass(p registrar.Pass) {
 	}
 	m.pendingPods.Set(float64(p.Counts.PendingPods))
 	for state, n := range map[string]int{
-		"wanted": p.Counts.Wanted, "registered": p.Counts.Registered, "missing": p.Counts.Missing, "unneeded": p.Counts.Unneeded,
+		"wanted": p.Counts.Wanted, "registered": p.Counts.Registered, "missing": p.Counts.Missing, "orphaned": p.Counts.Orphaned,
 		"refused": p.Counts.Refused, "without_bundle": p.Counts.WithoutBundle,
 	} {
 		m.entries.WithLabelValues(state).Set(float64(n))

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // SPIRE is what a [Keeper] needs of a SPIRE server.
@@ -36,7 +37,7 @@ type Config struct {
 	Logger  logr.Logger
 	Metrics prometheus.Registerer
 	// Event makes a Kubernetes event about the platform file.
-	Event func(eventType, reason, note string)
+	Event func(eventType string, why reason.Reason, note string)
 }
 
 const (

@@ -1,0 +1,162 @@
+// Package reason is the one vocabulary of why something was done, left or not allowed: log, event, metric, status and command say it by
+// a [Reason]. A value never changes its meaning, so that people can search for it.
+package reason
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Reason is one of the constants below. The empty one says that there is nothing to say.
+type Reason string
+
+// Kind is what a reason is about.
+type Kind string
+
+// The kinds of reasons.
+const (
+	Decision   Kind = "decision"   // why a pod was injected or left as it is
+	Refusal    Kind = "refusal"    // why a pod was denied
+	Entry      Kind = "entry"      // why a registration entry was changed, or not
+	Federation Kind = "federation" // about relationships with, and bundles of, foreign trust domains
+	Platform   Kind = "platform"   // about the platform file
+	Rollout    Kind = "rollout"    // about changes to running pods
+)
+
+// Decisions.
+const (
+	PodEnabled           Reason = "PodEnabled"
+	NamespaceEnabled     Reason = "NamespaceEnabled"
+	NamespaceRequired    Reason = "NamespaceRequired"
+	Regenerated          Reason = "Regenerated"
+	RegistrationDeferred Reason = "RegistrationDeferred"
+	NotLabelled          Reason = "NotLabelled"
+	PodDisabled          Reason = "PodDisabled"
+	AlreadyInjected      Reason = "AlreadyInjected"
+	Unchanged            Reason = "Unchanged"
+	LeftoversRemoved     Reason = "LeftoversRemoved"
+)
+
+// Refusals.
+const (
+	Invalid          Reason = "Invalid"
+	NeedsNewPod      Reason = "NeedsNewPod"
+	Tampered         Reason = "Tampered"
+	SPIREUnavailable Reason = "SPIREUnavailable"
+	SPIRERejected    Reason = "SPIRERejected"
+	Internal         Reason = "Internal"
+)
+
+// Entries.
+const (
+	EntryMissing         Reason = "EntryMissing"
+	EntryDeletedByOthers Reason = "EntryDeletedByOthers"
+	EntryDrifted         Reason = "EntryDrifted"
+	EntryNeededAgain     Reason = "EntryNeededAgain"
+	EntryOrphaned        Reason = "EntryOrphaned"
+	EntryExpired         Reason = "EntryExpired"
+	EntryInTheWay        Reason = "EntryInTheWay"
+	EntryNotAllowed      Reason = "EntryNotAllowed"
+	BundleMissing        Reason = "BundleMissing"
+)
+
+// Federation.
+const (
+	BundleStale          Reason = "BundleStale"
+	RelationshipRejected Reason = "RelationshipRejected"
+)
+
+// The platform file.
+const (
+	PlatformReloaded Reason = "PlatformReloaded"
+	PlatformRejected Reason = "PlatformRejected"
+)
+
+// ConfigurationRejected is of the rollout, and of a running pod whose own annotations change.
+const ConfigurationRejected Reason = "ConfigurationRejected"
+
+// Row is what is known of a reason.
+type Row struct {
+	Reason Reason
+	Kind   Kind
+	// Meaning is for people.
+	Meaning string
+	// EventType is that of the Kubernetes event when what was done succeeded; empty where there is no event. What failed is a warning.
+	EventType string
+}
+
+// rows are all reasons, in the order of their kinds.
+var rows = [...]Row{
+	{PodEnabled, Decision, "the pod's own label says enabled", ""},
+	{NamespaceEnabled, Decision, "the namespace's label says enabled, the pod's says nothing", ""},
+	{NamespaceRequired, Decision, "the namespace's label says required", ""},
+	{Regenerated, Decision, "a running pod's configuration follows its annotations", ""},
+	{RegistrationDeferred, Decision, "SPIRE did not answer in time, and the platform lets pods wait: the reconciler registers the identity", ""},
+	{NotLabelled, Decision, "neither the pod nor its namespace asks for injection", ""},
+	{PodDisabled, Decision, "the pod's own label says disabled", ""},
+	{AlreadyInjected, Decision, "the pod already is what injection would make of it", ""},
+	{Unchanged, Decision, "the update touches nothing of the injector's", ""},
+	{LeftoversRemoved, Decision, "a copy of an injected pod without its labels and annotations lost the rest of the injection too", ""},
+
+	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", ""},
+	{NeedsNewPod, Refusal, "a running pod cannot take this change", ""},
+	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", ""},
+	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", ""},
+	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", ""},
+	{Internal, Refusal, "a defect or a failing dependency of the injector itself", ""},
+
+	{EntryMissing, Entry, "a pod or a template needs the entry, and admission has not created it", corev1.EventTypeNormal},
+	{EntryDeletedByOthers, Entry, "the entry was there, and something else than the injector deleted it", corev1.EventTypeWarning},
+	{EntryDrifted, Entry, "the entry does not say what its owners need", corev1.EventTypeNormal},
+	{EntryNeededAgain, Entry, "the entry was to be removed, and has an owner again", corev1.EventTypeNormal},
+	{EntryOrphaned, Entry, "the entry has no owner any more, and is removed after the grace period", corev1.EventTypeNormal},
+	{EntryExpired, Entry, "the entry was orphaned for the whole grace period", corev1.EventTypeNormal},
+	{EntryInTheWay, Entry, "an entry of others has its place", corev1.EventTypeWarning},
+	{EntryNotAllowed, Entry, "the entry is missing, and the platform file does not allow its pods this identity any more", corev1.EventTypeWarning},
+	{BundleMissing, Entry, "SPIRE has no bundle of a trust domain that the entry is to federate with", corev1.EventTypeWarning},
+
+	{BundleStale, Federation, "SPIRE has not fetched the bundle of a foreign trust domain for several of its intervals", corev1.EventTypeWarning},
+	{RelationshipRejected, Federation, "SPIRE does not take a federation relationship of the platform file", corev1.EventTypeWarning},
+
+	{PlatformReloaded, Platform, "a new platform file is in force", corev1.EventTypeNormal},
+	{PlatformRejected, Platform, "a new platform file is wrong, or needs a restart: the old one stays in force", corev1.EventTypeWarning},
+
+	{ConfigurationRejected, Rollout, "Envoy does not take the configuration, or not start with the image, that a running pod was given",
+		corev1.EventTypeWarning},
+}
+
+// All returns every reason, in the order of their kinds.
+func All() []Row { return slices.Clone(rows[:]) }
+
+// Of returns the reasons of some kinds.
+func Of(kinds ...Kind) []Reason {
+	var out []Reason
+	for _, row := range rows {
+		if slices.Contains(kinds, row.Kind) {
+			out = append(out, row.Reason)
+		}
+	}
+	return out
+}
+
+func (r Reason) String() string { return string(r) }
+
+// Row returns what is known of the reason; false if it is none of the table.
+func (r Reason) Row() (Row, bool) {
+	for _, row := range rows {
+		if row.Reason == r {
+			return row, true
+		}
+	}
+	return Row{}, false
+}
+
+// EventType is that of the Kubernetes event for this reason: a warning when what was done failed, or when the reason is no good news.
+func (r Reason) EventType(err error) string {
+	row, known := r.Row()
+	if err != nil || !known || row.EventType == "" {
+		return corev1.EventTypeWarning
+	}
+	return row.EventType
+}
