@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/servingcert"
+	"github.com/spire-injector/spire-injector/webhook/servingcert"
 )
 
 // Who keeps the serving certificate, and its CA in the webhook configurations.

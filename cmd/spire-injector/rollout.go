@@ -13,7 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
 )
 
 const (

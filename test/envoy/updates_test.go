@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
 	"github.com/spire-injector/spire-injector/templates"
 )
 

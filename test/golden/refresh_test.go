@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
