@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/check"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
 )
 
 // clusterFlags say which cluster is asked, as those of kubectl do.
@@ -66,7 +67,7 @@ func newCheckCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			facts := check.Gatherer{Client: client, Names: names, Settings: settingsOf, Hash: fileHash, Now: time.Now}.Gather(ctx)
+			facts := check.Gatherer{Client: client, Names: names, Settings: settingsOf, Hash: platformfile.Hash, Now: time.Now}.Gather(ctx)
 			if err := facts.Unread[check.SourceVersion]; err != nil {
 				return fmt.Errorf("asking the API server %s: %w", config.Host, err)
 			}

@@ -11,17 +11,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/federation"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/registration"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
 
 // newKeeper makes what keeps SPIRE's entries at what the cluster needs.
-func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *registration.Keeper {
+func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client) *registration.Keeper {
 	keeper := registration.New(mgr, registration.Config{
-		Cluster: platform.get().Platform.Cluster, SPIRE: spire, Injector: platform.get, Configuration: f.webhookConfig,
-		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: eventsOf(mgr, "Register"),
+		Cluster: platform.Get().Platform.Cluster, SPIRE: spire, Injector: platform.Get, Configuration: f.webhookConfig,
+		Grace: f.grace, Interval: f.resync, Metrics: metrics.Registry, Event: eventsOf(mgr, "Register").Event,
 	})
-	platform.onChange(keeper.Reconsider)
+	platform.OnChange(keeper.Reconsider)
 	return keeper
 }
 

@@ -34,25 +34,33 @@ func parseRolloutRate(flag string) (float64, error) {
 }
 
 // addRollout lets the leading replica carry changes of namespaces, of the platform and, by its own start, of the templates to running pods.
-func addRollout(ctx context.Context, mgr ctrl.Manager, f serveFlags, rate float64, inForce *platformInForce) error {
+func (s *server) addRollout(ctx context.Context) error {
+	if err := s.setUpRollout(ctx); err != nil {
+		return fmt.Errorf("setting up what carries changes to running pods: %w", err)
+	}
+	return nil
+}
+
+func (s *server) setUpRollout(ctx context.Context) error {
 	shown, err := rollout.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
+	mgr := s.manager
 	r := &rollout.Rollout{
-		Injector: inForce.get,
+		Injector: s.inForce.Get,
 		Cluster: &rollout.APIServer{
-			Cached: mgr.GetClient(), Direct: mgr.GetAPIReader(), Writer: mgr.GetClient(), Configuration: f.webhookConfig,
+			Cached: mgr.GetClient(), Direct: mgr.GetAPIReader(), Writer: mgr.GetClient(), Configuration: s.flags.webhookConfig,
 		},
 		Envoys:  rollout.NewByHTTP(),
-		Plan:    rollout.NewPlan(rate),
+		Plan:    rollout.NewPlan(s.rolloutRate),
 		Metrics: shown,
 		Logger:  mgr.GetLogger().WithName("rollout"),
 		Calm:    calm,
 		Tell:    rolloutEvents(mgr),
 	}
-	inForce.onChange(r.PlatformChanged)
-	err = follow(ctx, mgr, &corev1.Namespace{}, func(object any) {
+	s.inForce.OnChange(r.PlatformChanged)
+	err = watch(ctx, mgr, &corev1.Namespace{}, func(object any) {
 		if ns, ok := object.(*corev1.Namespace); ok {
 			r.NamespaceChanged(ns.Name)
 		}
@@ -68,14 +76,14 @@ func addRollout(ctx context.Context, mgr ctrl.Manager, f serveFlags, rate float6
 
 // rolloutEvents makes events about a pod, and the same about its owner, where its author looks.
 func rolloutEvents(mgr ctrl.Manager) func(pod *corev1.Pod, reason, note string) {
-	recorder := mgr.GetEventRecorder("spire-injector")
+	events := eventsOf(mgr, "Refresh")
 	return func(pod *corev1.Pod, reason, note string) {
-		recorder.Eventf(pod, nil, corev1.EventTypeWarning, reason, "Refresh", "%s", shortened(note))
+		events.Event(pod, corev1.EventTypeWarning, reason, note)
 		owner := metav1.GetControllerOf(pod)
 		if owner == nil {
 			return
 		}
 		about := &corev1.ObjectReference{APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID}
-		recorder.Eventf(about, pod, corev1.EventTypeWarning, reason, "Refresh", "%s", shortened("pod "+pod.Name+": "+note))
+		events.Related(about, pod, corev1.EventTypeWarning, reason, "pod "+pod.Name+": "+note)
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Settle is how long after its own sight of a CA a replica takes all API servers to have seen it too. They learn it as the
+// TrustDelay is how long after its own sight of a CA a replica takes all API servers to have seen it too. They learn it as the
 // replica does, by a watch, which takes milliseconds; there is no way to ask them.
-const Settle = 5 * time.Second
+const TrustDelay = 5 * time.Second
 
 // Registered is what the API server trusts when it calls one webhook.
 type Registered struct {
@@ -26,13 +26,13 @@ type Registered struct {
 type Certificate struct {
 	// Host is the name by which the API server calls: a certificate that is not for it is not trusted.
 	Host string
-	// OnShow is told of each certificate that is shown for the first time, if it is set.
-	OnShow func(leaf *x509.Certificate)
+	// OnPresent is called with each certificate that is presented for the first time, if it is set.
+	OnPresent func(leaf *x509.Certificate)
 
 	reading    sync.Mutex // one at a time, from the read to its effect
 	mu         sync.Mutex
-	shown      *tls.Certificate
-	next       *tls.Certificate // came after shown, and is shown when the API servers trust it
+	presented  *tls.Certificate
+	next       *tls.Certificate // came after presented, and takes its place when the API servers trust it
 	registered []Registered
 	since      time.Time // since when next is trusted; zero while it is not
 }
@@ -49,7 +49,7 @@ func (c *Certificate) Offer(certificate, key []byte, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.shown != nil && c.shown.Leaf.Equal(pair.Leaf):
+	case c.presented != nil && c.presented.Leaf.Equal(pair.Leaf):
 		c.next = nil // taken back
 	case c.next == nil || !c.next.Leaf.Equal(pair.Leaf):
 		c.next, c.since = &pair, time.Time{}
@@ -58,9 +58,9 @@ func (c *Certificate) Offer(certificate, key []byte, now time.Time) error {
 	return nil
 }
 
-// Follow takes what the configurations of a name register now. It may be called at the same time by the watches of several
+// Refresh reads what the configurations of a name register now. It may be called at the same time by the watches of several
 // kinds: whoever reads last is the last to be heard, so that nobody's older sight stays.
-func (c *Certificate) Follow(ctx context.Context, configurations client.Reader, name string) error {
+func (c *Certificate) Refresh(ctx context.Context, configurations client.Reader, name string) error {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	registered, err := Read(ctx, configurations, name)
@@ -89,43 +89,57 @@ func (c *Certificate) weigh(now time.Time) {
 	}
 }
 
-// Show returns the certificate for a handshake.
-func (c *Certificate) Show(now time.Time) (*tls.Certificate, error) {
+// Present returns the certificate for a handshake.
+func (c *Certificate) Present(now time.Time) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.next != nil && c.due(now) {
-		c.shown, c.next = c.next, nil
-		if c.OnShow != nil {
-			c.OnShow(c.shown.Leaf)
+		c.presented, c.next = c.next, nil
+		if c.OnPresent != nil {
+			c.OnPresent(c.presented.Leaf)
 		}
 	}
-	if c.shown == nil {
+	if c.presented == nil {
 		return nil, ErrNone
 	}
-	return c.shown, nil
+	return c.presented, nil
+}
+
+// Get is the callback of a TLS server.
+func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.Present(time.Now())
+}
+
+// Expiry returns when the certificate expires that is presented, or false before there is one.
+func (c *Certificate) Expiry() (time.Time, bool) {
+	presented, err := c.Present(time.Now())
+	if err != nil {
+		return time.Time{}, false
+	}
+	return presented.Leaf.NotAfter, true
 }
 
 // due says whether next is the better one.
 func (c *Certificate) due(now time.Time) bool {
-	if c.shown == nil {
+	if c.presented == nil {
 		return true
 	}
 	if c.since.IsZero() {
 		return false
 	}
 	// An old one that nobody trusts any more is not worth waiting with.
-	return now.Sub(c.since) >= Settle || c.trusted(c.shown, now) != nil
+	return now.Sub(c.since) >= TrustDelay || c.trusted(c.presented, now) != nil
 }
 
-// Trusted says why the API server cannot verify the certificate that is shown.
+// Trusted says why the API server cannot verify the certificate that is presented.
 func (c *Certificate) Trusted(now time.Time) error {
-	shown, err := c.Show(now)
+	presented, err := c.Present(now)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.trusted(shown, now)
+	return c.trusted(presented, now)
 }
 
 func (c *Certificate) trusted(pair *tls.Certificate, now time.Time) error {

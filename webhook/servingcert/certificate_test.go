@@ -36,25 +36,25 @@ func TestCertificateIsShownWhenItIsTrusted(t *testing.T) {
 		"another one of a trusted CA after the pause": {
 			{offer: "1a", trust: [][]byte{first.pem}, want: "1a"},
 			{at: time.Hour, offer: "1b", want: "1a"},
-			{at: time.Hour + Settle - 1, want: "1a"},
-			{at: time.Hour + Settle, want: "1b"},
+			{at: time.Hour + TrustDelay - 1, want: "1a"},
+			{at: time.Hour + TrustDelay, want: "1b"},
 		},
 		"a new CA: when all webhooks have had it for the pause": {
 			{offer: "1a", trust: [][]byte{first.pem, first.pem}, want: "1a"},
 			{at: time.Hour, offer: "2a", want: "1a"},
 			{at: 2 * time.Hour, trust: [][]byte{both, first.pem}, want: "1a"},
 			{at: 3 * time.Hour, trust: [][]byte{both, both}, want: "1a"},
-			{at: 3*time.Hour + Settle - 1, want: "1a"},
-			{at: 3*time.Hour + Settle, want: "2a"},
+			{at: 3*time.Hour + TrustDelay - 1, want: "1a"},
+			{at: 3*time.Hour + TrustDelay, want: "2a"},
 			{at: 4 * time.Hour, trust: [][]byte{second.pem, second.pem}, want: "2a"},
 		},
 		"trust that is taken back begins anew": {
 			{offer: "1a", trust: [][]byte{first.pem}, want: "1a"},
 			{at: time.Hour, offer: "2a", want: "1a"},
 			{at: time.Hour, trust: [][]byte{both}, want: "1a"},
-			{at: time.Hour + Settle/2, trust: [][]byte{first.pem}, want: "1a"},
-			{at: time.Hour + Settle, trust: [][]byte{both}, want: "1a"},
-			{at: time.Hour + 2*Settle, want: "2a"},
+			{at: time.Hour + TrustDelay/2, trust: [][]byte{first.pem}, want: "1a"},
+			{at: time.Hour + TrustDelay, trust: [][]byte{both}, want: "1a"},
+			{at: time.Hour + 2*TrustDelay, want: "2a"},
 		},
 		"a CA in the place of the old one: at once": {
 			{offer: "1a", trust: [][]byte{first.pem}, want: "1a"},
@@ -66,27 +66,27 @@ func TestCertificateIsShownWhenItIsTrusted(t *testing.T) {
 			{at: time.Hour, offer: "2a", want: "1a"},
 			{at: time.Hour, offer: "2b", want: "1a"},
 			{at: 2 * time.Hour, trust: [][]byte{both}, want: "1a"},
-			{at: 2*time.Hour + Settle, want: "2b"},
+			{at: 2*time.Hour + TrustDelay, want: "2b"},
 		},
 		"none that was taken back": {
 			{offer: "1a", trust: [][]byte{first.pem}, want: "1a"},
 			{at: time.Hour, offer: "2a", want: "1a"},
 			{at: time.Hour, offer: "1a", want: "1a"},
 			{at: time.Hour, trust: [][]byte{both}, want: "1a"},
-			{at: time.Hour + Settle, want: "1a"},
+			{at: time.Hour + TrustDelay, want: "1a"},
 		},
 		"the same one again does not begin the pause anew": {
 			{offer: "1a", trust: [][]byte{first.pem}, want: "1a"},
 			{at: time.Hour, offer: "1b", want: "1a"},
-			{at: time.Hour + Settle - 1, offer: "1b", want: "1a"},
-			{at: time.Hour + Settle, want: "1b"},
+			{at: time.Hour + TrustDelay - 1, offer: "1b", want: "1a"},
+			{at: time.Hour + TrustDelay, want: "1b"},
 		},
 	}
 	for name, steps := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var told int
-			c := &Certificate{Host: host, OnShow: func(*x509.Certificate) { told++ }}
+			c := &Certificate{Host: host, OnPresent: func(*x509.Certificate) { told++ }}
 			shown := map[string]bool{}
 			for n, s := range steps {
 				now := start.Add(s.at)
@@ -102,7 +102,7 @@ func TestCertificateIsShownWhenItIsTrusted(t *testing.T) {
 					}
 					c.Trust(registered, now)
 				}
-				got, err := c.Show(now)
+				got, err := c.Present(now)
 				if err != nil {
 					t.Fatalf("step %d: %v", n, err)
 				}
@@ -168,7 +168,7 @@ func TestHalfAPairLeavesTheOldOne(t *testing.T) {
 			t.Errorf("expected an error for a pair that does not fit")
 		}
 	}
-	if got, err := c.Show(now.Add(time.Minute)); err != nil || !got.Leaf.Equal(parse(certificate)[0]) {
+	if got, err := c.Present(now.Add(time.Minute)); err != nil || !got.Leaf.Equal(parse(certificate)[0]) {
 		t.Errorf("expected the first certificate, got %v", err)
 	}
 }

@@ -23,14 +23,14 @@ const name = "injector"
 
 var secretKey = types.NamespacedName{Namespace: "system", Name: "cert"}
 
-// keeperTest is a Keeper with an API server of its own, in time that does not pass by itself.
-type keeperTest struct {
+// rotatorTest is a Rotator with an API server of its own, in time that does not pass by itself.
+type rotatorTest struct {
 	*testing.T
-	api    client.Client
-	keeper *Keeper
+	api     client.Client
+	rotator *Rotator
 }
 
-func newKeeperTest(t *testing.T) keeperTest {
+func newRotatorTest(t *testing.T) rotatorTest {
 	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Webhooks:   []admissionregistrationv1.MutatingWebhook{{Name: "m0"}, {Name: "m1"}},
@@ -45,11 +45,11 @@ func newKeeperTest(t *testing.T) keeperTest {
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}}
 	api := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(mutating, validating, other, secret).Build()
-	return keeperTest{t, api, &Keeper{Client: api, Secret: secretKey, Configuration: name}}
+	return rotatorTest{t, api, &Rotator{Client: api, Source: Source{Secret: secretKey, Configuration: name}}}
 }
 
 // hold puts a CA into the Secret.
-func (k keeperTest) hold(ca []byte) {
+func (k rotatorTest) hold(ca []byte) {
 	k.Helper()
 	var secret corev1.Secret
 	if err := k.api.Get(k.Context(), secretKey, &secret); err != nil {
@@ -61,18 +61,18 @@ func (k keeperTest) hold(ca []byte) {
 	}
 }
 
-// reconcile lets the keeper work and returns when it wants to be called again.
-func (k keeperTest) reconcile() time.Duration {
+// reconcile lets the rotator work and returns when it wants to be called again.
+func (k rotatorTest) reconcile() time.Duration {
 	k.Helper()
-	result, err := k.keeper.Reconcile(k.Context(), reconcile.Request{})
+	result, err := k.rotator.Reconcile(k.Context(), reconcile.Request{})
 	if err != nil {
 		k.Fatal(err)
 	}
 	return result.RequeueAfter
 }
 
-// want compares the bundles of all of the keeper's webhooks.
-func (k keeperTest) want(when string, bundle []byte) {
+// want compares the bundles of all of the rotator's webhooks.
+func (k rotatorTest) want(when string, bundle []byte) {
 	k.Helper()
 	got, err := Read(k.Context(), k.api, name)
 	if err != nil {
@@ -91,10 +91,10 @@ func (k keeperTest) want(when string, bundle []byte) {
 	}
 }
 
-func TestKeeperAddsTheNewCAAndTakesTheOldOneAwayLater(t *testing.T) {
+func TestRotatorAddsTheNewCAAndTakesTheOldOneAwayLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeperTest(t)
+		k := newRotatorTest(t)
 		first, second := newCA(t, time.Now().Add(24*time.Hour)).pem, newCA(t, time.Now().Add(24*time.Hour)).pem
 		k.reconcile()
 		k.want("without a CA", nil)
@@ -124,11 +124,11 @@ func TestKeeperAddsTheNewCAAndTakesTheOldOneAwayLater(t *testing.T) {
 	})
 }
 
-// A CA of another origin is not the keeper's to take away, early or late.
-func TestKeeperLeavesTheCAsOfOthers(t *testing.T) {
+// A CA of another origin is not the rotator's to take away, early or late.
+func TestRotatorLeavesTheCAsOfOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeperTest(t)
+		k := newRotatorTest(t)
 		own, theirs := newCA(t, time.Now().Add(24*time.Hour)).pem, newCAOf(t, "theirs", time.Now().Add(24*time.Hour)).pem
 		k.hold(own)
 		k.reconcile()
@@ -159,10 +159,10 @@ func TestKeeperLeavesTheCAsOfOthers(t *testing.T) {
 	})
 }
 
-func TestKeeperRepairs(t *testing.T) {
+func TestRotatorRepairs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := newKeeperTest(t)
+		k := newRotatorTest(t)
 		ca := newCA(t, time.Now().Add(24*time.Hour)).pem
 		k.hold(ca)
 		k.reconcile()
@@ -181,13 +181,13 @@ func TestKeeperRepairs(t *testing.T) {
 }
 
 // What others changed meanwhile is not written over, and nothing but the bundle is written at all.
-func TestKeeperWritesOnlyIntoTheVersionItRead(t *testing.T) {
+func TestRotatorWritesOnlyIntoTheVersionItRead(t *testing.T) {
 	t.Parallel()
-	k := newKeeperTest(t)
+	k := newRotatorTest(t)
 	ca := newCA(t, time.Now().Add(24*time.Hour)).pem
 	k.hold(ca)
 	stale := &staleReader{Client: k.api}
-	k.keeper.Client = stale
+	k.rotator.Client = stale
 	if err := k.api.Get(t.Context(), client.ObjectKey{Name: name}, &stale.mutating); err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestKeeperWritesOnlyIntoTheVersionItRead(t *testing.T) {
 	if err := k.api.Update(t.Context(), changed); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.keeper.Reconcile(t.Context(), reconcile.Request{}); err == nil {
+	if _, err := k.rotator.Reconcile(t.Context(), reconcile.Request{}); err == nil {
 		t.Error("expected an error, since the configuration that was read is not the newest")
 	}
 	var after admissionregistrationv1.MutatingWebhookConfiguration
@@ -206,15 +206,15 @@ func TestKeeperWritesOnlyIntoTheVersionItRead(t *testing.T) {
 	if after.Labels["changed"] != "meanwhile" || len(after.Webhooks[0].ClientConfig.CABundle) > 0 {
 		t.Errorf("expected the others' change alone, got %+v", after)
 	}
-	k.keeper.Client = k.api
+	k.rotator.Client = k.api
 	k.reconcile()
 	k.want("after another try", ca)
 }
 
 // Two watches tell of two changes at once. The one that read first must not be the last to be heard.
-func TestFollowEndsWithTheNewestSight(t *testing.T) {
+func TestRefreshEndsWithTheNewestSight(t *testing.T) {
 	t.Parallel()
-	k := newKeeperTest(t)
+	k := newRotatorTest(t)
 	ca := newCA(t, time.Now().Add(24*time.Hour))
 	certificate := &Certificate{Host: host}
 	leaf, key := ca.leaf(t)
@@ -224,7 +224,7 @@ func TestFollowEndsWithTheNewestSight(t *testing.T) {
 	first := slowReader{Reader: k.api, read: make(chan struct{}), answer: make(chan struct{})}
 	var watches sync.WaitGroup
 	follow := func(reader client.Reader) {
-		if err := certificate.Follow(t.Context(), reader, name); err != nil {
+		if err := certificate.Refresh(t.Context(), reader, name); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,18 +1,14 @@
-package main
+package platformfile
 
 import (
-	"context"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/spire-injector/spire-injector/webhook"
@@ -29,6 +25,9 @@ spire:
 sidecar: {image: first}
 `
 
+// source is what the file is from.
+var source = &corev1.ConfigMap{}
+
 // reports is what became known of reloads.
 type reports struct {
 	registry *prometheus.Registry
@@ -36,10 +35,10 @@ type reports struct {
 	log      []string
 }
 
-func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
+func newPlatform(t *testing.T, socketFixed bool) (*InForce, *reports) {
 	t.Helper()
 	r := &reports{registry: prometheus.NewRegistry()}
-	metrics, err := newReloadMetrics(r.registry)
+	metrics, err := NewMetrics(r.registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,10 +47,15 @@ func newPlatform(t *testing.T, socketFixed bool) (*platformInForce, *reports) {
 		t.Fatal(err)
 	}
 	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
-	return newPlatformInForce([]byte(platformFile), webhook.Injector{Platform: platform, Version: "v"}, socketFixed, metrics, logger,
-		func(_ runtime.Object, eventType, reason, note string) {
+	return New(Config{
+		File: []byte(platformFile), Injector: webhook.Injector{Platform: platform, Version: "v"}, SocketFixed: socketFixed, Metrics: metrics, Logger: logger,
+		Event: func(about runtime.Object, eventType, reason, note string) {
+			if about != source {
+				t.Errorf("the event %s is about %v", reason, about)
+			}
 			r.events = append(r.events, eventType+" "+reason+": "+note)
-		}), r
+		},
+	}), r
 }
 
 // values are the metrics: successes, failures, whether the last one succeeded, and the hash.
@@ -114,17 +118,17 @@ sidecar: {image: second}
 			t.Parallel()
 			platform, r := newPlatform(t, test.socketFixed)
 			taken := 0.
-			platform.onChange(func() { taken++ })
-			platform.offer(nil, []byte(test.file))
-			platform.offer(nil, []byte(test.file)) // a file that is known already is no news
-			if got := platform.get(); got.Platform.Sidecar.Image != test.image || got.Version != "v" {
+			platform.OnChange(func() { taken++ })
+			platform.Offer(source, []byte(test.file))
+			platform.Offer(source, []byte(test.file)) // a file that is known already is no news
+			if got := platform.Get(); got.Platform.Sidecar.Image != test.image || got.Version != "v" {
 				t.Errorf("expected the image %s and the old version, got %s and %s", test.image, got.Platform.Sidecar.Image, got.Version)
 			}
 			inForce := platformFile
 			if test.metrics["reloads_total success"] > 0 {
 				inForce = test.file
 			}
-			test.metrics["hash"] = fileHash([]byte(inForce))
+			test.metrics["hash"] = Hash([]byte(inForce))
 			if diff := cmp.Diff(test.metrics, r.values(t)); diff != "" {
 				t.Errorf("metrics (-want +got):\n%s", diff)
 			}
@@ -146,84 +150,25 @@ sidecar: {image: second}
 func TestReloadAfterMistakeIsMended(t *testing.T) {
 	t.Parallel()
 	platform, r := newPlatform(t, false)
-	platform.offer(nil, []byte("{}"))
-	platform.offer(nil, []byte(platformFile))
+	platform.Offer(source, []byte("{}"))
+	platform.Offer(source, []byte(platformFile))
 	want := values(1, 1, 1)
-	want["hash"] = fileHash([]byte(platformFile))
+	want["hash"] = Hash([]byte(platformFile))
 	if diff := cmp.Diff(want, r.values(t)); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
 }
 
 // A metric is a float64, which keeps 53 bits.
-func TestFileHash(t *testing.T) {
+func TestHash(t *testing.T) {
 	t.Parallel()
-	first, second := fileHash([]byte("first")), fileHash([]byte("second"))
-	if first == second || first != fileHash([]byte("first")) {
+	first, second := Hash([]byte("first")), Hash([]byte("second"))
+	if first == second || first != Hash([]byte("first")) {
 		t.Errorf("expected one number for each content, got %f and %f", first, second)
 	}
 	for _, hash := range []float64{first, second} {
 		if hash != math.Trunc(hash) || hash <= 0 || hash >= 1<<48 {
 			t.Errorf("expected a whole number of 48 bits, got %f", hash)
-		}
-	}
-}
-
-// A mounted ConfigMap changes by a link that takes another one's place: the file itself is never written.
-func TestFileWatchSeesConfigMapChange(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	put := func(version, content string) {
-		t.Helper()
-		for _, err := range []error{
-			os.Mkdir(filepath.Join(dir, version), 0o750),
-			os.WriteFile(filepath.Join(dir, version, "config.yaml"), []byte(content), 0o600),
-			os.Symlink(version, filepath.Join(dir, "..data_tmp")),
-			os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")),
-		} {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	put("..1", "first")
-	file := filepath.Join(dir, "config.yaml")
-	if err := os.Symlink("..data/config.yaml", file); err != nil {
-		t.Fatal(err)
-	}
-	offered := make(chan string, 10)
-	watch := &fileWatch{file: file, offer: func(data []byte) { offered <- string(data) }, logger: logr.Discard()}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- watch.Start(ctx) }()
-	await := func(want string) {
-		t.Helper()
-		for deadline := time.After(20 * time.Second); ; {
-			select {
-			case got := <-offered:
-				if got == want {
-					return
-				}
-			case <-deadline:
-				t.Fatalf("the file with %q was not offered", want)
-			}
-		}
-	}
-	await("first")
-	put("..2", "second")
-	await("second")
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestShortenedNotes(t *testing.T) {
-	t.Parallel()
-	for _, note := range []string{"short", strings.Repeat("a", maxNote), strings.Repeat("ä", maxNote), "a" + strings.Repeat("ä", maxNote)} {
-		got := shortened(note)
-		if len(got) > maxNote || !strings.HasPrefix(note, strings.TrimSuffix(got, "…")) || len(note) <= maxNote && got != note {
-			t.Errorf("%d bytes became %d: %.20q…%q", len(note), len(got), got, got[len(got)-8:])
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package platformfile
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
-// readPlatform reads and checks the platform file. It also returns it as it is written.
-func readPlatform(file string) (webhook.Platform, []byte, error) {
+// Read reads and checks the platform file. It also returns it as it is written.
+func Read(file string) (webhook.Platform, []byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return webhook.Platform{}, nil, fmt.Errorf("reading the platform file: %w; name it with --config", err)

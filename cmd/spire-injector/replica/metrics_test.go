@@ -1,38 +1,25 @@
-package main
+package replica
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-
-	"github.com/spire-injector/spire-injector/registrar/spireapi"
-	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/grpc/codes"
 )
 
 func TestMetricsOfTheProcess(t *testing.T) {
 	t.Parallel()
-	domain := spiffeid.RequireTrustDomainFromString("example.org")
-	ca := spiretest.NewCA(t, domain)
-	agent := spiretest.NewAgent(t, ca)
-	agent.Serve(t)
-	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: "127.0.0.1:1", AgentSocket: agent.Address(), TrustDomain: domain})
-	if err != nil {
-		t.Fatal(err)
+	certificate, svid := time.Time{}, time.Time{}
+	expiry := func(at *time.Time) func() (time.Time, bool) {
+		return func() (time.Time, bool) { return *at, !at.IsZero() }
 	}
-	defer func() { _ = spire.Close() }()
-	certificate := newServingCertificate(serveFlags{service: "injector", namespace: "system"}, logr.Discard())
 	registry := prometheus.NewRegistry()
-	if err := registerMetrics(registry, "v1", certificate, spire); err != nil {
+	p := Process{Version: "v1", Certificate: expiry(&certificate), SVID: expiry(&svid)}
+	if err := p.Register(registry); err != nil {
 		t.Fatal(err)
 	}
 	want := func(want map[string]float64) {
@@ -42,26 +29,49 @@ func TestMetricsOfTheProcess(t *testing.T) {
 		}
 	}
 	want(map[string]float64{"spire_injector_build_info v1": 1})
-
-	served, svid := time.Now().Add(time.Hour).Truncate(time.Second), ca.SVID(t, spiffeid.RequireFromPath(domain, "/spire-injector"), time.Minute)
-	chain, key := selfSigned(t, served)
-	if err := certificate.Offer(chain, key, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	agent.Give(svid)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if _, ok := spire.SVIDExpiry(); ok {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the SVID did not arrive")
-		}
-	}
+	certificate, svid = time.Unix(2000, 0), time.Unix(1000, 0)
 	want(map[string]float64{
 		"spire_injector_build_info v1":                                1,
-		"spire_injector_serving_certificate_expiry_timestamp_seconds": float64(served.Unix()),
-		"spire_injector_svid_expiry_timestamp_seconds":                float64(svid.Certificates[0].NotAfter.Unix()),
+		"spire_injector_serving_certificate_expiry_timestamp_seconds": 2000,
+		"spire_injector_svid_expiry_timestamp_seconds":                1000,
 	})
+	if err := p.Register(registry); err == nil {
+		t.Error("expected an error of metrics that are there already")
+	}
+}
+
+func TestMetricsOfCallsToSPIRE(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	m, err := NewSPIREMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Observe("ListEntries", codes.OK, 30*time.Millisecond)
+	m.Observe("ListEntries", codes.Unavailable, time.Second)
+	want := `
+# HELP spire_injector_spire_requests_total Calls to the SPIRE server, by method and gRPC status code.
+# TYPE spire_injector_spire_requests_total counter
+spire_injector_spire_requests_total{code="OK",method="ListEntries"} 1
+spire_injector_spire_requests_total{code="Unavailable",method="ListEntries"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "spire_injector_spire_requests_total"); err != nil {
+		t.Error(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "spire_injector_spire_request_duration_seconds" {
+			continue
+		}
+		if got := family.GetMetric()[0].GetHistogram(); got.GetSampleCount() != 2 || got.GetSampleSum() != 1.03 {
+			t.Errorf("expected two calls that took 1.03 s, got %v", got)
+		}
+		return
+	}
+	t.Error("nothing says how long calls take")
 }
 
 // gathered are the gauges of a registry, by name and label values.
@@ -82,23 +92,4 @@ func gathered(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 		}
 	}
 	return got
-}
-
-// selfSigned returns a certificate and its key, in PEM.
-func selfSigned(t *testing.T, notAfter time.Time) (certificate, key []byte) {
-	t.Helper()
-	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: notAfter}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, own.Public(), own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
 }

@@ -1,4 +1,4 @@
-package main
+package replica
 
 import (
 	"context"
@@ -9,28 +9,26 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-
-	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
 
 // identityPatience is how long a new replica calls itself unready for want of its SVID. Then it serves all the same: what it
 // answers without SPIRE says more than a Service without endpoints.
 const identityPatience = 30 * time.Second
 
-// addChecks makes a replica ready once it can answer. What concerns all replicas alike is asked at the start only: later it
+// Readiness says whether a replica has what it needs to answer the API server.
+type Readiness struct {
+	Certificate func() error // whether the API server can verify the serving certificate
+	Identity    func(context.Context) error
+}
+
+// AddTo makes a replica ready once it can answer. What concerns all replicas alike is asked at the start only: later it
 // would take them all away at once, for no gain.
-func addChecks(mgr ctrl.Manager, certificate *servingCertificate, spire *spireapi.Client) error {
-	start := time.Now()
+func (r Readiness) AddTo(mgr ctrl.Manager) error {
 	checks := map[string]healthz.Checker{
 		"webhook":     mgr.GetWebhookServer().StartedChecker(),
-		"namespaces":  atStart(cacheSynced(mgr)),
-		"certificate": atStart(certificate.trusted()),
-		"identity": atStart(func(r *http.Request) error {
-			if time.Since(start) > identityPatience {
-				return nil
-			}
-			return spire.Ready(r.Context())
-		}),
+		"namespaces":  atStart(cacheSynced(mgr.GetCache().WaitForCacheSync)),
+		"certificate": atStart(func(*http.Request) error { return r.Certificate() }),
+		"identity":    atStart(patient(identityPatience, func(request *http.Request) error { return r.Identity(request.Context()) })),
 	}
 	for name, check := range checks {
 		if err := mgr.AddReadyzCheck(name, check); err != nil {
@@ -53,11 +51,22 @@ func atStart(check healthz.Checker) healthz.Checker {
 	}
 }
 
-func cacheSynced(mgr ctrl.Manager) healthz.Checker {
+// patient asks for some time from now on, and then takes it for a yes.
+func patient(limit time.Duration, check healthz.Checker) healthz.Checker {
+	start := time.Now()
+	return func(r *http.Request) error {
+		if time.Since(start) > limit {
+			return nil
+		}
+		return check(r)
+	}
+}
+
+func cacheSynced(wait func(context.Context) bool) healthz.Checker {
 	return func(r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
+		if !wait(ctx) {
 			return errors.New("the cache of namespaces is not filled yet")
 		}
 		return nil

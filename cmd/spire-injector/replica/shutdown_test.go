@@ -1,4 +1,4 @@
-package main
+package replica
 
 import (
 	"context"
@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-func TestLeavingTakesAWhile(t *testing.T) {
+func TestShutdownTakesAWhile(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		signals, signal := context.WithCancel(t.Context())
-		l := &leaving{}
-		ctx, cancel := l.context(signals)
+		s := &Shutdown{}
+		ctx, cancel := s.Context(signals)
 		defer cancel()
 		time.Sleep(time.Hour)
-		if l.asked.Load() || ctx.Err() != nil {
-			t.Fatal("it leaves without a signal")
+		if s.requested.Load() || ctx.Err() != nil {
+			t.Fatal("it shuts down without a signal")
 		}
 		signal()
-		time.Sleep(leaveTime - time.Millisecond)
+		time.Sleep(shutdownDelay - time.Millisecond)
 		synctest.Wait()
-		if !l.asked.Load() || ctx.Err() != nil {
-			t.Errorf("just before the time is over: asked %t, ended %v; want true and not", l.asked.Load(), ctx.Err())
+		if !s.requested.Load() || ctx.Err() != nil {
+			t.Errorf("just before the time is over: requested %t, ended %v; want true and not", s.requested.Load(), ctx.Err())
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
@@ -33,10 +34,27 @@ func TestLeavingTakesAWhile(t *testing.T) {
 	})
 }
 
-// A caller's connection is used again and again until it is asked to leave, and then for no other request.
-func TestLeavingEndsConnections(t *testing.T) {
-	l := &leaving{}
-	server := httptest.NewUnstartedServer(l.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.RemoteAddr)) })))
+// Who cancels before any signal does not wait.
+func TestShutdownCancelled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		signals, signal := context.WithCancel(t.Context())
+		defer signal()
+		s := &Shutdown{}
+		ctx, cancel := s.Context(signals)
+		cancel()
+		synctest.Wait()
+		if ctx.Err() == nil || s.requested.Load() {
+			t.Errorf("ended %v, requested %t; want ended at once and nothing requested", ctx.Err(), s.requested.Load())
+		}
+	})
+}
+
+// A caller's connection is used again and again until the shutdown, and then for no other request.
+func TestShutdownEndsConnections(t *testing.T) {
+	t.Parallel()
+	s := &Shutdown{}
+	server := httptest.NewUnstartedServer(s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.RemoteAddr)) })))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
@@ -57,12 +75,14 @@ func TestLeavingEndsConnections(t *testing.T) {
 	if second := from(); second != first {
 		t.Fatalf("two requests from %s and %s, want one connection", first, second)
 	}
-	l.asked.Store(true)
+	s.requested.Store(true)
 	if last := from(); last != first {
-		t.Errorf("the request that is told to leave came from %s, want %s", last, first)
+		t.Errorf("the request that is asked to go elsewhere came from %s, want %s", last, first)
 	}
-	time.Sleep(100 * time.Millisecond) // for the frame that says so
-	if next := from(); next == first {
-		t.Error("the connection is used after it was asked to leave")
+	// The frame that says so comes after the answer, and a few requests may still be faster than it.
+	for deadline := time.Now().Add(10 * time.Second); from() == first; {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is used although it was asked to go elsewhere")
+		}
 	}
 }
