@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/spire-injector/spire-injector/webhook/rollout"
 	"github.com/spire-injector/spire-injector/webhook/servingcert"
 )
 
@@ -79,7 +80,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.grace, "entry-grace-time", 10*time.Minute, "how long a registration entry stays that no pod and no pod template needs any more")
 	flags.DurationVar(&f.resync, "resync-interval", 5*time.Minute, "time between two comparisons of all entries in SPIRE with what the cluster needs, give or take a tenth")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be changed in SPIRE, change nothing, and end")
-	flags.StringVar(&f.rolloutRate, "rollout-rate", defaultRolloutRate,
+	flags.StringVar(&f.rolloutRate, "rollout-rate", rollout.DefaultRate,
 		"how many running pods a second follow a changed namespace, platform file or template version, such as 0.5 or 10/s; 0: none")
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,13 +35,14 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
 	"github.com/spire-injector/spire-injector/webhook/servingcert"
 )
 
 // server is one replica of the injector.
 type server struct {
 	flags       serveFlags
-	rolloutRate float64
+	rolloutRate rate.Limit
 	logger      logr.Logger
 	kubernetes  webhook.KubernetesVersion // the zero value: the API server is asked
 	platform    webhook.Platform          // at the start
@@ -295,6 +297,12 @@ func watchedObjects(f serveFlags) (map[client.Object]cache.ByObject, error) {
 	watched, err := registration.Watched()
 	if err != nil {
 		return nil, err
+	}
+	for object, by := range watched {
+		if _, isPod := object.(*corev1.Pod); isPod { // entries and the rollout share one watch of pods
+			by.Transform = rollout.KeepConfig(by.Transform)
+			watched[object] = by
+		}
 	}
 	maps.Copy(watched, f.certificateSource().Watched())
 	if f.configMap != "" {

@@ -11,7 +11,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/pager"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/spire-injector/spire-injector/templates"
@@ -37,21 +40,23 @@ func (a *APIServer) Each(ctx context.Context, namespace string, do func(*corev1.
 	if err != nil {
 		return err
 	}
-	var pods corev1.PodList
-	for {
-		err := a.Direct.List(ctx, &pods, client.InNamespace(namespace), client.HasLabels{webhook.LabelIdentity}, client.Limit(page), client.Continue(pods.Continue))
-		if err != nil {
-			return fmt.Errorf("listing injected pods: %w", err)
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		var pods corev1.PodList
+		err := a.Direct.List(ctx, &pods, client.InNamespace(namespace), client.HasLabels{webhook.LabelIdentity}, client.Limit(o.Limit), client.Continue(o.Continue))
+		return &pods, err
+	})
+	pages.PageSize, pages.PageBufferSize = page, 1
+	pages.FullListIfExpired = false // which would be in memory at once
+	err = pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		if pod, ok := object.(*corev1.Pod); ok && ours(pod.Namespace) {
+			do(pod)
 		}
-		for i := range pods.Items {
-			if ours(pods.Items[i].Namespace) {
-				do(&pods.Items[i])
-			}
-		}
-		if pods.Continue == "" {
-			return nil
-		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("listing injected pods: %w", err)
 	}
+	return nil
 }
 
 // ours says of which namespaces the API server asks this injector.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -29,15 +30,15 @@ const (
 // namespace. It stops everything when it is the first pod of a changed platform, or when pods of several namespaces reject.
 // What was stopped goes on when its namespace or the platform changes again.
 type Plan struct {
-	interval   time.Duration // between two pods; 0: paused
-	next       time.Time     // the earliest time of the next pod
-	spent      time.Time     // what next was before the pod that was taken last
+	limiter    *rate.Limiter // of pods; a limit of 0 is a pause
+	notBefore  time.Time     // of any pod
+	last       taken         // what the pod that was taken last has cost
 	platform   platform
 	namespaces map[string]*trial
 	queue      []Pod        // in order of arrival
 	queued     map[Pod]bool // whether Envoy restarts for it
-	notBefore  map[Pod]time.Time
-	flying     map[Pod]flight
+	retryAt    map[Pod]time.Time
+	inFlight   map[Pod]flight
 	rejected   map[Pod]bool
 }
 
@@ -62,19 +63,28 @@ type flight struct {
 	namespace string
 }
 
+// taken is a place in the rate, which can be given back.
+type taken struct {
+	at    time.Time
+	place *rate.Reservation
+}
+
 // NewPlan plans for so many pods a second; 0 is none, until the process is started with another rate.
-func NewPlan(rate float64) *Plan {
-	p := &Plan{
-		namespaces: map[string]*trial{}, queued: map[Pod]bool{}, notBefore: map[Pod]time.Time{}, flying: map[Pod]flight{}, rejected: map[Pod]bool{},
+func NewPlan(limit rate.Limit) *Plan {
+	return &Plan{
+		limiter:    rate.NewLimiter(limit, 1),
+		namespaces: map[string]*trial{},
+		queued:     map[Pod]bool{},
+		retryAt:    map[Pod]time.Time{},
+		inFlight:   map[Pod]flight{},
+		rejected:   map[Pod]bool{},
 	}
-	if rate > 0 {
-		p.interval = time.Duration(float64(time.Second) / rate)
-	}
-	return p
 }
 
 // Hold lets no pod be changed before a time.
-func (p *Plan) Hold(until time.Time) { p.next, p.spent = until, until }
+func (p *Plan) Hold(until time.Time) { p.notBefore = until }
+
+func (p *Plan) zeroRate() bool { return p.limiter.Limit() == 0 }
 
 // PlatformChanged says that all pods follow another platform than before.
 func (p *Plan) PlatformChanged() {
@@ -87,7 +97,7 @@ func (p *Plan) PlatformChanged() {
 // Compared says that all pods were compared with what they should be. When none is outdated, the platform as it is needs no proof: what
 // a pod rejects later is the fault of its namespace.
 func (p *Plan) Compared() {
-	if len(p.queue)+len(p.flying) == 0 {
+	if len(p.queue)+len(p.inFlight) == 0 {
 		p.platform.proven = true
 	}
 }
@@ -119,47 +129,54 @@ func (p *Plan) Forget(pod Pod) {
 		p.queue = slices.DeleteFunc(p.queue, func(other Pod) bool { return other == pod })
 		delete(p.queued, pod)
 	}
-	delete(p.notBefore, pod)
+	delete(p.retryAt, pod)
 }
 
 // Gone says that a pod is not there any more.
 func (p *Plan) Gone(pod Pod) {
 	p.Forget(pod)
-	delete(p.flying, pod)
+	delete(p.inFlight, pod)
 	delete(p.rejected, pod)
 }
 
 // Next takes the pod that is to be changed at this time, if there is one. What became of it is said by [Plan.Done], [Plan.Skip] or
 // [Plan.Retry].
 func (p *Plan) Next(now time.Time) (Pod, bool) {
-	if p.interval == 0 || p.Stopped() || now.Before(p.next) {
+	if p.zeroRate() || p.Stopped() || now.Before(p.notBefore) || p.delay(now) > 0 {
 		return Pod{}, false
 	}
-	i := slices.IndexFunc(p.queue, func(pod Pod) bool { return !now.Before(p.notBefore[pod]) && p.mayFly(pod) })
+	i := slices.IndexFunc(p.queue, func(pod Pod) bool { return !now.Before(p.retryAt[pod]) && p.mayGo(pod) })
 	if i < 0 {
 		return Pod{}, false
 	}
 	pod := p.queue[i]
 	p.Forget(pod)
-	p.flying[pod] = flight{p.platform.version, p.namespaces[pod.Namespace].version}
-	p.spent, p.next = p.next, now.Add(p.interval)
+	p.inFlight[pod] = flight{p.platform.version, p.namespaces[pod.Namespace].version}
+	p.last = taken{now, p.limiter.ReserveN(now, 1)}
 	return pod, true
 }
 
-// mayFly says whether a pod need not wait for another one's outcome.
-func (p *Plan) mayFly(pod Pod) bool {
-	t := p.namespaces[pod.Namespace]
-	if _, flies := p.flying[pod]; flies || t == nil || t.stopped {
-		return false
-	}
-	if !p.platform.proven && len(p.flying) > 0 {
-		return false
-	}
-	return t.proven && !p.queued[pod] || !p.someFlyIn(pod.Namespace)
+// delay is how long the rate has the next pod wait.
+func (p *Plan) delay(now time.Time) time.Duration {
+	place := p.limiter.ReserveN(now, 1)
+	defer place.CancelAt(now)
+	return place.DelayFrom(now)
 }
 
-func (p *Plan) someFlyIn(namespace string) bool {
-	for pod := range p.flying {
+// mayGo says whether a pod need not wait for another one's outcome.
+func (p *Plan) mayGo(pod Pod) bool {
+	t := p.namespaces[pod.Namespace]
+	if _, inFlight := p.inFlight[pod]; inFlight || t == nil || t.stopped {
+		return false
+	}
+	if !p.platform.proven && len(p.inFlight) > 0 {
+		return false
+	}
+	return t.proven && !p.queued[pod] || !p.anyInFlight(pod.Namespace)
+}
+
+func (p *Plan) anyInFlight(namespace string) bool {
+	for pod := range p.inFlight {
 		if pod.Namespace == namespace {
 			return true
 		}
@@ -169,17 +186,21 @@ func (p *Plan) someFlyIn(namespace string) bool {
 
 // Wait is how long it takes at least until [Plan.Next] has a pod. It is false when there is none to wait for but an outcome or a change.
 func (p *Plan) Wait(now time.Time) (time.Duration, bool) {
-	if p.interval == 0 || p.Stopped() {
+	if p.zeroRate() || p.Stopped() {
 		return 0, false
+	}
+	first := now.Add(p.delay(now)) // of any pod
+	if first.Before(p.notBefore) {
+		first = p.notBefore
 	}
 	var earliest time.Time
 	found := false
 	for _, pod := range p.queue {
-		at := p.notBefore[pod]
-		if at.Before(p.next) {
-			at = p.next
+		at := p.retryAt[pod]
+		if at.Before(first) {
+			at = first
 		}
-		if (!found || at.Before(earliest)) && p.mayFly(pod) {
+		if (!found || at.Before(earliest)) && p.mayGo(pod) {
 			earliest, found = at, true
 		}
 	}
@@ -197,15 +218,18 @@ func (p *Plan) Proven(namespace string) bool {
 
 // Skip says that the pod taken last was not to be changed after all. It costs no time.
 func (p *Plan) Skip(pod Pod) {
-	delete(p.flying, pod)
-	p.next = p.spent
+	delete(p.inFlight, pod)
+	if p.last.place != nil {
+		p.last.place.CancelAt(p.last.at)
+		p.last = taken{}
+	}
 }
 
 // Retry says that a pod could not be changed, is still outdated, and is left alone until a time.
 func (p *Plan) Retry(pod Pod, restarts bool, until time.Time) {
-	delete(p.flying, pod)
+	delete(p.inFlight, pod)
 	p.Want(pod, restarts)
-	p.notBefore[pod] = until
+	p.retryAt[pod] = until
 }
 
 // Rejects says whether a pod rejects what it was given last.
@@ -213,8 +237,8 @@ func (p *Plan) Rejects(pod Pod) bool { return p.rejected[pod] }
 
 // Done says what became of a changed pod, whoever changed it.
 func (p *Plan) Done(pod Pod, outcome Outcome) {
-	f, ours := p.flying[pod]
-	delete(p.flying, pod)
+	f, ours := p.inFlight[pod]
+	delete(p.inFlight, pod)
 	if outcome == Rejected {
 		p.rejected[pod] = true
 	} else if outcome == Taken {
@@ -246,12 +270,6 @@ func (p *Plan) Recall(pod Pod) {
 	}
 }
 
-// Flies says whether a pod was changed by the plan and its outcome is awaited.
-func (p *Plan) Flies(pod Pod) bool {
-	_, flies := p.flying[pod]
-	return flies
-}
-
 // Stopped says whether all pods are spared because too many have rejected what they would get.
 func (p *Plan) Stopped() bool {
 	allowed := maxRejecting
@@ -274,13 +292,13 @@ func (p *Plan) StoppedNamespaces() []string {
 
 // Paused says whether outdated pods wait for somebody to act: for another rate, or for what they follow to be mended.
 func (p *Plan) Paused() bool {
-	return p.interval == 0 || len(p.StoppedNamespaces()) > 0
+	return p.zeroRate() || len(p.StoppedNamespaces()) > 0
 }
 
 // Pods are those of which the plan knows something.
 func (p *Plan) Pods() []Pod {
 	out := slices.Clone(p.queue)
-	for pod := range p.flying {
+	for pod := range p.inFlight {
 		out = append(out, pod)
 	}
 	for pod := range p.rejected {

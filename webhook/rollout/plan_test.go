@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -18,9 +19,9 @@ type ride struct {
 	now  time.Time
 }
 
-func newRide(t *testing.T, rate float64, pods ...string) *ride {
+func newRide(t *testing.T, limit rate.Limit, pods ...string) *ride {
 	t.Helper()
-	r := &ride{t: t, plan: NewPlan(rate), now: start}
+	r := &ride{t: t, plan: NewPlan(limit), now: start}
 	for _, name := range pods {
 		r.plan.Namespace(pod(name).Namespace, "1")
 		r.plan.Want(pod(name), false)
@@ -80,7 +81,7 @@ func TestPlanKeepsToRate(t *testing.T) {
 	for _, name := range []string{"a/3", "a/4"} { // without waiting for outcomes
 		r.wait(400 * time.Millisecond)
 		r.none()
-		if d, ok := r.plan.Wait(r.now); !ok || d != 100*time.Millisecond {
+		if d, ok := r.plan.Wait(r.now); !ok || d.Round(time.Microsecond) != 100*time.Millisecond { // the rate counts in fractions
 			t.Errorf("expected to wait for 100 ms, got %s, %t", d, ok)
 		}
 		r.wait(100 * time.Millisecond)

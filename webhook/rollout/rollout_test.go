@@ -14,8 +14,10 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -52,37 +54,60 @@ type world struct {
 	at         []time.Time // of the changes
 	events     []string
 
-	rollout *Rollout
-	stop    func()
+	limit    rate.Limit
+	registry *prometheus.Registry
+	rollout  *Rollout
+	stop     func()
 }
 
 // newWorld has pods "namespace/name", whose namespaces let the peer /first in.
-func newWorld(t *testing.T, rate float64, names ...string) *world {
+func newWorld(t *testing.T, limit rate.Limit, names ...string) *world {
 	t.Helper()
 	platform, err := webhook.ParsePlatform([]byte(platformText))
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics, err := NewMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &world{
-		t: t, injector: webhook.Injector{Platform: platform}, namespaces: map[string]webhook.Namespace{},
+		t: t, limit: limit, injector: webhook.Injector{Platform: platform}, namespaces: map[string]webhook.Namespace{},
 		pods: map[types.NamespacedName]*corev1.Pod{}, updates: map[types.NamespacedName]templates.Updates{},
 	}
-	w.rollout = &Rollout{
-		Injector: w.inForce, Cluster: w, Envoys: w, Plan: NewPlan(rate), Metrics: metrics, Logger: logr.Discard(), Calm: calm,
-		Tell: func(pod *corev1.Pod, reason, note string) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.events = append(w.events, pod.Namespace+"/"+pod.Name+" "+reason+": "+note)
-		},
-	}
+	w.renew()
 	for _, name := range names {
 		w.add(pod(name).NamespacedName)
 	}
 	return w
+}
+
+// renew has another replica carry changes.
+func (w *world) renew() {
+	w.t.Helper()
+	w.registry = prometheus.NewRegistry()
+	metrics, err := NewMetrics(w.registry)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.rollout = New(Config{
+		Injector: w.inForce, Cluster: w, Envoys: w, Rate: w.limit, Metrics: metrics, Logger: logr.Discard(), Calm: calm,
+		Event: func(about, related runtime.Object, eventType, reason, note string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.events = append(w.events, named(about)+" "+reason+": "+note)
+			if eventType != corev1.EventTypeWarning || related != nil && named(related) == "" {
+				w.t.Errorf("an event of type %s about %s and %v", eventType, named(about), related)
+			}
+		},
+	})
+}
+
+// named is what an event is about.
+func named(object runtime.Object) string {
+	switch o := object.(type) {
+	case *corev1.Pod:
+		return o.Namespace + "/" + o.Name
+	case *corev1.ObjectReference:
+		return o.Kind + " " + o.Namespace + "/" + o.Name
+	}
+	return ""
 }
 
 func (w *world) add(name types.NamespacedName) {
@@ -272,10 +297,10 @@ func (w *world) wantEvents(parts ...string) {
 	w.events = nil
 }
 
-func inWorld(t *testing.T, rate float64, names []string, do func(w *world)) {
+func inWorld(t *testing.T, limit rate.Limit, names []string, do func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, rate, names...)
+		w := newWorld(t, limit, names...)
 		do(w)
 		w.stop()
 		time.Sleep(2 * time.Minute) // until every goroutine has noticed
@@ -325,7 +350,7 @@ func TestRolloutStopsAfterFirstPod(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.want("a/0") // the others have it still
 		w.wantEvents()
-		if w.rollout.Plan.Rejecting() != 0 {
+		if w.rollout.plan.Rejecting() != 0 {
 			t.Error("the mended pod still counts as rejecting")
 		}
 	})
@@ -412,12 +437,12 @@ func TestRolloutRemembersByPods(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.want("a/0")
 		w.stop()
-		w.rollout.Plan, w.rollout.inbox = NewPlan(10), inbox{}
+		w.renew()
 		w.lead()
 		time.Sleep(time.Minute)
 		w.want()
-		if !w.rollout.Plan.Paused() || w.rollout.Plan.Outdated() != 3 {
-			t.Errorf("expected three outdated pods to wait, got %d", w.rollout.Plan.Outdated())
+		if !w.rollout.plan.Paused() || w.rollout.plan.Outdated() != 3 {
+			t.Errorf("expected three outdated pods to wait, got %d", w.rollout.plan.Outdated())
 		}
 		w.allow("a", "/second")
 		time.Sleep(time.Minute)
@@ -442,8 +467,8 @@ func TestRolloutPaused(t *testing.T) {
 		w.allow("a", "/second")
 		time.Sleep(time.Hour)
 		w.want()
-		if !w.rollout.Plan.Paused() || w.rollout.Plan.Outdated() != 2 {
-			t.Errorf("expected two outdated pods to wait, got %d", w.rollout.Plan.Outdated())
+		if !w.rollout.plan.Paused() || w.rollout.plan.Outdated() != 2 {
+			t.Errorf("expected two outdated pods to wait, got %d", w.rollout.plan.Outdated())
 		}
 	})
 }
@@ -499,7 +524,7 @@ func TestRolloutReportsChangesOfOthers(t *testing.T) {
 					go w.kubelet(key, "envoy")
 					go func() {
 						time.Sleep(late)
-						w.rollout.PodChanged(podOf(res.Pod), Config(res.Pod))
+						w.rollout.PodChanged(podOf(res.Pod), Digest(res.Pod))
 					}()
 				}
 				annotate("/good")
@@ -508,13 +533,13 @@ func TestRolloutReportsChangesOfOthers(t *testing.T) {
 				annotate("/bad")
 				time.Sleep(time.Minute)
 				w.wantEvents("a/1 ConfigurationRejected")
-				if w.rollout.Plan.Paused() || w.rollout.Plan.Rejecting() != 1 {
-					t.Errorf("expected one that rejects and nothing paused, got %d", w.rollout.Plan.Rejecting())
+				if w.rollout.plan.Paused() || w.rollout.plan.Rejecting() != 1 {
+					t.Errorf("expected one that rejects and nothing paused, got %d", w.rollout.plan.Rejecting())
 				}
 				annotate("/good")
 				time.Sleep(time.Minute)
 				w.wantEvents()
-				if w.rollout.Plan.Rejecting() != 0 {
+				if w.rollout.plan.Rejecting() != 0 {
 					t.Error("the mended pod still counts as rejecting")
 				}
 			})
@@ -537,7 +562,7 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.want("a/0")
 		w.wantEvents()
-		if w.rollout.Plan.Rejecting() != 0 || w.rollout.Plan.Paused() {
+		if w.rollout.plan.Rejecting() != 0 || w.rollout.plan.Paused() {
 			t.Error("the mended pod still counts as rejecting")
 		}
 		w.platform(func(p *webhook.Platform) { p.Sidecar.Image = "silent" })
@@ -602,8 +627,8 @@ func TestRolloutNoticesOtherReplicas(t *testing.T) {
 		w.lead()
 		w.allow("a", "/second")
 		time.Sleep(5 * time.Second)
-		if w.rollout.Plan.Proven("a") || w.rollout.Plan.Outdated() != 2 {
-			t.Errorf("expected two outdated pods and nothing proven, got %d", w.rollout.Plan.Outdated())
+		if w.rollout.plan.Proven("a") || w.rollout.plan.Outdated() != 2 {
+			t.Errorf("expected two outdated pods and nothing proven, got %d", w.rollout.plan.Outdated())
 		}
 		w.mu.Lock()
 		w.stale = false
@@ -623,7 +648,7 @@ func TestRolloutKnowsItsOwnChanges(t *testing.T) {
 		w.want("a/0")
 		looks := w.looks
 		key := pod("a/0").NamespacedName
-		w.rollout.PodChanged(podOf(w.pods[key]), Config(w.pods[key]))
+		w.rollout.PodChanged(podOf(w.pods[key]), Digest(w.pods[key]))
 		time.Sleep(time.Minute)
 		if w.looks != looks {
 			t.Errorf("its Envoy was asked %d times more", w.looks-looks)

@@ -5,19 +5,16 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
-	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
-// PodWatch tells the rollout of pods whose configuration changes, whoever changes it. It keeps a digest of each pod, no more.
+// PodWatch notifies the rollout of pods whose configuration changes, whoever changes it. Its pods are those of the manager's cache, which
+// has to keep the digest of their configuration: see [KeepConfig].
 type PodWatch struct {
-	Config  *rest.Config
+	Cache   cache.Informers
 	Rollout *Rollout
 }
 
@@ -26,28 +23,23 @@ func (w *PodWatch) NeedLeaderElection() bool { return true }
 
 // Start implements the manager's Runnable.
 func (w *PodWatch) Start(ctx context.Context) error {
-	client, err := metadata.NewForConfig(w.Config)
+	informer, err := w.Cache.GetInformer(ctx, &corev1.Pod{})
 	if err != nil {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
-	informer := metadatainformer.NewFilteredMetadataInformer(client, corev1.SchemeGroupVersion.WithResource("pods"), metav1.NamespaceAll, 0, toolscache.Indexers{},
-		func(o *metav1.ListOptions) { o.LabelSelector = webhook.LabelIdentity }).Informer()
-	if err := informer.SetTransform(condensed); err != nil {
-		return fmt.Errorf("watching injected pods: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: w.updated, DeleteFunc: w.deleted})
+	handler, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: w.updated, DeleteFunc: w.deleted})
 	if err != nil {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
-	informer.RunWithContext(ctx)
-	return nil
+	<-ctx.Done()
+	return informer.RemoveEventHandler(handler)
 }
 
 func (w *PodWatch) updated(before, after any) {
-	was, okBefore := before.(*metav1.PartialObjectMetadata)
-	is, okAfter := after.(*metav1.PartialObjectMetadata)
-	if okBefore && okAfter && was.UID == is.UID && was.Annotations[configKey] != is.Annotations[configKey] {
-		w.Rollout.PodChanged(identified(is), is.Annotations[configKey])
+	was, okBefore := before.(*corev1.Pod)
+	is, okAfter := after.(*corev1.Pod)
+	if okBefore && okAfter && was.UID == is.UID && was.Annotations[keptConfig] != is.Annotations[keptConfig] {
+		w.Rollout.PodChanged(podOf(is), is.Annotations[keptConfig])
 	}
 }
 
@@ -55,33 +47,39 @@ func (w *PodWatch) deleted(object any) {
 	if late, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 		object = late.Obj
 	}
-	if pod, ok := object.(*metav1.PartialObjectMetadata); ok {
-		w.Rollout.PodGone(identified(pod))
+	if pod, ok := object.(*corev1.Pod); ok {
+		w.Rollout.PodGone(podOf(pod))
 	}
 }
 
-func identified(pod *metav1.PartialObjectMetadata) Pod {
-	return Pod{types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, pod.UID}
-}
+// keptConfig is where a pod in the cache has the digest of its configuration. No annotation of the API server's can be called so.
+const keptConfig = "digest of the configuration"
 
-// configKey is where a condensed pod has its digest.
-const configKey = "config"
-
-// condensed is what of a pod is kept.
-func condensed(object any) (any, error) {
-	pod, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return object, nil
+// KeepConfig lets a cache keep the digest of a pod's configuration where transform drops the configuration itself, for its size.
+func KeepConfig(transform toolscache.TransformFunc) toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		pod, ok := object.(*corev1.Pod)
+		if !ok {
+			return transform(object)
+		}
+		config, kept := pod.Annotations[keptConfig] // a cache may transform an object twice
+		if !kept {
+			config = Digest(pod)
+		}
+		out, err := transform(pod)
+		if small, ok := out.(*corev1.Pod); ok && err == nil {
+			if small.Annotations == nil {
+				small.Annotations = map[string]string{}
+			}
+			small.Annotations[keptConfig] = config
+		}
+		return out, err
 	}
-	return &metav1.PartialObjectMetadata{TypeMeta: pod.TypeMeta, ObjectMeta: metav1.ObjectMeta{
-		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-		Annotations: map[string]string{configKey: digest(pod.Annotations)},
-	}}, nil
 }
 
-// Config is a digest of the configuration that a pod's Envoy is given.
-func Config(pod *corev1.Pod) string { return digest(pod.Annotations) }
-
-func digest(annotations map[string]string) string {
-	return webhook.ConfigDigest(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}})
+// Digest stands for the configuration that a pod's Envoy is given.
+func Digest(pod *corev1.Pod) string {
+	without := &corev1.Pod{} // what the digest of an image would add is another change
+	without.Annotations = pod.Annotations
+	return webhook.ConfigDigest(without)
 }
