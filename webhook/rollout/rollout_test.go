@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -46,10 +47,14 @@ type world struct {
 	namespaces map[string]webhook.Namespace
 	pods       map[types.NamespacedName]*corev1.Pod
 	updates    map[types.NamespacedName]templates.Updates
-	noPage     bool  // these Envoys are old
-	refusal    error // of every change of a pod
-	stale      bool  // the replica that answers has not seen the change yet
-	looks      int   // at Envoys
+	noPage     bool          // these Envoys are old
+	refusal    error         // of every change of a pod
+	unreadable bool          // are namespaces
+	reads      int           // of namespaces that were not
+	stale      bool          // the replica that answers has not seen the change yet
+	lost       bool          // changes are made, and the answers get lost
+	slow       time.Duration // of a kubelet beyond its usual time
+	looks      int           // at Envoys
 	changed    []string
 	at         []time.Time // of the changes
 	events     []string
@@ -170,6 +175,10 @@ func (w *world) Pod(_ context.Context, name types.NamespacedName) (*corev1.Pod, 
 func (w *world) Namespace(_ context.Context, name string) (webhook.Namespace, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.unreadable {
+		w.reads++
+		return webhook.Namespace{}, errors.New("the API server is away")
+	}
 	ns, ok := w.namespaces[name]
 	if !ok {
 		return ns, apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, name)
@@ -197,17 +206,27 @@ func (w *world) Refresh(_ context.Context, p *corev1.Pod, value string) (*corev1
 	before := w.pods[name].Spec.InitContainers[0].Image
 	w.pods[name] = res.Pod
 	go w.kubelet(name, before)
+	if w.lost {
+		return nil, errors.New("timeout")
+	}
 	return res.Pod.DeepCopy(), nil
 }
 
 // kubelet gives an Envoy its files, or another image, a while later.
 func (w *world) kubelet(name types.NamespacedName, image string) {
-	time.Sleep(100 * time.Millisecond)
+	w.mu.Lock()
+	slow := w.slow
+	w.mu.Unlock()
+	time.Sleep(100*time.Millisecond + slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.pods[name] == nil {
+		return
+	}
 	p := w.pods[name].DeepCopy()
 	switch to := p.Spec.InitContainers[0].Image; {
 	case to == image:
+	case len(p.Status.InitContainerStatuses) == 0: // nothing runs yet, and nothing will
 	case strings.HasPrefix(to, "silent"): // what a kubelet shows of a sidecar that ended well and whose next image is none
 		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	case strings.HasPrefix(to, "missing"):
@@ -670,5 +689,256 @@ func TestRolloutTriesPodThatRuns(t *testing.T) {
 		w.allow("a", "/second")
 		time.Sleep(2 * askAfter)
 		w.want("a/1", "a/2", "a/0")
+	})
+}
+
+// metric is the value of one of the rollout's gauges or counters.
+func (w *world) metric(name, label string) float64 {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetName() == "spire_injector_rollout_"+name && (label == "" || metric.GetLabel()[0].GetValue() == label) {
+				return metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+			}
+		}
+	}
+	w.t.Fatalf("there is no metric %s %s", name, label)
+	return 0
+}
+
+func (w *world) wantMetrics(want map[string]float64) {
+	w.t.Helper()
+	for what, want := range want {
+		name, label, _ := strings.Cut(what, " ")
+		if got := w.metric(name, label); got != want {
+			w.t.Errorf("metric %s: expected %g, got %g", what, want, got)
+		}
+	}
+}
+
+// remove deletes a pod; the watch notices unless it has missed it.
+func (w *world) remove(name string, noticed bool) {
+	w.mu.Lock()
+	delete(w.pods, pod(name).NamespacedName)
+	w.mu.Unlock()
+	if noticed {
+		w.rollout.PodGone(Pod{pod(name).NamespacedName, types.UID("uid-" + name)})
+	}
+}
+
+func TestRolloutMetrics(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, append(some("a", 4), "b/0", "c/0"), func(w *world) {
+		w.lead()
+		w.wantMetrics(map[string]float64{"paused": 0, "pods outdated": 0, "pods rejected": 0, "refreshes_total taken": 0})
+		w.allow("b", "/second")
+		w.allow("c", "no peer")
+		time.Sleep(10 * time.Second)
+		w.wantMetrics(map[string]float64{"paused": 0, "pods invalid": 1, "refreshes_total taken": 1})
+		w.allow("a", "/bad")
+		time.Sleep(10 * time.Second)
+		w.wantMetrics(map[string]float64{
+			"paused": 1, "pods outdated": 3, "pods rejected": 1, "pods invalid": 1, "pods needs_new_pod": 0,
+			"refreshes_total taken": 1, "refreshes_total rejected": 1, "refreshes_total unknown": 0, "refreshes_total failed": 0,
+		})
+		w.refusal = errors.New("away")
+		w.allow("a", "/third")
+		time.Sleep(5 * time.Second)
+		if got := w.metric("refreshes_total", "failed"); got == 0 {
+			t.Error("a change that failed is not counted")
+		}
+	})
+}
+
+// A pod that is deleted while its outcome is awaited rejects nothing, and is in the way of nobody.
+func TestRolloutOfPodThatGoes(t *testing.T) {
+	t.Parallel()
+	for name, noticed := range map[string]bool{"noticed": true, "not noticed": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, 10, some("a", 3), func(w *world) {
+				w.lead()
+				w.mu.Lock()
+				w.slow = 100 * time.Second // a/0 does not come up with its image while it is there
+				w.mu.Unlock()
+				w.platform(func(p *webhook.Platform) { p.Sidecar.Image, p.InPlace = "newer", true })
+				time.Sleep(5 * time.Second)
+				w.want("a/0")
+				w.mu.Lock()
+				w.slow = 0
+				w.mu.Unlock()
+				w.remove("a/0", noticed)
+				time.Sleep(time.Minute)
+				w.want("a/1", "a/2")
+				w.wantEvents()
+				w.wantMetrics(map[string]float64{"paused": 0, "pods rejected": 0, "refreshes_total rejected": 0})
+				if len(w.rollout.awaited)+len(w.rollout.wrote) > 2 {
+					t.Errorf("something is left of a pod that is gone: %v, %v", w.rollout.awaited, w.rollout.wrote)
+				}
+			})
+		})
+	}
+}
+
+// A rejection by a pod that has gone before it could be noted is none.
+func TestRolloutIgnoresLateOutcome(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.lead()
+		key := Pod{pod("a/0").NamespacedName, "uid-a/0"}
+		late := &outcome{of: &await{pod: w.pods[key.NamespacedName], ours: true}, verdict: Verdict{Outcome: Rejected}}
+		w.rollout.queue.Add(late)
+		time.Sleep(time.Second)
+		w.wantEvents()
+		w.wantMetrics(map[string]float64{"paused": 0, "pods rejected": 0, "refreshes_total rejected": 0})
+	})
+}
+
+// What somebody changes while the outcome of a change is awaited is looked at when that is known.
+func TestRolloutLooksAtChangeMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, peers := range map[string]string{"refused": "/bad", "taken": "/good"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, 10, some("a", 1), func(w *world) {
+				w.lead()
+				w.allow("a", "/second")
+				time.Sleep(debounce + 200*time.Millisecond) // Envoy has read it, and nobody has looked
+				w.want("a/0")
+				w.mu.Lock()
+				w.slow = 400 * time.Millisecond // until after the look
+				key := pod("a/0").NamespacedName
+				after := w.pods[key].DeepCopy()
+				after.Annotations[webhook.AnnotationAllowedPeers] = peers
+				res, err := w.injector.Update(w.namespaces["a"], w.pods[key], after)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.pods[key] = res.Pod
+				go w.kubelet(key, "envoy")
+				w.mu.Unlock()
+				w.rollout.PodChanged(podOf(res.Pod), Digest(res.Pod))
+				time.Sleep(time.Minute)
+				w.wantMetrics(map[string]float64{"refreshes_total taken": 1, "refreshes_total rejected": 0, "paused": 0})
+				if peers == "/good" {
+					w.wantEvents()
+					return
+				}
+				w.wantEvents("a/0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.json)")
+				w.wantMetrics(map[string]float64{"pods rejected": 1})
+			})
+		})
+	}
+}
+
+// A change whose answer is lost was made all the same: if the pod rejects it, no other one gets it.
+func TestRolloutAwaitsChangeWithLostAnswer(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 3), func(w *world) {
+		w.lost = true
+		w.lead()
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("a/0 ConfigurationRejected")
+	})
+}
+
+// A sidecar that never served says nothing of its image: only one that did, and does not come back, has rejected it.
+func TestRolloutOfSidecarThatNeverServed(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.pods[pod("a/1").NamespacedName].Status.InitContainerStatuses = nil
+		w.lead()
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image, p.InPlace = "newer", true })
+		time.Sleep(2 * time.Minute)
+		w.want("a/0", "a/1")
+		w.wantEvents()
+		w.wantMetrics(map[string]float64{"paused": 0, "pods rejected": 0, "refreshes_total taken": 1, "refreshes_total unknown": 1})
+	})
+}
+
+// A new leader sees images that the old one found out not to start.
+func TestRolloutRemembersBrokenImage(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 3), func(w *world) {
+		w.lead()
+		w.platform(func(p *webhook.Platform) { p.Sidecar.Image, p.InPlace = "missing", true })
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("a/0 ConfigurationRejected")
+		w.stop()
+		w.renew()
+		w.lead()
+		time.Sleep(time.Minute)
+		w.want()
+		w.wantEvents()
+		w.wantMetrics(map[string]float64{"paused": 1, "pods rejected": 1, "pods outdated": 2})
+	})
+}
+
+// The owner of a pod, where its author looks, gets the same event.
+func TestRolloutReportsToOwner(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		w.pods[pod("a/0").NamespacedName].OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "api", Controller: new(true)}}
+		w.lead()
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.wantEvents("a/0 ConfigurationRejected: Envoy refuses", "ReplicaSet a/api ConfigurationRejected: pod 0: Envoy refuses")
+	})
+}
+
+// Pods that cannot be listed, or a namespace that cannot be read, are tried again, ever more seldom.
+func TestRolloutTriesReadingAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		w.lead()
+		w.unreadable = true
+		w.allow("a", "/second")
+		time.Sleep(2 * time.Minute)
+		w.want()
+		if w.reads < 4 || w.reads > 6 { // after 0, 10, 30, 70 s, and then each minute
+			t.Errorf("expected some attempts, got %d", w.reads)
+		}
+		w.mu.Lock()
+		w.unreadable = false
+		w.mu.Unlock()
+		time.Sleep(6*retryAfter + time.Second)
+		w.want("a/0")
+	})
+}
+
+// What nobody was notified of is found by the next look at everything.
+func TestRolloutResyncs(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.lead()
+		time.Sleep(time.Minute)
+		w.mu.Lock()
+		w.namespaces["a"] = in("/second")
+		w.mu.Unlock()
+		time.Sleep(resyncAfter - 2*time.Minute)
+		w.want()
+		time.Sleep(3*time.Minute + resyncAfter/10)
+		w.want("a/0", "a/1")
+	})
+}
+
+// Two changes soon after each other are one.
+func TestRolloutDebounces(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		w.lead()
+		w.allow("a", "/second")
+		time.Sleep(debounce - time.Millisecond)
+		w.want()
+		w.allow("a", "/third")
+		time.Sleep(10 * time.Second)
+		w.want("a/0")
 	})
 }
