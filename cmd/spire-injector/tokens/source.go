@@ -17,8 +17,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 )
 
-// keeper keeps the token for one audience in its file, from which Envoy takes it.
-type keeper struct {
+// source has the token for one audience in its file, from which Envoy takes it.
+type source struct {
 	file    string
 	fetch   func(context.Context) (*jwtsvid.SVID, error)
 	keys    *keys
@@ -35,45 +35,45 @@ type token struct {
 }
 
 // start takes up the token that an earlier run left behind, or writes the file without one: Envoy does not start without it.
-func (k *keeper) start(now time.Time) error {
-	content, err := os.ReadFile(k.file)
+func (s *source) start(now time.Time) error {
+	content, err := os.ReadFile(s.file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if text, err := templates.TokenOf(string(content)); err == nil && text != "" {
 		if svid, err := jwtsvid.ParseInsecure(text, nil); err == nil {
 			if left := newToken(svid, now); now.Before(left.end()) {
-				k.current = left
-				k.everHad.Store(true)
+				s.current = left
+				s.everHad.Store(true)
 				return nil
 			}
 		}
 	}
-	return k.write(token{})
+	return s.write(token{})
 }
 
-// keep works until the context ends. An error is one of writing the file.
-func (k *keeper) keep(ctx context.Context) error {
+// run works until the context ends. An error is one of writing the file.
+func (s *source) run(ctx context.Context) error {
 	failures := 0
 	for {
-		changed := k.keys.change()
+		changed := s.keys.change()
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(time.Until(k.due(failures))):
+		case <-time.After(time.Until(s.due(failures))):
 		case <-changed:
-			if !k.keys.withdrawn(k.current.keyID) {
+			if !s.keys.withdrawn(s.current.keyID) {
 				continue
 			}
 			// Nobody accepts what was signed with a key that is gone.
 		}
-		if k.current.text != "" && !time.Now().Before(k.current.end()) {
-			k.log.Error("the token expires and could not be renewed: requests are refused until there is another one")
-			if err := k.write(token{}); err != nil {
+		if s.current.text != "" && !time.Now().Before(s.current.end()) {
+			s.log.Error("the token expires and could not be renewed: requests are refused until there is another one")
+			if err := s.write(token{}); err != nil {
 				return err
 			}
 		}
-		ok, err := k.renew(ctx)
+		ok, err := s.renew(ctx)
 		if err != nil {
 			return err
 		}
@@ -84,16 +84,16 @@ func (k *keeper) keep(ctx context.Context) error {
 }
 
 // due is when to do something next: to renew the token, or to take it away when it cannot be renewed.
-func (k *keeper) due(failures int) time.Time {
+func (s *source) due(failures int) time.Time {
 	now := time.Now()
 	if failures == 0 {
-		if k.current.text == "" {
+		if s.current.text == "" {
 			return now
 		}
-		return k.current.half()
+		return s.current.half()
 	}
 	again := now.Add(min(retry<<min(failures-1, 10), longestRetry))
-	if end := k.current.end(); k.current.text != "" && end.Before(again) {
+	if end := s.current.end(); s.current.text != "" && end.Before(again) {
 		return end
 	}
 	return again
@@ -101,54 +101,54 @@ func (k *keeper) due(failures int) time.Time {
 
 // renew fetches another token. It is false when there is none that is better than the current one. An error is one of writing
 // the file.
-func (k *keeper) renew(ctx context.Context) (ok bool, err error) {
-	within, cancel := context.WithTimeout(ctx, k.patience())
+func (s *source) renew(ctx context.Context) (ok bool, err error) {
+	within, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	svid, unfetched := k.fetch(within)
+	svid, unfetched := s.fetch(within)
 	if unfetched != nil {
 		if ctx.Err() == nil {
-			k.log.Warn("no new token", "error", unfetched)
+			s.log.Warn("no new token", "error", unfetched)
 		}
 		return false, nil
 	}
 	now := time.Now()
 	next := newToken(svid, now)
 	switch {
-	case next.text == k.current.text:
+	case next.text == s.current.text:
 		return false, nil // the agent has the same one in its cache
 	case !now.Before(next.end()):
-		k.log.Warn("no new token: the agent gave one that has expired")
+		s.log.Warn("no new token: the agent gave one that has expired")
 		return false, nil
 	}
-	if err := k.write(next); err != nil {
+	if err := s.write(next); err != nil {
 		return false, err
 	}
-	k.everHad.Store(true)
-	k.log.Info("new token", "expires", next.expiry)
-	return !k.keys.withdrawn(next.keyID), nil
+	s.everHad.Store(true)
+	s.log.Info("new token", "expires", next.expiry)
+	return !s.keys.withdrawn(next.keyID), nil
 }
 
 // patience is how long to wait for the agent: no longer than the current token lasts.
-func (k *keeper) patience() time.Duration {
-	if k.current.text == "" {
+func (s *source) patience() time.Duration {
+	if s.current.text == "" {
 		return fetchTimeout
 	}
-	return max(min(fetchTimeout, time.Until(k.current.end())), time.Millisecond)
+	return max(min(fetchTimeout, time.Until(s.current.end())), time.Millisecond)
 }
 
 // write replaces the file at once for whoever reads it.
-func (k *keeper) write(t token) error {
+func (s *source) write(t token) error {
 	content, err := templates.TokenSecret(t.text, t.end())
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(k.file+".new", []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(s.file+".new", []byte(content), 0o600); err != nil {
 		return fmt.Errorf("writing a token: %w", err)
 	}
-	if err := os.Rename(k.file+".new", k.file); err != nil {
+	if err := os.Rename(s.file+".new", s.file); err != nil {
 		return fmt.Errorf("writing a token: %w", err)
 	}
-	k.current = t
+	s.current = t
 	return nil
 }
 
