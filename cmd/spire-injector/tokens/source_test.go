@@ -77,7 +77,7 @@ func (a authority) tokenFor(id string, audience []string, ttl time.Duration) (*j
 type agent struct {
 	mu    sync.Mutex
 	signs *authority
-	ttl  time.Duration
+	ttl   time.Duration
 	asked int
 }
 
