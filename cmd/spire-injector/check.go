@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/check"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
 )
 
 // clusterFlags say which cluster is asked, as those of kubectl do.
@@ -51,26 +53,15 @@ func newCheckCommand() *cobra.Command {
 			"  spire-injector check --context production -o json | jq '.findings[] | select(.status != \"ok\")'",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != outputText && output != outputJSON {
-				return usageError{fmt.Errorf("-o: expected %s or %s, got %q", outputText, outputJSON, output)}
-			}
-			config, err := cluster.config()
-			if err != nil {
+			if err := checkOutput(output); err != nil {
 				return err
-			}
-			config.Timeout = 30 * time.Second // of each request
-			config.QPS = -1                   // the API server has its own limits
-			client, err := check.Connect(config)
-			if err != nil {
-				return fmt.Errorf("setting up the client of %s: %w", config.Host, err)
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			facts := check.Gatherer{Client: client, Names: names, Settings: settingsOf, Hash: fileHash, Now: time.Now}.Gather(ctx)
-			if err := facts.Unread[check.SourceVersion]; err != nil {
-				return fmt.Errorf("asking the API server %s: %w", config.Host, err)
+			report, err := lookOver(ctx, cluster, names)
+			if err != nil {
+				return err
 			}
-			report := check.NewReport(check.Judge(facts))
 			write := report.WriteText
 			if output == outputJSON {
 				write = report.WriteJSON
@@ -91,11 +82,37 @@ func newCheckCommand() *cobra.Command {
 	return cmd
 }
 
+// lookOver reads a cluster and judges it. The error is that it cannot be reached.
+func lookOver(ctx context.Context, cluster clusterFlags, names check.Names) (check.Report, error) {
+	config, err := cluster.config()
+	if err != nil {
+		return check.Report{}, err
+	}
+	config.Timeout = 30 * time.Second // of each request
+	config.QPS = -1                   // the API server has its own limits
+	client, err := check.Connect(config)
+	if err != nil {
+		return check.Report{}, fmt.Errorf("setting up the client of %s: %w", config.Host, err)
+	}
+	facts := check.Gatherer{Client: client, Names: names, Settings: settingsOf, Hash: platformfile.Hash, Now: time.Now}.Gather(ctx)
+	if err := facts.Unread[check.SourceVersion]; err != nil {
+		return check.Report{}, fmt.Errorf("asking the API server %s: %w", config.Host, err)
+	}
+	return check.NewReport(check.Judge(facts)), nil
+}
+
 // Forms of output.
 const (
 	outputText = "text"
 	outputJSON = "json"
 )
+
+func checkOutput(output string) error {
+	if output != outputText && output != outputJSON {
+		return usageError{fmt.Errorf("-o: expected %s or %s, got %q", outputText, outputJSON, output)}
+	}
+	return nil
+}
 
 // settingsOf reads the arguments of a running injector. Flags of another version are passed over.
 func settingsOf(arguments []string) (check.Settings, error) {
@@ -110,7 +127,7 @@ func settingsOf(arguments []string) (check.Settings, error) {
 		return check.Settings{}, err
 	}
 	return check.Settings{
-		Config: f.config, Webhooks: f.webhookConfig, Lease: f.leaderElectionName, Resync: f.resync, RolloutRate: rate,
+		Config: f.config, Webhooks: f.webhookConfig, Lease: f.leaderElectionName, Resync: f.resync, RolloutRate: float64(rate),
 		MetricsPort: portOf(f.metricsAddress), HealthPort: portOf(f.healthAddress),
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/entries"
 	"github.com/spire-injector/spire-injector/registrar/federation"
@@ -22,17 +23,17 @@ import (
 )
 
 // newKeeper makes what keeps SPIRE's entries at what the cluster needs.
-func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client) *entries.Keeper {
+func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client) *entries.Keeper {
 	keeper := entries.New(mgr, entries.Config{
-		Cluster:  platform.get().Platform.Cluster,
+		Cluster:  platform.Get().Platform.Cluster,
 		SPIRE:    spire,
-		Rules:    rulesOf(platform.get, mgr.GetCache(), f.webhookConfig),
+		Rules:    rulesOf(platform.Get, mgr.GetCache(), f.webhookConfig),
 		Grace:    f.grace,
 		Interval: f.resync,
 		Metrics:  metrics.Registry,
-		Event:    eventsOf(mgr, "Register"),
+		Event:    eventsOf(mgr, "Register").Event,
 	})
-	platform.onChange(keeper.Reconsider)
+	platform.OnChange(keeper.Reconsider)
 	return keeper
 }
 

@@ -9,9 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 func newInjectCommand() *cobra.Command {
@@ -35,7 +36,7 @@ func newInjectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			platform, _, err := readPlatform(config)
+			platform, _, err := platformfile.Read(config)
 			if err != nil {
 				return err
 			}

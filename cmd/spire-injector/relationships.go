@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/replica"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/federation"
 	"github.com/spire-injector/spire-injector/registrar/reason"
@@ -20,32 +22,32 @@ import (
 
 // newFederationKeeper lets the leading replica keep SPIRE's federation relationships at what the platform file says. Who waits for a
 // bundle is told when it arrived.
-func newFederationKeeper(mgr ctrl.Manager, f serveFlags, platform *platformInForce, spire *spireapi.Client, arrived func()) *federation.Keeper {
+func newFederationKeeper(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client, arrived func()) *federation.Keeper {
 	keeper := federation.New(federation.Config{
-		SPIRE: spire, Wanted: func() []registrar.Federated { return platform.get().Platform.Federation }, Interval: f.resync, Settle: 2 * time.Second, Arrived: arrived,
+		SPIRE: spire, Wanted: func() []registrar.Federated { return platform.Get().Platform.Federation }, Interval: f.resync, Settle: 2 * time.Second, Arrived: arrived,
 		Logger: mgr.GetLogger().WithName("federation"), Metrics: metrics.Registry, Event: federationEvents(mgr, f),
 	})
-	platform.onChange(keeper.Reconsider)
+	platform.OnChange(keeper.Reconsider)
 	return keeper
 }
 
 // federationEvents makes events about what the platform file is from.
 func federationEvents(mgr ctrl.Manager, f serveFlags) func(eventType string, why reason.Reason, note string) {
-	recorder := mgr.GetEventRecorder("spire-injector")
+	events := eventsOf(mgr, "Federate")
 	return func(eventType string, why reason.Reason, note string) {
 		about, err := platformSource(mgr.GetClient(), f)
 		if err != nil {
 			mgr.GetLogger().WithName("federation").Error(err, "there is no event of it", "reason", why)
 			return
 		}
-		recorder.Eventf(about, nil, eventType, why.String(), "Federate", "%s", shortened(note))
+		events.Event(about, eventType, why, note)
 	}
 }
 
 // platformSource is the ConfigMap of the platform file, or the own pod if that is not known.
 func platformSource(cached client.Reader, f serveFlags) (runtime.Object, error) {
 	if f.configMap == "" {
-		return ownPod(f)
+		return replica.OwnPod(f.namespace)
 	}
 	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: f.configMap}}
 	return configMap, cached.Get(context.Background(), client.ObjectKeyFromObject(configMap), configMap)

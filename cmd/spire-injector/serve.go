@@ -2,34 +2,20 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/klog/v2"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/registrar/entries"
-	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/webhook"
-	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
+	"github.com/spire-injector/spire-injector/webhook/servingcert"
 )
 
 // serveFlags are the addresses and names that depend on how the program is deployed, not on what the platform decides.
@@ -55,12 +41,6 @@ type serveFlags struct {
 	rolloutRate        string
 }
 
-// rememberedConfigs bounds the memory of generated configurations: some 15 KB each, at most 250 KB.
-const rememberedConfigs = 256
-
-// host is the name by which the API server calls the webhook.
-func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
-
 func newServeCommand() *cobra.Command { return serveCommand(&serveFlags{}) }
 
 // serveCommand fills its flags when it is parsed.
@@ -74,7 +54,12 @@ func serveCommand(f *serveFlags) *cobra.Command {
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return serve(ctrl.SetupSignalHandler(), *f) },
 	}
-	flags := cmd.Flags()
+	f.add(cmd.Flags())
+	return cmd
+}
+
+// add declares the flags.
+func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "config", "/etc/spire-injector/config.yaml", "platform file")
 	flags.StringVar(&f.configMap, "config-map", "",
 		"ConfigMap in the injector's own namespace that the platform file is mounted from, so that its changes arrive at once and at all replicas (default none: the file is watched)")
@@ -95,161 +80,49 @@ func serveCommand(f *serveFlags) *cobra.Command {
 	flags.DurationVar(&f.grace, "entry-grace-time", 10*time.Minute, "how long a registration entry stays that no pod and no pod template needs any more")
 	flags.DurationVar(&f.resync, "resync-interval", 5*time.Minute, "time between two comparisons of all entries in SPIRE with what the cluster needs, give or take a tenth")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be changed in SPIRE, change nothing, and end")
-	flags.StringVar(&f.rolloutRate, "rollout-rate", defaultRolloutRate,
+	flags.StringVar(&f.rolloutRate, "rollout-rate", rollout.DefaultRate,
 		"how many running pods a second follow a changed namespace, platform file or template version, such as 0.5 or 10/s; 0: none")
-	return cmd
 }
 
-func serve(signals context.Context, f serveFlags) error {
-	leave := &leaving{}
-	ctx, cancel := leave.context(signals)
-	defer cancel()
-	logger, err := newLogger(f.logLevel)
-	if err != nil {
-		return usageError{err}
+// host is the name by which the API server calls the webhook.
+func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
+
+// certificateSource is where the serving certificate comes from, and who is to trust it.
+func (f serveFlags) certificateSource() servingcert.Source {
+	return servingcert.Source{Secret: types.NamespacedName{Namespace: f.namespace, Name: f.secret}, Configuration: f.webhookConfig}
+}
+
+// Who keeps the serving certificate, and its CA in the webhook configurations.
+const (
+	rotationSelf     = "self"     // the leading replica
+	rotationExternal = "external" // somebody else, such as cert-manager
+)
+
+func (f serveFlags) checkRotation() error {
+	if f.rotation == rotationSelf || f.rotation == rotationExternal {
+		return nil
 	}
+	return fmt.Errorf("--serving-cert-rotation: expected %s or %s, got %q", rotationSelf, rotationExternal, f.rotation)
+}
+
+// check finds flags that make no sense. The error is a usageError.
+func (f serveFlags) check() error {
 	if err := errors.Join(f.checkRotation(), f.checkEntries()); err != nil {
 		return usageError{err}
-	}
-	rate, err := parseRolloutRate(f.rolloutRate)
-	if err != nil {
-		return err
-	}
-	ctrl.SetLogger(logger)
-	klog.SetLogger(logger.WithName("kubernetes"))
-	kubernetes, err := parseKubernetesVersion(f.kubernetes)
-	if err != nil {
-		return err
-	}
-	platform, file, err := readPlatform(f.config)
-	if err != nil {
-		return err
-	}
-	spire, err := dialSPIRE(f, platform, metrics.Registry)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := spire.Close(); err != nil {
-			logger.Error(err, "closing the connection to SPIRE")
-		}
-	}()
-
-	certificate := newServingCertificate(f, logger)
-	mgr, err := newManager(f, certificate)
-	if err != nil {
-		return err
-	}
-	if f.kubernetes == "" {
-		if kubernetes, err = serverVersion(ctx, mgr.GetConfig()); err != nil {
-			return err
-		}
-	}
-	inForce, err := followPlatform(ctx, mgr, f, file, f.workloadAPI != "", inject.Injector{
-		Platform: platform, Version: buildVersion(), Kubernetes: kubernetes, Generate: templates.NewCache(rememberedConfigs).Generate,
-	})
-	if err != nil {
-		return err
-	}
-	keeper := newKeeper(mgr, f, inForce, spire)
-	relationships := newFederationKeeper(mgr, f, inForce, spire, keeper.LookAtAll)
-	if f.dryRun {
-		return printPlan(ctx, mgr, keeper, relationships, os.Stdout)
-	}
-	back := afterReconnecting(spire.Reconnected(), keeper.LookAtAll, relationships.Reconnected)
-	for _, r := range []manager.Runnable{keeper.Watching(), keeper.Reconciling(), relationships, back} {
-		if err := mgr.Add(r); err != nil {
-			return err
-		}
-	}
-	if err := addWebhooks(mgr, leave, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{Confirmed: keeper.Confirmed})); err != nil {
-		return err
-	}
-	if err := addRollout(ctx, mgr, f, rate, inForce); err != nil {
-		return fmt.Errorf("setting up what carries changes to running pods: %w", err)
-	}
-	if err := watchServingCertificate(ctx, mgr, f, certificate); err != nil {
-		return err
-	}
-	if err := addChecks(mgr, certificate, spire); err != nil {
-		return err
-	}
-	if err := registerMetrics(metrics.Registry, buildVersion(), certificate, spire); err != nil {
-		return err
-	}
-	if err := addRotation(mgr, f); err != nil {
-		return fmt.Errorf("setting up the rotation of the serving certificate: %w", err)
-	}
-	// Namespaces are read at admission: the cache has to be warm before the first pod comes, not by it.
-	if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Namespace{}); err != nil {
-		return fmt.Errorf("watching namespaces: %w", err)
-	}
-	logger.Info("starting", "version", buildVersion(), "cluster", platform.Cluster.Name, "trustDomain", platform.Cluster.TrustDomain.Name(), "spireServer", platform.ServerAddress,
-		"kubernetes", fmt.Sprintf("%d.%d", kubernetes.Major, kubernetes.Minor))
-	return mgr.Start(ctx)
-}
-
-// addWebhooks registers what answers the API server, at the paths that the webhook configurations name.
-func addWebhooks(mgr ctrl.Manager, leave *leaving, injector func() inject.Injector, spire webhook.Registrar) error {
-	admissions, err := webhook.NewMetrics(metrics.Registry)
-	if err != nil {
-		return err
-	}
-	namespaces := webhook.Namespaces{Cached: mgr.GetClient(), Direct: mgr.GetAPIReader()}
-	decoder := admission.NewDecoder(mgr.GetScheme())
-	server := mgr.GetWebhookServer()
-	for path, handler := range map[string]admission.Handler{
-		"/mutate-pod":        &webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
-		"/validate-pod":      &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
-		"/validate-workload": &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces, Metrics: admissions},
-	} {
-		server.Register(path, leave.wrap(&admission.Webhook{Handler: handler}))
 	}
 	return nil
 }
 
-func newManager(f serveFlags, certificate *servingCertificate) (ctrl.Manager, error) {
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	config, err := ctrl.GetConfig()
+// serve runs until a signal comes, and then for as long as callers need to go elsewhere.
+func serve(signals context.Context, f serveFlags) error {
+	s, err := newServer(f)
 	if err != nil {
-		return nil, fmt.Errorf("finding the Kubernetes API server: %w; run in a pod, or set KUBECONFIG", err)
+		return err
 	}
-	byObject, err := entries.Watched(inject.Trim)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(byObject, watched(f))
-	if f.configMap != "" {
-		byObject[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{
-			f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.configMap)},
-		}}
-	}
-	if f.dryRun { // beside a replica that listens, as in kubectl exec
-		f.metricsAddress, f.healthAddress = "0", "0"
-	}
-	drain := 10 * time.Second
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme,
-		Cache:  cache.Options{ByObject: byObject},
-		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Port:    f.webhookPort,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.get }},
-		}),
-		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
-		HealthProbeBindAddress:        f.healthAddress,
-		LeaderElection:                true,
-		LeaderElectionID:              f.leaderElectionName,
-		LeaderElectionNamespace:       f.namespace,
-		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &drain,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("setting up the controller manager: %w", err)
-	}
-	return mgr, nil
+	defer s.close()
+	ctx, cancel := s.shutdown.Context(signals)
+	defer cancel()
+	return s.run(ctx)
 }
 
 func newLogger(level string) (logr.Logger, error) {

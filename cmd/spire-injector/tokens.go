@@ -23,7 +23,7 @@ func newTokensCommand() *cobra.Command {
 		Short: "Fetch JWT-SVIDs, and the keys to verify them, for the Envoy of an injected pod",
 		Long: "Fetch JWT-SVIDs, and the keys to verify them, for the Envoy of an injected pod. This is what the container spiffe-jwt runs, in pods whose\n" +
 			"inbound or upstreams have jwt.\n\n" +
-			"Keys are served on a Unix socket as they are; a token is renewed after half of its life, and taken away when it expires.\n\n" +
+			"Keys are served on a Unix socket as they are; a token is renewed after half of its TTL, and taken away when it expires.\n\n" +
 			"Exit codes: 0 ended by a signal, 1 failed, 2 called wrongly.",
 		Example: "  spire-injector tokens --workload-api unix:///run/spire/sockets/agent.sock --spiffe-id spiffe://example.org/web --audience spiffe://example.org/api",
 		Args:    noArguments,

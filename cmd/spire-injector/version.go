@@ -58,17 +58,16 @@ func newVersionCommand() *cobra.Command {
 		Example: "  spire-injector version\n  spire-injector version -o json | jq -r .version",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch output {
-			case outputText:
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			if output == outputText {
 				fmt.Fprint(cmd.OutOrStdout(), thisBuild().text())
 				return nil
-			case outputJSON:
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(thisBuild())
-			default:
-				return usageError{fmt.Errorf("-o: expected %s or %s, got %q", outputText, outputJSON, output)}
 			}
+			encoder := json.NewEncoder(cmd.OutOrStdout())
+			encoder.SetIndent("", "  ")
+			return encoder.Encode(thisBuild())
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text or json")

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
 )
 
 // updates asks as the injector does.

@@ -2,6 +2,7 @@ package golden
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,22 +15,28 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/rollout"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
 )
 
-// envoys stand for those of pods that no kubelet runs: each has read its files a while after they have changed, and refuses listeners
-// with the peer "bad".
+// envoys stand for those of pods that no kubelet runs: each has read its files when it is asked for the second time after they have
+// changed, and refuses listeners with the peer "bad".
 type envoys struct {
 	cluster rollout.Cluster
 	mu      sync.Mutex
-	read    map[types.UID]string
+	written map[types.UID]string // digests of the files that it has, or will read next
+	unread  map[types.UID]bool
 	updates map[types.UID]templates.Updates
 }
 
@@ -40,21 +47,45 @@ func (e *envoys) Updates(ctx context.Context, pod *corev1.Pod) (templates.Update
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if config := rollout.Config(now); e.read[pod.UID] != config {
-		e.read[pod.UID] = config
-		next := templates.Updates{}
-		for _, file := range []string{templates.ListenersFile, templates.ClustersFile} {
-			u := e.updates[pod.UID][file]
-			if file == templates.ListenersFile && strings.Contains(now.Annotations[intent.AnnotationListeners], "/bad") {
-				u.Refused++
-			} else {
-				u.Taken, u.Last = u.Taken+1, time.Now()
-			}
-			next[file] = u
-		}
-		e.updates[pod.UID] = next
+	if digest := rollout.Digest(now); e.written[pod.UID] != digest {
+		e.written[pod.UID], e.unread[pod.UID] = digest, true
+		return e.updates[pod.UID], nil
+	}
+	if e.unread[pod.UID] {
+		e.unread[pod.UID] = false
+		e.updates[pod.UID] = afterReading(now, e.updates[pod.UID])
 	}
 	return e.updates[pod.UID], nil
+}
+
+func afterReading(pod *corev1.Pod, before templates.Updates) templates.Updates {
+	next := templates.Updates{}
+	for _, file := range []string{templates.ListenersFile, templates.ClustersFile} {
+		u := before[file]
+		if file == templates.ListenersFile && strings.Contains(pod.Annotations[intent.AnnotationListeners], "/bad") {
+			u.Refused++
+		} else {
+			u.Taken, u.Last = u.Taken+1, time.Now()
+		}
+		next[file] = u
+	}
+	return next
+}
+
+// podCache is that of a manager with the injector's own rights, which keeps of pods what the rollout looks at.
+func podCache(t *testing.T, config *rest.Config) cache.Cache {
+	t.Helper()
+	config = rest.CopyConfig(config)
+	config.Impersonate = injectorItself
+	injected, err := labels.Parse(intent.LabelIdentity)
+	must(t, err)
+	trim := func(object any) (any, error) { return inject.Trim(object.(*corev1.Pod)), nil }
+	pods, err := cache.New(config, cache.Options{
+		Scheme:   clientgoscheme.Scheme,
+		ByObject: map[client.Object]cache.ByObject{&corev1.Pod{}: {Label: injected, Transform: rollout.KeepConfig(trim)}},
+	})
+	must(t, err)
+	return pods
 }
 
 // The leading replica, with its own rights, on a real API server with the real webhooks: pods follow their namespace, what one rejects
@@ -81,21 +112,24 @@ func TestRolloutOnAPIServer(t *testing.T) {
 	own := s.asInjector(t)
 	cluster := &rollout.APIServer{Cached: own, Direct: own, Writer: own, Configuration: "spire-injector"}
 	s.eventually(t, "the injector's rights", func() error { return cluster.Each(t.Context(), "", func(*corev1.Pod) {}) })
-	metrics, err := rollout.NewMetrics(prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	metrics, err := rollout.NewMetrics(registry)
 	must(t, err)
 	told := make(chan string, 10)
-	r := &rollout.Rollout{
+	r := rollout.New(rollout.Config{
 		Injector: func() inject.Injector { return injector }, Cluster: cluster,
-		Envoys: &envoys{cluster: cluster, read: map[types.UID]string{}, updates: map[types.UID]templates.Updates{}},
-		Plan:   rollout.NewPlan(10), Metrics: metrics, Logger: logr.Discard(), Calm: time.Millisecond,
-		Tell: func(pod *corev1.Pod, reason, note string) { told <- pod.Name + " " + reason + ": " + note },
-	}
-	config := rest.CopyConfig(s.config)
-	config.Impersonate = injectorItself
+		Envoys: &envoys{cluster: cluster, written: map[types.UID]string{}, unread: map[types.UID]bool{}, updates: map[types.UID]templates.Updates{}},
+		Rate:   10, Metrics: metrics, Logger: logr.Discard(), Calm: time.Millisecond,
+		Event: func(about, _ runtime.Object, _ string, why reason.Reason, note string) {
+			told <- about.(*corev1.Pod).Name + " " + why.String() + ": " + note
+		},
+	})
+	pods := podCache(t, s.config)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = r.Start(ctx) })
-	running.Go(func() { _ = (&rollout.PodWatch{Config: config, Rollout: r}).Start(ctx) })
+	running.Go(func() { _ = pods.Start(ctx) })
+	running.Go(func() { _ = (&rollout.PodWatch{Cache: pods, Rollout: r}).Start(ctx) })
 	defer running.Wait()
 	defer stop()
 
@@ -128,17 +162,34 @@ func TestRolloutOnAPIServer(t *testing.T) {
 			t.Errorf("%q was not told", want)
 		}
 	}
+	// What became of a change is known a while after the change: until then the rollout takes another one for a part of the first.
+	known := func(outcome rollout.Outcome, want float64) {
+		t.Helper()
+		s.eventually(t, fmt.Sprintf("%g changes that are %s", want, outcome), func() error {
+			if got := gauge(t, registry, "spire_injector_rollout_refreshes_total", string(outcome)); got != want {
+				return fmt.Errorf("got %g", got)
+			}
+			return nil
+		})
+	}
 	allow("second")
 	r.NamespaceChanged("rolling")
 	await("second", "api-0", "api-1", "api-2")
+	known(rollout.Taken, 3)
 	allow("bad")
 	r.NamespaceChanged("rolling")
 	hear("api-0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.json)")
-	time.Sleep(time.Second)
+	s.eventually(t, "a pause", func() error { // in which no pod is changed
+		if gauge(t, registry, "spire_injector_rollout_paused", "") != 1 {
+			return errors.New("the rollout goes on")
+		}
+		return nil
+	})
 	await("bad", "api-0")
 	allow("third")
 	r.NamespaceChanged("rolling")
 	await("third", "api-0", "api-1", "api-2")
+	known(rollout.Taken, 6)
 
 	pod, err := cluster.Pod(t.Context(), types.NamespacedName{Namespace: "rolling", Name: "api-2"})
 	must(t, err)
@@ -148,8 +199,24 @@ func TestRolloutOnAPIServer(t *testing.T) {
 	// Events are written with the same rights.
 	event := &eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "rolling", Name: "told"}, EventTime: metav1.NowMicro(), Type: corev1.EventTypeWarning,
-		Reason: rollout.ReasonConfigurationRejected, Action: "Refresh", ReportingController: "spire-injector", ReportingInstance: "x",
+		Reason: reason.ConfigurationRejected.String(), Action: "Refresh", ReportingController: "spire-injector", ReportingInstance: "x",
 		Regarding: corev1.ObjectReference{Kind: "Pod", Namespace: "rolling", Name: "api-2"},
 	}
 	must(t, own.Create(t.Context(), event))
+}
+
+// gauge is the value of a gauge or counter, which may have a label.
+func gauge(t *testing.T, registry *prometheus.Registry, name, label string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	must(t, err)
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetName() == name && (len(metric.GetLabel()) == 0 || metric.GetLabel()[0].GetValue() == label) {
+				return metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no metric %s of %s", name, label)
+	return 0
 }

@@ -11,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/pager"
 )
 
 // Gatherer reads facts.
@@ -69,24 +71,14 @@ func (g Gatherer) version(ctx context.Context, f *Facts) error {
 }
 
 func (g Gatherer) namespaces(ctx context.Context, f *Facts) error {
-	return eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
-		list, err := g.Client.CoreV1().Namespaces().List(ctx, o)
-		if err != nil {
-			return metav1.ListMeta{}, err
-		}
-		f.Namespaces = append(f.Namespaces, list.Items...)
-		return list.ListMeta, nil
+	return each(ctx, metav1.ListOptions{}, g.Client.CoreV1().Namespaces().List, func(ns *corev1.Namespace) {
+		f.Namespaces = append(f.Namespaces, *ns)
 	})
 }
 
 func (g Gatherer) nodes(ctx context.Context, f *Facts) error {
-	return eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
-		list, err := g.Client.CoreV1().Nodes().List(ctx, o)
-		if err != nil {
-			return metav1.ListMeta{}, err
-		}
-		f.Nodes = append(f.Nodes, list.Items...)
-		return list.ListMeta, nil
+	return each(ctx, metav1.ListOptions{}, g.Client.CoreV1().Nodes().List, func(node *corev1.Node) {
+		f.Nodes = append(f.Nodes, *node)
 	})
 }
 
@@ -329,16 +321,18 @@ func unlessAbsent(err error) error {
 	return err
 }
 
-// eachPage reads a list in pages.
-func eachPage(read func(metav1.ListOptions) (metav1.ListMeta, error)) error {
-	o := metav1.ListOptions{Limit: page}
-	for {
-		list, err := read(o)
-		if err != nil {
-			return err
+// each reads a list in pages, and calls do with each of its items.
+func each[L runtime.Object, T runtime.Object](
+	ctx context.Context, o metav1.ListOptions, list func(context.Context, metav1.ListOptions) (L, error), do func(T),
+) error {
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return list(ctx, o) })
+	pages.PageSize = page
+	return pages.EachListItem(ctx, o, func(object runtime.Object) error {
+		item, ok := object.(T)
+		if !ok {
+			return fmt.Errorf("expected %T in a list, got %T", item, object)
 		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return nil
-		}
-	}
+		do(item)
+		return nil
+	})
 }

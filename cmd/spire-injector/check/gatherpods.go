@@ -5,58 +5,19 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/webhook"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // workloads finds SPIRE and spire-controller-manager by their images in all namespaces, and by their labels in SPIRE's.
 func (g Gatherer) workloads(ctx context.Context, f *Facts) error {
-	apps := g.Client.AppsV1()
-	var found []Workload
-	add := func(kind string, m metav1.ObjectMeta, t corev1.PodTemplateSpec, wanted, ready int32) {
-		found = append(found, Workload{Kind: kind, Namespace: m.Namespace, Name: m.Name, Labels: t.Labels, Spec: t.Spec, Wanted: wanted, Ready: ready})
-	}
-	err := eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
-		list, err := apps.Deployments("").List(ctx, o)
-		if err != nil {
-			return metav1.ListMeta{}, err
-		}
-		for _, d := range list.Items {
-			add("Deployment", d.ObjectMeta, d.Spec.Template, orOne(d.Spec.Replicas), d.Status.ReadyReplicas)
-		}
-		return list.ListMeta, nil
-	})
-	if err != nil {
-		return err
-	}
-	err = eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
-		list, err := apps.StatefulSets("").List(ctx, o)
-		if err != nil {
-			return metav1.ListMeta{}, err
-		}
-		for _, s := range list.Items {
-			add("StatefulSet", s.ObjectMeta, s.Spec.Template, orOne(s.Spec.Replicas), s.Status.ReadyReplicas)
-		}
-		return list.ListMeta, nil
-	})
-	if err != nil {
-		return err
-	}
-	err = eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
-		list, err := apps.DaemonSets("").List(ctx, o)
-		if err != nil {
-			return metav1.ListMeta{}, err
-		}
-		for _, d := range list.Items {
-			add("DaemonSet", d.ObjectMeta, d.Spec.Template, d.Status.DesiredNumberScheduled, d.Status.NumberReady)
-		}
-		return list.ListMeta, nil
-	})
+	found, err := g.templates(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,6 +37,31 @@ func (g Gatherer) workloads(ctx context.Context, f *Facts) error {
 		}
 	}
 	return nil
+}
+
+// templates are all workloads of the kinds that SPIRE may be of.
+func (g Gatherer) templates(ctx context.Context) ([]Workload, error) {
+	apps := g.Client.AppsV1()
+	var all []Workload
+	add := func(kind string, m metav1.ObjectMeta, t corev1.PodTemplateSpec, wanted, ready int32) {
+		all = append(all, Workload{
+			Kind: kind, Namespace: m.Namespace, Name: m.Name, Labels: t.Labels, Spec: t.Spec, Wanted: wanted, Ready: ready,
+		})
+	}
+	if err := each(ctx, metav1.ListOptions{}, apps.Deployments("").List, func(d *appsv1.Deployment) {
+		add("Deployment", d.ObjectMeta, d.Spec.Template, orOne(d.Spec.Replicas), d.Status.ReadyReplicas)
+	}); err != nil {
+		return nil, err
+	}
+	if err := each(ctx, metav1.ListOptions{}, apps.StatefulSets("").List, func(s *appsv1.StatefulSet) {
+		add("StatefulSet", s.ObjectMeta, s.Spec.Template, orOne(s.Spec.Replicas), s.Status.ReadyReplicas)
+	}); err != nil {
+		return nil, err
+	}
+	err := each(ctx, metav1.ListOptions{}, apps.DaemonSets("").List, func(d *appsv1.DaemonSet) {
+		add("DaemonSet", d.ObjectMeta, d.Spec.Template, d.Status.DesiredNumberScheduled, d.Status.NumberReady)
+	})
+	return all, err
 }
 
 // labels are those by which a part may be found: elsewhere others may use them as they like.
@@ -131,17 +117,8 @@ func agentPod(pod corev1.Pod) AgentPod {
 }
 
 func (g Gatherer) eachPod(ctx context.Context, namespace, label string, do func(corev1.Pod)) error {
-	return eachPage(func(o metav1.ListOptions) (metav1.ListMeta, error) {
-		o.LabelSelector = label
-		list, err := g.Client.CoreV1().Pods(namespace).List(ctx, o)
-		if err != nil {
-			return metav1.ListMeta{}, err
-		}
-		for _, pod := range list.Items {
-			do(pod)
-		}
-		return list.ListMeta, nil
-	})
+	o := metav1.ListOptions{LabelSelector: label}
+	return each(ctx, o, g.Client.CoreV1().Pods(namespace).List, func(pod *corev1.Pod) { do(*pod) })
 }
 
 // declaring is a pod without what no check looks at, and whether its app declares ports.

@@ -17,10 +17,7 @@ func replicas(f Facts) []Finding {
 			remedy("kubectl apply -k manifests/injector/base, or name its namespace with --namespace")}
 	}
 	where := "Deployment " + f.Injector.Namespace + "/" + f.Injector.Name
-	wanted, ready := 1, 0
-	if n := f.Injector.Spec.Replicas; n != nil {
-		wanted = int(*n)
-	}
+	wanted, ready := int(orOne(f.Injector.Spec.Replicas)), 0
 	for _, r := range f.Replicas {
 		if r.Ready {
 			ready++
@@ -28,19 +25,9 @@ func replicas(f Facts) []Finding {
 	}
 	var out []Finding
 	for _, r := range f.Replicas {
-		if r.Ready {
-			continue
+		if !r.Ready {
+			out = append(out, f.unready(r, ready >= wanted))
 		}
-		status := Error
-		if ready >= wanted {
-			status = Warning // one that takes another's place
-		}
-		lacks := ""
-		if r.Unready != "" {
-			lacks = ": " + r.Unready
-		}
-		out = append(out, found(status, f.pod(r), "it is not ready%s", lacks).expected("all replicas to be ready").
-			remedy("kubectl -n %s describe pod %s, and its log", f.Names.Namespace, r.Name))
 	}
 	switch {
 	case ready == 0:
@@ -55,11 +42,31 @@ func replicas(f Facts) []Finding {
 	}
 	for _, r := range f.Replicas {
 		if r.Err != nil && r.Ready {
-			out = append(out, found(Error, f.pod(r), "its metrics cannot be read: %v", r.Err).expected("an answer at /metrics").
-				remedy("run the check as somebody who may get pods/proxy in %s, and serve with --metrics-address: what only replicas know is not checked", f.Names.Namespace))
+			out = append(out, f.silent(r))
 		}
 	}
 	return orFine(out, fine(where, "%s ready", plural(ready, "replica")))
+}
+
+// unready is about a replica that is not ready, while enough others may be.
+func (f Facts) unready(r Replica, enough bool) Finding {
+	status := Error
+	if enough {
+		status = Warning // one that takes another's place
+	}
+	lacks := ""
+	if r.Unready != "" {
+		lacks = ": " + r.Unready
+	}
+	return found(status, f.pod(r), "it is not ready%s", lacks).expected("all replicas to be ready").
+		remedy("kubectl -n %s describe pod %s, and its log", f.Names.Namespace, r.Name)
+}
+
+// silent is about a replica whose metrics cannot be read.
+func (f Facts) silent(r Replica) Finding {
+	return found(Error, f.pod(r), "its metrics cannot be read: %v", r.Err).expected("an answer at /metrics").
+		remedy("run the check as somebody who may get pods/proxy in %s, and serve with --metrics-address: "+
+			"what only replicas know is not checked", f.Names.Namespace)
 }
 
 func (f Facts) pod(r Replica) string { return "Pod " + f.Names.Namespace + "/" + r.Name }

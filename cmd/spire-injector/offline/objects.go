@@ -10,9 +10,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
-	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // object is one Kubernetes object of a document: the document itself, or an item of the list that it is.

@@ -88,7 +88,7 @@ func namespaceOf(o object, known map[string]intent.Namespace, defaultNamespace s
 
 // injection is what is to be done for one object.
 type injection struct {
-	ops       []inject.Operation  // on its document; none when it stays as it is
+	ops       []inject.Operation   // on its document; none when it stays as it is
 	workloads []registrar.Workload // none when it is not injected
 }
 

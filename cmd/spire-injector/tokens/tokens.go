@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
@@ -45,36 +46,21 @@ const (
 
 // Run works until the context ends. An error is about this machine, not about the agent, for which it waits.
 func Run(ctx context.Context, c Config) error {
-	client, err := workloadapi.New(ctx, workloadapi.WithAddr(c.WorkloadAPI), workloadapi.WithBackoffStrategy(steady{}),
-		workloadapi.WithDialOptions(grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: retry, Multiplier: 1, MaxDelay: retry},
-			MinConnectTimeout: time.Second,
-		})))
+	client, err := dial(ctx, c.WorkloadAPI)
 	if err != nil {
-		return fmt.Errorf("the Workload API at %s: %w", c.WorkloadAPI, err)
+		return err
 	}
 	defer func() { _ = client.Close() }()
 	k, err := newKeys(c.ID.TrustDomain(), c.Log)
 	if err != nil {
 		return err
 	}
-	keepers := make([]*keeper, len(c.Audiences))
-	for i, audience := range c.Audiences {
-		keepers[i] = &keeper{file: filepath.Join(c.Dir, templates.TokenFile(audience)), keys: k, log: c.Log.With("audience", audience),
-			fetch: func(ctx context.Context) (*jwtsvid.SVID, error) {
-				return client.FetchJWTSVID(ctx, jwtsvid.Params{Audience: audience, Subject: c.ID})
-			}}
-		if err := keepers[i].start(time.Now()); err != nil {
-			return err
-		}
+	sources, err := newSources(c, client, k)
+	if err != nil {
+		return err
 	}
 	ready := func() bool {
-		for _, keeper := range keepers {
-			if !keeper.everHad.Load() {
-				return false
-			}
-		}
-		return k.has()
+		return k.has() && !slices.ContainsFunc(sources, func(s *source) bool { return !s.everHad.Load() })
 	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return serveKeys(ctx, filepath.Join(c.Dir, filepath.Base(templates.JWKSSocket)), k) })
@@ -85,10 +71,41 @@ func Run(ctx context.Context, c Config) error {
 		}
 		return nil
 	})
-	for _, keeper := range keepers {
-		all.Go(func() error { return keeper.keep(ctx) })
+	for _, s := range sources {
+		all.Go(func() error { return s.run(ctx) })
 	}
 	return all.Wait()
+}
+
+func dial(ctx context.Context, address string) (*workloadapi.Client, error) {
+	client, err := workloadapi.New(ctx, workloadapi.WithAddr(address), workloadapi.WithBackoffStrategy(steady{}),
+		workloadapi.WithDialOptions(grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: retry, Multiplier: 1, MaxDelay: retry},
+			MinConnectTimeout: time.Second,
+		})))
+	if err != nil {
+		return nil, fmt.Errorf("the Workload API at %s: %w", address, err)
+	}
+	return client, nil
+}
+
+// newSources makes a source for each audience, each with its file.
+func newSources(c Config, client *workloadapi.Client, k *keys) ([]*source, error) {
+	out := make([]*source, len(c.Audiences))
+	for i, audience := range c.Audiences {
+		out[i] = &source{
+			file: filepath.Join(c.Dir, templates.TokenFile(audience)),
+			keys: k,
+			log:  c.Log.With("audience", audience),
+			fetch: func(ctx context.Context) (*jwtsvid.SVID, error) {
+				return client.FetchJWTSVID(ctx, jwtsvid.Params{Audience: audience, Subject: c.ID})
+			},
+		}
+		if err := out[i].start(time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // steady asks the agent again and again at the same interval: it refuses until the registration entry has arrived.
@@ -106,7 +123,7 @@ func (k *keys) OnJWTBundlesUpdate(bundles *jwtbundle.Set) { k.set(bundles) }
 // OnJWTBundlesWatchError implements [workloadapi.JWTBundleWatcher].
 func (k *keys) OnJWTBundlesWatchError(err error) {
 	if status.Code(err) != codes.Canceled {
-		k.log.Warn("the keys cannot be followed, those that are there stay", "error", err)
+		k.log.Warn("the keys cannot be watched, those that are there stay", "error", err)
 	}
 }
 

@@ -1,0 +1,112 @@
+package platformfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// Config is what an [InForce] begins with.
+type Config struct {
+	File     []byte          // as it is written
+	Injector inject.Injector // made from File
+	// SocketFixed says that the socket of the injector's own agent was not taken from the platform file.
+	SocketFixed bool
+	Metrics     *Metrics
+	Logger      logr.Logger
+	// Event reports the outcome of a change, about the object that the file is from.
+	Event func(about runtime.Object, eventType string, why reason.Reason, note string)
+}
+
+// InForce is the injector by the newest platform file that could be taken over. A new file is taken over whole, or not
+// at all, and then the old one stays.
+type InForce struct {
+	config   Config
+	injector atomic.Pointer[inject.Injector]
+
+	mu       sync.Mutex
+	seen     []byte   // the file that was offered last
+	notified []func() // called for each file that was taken over
+}
+
+// New returns what is in force at the start.
+func New(c Config) *InForce {
+	p := &InForce{config: c, seen: c.File}
+	p.injector.Store(&c.Injector)
+	c.Metrics.succeeded.Set(1)
+	c.Metrics.hash.Set(Hash(c.File))
+	return p
+}
+
+// Get returns the injector in force.
+func (p *InForce) Get() inject.Injector { return *p.injector.Load() }
+
+// OnChange has notify called, soon after, for each file that is taken over.
+func (p *InForce) OnChange(notify func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notified = append(p.notified, notify)
+}
+
+// Offer takes a platform file over, unless it is the one that was offered before. What is wrong with it is reported.
+func (p *InForce) Offer(from runtime.Object, file []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if bytes.Equal(file, p.seen) {
+		return
+	}
+	p.seen = slices.Clone(file)
+	injector := p.Get()
+	platform, err := intent.ParsePlatform(file)
+	if err == nil {
+		err = needsRestart(injector.Platform, platform, p.config.SocketFixed)
+	}
+	if err != nil {
+		p.reject(from, err)
+		return
+	}
+	injector.Platform = platform
+	p.injector.Store(&injector)
+	p.config.Metrics.taken(file)
+	p.config.Logger.Info("the new platform file is in force", "reason", reason.PlatformReloaded)
+	p.config.Event(from, reason.PlatformReloaded.EventType(nil), reason.PlatformReloaded, "the new platform file is in force")
+	for _, notify := range p.notified {
+		notify()
+	}
+}
+
+// reject reports that the file in force stays.
+func (p *InForce) reject(from runtime.Object, err error) {
+	mistakes := strings.Split(err.Error(), "\n")
+	p.config.Metrics.rejected()
+	p.config.Logger.Error(errors.New("the platform file is rejected"), "the old platform file stays in force", "reason", reason.PlatformRejected, "mistakes", mistakes)
+	p.config.Event(from, reason.PlatformRejected.EventType(nil), reason.PlatformRejected, "the old platform file stays in force: "+strings.Join(mistakes, "; "))
+}
+
+// needsRestart finds changes of what a running injector cannot change: whom it registers workloads with, and as what.
+func needsRestart(before, after intent.Platform, socketFixed bool) error {
+	var errs []error
+	check := func(field string, same bool) {
+		if !same {
+			errs = append(errs, fmt.Errorf("%s: a running injector cannot change it; restart its replicas to take the file over: "+
+				"kubectl rollout restart deployment", field))
+		}
+	}
+	check("trustDomain", before.Cluster.TrustDomain == after.Cluster.TrustDomain)
+	check("clusterName", before.Cluster.Name == after.Cluster.Name)
+	check("spire.nodeSelectors", slices.Equal(before.Cluster.NodeSelectors, after.Cluster.NodeSelectors))
+	check("spire.server.address", before.ServerAddress == after.ServerAddress)
+	check("spire.agentSocket, by which the injector gets its own SVID as well", socketFixed || before.AgentSocket == after.AgentSocket)
+	return errors.Join(errs...)
+}

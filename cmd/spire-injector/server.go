@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/replica"
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/entries"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/rollout"
+	"github.com/spire-injector/spire-injector/webhook/servingcert"
+)
+
+// server is one replica of the injector.
+type server struct {
+	flags       serveFlags
+	rolloutRate rate.Limit
+	logger      logr.Logger
+	kubernetes  inject.KubernetesVersion // the zero value: the API server is asked
+	platform    intent.Platform          // at the start
+	file        []byte                   // the platform file at the start
+	spire       *spireapi.Client
+	certificate *servingcert.Certificate
+	manager     ctrl.Manager
+	shutdown    replica.Shutdown
+
+	inForce *platformfile.InForce
+}
+
+// newServer reads what there is to read on this machine, and calls nobody yet. The server is to be closed.
+func newServer(f serveFlags) (*server, error) {
+	s := &server{flags: f}
+	var err error
+	if s.logger, err = newLogger(f.logLevel); err != nil {
+		return nil, usageError{err}
+	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if s.rolloutRate, err = parseRolloutRate(f.rolloutRate); err != nil {
+		return nil, err
+	}
+	ctrl.SetLogger(s.logger)
+	klog.SetLogger(s.logger.WithName("kubernetes"))
+	if s.kubernetes, err = parseKubernetesVersion(f.kubernetes); err != nil {
+		return nil, err
+	}
+	if s.platform, s.file, err = platformfile.Read(f.config); err != nil {
+		return nil, err
+	}
+	if s.spire, err = dialSPIRE(f, s.platform); err != nil {
+		return nil, err
+	}
+	s.certificate = &servingcert.Certificate{Host: f.host(), OnPresent: servingcert.Log(s.logger)}
+	if s.manager, err = newManager(f, s.certificate); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// close ends the connection to SPIRE.
+func (s *server) close() {
+	if err := s.spire.Close(); err != nil {
+		s.logger.Error(err, "closing the connection to SPIRE")
+	}
+}
+
+// run works until ctx is done; with --dry-run it prints a plan, and changes nothing.
+func (s *server) run(ctx context.Context) error {
+	if s.flags.kubernetes == "" {
+		var err error
+		if s.kubernetes, err = serverVersion(ctx, s.manager.GetConfig()); err != nil {
+			return err
+		}
+	}
+	if err := s.watchPlatform(ctx); err != nil {
+		return err
+	}
+	keeper := newKeeper(s.manager, s.flags, s.inForce, s.spire)
+	relationships := newFederationKeeper(s.manager, s.flags, s.inForce, s.spire, keeper.LookAtAll)
+	if s.flags.dryRun {
+		return printPlan(ctx, s.manager, keeper, relationships, os.Stdout)
+	}
+	back := afterReconnecting(s.spire.Reconnected(), keeper.LookAtAll, relationships.Reconnected)
+	for _, r := range []manager.Runnable{keeper.Watching(), keeper.Reconciling(), relationships, back} {
+		if err := s.manager.Add(r); err != nil {
+			return err
+		}
+	}
+	for _, add := range []func(context.Context) error{
+		s.webhooks(registrar.Options{Confirmed: keeper.Confirmed}), s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
+	} {
+		if err := add(ctx); err != nil {
+			return err
+		}
+	}
+	s.logger.Info("starting", "version", buildVersion(), "cluster", s.platform.Cluster.Name, "trustDomain", s.platform.Cluster.TrustDomain.Name(),
+		"spireServer", s.platform.ServerAddress, "kubernetes", fmt.Sprintf("%d.%d", s.kubernetes.Major, s.kubernetes.Minor))
+	return s.manager.Start(ctx)
+}
+
+// rememberedConfigs bounds the cache of generated configurations: some 15 KB each, at most 250 KB.
+const rememberedConfigs = 256
+
+// watchPlatform keeps the injector at what the platform file becomes.
+func (s *server) watchPlatform(ctx context.Context) error {
+	reloads, err := platformfile.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	logger := s.manager.GetLogger().WithName("platform")
+	s.inForce = platformfile.New(platformfile.Config{
+		File: s.file,
+		Injector: inject.Injector{
+			Platform: s.platform, Version: buildVersion(), Kubernetes: s.kubernetes, Generate: templates.NewCache(rememberedConfigs).Generate,
+		},
+		SocketFixed: s.flags.workloadAPI != "",
+		Metrics:     reloads,
+		Logger:      logger,
+		Event:       eventsOf(s.manager, "Reload").Event,
+	})
+	source := platformfile.Source{File: s.flags.config, ConfigMap: s.flags.configMap, Offer: s.inForce.Offer, Logger: logger}
+	if s.flags.configMap != "" {
+		return watch(ctx, s.manager, &corev1.ConfigMap{}, source.Changed)
+	}
+	pod, err := replica.OwnPod(s.flags.namespace)
+	if err != nil {
+		return err
+	}
+	return s.manager.Add(source.Files(pod))
+}
+
+// webhooks adds what answers the API server, at the paths that the webhook configurations name.
+func (s *server) webhooks(options registrar.Options) func(context.Context) error {
+	return func(context.Context) error {
+		admissions, err := webhook.NewMetrics(metrics.Registry)
+		if err != nil {
+			return err
+		}
+		spire := registrar.New(s.platform.Cluster, s.spire, options)
+		injector := s.inForce.Get
+		namespaces := webhook.Namespaces{Cached: s.manager.GetClient(), Direct: s.manager.GetAPIReader()}
+		decoder := admission.NewDecoder(s.manager.GetScheme())
+		server := s.manager.GetWebhookServer()
+		for path, handler := range map[string]admission.Handler{
+			"/mutate-pod":        &webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
+			"/validate-pod":      &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
+			"/validate-workload": &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces, Metrics: admissions},
+		} {
+			server.Register(path, s.shutdown.Wrap(&admission.Webhook{Handler: handler}))
+		}
+		return nil
+	}
+}
+
+// addCertificate has every replica watch the serving certificate and, unless somebody else does, the leading one rotate it.
+func (s *server) addCertificate(ctx context.Context) error {
+	source := s.flags.certificateSource()
+	logger := s.manager.GetLogger().WithName("serving-certificate")
+	if err := s.certificate.Watch(ctx, s.manager.GetCache(), source, logger); err != nil {
+		return err
+	}
+	if s.flags.rotation == rotationExternal {
+		return nil
+	}
+	rotator := servingcert.Rotator{Client: s.manager.GetClient(), Source: source, Host: s.flags.host(), CertDir: s.flags.certDir}
+	if err := rotator.AddTo(s.manager); err != nil {
+		return fmt.Errorf("setting up the rotation of the serving certificate: %w", err)
+	}
+	return nil
+}
+
+func (s *server) addReadiness(context.Context) error {
+	return replica.Readiness{
+		Certificate: func() error { return s.certificate.Trusted(time.Now()) },
+		Identity:    s.spire.Ready,
+	}.AddTo(s.manager)
+}
+
+func (s *server) registerMetrics(context.Context) error {
+	return replica.Process{Version: buildVersion(), Certificate: s.certificate.Expiry, SVID: s.spire.SVIDExpiry}.Register(metrics.Registry)
+}
+
+// warmNamespaces fills the cache before the first pod comes: namespaces are read at admission.
+func (s *server) warmNamespaces(ctx context.Context) error {
+	if _, err := s.manager.GetCache().GetInformer(ctx, &corev1.Namespace{}); err != nil {
+		return fmt.Errorf("watching namespaces: %w", err)
+	}
+	return nil
+}
+
+// watch calls do with each object of a kind when it comes, changes or goes.
+func watch(ctx context.Context, mgr ctrl.Manager, kind client.Object, do func(object any)) error {
+	informer, err := mgr.GetCache().GetInformer(ctx, kind)
+	if err != nil {
+		return fmt.Errorf("watching %T: %w", kind, err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: do, UpdateFunc: func(_, after any) { do(after) }, DeleteFunc: do,
+	})
+	return err
+}
+
+// eventsOf makes events of one kind of the injector's work.
+func eventsOf(mgr ctrl.Manager, action string) replica.Events {
+	return replica.Events{Recorder: mgr.GetEventRecorder("spire-injector"), Action: action}
+}
+
+// dialSPIRE returns at once: the server and the own agent may come later.
+func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error) {
+	requests, err := replica.NewSPIREMetrics(metrics.Registry)
+	if err != nil {
+		return nil, err
+	}
+	agent := f.workloadAPI
+	if agent == "" {
+		agent = "unix://" + path.Join(platform.AgentSocket.HostPath, platform.AgentSocket.File)
+	}
+	client, err := spireapi.Dial(spireapi.Config{
+		ServerAddress: platform.ServerAddress, AgentSocket: agent, TrustDomain: platform.Cluster.TrustDomain, Observe: requests.Observe,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("platform file %s: spire.server.address: %w", f.config, err)
+	}
+	return client, nil
+}
+
+func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("finding the Kubernetes API server: %w; run in a pod, or set KUBECONFIG", err)
+	}
+	watched, err := watchedObjects(f)
+	if err != nil {
+		return nil, err
+	}
+	if f.dryRun { // beside a replica that listens, as in kubectl exec
+		f.metricsAddress, f.healthAddress = "0", "0"
+	}
+	drain := 10 * time.Second
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme,
+		Cache:  cache.Options{ByObject: watched},
+		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
+			Port:    f.webhookPort,
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.Get }},
+		}),
+		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
+		HealthProbeBindAddress:        f.healthAddress,
+		LeaderElection:                true,
+		LeaderElectionID:              f.leaderElectionName,
+		LeaderElectionNamespace:       f.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &drain,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the controller manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// watchedObjects narrows what is kept in memory to what is read.
+func watchedObjects(f serveFlags) (map[client.Object]cache.ByObject, error) {
+	watched, err := entries.Watched(inject.Trim)
+	if err != nil {
+		return nil, err
+	}
+	for object, by := range watched {
+		if _, isPod := object.(*corev1.Pod); isPod { // entries and the rollout share one watch of pods
+			by.Transform = rollout.KeepConfig(by.Transform)
+			watched[object] = by
+		}
+	}
+	maps.Copy(watched, f.certificateSource().Watched())
+	if f.configMap != "" {
+		watched[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{
+			f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.configMap)},
+		}}
+	}
+	return watched, nil
+}
+
+// serverVersion asks the API server for its version.
+func serverVersion(ctx context.Context, config *rest.Config) (inject.KubernetesVersion, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return inject.KubernetesVersion{}, err
+	}
+	info, err := client.ServerVersionWithContext(ctx)
+	if err != nil {
+		return inject.KubernetesVersion{}, fmt.Errorf("asking the API server for its version: %w", err)
+	}
+	v, err := inject.ParseKubernetesVersion(info.GitVersion)
+	if err != nil {
+		return v, fmt.Errorf("the API server's version: %w; say it with --kubernetes-version", err)
+	}
+	return v, nil
+}

@@ -1,0 +1,45 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// report makes an event about a pod, and the same about its owner, where its author looks.
+func (r *Rollout) report(pod *corev1.Pod, note string) {
+	r.config.Event(pod, nil, reason.ConfigurationRejected.EventType(nil), reason.ConfigurationRejected, note)
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return
+	}
+	about := &corev1.ObjectReference{
+		APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID,
+	}
+	r.config.Event(about, pod, reason.ConfigurationRejected.EventType(nil), reason.ConfigurationRejected, "pod "+pod.Name+": "+note)
+}
+
+// note says to people what happened, and what to do.
+func (o *outcome) note(plan *Plan) string {
+	var out strings.Builder
+	if o.why != "" {
+		fmt.Fprintf(&out, "the sidecar of this pod does not start with the image that it was given: %s", o.why)
+	} else {
+		fmt.Fprintf(&out, "Envoy refuses the configuration that this pod was given (%s), and goes on with the one before; "+
+			"why is in the log of its container %s", strings.Join(o.verdict.Files, ", "), intent.SidecarName)
+	}
+	switch {
+	case !o.of.ours:
+		out.WriteString("; take back what was changed on the pod")
+	case plan.Stopped():
+		out.WriteString("; no further pod is changed until the platform file or the namespaces change again")
+	default:
+		fmt.Fprintf(&out, "; no further pod of namespace %s is changed until its annotations or the platform file change again", o.of.pod.Namespace)
+	}
+	return out.String()
+}

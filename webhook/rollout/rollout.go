@@ -1,0 +1,227 @@
+package rollout
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// Cluster is what the rollout reads and writes at the API server.
+type Cluster interface {
+	// Each calls do with each injected pod of a namespace; of all, if none is named.
+	Each(ctx context.Context, namespace string, do func(*corev1.Pod)) error
+	Pod(ctx context.Context, name types.NamespacedName) (*corev1.Pod, error)
+	Namespace(ctx context.Context, name string) (intent.Namespace, error)
+	// Refresh gives a pod the value of [intent.AnnotationRefresh], and returns what it has become by that.
+	Refresh(ctx context.Context, pod *corev1.Pod, value string) (*corev1.Pod, error)
+}
+
+// Envoys asks pods how they took their configuration.
+type Envoys interface {
+	// Updates fails with [ErrNoPage] for an Envoy that never says it.
+	Updates(ctx context.Context, pod *corev1.Pod) (templates.Updates, error)
+}
+
+// Config is what a [Rollout] works with.
+type Config struct {
+	Injector func() inject.Injector // the one in force
+	Cluster  Cluster
+	Envoys   Envoys
+	Rate     rate.Limit // pods a second; 0 is none
+	Metrics  *Metrics
+	Logger   logr.Logger
+	// Calm is how long a new leader changes nothing: until replicas of the version before, which may know less, have ended.
+	Calm time.Duration
+	// Event makes a Kubernetes event about an object, and another one that it has to do with.
+	Event func(about, related runtime.Object, eventType string, why reason.Reason, note string)
+}
+
+// Rollout carries changes to running pods. It works only where Start runs, which is in the leading replica; what it is notified of
+// before is kept until then.
+type Rollout struct {
+	config Config
+	plan   *Plan
+	queue  workqueue.TypedRateLimitingInterface[task]
+
+	compared map[string]string // versions of namespaces with which their pods were compared
+	wrote    map[Pod]string    // what the rollout made of pods, by [Digest]
+	stuck    map[Pod]string    // pods that cannot follow, by their state in the metrics
+	awaited  map[Pod]*await    // pods whose outcome is awaited
+}
+
+// New returns a rollout that does nothing but collect until it is started.
+func New(c Config) *Rollout {
+	return &Rollout{
+		config:   c,
+		plan:     NewPlan(c.Rate),
+		queue:    newQueue(),
+		compared: map[string]string{},
+		wrote:    map[Pod]string{},
+		stuck:    map[Pod]string{},
+		awaited:  map[Pod]*await{},
+	}
+}
+
+const (
+	// retryAfter is how long a pod is left alone that could not be changed.
+	retryAfter = 10 * time.Second
+	// askAfter is how long one is left alone that does not run yet.
+	askAfter = time.Minute
+)
+
+// NeedLeaderElection says that one replica does it for all.
+func (r *Rollout) NeedLeaderElection() bool { return true }
+
+// Start implements the manager's Runnable. It can be called once.
+func (r *Rollout) Start(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, r.queue.ShutDown)
+	defer stop()
+	if r.plan.zeroRate() {
+		r.config.Logger.Info("running pods are not changed, because the rate is 0")
+	}
+	r.plan.Hold(time.Now().Add(r.config.Calm))
+	r.recall(ctx)
+	r.queue.Add(resync{})
+	for {
+		t, shutdown := r.queue.Get()
+		if shutdown {
+			return nil
+		}
+		r.process(ctx, t)
+	}
+}
+
+// process does a task, and then all that can be done at this time.
+func (r *Rollout) process(ctx context.Context, t task) {
+	defer r.queue.Done(t)
+	if ctx.Err() != nil {
+		return
+	}
+	if err := t.do(ctx, r); err != nil {
+		r.config.Logger.Error(err, "following what changed; it is tried again")
+		r.queue.AddRateLimited(t)
+	} else {
+		r.queue.Forget(t)
+	}
+	for ctx.Err() == nil {
+		pod, ok := r.plan.Next(time.Now())
+		if !ok {
+			break
+		}
+		r.roll(ctx, pod)
+	}
+	r.config.Metrics.show(r.plan, r.stuck)
+	if wait, ok := r.plan.Wait(time.Now()); ok {
+		r.queue.AddAfter(due{}, wait)
+	}
+}
+
+// roll changes one pod, as the plan wants it. Its outcome comes later.
+func (r *Rollout) roll(ctx context.Context, key Pod) {
+	logger := r.config.Logger.WithValues("namespace", key.Namespace, "pod", key.Name)
+	pod, ns, err := r.read(ctx, key)
+	if err != nil {
+		logger.Error(err, "reading a pod that is outdated, or its namespace; it is tried again")
+		r.plan.Retry(key, false, time.Now().Add(retryAfter))
+		return
+	}
+	if pod == nil {
+		r.plan.Skip(key)
+		r.forget(key)
+		return
+	}
+	refresh, _ := r.consider(r.config.Injector(), ns, pod)
+	if !refresh.Outdated {
+		r.plan.Skip(key)
+		return
+	}
+	if !serves(pod) && !r.plan.Proven(key.Namespace) && !r.plan.Rejects(key) {
+		// From this one nothing could be learnt for the others.
+		r.plan.Skip(key)
+		r.plan.Retry(key, refresh.Image != "", time.Now().Add(askAfter))
+		return
+	}
+	before, silent := r.config.Envoys.Updates(ctx, pod)
+	after, err := r.refresh(ctx, pod, refresh)
+	if err != nil {
+		logger.Info("a running pod could not be changed; it is tried again", "error", err.Error())
+		r.config.Metrics.refreshed(outcomeFailed)
+		r.plan.Retry(key, refresh.Image != "", time.Now().Add(retryAfter))
+		return
+	}
+	logger.Info("changed a running pod to what its namespace and the platform are", "config", refresh.Wanted, "image", refresh.Image)
+	r.wrote[key] = Digest(after)
+	r.start(ctx, &await{pod: after, before: before, silent: silent, image: refresh.Image, container: containerOf(pod), ours: true})
+}
+
+// read returns a pod and its namespace, or no pod when it is gone or has ended.
+func (r *Rollout) read(ctx context.Context, key Pod) (*corev1.Pod, intent.Namespace, error) {
+	pod, err := r.config.Cluster.Pod(ctx, key.NamespacedName)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && (pod.UID != key.UID || ended(pod)):
+		return nil, intent.Namespace{}, nil
+	case err != nil:
+		return nil, intent.Namespace{}, err
+	}
+	ns, err := r.config.Cluster.Namespace(ctx, key.Namespace)
+	return pod, ns, err
+}
+
+// refresh brings about what is wanted of a pod.
+func (r *Rollout) refresh(ctx context.Context, pod *corev1.Pod, wanted inject.Refresh) (*corev1.Pod, error) {
+	after, err := r.config.Cluster.Refresh(ctx, pod, wanted.Value)
+	if err != nil {
+		// It may have been done, and its answer be lost: then the outcome counts as of any other change.
+		now, unread := r.config.Cluster.Pod(ctx, podOf(pod).NamespacedName)
+		if unread != nil || now.UID != pod.UID || now.Annotations[intent.AnnotationRefresh] != wanted.Value {
+			return nil, err
+		}
+		after = now
+	}
+	if inject.ConfigDigest(after) != wanted.Wanted {
+		// While one version of the injector takes another one's place, or the replicas have not all seen a change yet.
+		return nil, errOtherReplica
+	}
+	return after, nil
+}
+
+// forget drops what is known of a pod that is gone.
+func (r *Rollout) forget(pod Pod) {
+	if a := r.awaited[pod]; a != nil {
+		a.cancel()
+		delete(r.awaited, pod)
+	}
+	r.plan.Gone(pod)
+	delete(r.stuck, pod)
+	delete(r.wrote, pod)
+}
+
+// known are the pods of which something is remembered.
+func (r *Rollout) known() []Pod {
+	out := r.plan.Pods()
+	for pod := range r.stuck {
+		out = append(out, pod)
+	}
+	return out
+}
+
+func podOf(pod *corev1.Pod) Pod {
+	return Pod{types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, pod.UID}
+}
+
+// ended says whether a pod is past changes.
+func ended(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}

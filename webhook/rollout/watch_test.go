@@ -1,0 +1,92 @@
+package rollout
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+func condensed(t *testing.T, p *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	keep := KeepConfig(func(o any) (any, error) { return inject.Trim(o.(*corev1.Pod)), nil })
+	once, err := keep(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice, err := keep(once)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept := twice.(*corev1.Pod); kept.Annotations[keptConfig] != Digest(p) || kept.Annotations[intent.AnnotationListeners] != "" {
+		t.Errorf("expected the digest of the configuration in its place, got %v", kept.Annotations)
+	}
+	return twice.(*corev1.Pod)
+}
+
+func TestKeepConfig(t *testing.T) {
+	t.Parallel()
+	failing := errors.New("no")
+	if _, err := KeepConfig(func(any) (any, error) { return nil, failing })(&corev1.Pod{}); !errors.Is(err, failing) {
+		t.Errorf("got %v", err)
+	}
+	bare, err := KeepConfig(func(any) (any, error) { return &corev1.Pod{}, nil })(&corev1.Pod{})
+	if err != nil || bare.(*corev1.Pod).Annotations[keptConfig] != Digest(&corev1.Pod{}) {
+		t.Errorf("got %v, %v", bare, err)
+	}
+	other := toolscache.DeletedFinalStateUnknown{Key: "a/0"}
+	if got, err := KeepConfig(func(o any) (any, error) { return o, nil })(other); err != nil || got != other {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// Of what a watch brings, changed configurations of one and the same pod count, and pods that go.
+func TestPodWatch(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, []string{"a/0"}, func(w *world) {
+		watch := PodWatch{Rollout: w.rollout}
+		first := w.pods[pod("a/0").NamespacedName]
+		changed := first.DeepCopy()
+		changed.Annotations[intent.AnnotationListeners] += " "
+		labelled := changed.DeepCopy()
+		labelled.Labels["x"] = "y"
+		another := first.DeepCopy()
+		another.UID = "another"
+		image := first.DeepCopy()
+		image.Spec.InitContainers[0].Image = "other"
+		next := func() task {
+			time.Sleep(time.Second)
+			if w.rollout.queue.Len() == 0 {
+				return nil
+			}
+			got, _ := w.rollout.queue.Get()
+			w.rollout.queue.Done(got)
+			return got
+		}
+		for _, step := range []struct {
+			name string
+			do   func()
+			want task
+		}{
+			{"changed", func() { watch.updated(condensed(t, first), condensed(t, changed)) }, podChanged{podOf(first), Digest(changed)}},
+			{"something else changed", func() { watch.updated(condensed(t, changed), condensed(t, labelled)) }, nil},
+			{"the image alone", func() { watch.updated(condensed(t, first), condensed(t, image)) }, nil},
+			{"another pod", func() { watch.updated(condensed(t, changed), condensed(t, another)) }, nil},
+			{"no pod", func() { watch.updated(first, nil) }, nil},
+			{"gone", func() { watch.deleted(condensed(t, first)) }, podGone{podOf(first)}},
+			{"gone unseen", func() { watch.deleted(toolscache.DeletedFinalStateUnknown{Obj: condensed(t, another)}) }, podGone{podOf(another)}},
+			{"no pod gone", func() { watch.deleted(toolscache.DeletedFinalStateUnknown{}) }, nil},
+		} {
+			step.do()
+			if got := next(); got != step.want {
+				t.Errorf("%s: expected %v, got %v", step.name, step.want, got)
+			}
+		}
+		w.lead()
+	})
+}
