@@ -12,6 +12,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/images"
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/test/kubectl"
 )
@@ -19,7 +20,8 @@ import (
 // What the manifests call them.
 const (
 	platformFolder = "manifests/demo/api/platform"
-	sampleImage    = "spire-injector/sample:dev"
+	sampleImage    = images.Sample
+	podToolImage   = images.PodTool
 	envoyImage     = "envoyproxy/envoy:v1.40.0"
 	trustDomain    = "example.org"
 )

@@ -21,10 +21,10 @@ func TestJobsFinish(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	caller := client(ns, "caller")
-	caller.args = []string{"get", url}
+	caller.command = []string{"/sample", "get", url}
 	caller.edit = func(spec *corev1.PodSpec) {
 		spec.RestartPolicy = corev1.RestartPolicyNever
-		spec.InitContainers = []corev1.Container{container("before", "get", url)}
+		spec.InitContainers = []corev1.Container{container("before", "/sample", "get", url)}
 	}
 	deploy(t, ns, api(ns, id(ns, "caller")))
 	start := time.Now()
@@ -78,7 +78,7 @@ func TestSidecarOutlivesApp(t *testing.T) {
 	patient := func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = new(int64(30)) }
 	server, lingering, valid := api(ns, id(ns, "lingering")+","+id(ns, "valid")), client(ns, "lingering"), client(ns, "valid")
 	server.edit, lingering.edit = patient, patient
-	lingering.args = []string{"client", "--url", url, "--every", "100ms", "--linger", "5s"}
+	lingering.command = []string{"/sample", "client", "--url", url, "--every", "100ms", "--linger", "5s"}
 	deploy(t, ns, server, lingering, valid)
 
 	awaitOK(t, ns, "deployment/lingering")
@@ -150,7 +150,7 @@ func TestPodsThatPeopleHave(t *testing.T) {
 			}
 		}},
 		{"own-sidecar", func(spec *corev1.PodSpec) {
-			helper := container("helper", "client", "--url", url)
+			helper := container("helper", "/sample", "client", "--url", url)
 			helper.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 			spec.InitContainers = []corev1.Container{helper}
 		}},
@@ -160,7 +160,7 @@ func TestPodsThatPeopleHave(t *testing.T) {
 	names := []string{"deployment/api"}
 	for _, kind := range kinds {
 		w := client(ns, kind.name)
-		w.args = []string{"api", "--listen", "127.0.0.1:8080"}
+		w.command = []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}
 		w.annotations["spiffe.io/app-port"], w.annotations["spiffe.io/allowed-peers"] = "8080", id(ns, "nobody")
 		w.edit = kind.edit
 		objects = append(objects, w.deployment(ns))

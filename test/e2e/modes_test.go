@@ -40,7 +40,7 @@ func TestGateway(t *testing.T) {
 		names = append(names, "deployment/"+name)
 	}
 	edge := gateway(ns, id(ns, "valid"), route(ns, "/echo/one", "one"), route(ns, "/echo/two", "two"), route(ns, "app.example.org/", "two"))
-	outsider := workload{name: "outsider", args: []string{"api"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
 	inside := client(ns, "valid")
 	inside.annotations["spiffe.io/upstreams"] = list(upstream(ns, "gateway", 8000, 8443, "http"))
 	objects = append(objects, edge.service(ns), edge.deployment(ns), outsider.deployment(ns), inside.deployment(ns))
@@ -100,7 +100,7 @@ func dial(t *testing.T, namespace, address, path string) string {
 	return out
 }
 
-// echo asks a sample API, from a workload's app, what arrives there.
+// echo asks `podtool api`, from a workload's app, what arrives there.
 func echo(t *testing.T, namespace, workload, url string, flags ...string) request {
 	t.Helper()
 	var got request
@@ -119,10 +119,10 @@ func TestSocketModes(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	socket := workload{
-		name: "socket", args: []string{"api"},
+		name: "socket", command: []string{"/podtool", "api"},
 		annotations: identified(ns, "socket", map[string]string{"spiffe.io/mode": "socket"}),
 		edit: func(spec *corev1.PodSpec) {
-			spec.Containers = append(spec.Containers, container("second", "api", "--listen", "127.0.0.1:8081"))
+			spec.Containers = append(spec.Containers, container("second", "/podtool", "api", "--listen", "127.0.0.1:8081"))
 		},
 	}
 	both := client(ns, "both")

@@ -13,7 +13,7 @@ const url = "http://127.0.0.1:8000/api"
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	outsider := workload{name: "outsider", args: []string{"api", "--listen", "127.0.0.1:8080"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}}
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"), client(ns, "invalid"), outsider)
 
 	t.Run("the valid client gets ok", func(t *testing.T) {

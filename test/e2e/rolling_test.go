@@ -269,7 +269,7 @@ func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 	defer end()
 	go func() {
 		for taker.Err() == nil { // the port is free when Envoy has read that it has no listener
-			_, _ = shared.k.Run(taker, "--namespace", ns, "exec", first, "--container", "app", "--", "/sample", "api", "--listen", "0.0.0.0:8443")
+			_, _ = shared.k.Run(taker, "--namespace", ns, "exec", first, "--container", "app", "--", "/podtool", "api", "--listen", "0.0.0.0:8443")
 			time.Sleep(200 * time.Millisecond)
 		}
 	}()

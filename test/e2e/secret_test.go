@@ -25,12 +25,12 @@ const secretDelay = 3 * time.Minute
 func TestCertificateOfASecret(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	w := workload{name: "api", args: []string{"api", "--listen", "127.0.0.1:8080"}, annotations: identified(ns, "api", map[string]string{
+	w := workload{name: "api", command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}, annotations: identified(ns, "api", map[string]string{
 		"spiffe.io/inbound": list(item{
 			"listen": 8443, "app": 8080, "certificate": item{"secret": "web"}, "clientCertificate": "optional", "peers": []string{id(ns, "valid")},
 		}),
 	})}
-	outsider := workload{name: "outsider", args: []string{"api"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
 	apply(t, w.deployment(ns), w.service(ns), outsider.deployment(ns))
 	rollout(t, ns, "deployment/outsider")
 	eventually(t, "the pod waits for the Secret", func() error {

@@ -32,13 +32,13 @@ func newAPICommand() *cobra.Command {
   GET /api             answers "ok"; with ?delay=3s (at most 1m) that much later
   GET /echo, /echo/... tells, as JSON, what arrived: protocol, URI, host and headers
   GET /healthz/KIND    200 while startup, liveness or readiness is on, otherwise 503
-  PUT /healthz/KIND    with the body "on" or "off" switches it; 'sample health' sends that
+  PUT /healthz/KIND    with the body "on" or "off" switches it; 'podtool health' sends that
   GET /healthz         tells, as JSON, how often each was asked, and the last request
 
 The header X-Pod of every answer is --name. --https serves the same over TLS, with a certificate that
 nobody trusts.
 
---grpc serves sample.v1.Echo, whose methods Say (unary) and Count (a stream of 5 messages, 100ms apart)
+--grpc serves podtool.v1.Echo, whose methods Say (unary) and Count (a stream of 5 messages, 100ms apart)
 take and give google.protobuf.StringValue, and grpc.health.v1.Health, whose services are the KINDs
 above. --tcp answers each line with one. Both begin their answers with --name and a space.
 
@@ -48,9 +48,8 @@ milliseconds. After --start-delay all ports open.
 On SIGTERM, with --stop gracefully, the server takes no new connections, finishes what it has already
 accepted, for at most --grace, and exits; TCP callers read "bye" and are served until they have hung
 up. With --stop at-once it exits and everything under way breaks.`,
-		Example: `  sample api --listen 127.0.0.1:8080
-  sample get 'http://127.0.0.1:8080/api?delay=3s'
-  sample api --listen 127.0.0.1:8080 --grpc 127.0.0.1:9090 --tcp 127.0.0.1:7070 --start-delay 5s --stop at-once`,
+		Example: `  podtool api --listen 127.0.0.1:8080
+  podtool api --listen 127.0.0.1:8080 --grpc 127.0.0.1:9090 --tcp 127.0.0.1:7070 --start-delay 5s --stop at-once`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := options.check(); err != nil {

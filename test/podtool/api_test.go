@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -14,8 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // newTestAPI is the API's handler, by the name of "here".
 func newTestAPI() http.Handler { return newAPIHandler("here", newHealth("")) }
@@ -80,7 +77,7 @@ type logLine struct {
 	Address  string    `json:"address"`
 }
 
-// runningAPI is `sample api` with its ports chosen by the system.
+// runningAPI is `podtool api` with its ports chosen by the system.
 type runningAPI struct {
 	starting  logLine
 	listening map[string]logLine // by protocol
@@ -88,7 +85,7 @@ type runningAPI struct {
 	stop func() int
 }
 
-// startAPI runs `sample api` with all four protocols.
+// startAPI runs `podtool api` with all four protocols.
 func startAPI(t *testing.T, flags ...string) runningAPI {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -20,7 +20,7 @@ const protocolGRPC = "grpc"
 // greeting is what callers send. Servers send it back behind their name.
 const greeting = "hello"
 
-// grpcCaller calls sample.v1.Echo over one connection, or over a new one for each call.
+// grpcCaller calls podtool.v1.Echo over one connection, or over a new one for each call.
 type grpcCaller struct {
 	address   string
 	stream    bool
