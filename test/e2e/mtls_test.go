@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 const url = "http://127.0.0.1:8000/api"
@@ -50,7 +50,7 @@ func TestMutualTLS(t *testing.T) {
 	t.Run("the app is reached through its sidecar alone", func(t *testing.T) {
 		pod := apiPod(t, ns)
 		out, err := in(t, ns, "deployment/outsider", "/sample", "dial", pod.Status.PodIP+":8080", "--plain")
-		var failed *kubectl.Error
+		var failed *command.Error
 		if !errors.As(err, &failed) || !strings.Contains(out, "connection refused") {
 			t.Errorf("expected a refused connection, got %q (%v)", out, err)
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/test/printed"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // proxy is a running Envoy whose files are replaced as the kubelet does it.
@@ -34,7 +34,7 @@ type proxy struct {
 	replace     *strings.Replacer
 	ready       string
 	admin       string
-	out         *printed.Output
+	out         *command.Output
 	command     *exec.Cmd
 }
 
@@ -45,7 +45,7 @@ func startProxy(t *testing.T, p templates.Proxy, spoil ...func(dir string)) *pro
 	admin, ready := freePort(t), freePort(t)
 	dir := t.TempDir()
 	x := &proxy{
-		t: t, dir: dir, out: &printed.Output{},
+		t: t, dir: dir, out: &command.Output{},
 		certificate: filepath.Join(dir, "certificate"),
 		replace: strings.NewReplacer(
 			templates.CertificateDir, filepath.Join(dir, "certificate"),
