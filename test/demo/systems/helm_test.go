@@ -145,8 +145,9 @@ func (r *release) uninstall(t *testing.T) {
 		database <- r.postgreSQL(ctx)
 	}()
 	for _, name := range slices.Backward(r.installed) {
-		_, err := r.helm.Run(ctx, "uninstall", name, "--namespace", name, "--ignore-not-found", "--cascade", "foreground", "--wait", "--timeout", "3m")
-		errs = append(errs, err)
+		_, err := r.helm.Run(ctx, "uninstall", name, "--namespace", name, "--ignore-not-found")
+		// Only pods have to be gone before what they need may go; a StatefulSet in deletion can outlive them by minutes.
+		errs = append(errs, err, run("--namespace", name, "wait", "--for=delete", "pods", "--all", "--timeout=180s"))
 	}
 	errs = append(errs, run("delete", "namespace", "spire", "spire-injector", api.Namespace, "--ignore-not-found", "--timeout=180s"), <-database)
 	must(t, errors.Join(errs...))
