@@ -49,13 +49,7 @@ func TestChurn(t *testing.T) {
 	awaitEntries(t, id(ns, "stays"), 1)
 	before := registered(t)
 	names := replicas(t)
-	restarts := func() (n int32) {
-		for _, pod := range podsOf(t, "spire-injector", "") {
-			n += restartsOf(pod)
-		}
-		return n
-	}
-	restartsBefore := restarts()
+	restartsBefore := injectorRestarts(t)
 
 	c := startChurn(t, ns)
 	// Until then the replicas, which have just started, fill their caches.
@@ -86,8 +80,8 @@ func TestChurn(t *testing.T) {
 			}
 		}
 	}
-	if got := replicas(t); !slices.Equal(names, got) || restarts() != restartsBefore {
-		t.Errorf("expected the replicas %v without restarts, got %v with %d", names, got, restarts()-restartsBefore)
+	if got := replicas(t); !slices.Equal(names, got) || injectorRestarts(t) != restartsBefore {
+		t.Errorf("expected the replicas %v without restarts, got %v with %d", names, got, injectorRestarts(t)-restartsBefore)
 	}
 	for _, replica := range names {
 		for line := range strings.Lines(k(t, injectorName, "logs", replica)) {

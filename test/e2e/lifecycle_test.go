@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // A Job ends when its main container has ended, although Envoy would go on; and its init container, which is before the
@@ -228,7 +230,7 @@ func TestRunningPods(t *testing.T) {
 			}
 			return errors.New("it has not ended")
 		})
-		if after := apiPod(t, ns); after.UID != pod.UID || restarts(after) != 0 {
+		if after := apiPod(t, ns); after.UID != pod.UID || scene.Restarts(after) != 0 {
 			t.Errorf("expected the same pod without a restart, got %+v", after.Status)
 		}
 		awaitOK(t, ns, "deployment/valid")
@@ -286,13 +288,4 @@ func TestRunningPods(t *testing.T) {
 		rollout(t, ns, "deployment/api", "deployment/valid")
 		awaitOK(t, ns, "deployment/valid")
 	})
-}
-
-// restarts counts those of all of a pod's containers.
-func restarts(pod corev1.Pod) int32 {
-	var sum int32
-	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		sum += status.RestartCount
-	}
-	return sum
 }

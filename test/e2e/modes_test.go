@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // gateway is a pod that is only an Envoy: public on port 10080, and on port 8443 for one peer.
@@ -78,7 +80,7 @@ func TestGateway(t *testing.T) {
 	})
 	t.Run("the pod is only an Envoy", func(t *testing.T) {
 		pod := onlyPod(t, ns, "gateway")
-		if len(pod.Spec.InitContainers) != 0 || len(pod.Spec.Containers) != 1 || restarts(pod) != 0 {
+		if len(pod.Spec.InitContainers) != 0 || len(pod.Spec.Containers) != 1 || scene.Restarts(pod) != 0 {
 			t.Errorf("expected one container, got %+v and %+v", pod.Spec.InitContainers, pod.Spec.Containers)
 		}
 	})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // The app gets the protocol that its listener says, and the client's Envoy reaches it by that.
@@ -165,7 +167,7 @@ func TestUpstreamsOfManyPods(t *testing.T) {
 		return nil
 	})
 	t.Logf("both upstreams answered %.1f s after the new pods were ready", took.Seconds())
-	if pod := onlyPod(t, ns, "valid"); restarts(pod) != 0 {
+	if pod := onlyPod(t, ns, "valid"); scene.Restarts(pod) != 0 {
 		t.Errorf("expected the client untouched, got %+v", pod.Status)
 	}
 }

@@ -15,6 +15,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // secretDelay is how long the kubelet may take to replace the files of a Secret.
@@ -69,8 +71,8 @@ func TestCertificateOfASecret(t *testing.T) {
 	apply(t, webSecret(t, ns, "two.example.org"))
 	took := eventuallyWithin(t, secretDelay, "the next certificate", func() error { return shows("two.example.org") })
 	t.Logf("the next certificate was in use after %s", took)
-	if after := onlyPod(t, ns, "api"); after.Name != pod.Name || restarts(after) != 0 {
-		t.Errorf("pod %s became %s, with %d restarts", pod.Name, after.Name, restarts(after))
+	if after := onlyPod(t, ns, "api"); after.Name != pod.Name || scene.Restarts(after) != 0 {
+		t.Errorf("pod %s became %s, with %d restarts", pod.Name, after.Name, scene.Restarts(after))
 	}
 }
 
