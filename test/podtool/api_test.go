@@ -4,14 +4,18 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // newTestAPI is the API's handler, by the name of "here".
@@ -142,23 +146,60 @@ func TestAPIStops(t *testing.T) {
 		t.Run(test.mode, func(t *testing.T) {
 			t.Parallel()
 			api := startAPI(t, "--stop", test.mode)
-			answers := make(chan answer, 2)
-			for _, c := range []caller{
-				newHTTPCaller("http://"+api.at("http")+"/api?delay=500ms", true),
-				newGRPCCaller(api.at("grpc"), true, true),
-			} {
-				go func() { answers <- c.call(t.Context(), 5*time.Second) }()
-			}
-			time.Sleep(200 * time.Millisecond) // both are under way
+			httpAnswer, stream := startRequest(t, api), startStream(t, api)
 			if code := api.stop(); code != exitOK {
 				t.Errorf("expected exit code 0, got %d", code)
 			}
-			for range 2 {
-				if got := <-answers; got.failed() != test.failed {
-					t.Errorf("expected the open request's failure to be %t, got %+v", test.failed, got)
-				}
+			if got := <-httpAnswer; got.failed() != test.failed {
+				t.Errorf("expected the open request's failure to be %t, got %+v", test.failed, got)
+			}
+			if err := drain(stream); (err != nil) != test.failed {
+				t.Errorf("expected the open stream's failure to be %t, got %v", test.failed, err)
 			}
 		})
+	}
+}
+
+// startRequest returns when a request over HTTP is in flight; its answer comes later.
+func startRequest(t *testing.T, api runningAPI) <-chan answer {
+	t.Helper()
+	sent, answered := make(chan struct{}), make(chan answer, 1)
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
+	})
+	c := newHTTPCaller("http://"+api.at("http")+"/api?delay=500ms", true)
+	go func() { answered <- c.call(ctx, 5*time.Second) }()
+	<-sent
+	return answered
+}
+
+// startStream returns a stream over gRPC whose first message has come.
+func startStream(t *testing.T, api runningAPI) grpc.ClientStream {
+	t.Helper()
+	c := newGRPCCaller(api.at("grpc"), true, true)
+	t.Cleanup(c.close)
+	connection, err := c.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := openCount(t.Context(), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.RecvMsg(new(wrapperspb.StringValue)); err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// drain reads a stream to its end, and returns why it broke if it did.
+func drain(stream grpc.ClientStream) error {
+	for {
+		if err := stream.RecvMsg(new(wrapperspb.StringValue)); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
 	}
 }
 
