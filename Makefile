@@ -1,4 +1,4 @@
-# `make help` lists what there is.
+# `make help` lists the targets.
 
 # One compilation serves tests, images and commands; none of them needs cgo.
 export CGO_ENABLED := 0
@@ -7,7 +7,7 @@ export CGO_ENABLED := 0
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spire-injector
 LINT  := $(CACHE)/lint-$(shell cksum < test/tools/lint/go.sum | cut -d' ' -f1)
 
-# Everything but what needs a cluster: those packages are tested by `make e2e`.
+# All packages but those that need a cluster, which `make e2e` tests.
 UNIT = $$(go list ./... | grep -v -e /test/e2e -e /test/demo/systems -e /test/cluster/lifecycle)
 
 .PHONY: help
@@ -15,7 +15,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / { sub("%", "NAME", $$1); printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Bring everything up and tell the story of three pods and mutual TLS
+demo: ## Start a cluster and play the demo of three pods and mutual TLS
 	@go run ./test/demo
 
 .PHONY: demo-down
@@ -23,7 +23,7 @@ demo-down: ## Remove the demo that is on the cluster, and its platform
 	@go run ./test/demo --down
 
 .PHONY: demo-all
-demo-all: ## Play all demos in turn, and tell how long each took
+demo-all: ## Play all demos in turn and report how long each took
 	@go run ./test/demo --all
 
 demo-%: ## Play the demo NAME (`go run ./test/demo --help` lists them); make demo-NAME-down removes it
@@ -35,19 +35,26 @@ demo-%-down:
 .PHONY: test
 test: lint unit e2e ## Run every test
 
+# Many tests wait for Envoy and SPIRE, so more of them run at once than there are processors.
 .PHONY: unit
 unit: ## Run the tests that need no cluster (real Envoy included)
-	go test -timeout 45m $(UNIT)
+	go test -timeout 45m -parallel 8 $(UNIT)
 
-# End-to-end tests that take SPIRE from all others, and long: they follow the demos, so that two clusters are busy for about as long.
+# Long end-to-end tests that take SPIRE away from all others: they follow the demos, so that two clusters are busy for about as long.
 APART := ^Test(BesideControllerManager|DatabaseAndServersKilled)$$
 E2E   := go test -count=1 -timeout 50m -parallel 6 -v
 
-# Two at a time, each on a cluster of its own, unless KUBECONFIG names the one for all: three make a machine of two cores too slow.
+# Two at a time, each on its own cluster, unless KUBECONFIG names one for all: three make a machine of two cores too slow.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters
 	go test -count=1 -timeout 20m ./test/cluster/lifecycle
 	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j2) e2e-most e2e-demos e2e-apart
+
+# The cluster and the platform that stand are used again; only changed images are loaded.
+.PHONY: e2e-one
+e2e-one: ## Run one end-to-end test on the cluster that stands, or a new one: TEST=TestProbes
+	$(if $(TEST),,$(error TEST names the test, such as TEST=TestProbes or TEST=TestProbes/readiness))
+	go test -count=1 -timeout 30m -v -run '^$(subst /,$$/,$(TEST))$(if $(findstring /,$(TEST)),,$$)' ./test/e2e
 
 .PHONY: e2e-demos
 e2e-demos:
@@ -71,14 +78,14 @@ cluster-up: ## Start a real cluster on this machine and print its kubeconfig
 	@go run ./test/cluster up
 
 .PHONY: cluster-down
-cluster-down: ## End that cluster; nothing stays but the cache
+cluster-down: ## Stop that cluster; only the cache stays
 	@go run ./test/cluster down
 
 FUZZTIME := 1m
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser and the whole admission, FUZZTIME=1m each
-	@for package in ./webhook ./webhook/intent ./webhook/inject ./templates/ir ./registrar ./cmd/spire-injector/offline; do \
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "== $$package $$target"; \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s $$package || exit 1; \
@@ -90,11 +97,11 @@ build: ## Build the command into bin/
 	go build -trimpath -o bin/ ./cmd/spire-injector
 
 .PHONY: release
-release: ## Write what is published of a version into dist/ (VERSION=v1.2.3 IMAGE=registry.example.org/team/spire-injector)
+release: ## Write a version's published files into dist/ (VERSION=v1.2.3 IMAGE=registry.example.org/team/spire-injector)
 	@go run ./test/release $(if $(VERSION),--version $(VERSION)) $(if $(IMAGE),--image $(IMAGE))
 
 .PHONY: lint
-lint: $(LINT)/golangci-lint ## Check style, faults and who imports whom
+lint: $(LINT)/golangci-lint ## Check style, mistakes and imports between packages
 	go vet ./...
 	$(LINT)/golangci-lint run ./...
 
@@ -102,10 +109,12 @@ lint: $(LINT)/golangci-lint ## Check style, faults and who imports whom
 vuln: $(LINT)/govulncheck ## Look for known vulnerabilities (asks the Go vulnerability database; GOVULNDB names another)
 	$(LINT)/govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
 
+# Every package whose tests have the flag -update; what starts a server compares and writes nothing.
+GOLDEN = $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u)
+
 .PHONY: golden
-golden: ## Rewrite the golden files, and the reference in README.md, from what the code does now
-	go test ./webhook/intent -run TestReadmeHasTheReference -update
-	go test ./templates ./test/golden -run 'Golden|Corpus' -update
+golden: ## Rewrite golden files and the generated reference from what the code does now
+	go test -skip 'APIServer|Envoy' $(GOLDEN) -update
 
 $(LINT)/golangci-lint $(LINT)/govulncheck:
 	@echo "building $(notdir $@), once; it takes some minutes" >&2

@@ -1,225 +1,91 @@
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
+	"net/http"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 )
 
-type apiOptions struct {
-	listen, https, grpc, tcp string
-	name                     string
-	startDelay, grace        time.Duration
-	stop                     stopMode
-	probeHeader              string
-}
+// podHeader carries the name of the server that answered.
+const podHeader = "X-Pod"
 
 func newAPICommand() *cobra.Command {
-	var options apiOptions
+	var listen, name string
 	command := &cobra.Command{
 		Use:   "api",
-		Short: "Serve an API over HTTP and, if asked, over HTTPS, gRPC and TCP",
+		Short: "Serve an API over HTTP",
 		Long: `Serve an API on --listen over HTTP/1.1, and over HTTP/2 without TLS ("h2c") on the same port:
 
-  GET /api             answers "ok"; with ?delay=3s (at most 1m) that much later
-  GET /echo, /echo/... tells, as JSON, what arrived: protocol, URI, host and headers
-  GET /healthz/KIND    200 while startup, liveness or readiness is on, otherwise 503
-  PUT /healthz/KIND    with the body "on" or "off" switches it; 'sample health' sends that
-  GET /healthz         tells, as JSON, how often each was asked, and the last request
+  GET /api             answers "ok"
+  GET /echo, /echo/... answers, as JSON, with what arrived: protocol, URI, host and headers
 
-The header X-Pod of every answer is --name. --https serves the same over TLS, with a certificate that
-nobody trusts.
-
---grpc serves sample.v1.Echo, whose methods Say (unary) and Count (a stream of 5 messages, 100ms apart)
-take and give google.protobuf.StringValue, and grpc.health.v1.Health, whose services are the KINDs
-above. --tcp answers each line with one. Both begin their answers with --name and a space.
-
-The log is JSON, one line per event. The first line's "time" is the start of the program, with
-milliseconds. After --start-delay all ports open.
-
-On SIGTERM, with --stop gracefully, the server takes no new connections, finishes what it has already
-accepted, for at most --grace, and exits; TCP callers read "bye" and are served until they have hung
-up. With --stop at-once it exits and everything under way breaks.`,
+The header X-Pod of every answer is --name. The log is JSON, one line per event. On SIGTERM the server
+takes no new connections, finishes requests in flight and ends.`,
 		Example: `  sample api --listen 127.0.0.1:8080
-  sample get 'http://127.0.0.1:8080/api?delay=3s'
-  sample api --listen 127.0.0.1:8080 --grpc 127.0.0.1:9090 --tcp 127.0.0.1:7070 --start-delay 5s --stop at-once`,
+  sample get http://127.0.0.1:8080/api`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := options.check(); err != nil {
-				return err
+			logger := newEventLog(command.OutOrStdout())
+			listener, err := (&net.ListenConfig{}).Listen(command.Context(), "tcp", listen)
+			if err != nil {
+				return fmt.Errorf("--listen: %w", err)
 			}
-			return runAPI(command.Context(), options, command.OutOrStdout())
+			logger.Info("listening", "protocol", "http", "address", listener.Addr().String())
+			err = serveUntilDone(command.Context(), newHTTPServer(newAPIHandler(name)), listener)
+			logger.Info("stopped")
+			return err
 		},
 	}
-	options.stop = stopGracefully
-	name, err := os.Hostname()
+	host, err := os.Hostname()
 	if err != nil {
-		name = "unnamed"
+		host = "unnamed"
 	}
 	flags := command.Flags()
-	flags.StringVar(&options.listen, "listen", "127.0.0.1:8080", "address for HTTP; port 0 takes a free one and logs it")
-	flags.StringVar(&options.https, "https", "", "address for HTTPS (default: none)")
-	flags.StringVar(&options.grpc, "grpc", "", "address for gRPC (default: none)")
-	flags.StringVar(&options.tcp, "tcp", "", "address for lines over TCP (default: none)")
-	flags.StringVar(&options.name, "name", name, "what answers call this server; a pod's host name is the pod's name")
-	flags.DurationVar(&options.startDelay, "start-delay", 0, "time from the start to the opening of the ports")
-	flags.DurationVar(&options.grace, "grace", maxDelay, "how long requests may take to finish after SIGTERM")
-	flags.Var(&options.stop, "stop", `what SIGTERM does: "gracefully" or "at-once"`)
-	flags.StringVar(&options.probeHeader, "probe-header", "", `header without which GET /healthz/KIND answers 400, such as "X-Probe: yes"`)
+	flags.StringVar(&listen, "listen", "127.0.0.1:8080", "address for HTTP; port 0 takes a free one and logs it")
+	flags.StringVar(&name, "name", host, "what answers call this server; a pod's host name is the pod's name")
 	return command
 }
 
-func (o apiOptions) check() error {
-	if o.startDelay < 0 {
-		return usagef("--start-delay: expected 0 or more, got %s", o.startDelay)
-	}
-	if name, _, found := strings.Cut(o.probeHeader, ":"); o.probeHeader != "" && (!found || strings.TrimSpace(name) == "") {
-		return usagef(`--probe-header: expected something like "X-Probe: yes", got %q`, o.probeHeader)
-	}
-	if o.name == "" || strings.ContainsAny(o.name, " \r\n") {
-		return usagef("--name: expected a word, because answers begin with it and a space; got %q", o.name)
-	}
-	return checkPositive("grace", o.grace)
+func newAPIHandler(name string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /echo", echoTo(name))
+	mux.HandleFunc("GET /echo/", echoTo(name))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(podHeader, name)
+		mux.ServeHTTP(w, r)
+	})
 }
 
-// stopMode is the value of --stop.
-type stopMode string
-
-const (
-	stopGracefully stopMode = "gracefully"
-	stopAtOnce     stopMode = "at-once"
-)
-
-// Set implements pflag.Value.
-func (m *stopMode) Set(value string) error {
-	switch stopMode(value) {
-	case stopGracefully, stopAtOnce:
-		*m = stopMode(value)
-		return nil
-	}
-	return fmt.Errorf("expected %s or %s, got %q", stopGracefully, stopAtOnce, value)
+// arrived is what GET /echo answers: the request as it came.
+type arrived struct {
+	Pod      string      `json:"pod"`
+	Method   string      `json:"method"`
+	URI      string      `json:"uri"`
+	Protocol string      `json:"protocol"`
+	Host     string      `json:"host"`
+	TLS      bool        `json:"tls"`
+	Headers  http.Header `json:"headers"`
 }
 
-// String implements pflag.Value.
-func (m *stopMode) String() string { return string(*m) }
-
-// Type implements pflag.Value.
-func (m *stopMode) Type() string { return "mode" }
-
-// service is one port of the API.
-type service struct {
-	protocol string
-	listener net.Listener
-	// serve returns nil once the service was stopped in either way.
-	serve func() error
-	// finish takes nothing new and waits for what is under way, at most until its context is done.
-	finish func(context.Context) error
-	// cut ends everything at once.
-	cut func()
-}
-
-func runAPI(ctx context.Context, options apiOptions, log io.Writer) error {
-	logger := newEventLog(log)
-	logger.Info("starting")
-	select {
-	case <-ctx.Done():
-		logger.Info("stopped")
-		return nil
-	case <-time.After(options.startDelay):
-	}
-	services, err := openServices(ctx, options)
-	if err != nil {
-		return err
-	}
-	serving, ctx := errgroup.WithContext(ctx) // one that fails ends the others
-	for _, s := range services {
-		serving.Go(s.serve)
-		logger.Info("listening", "protocol", s.protocol, "address", s.listener.Addr().String())
-	}
-	<-ctx.Done()
-	err = stopServices(ctx, services, options)
-	if serveErr := serving.Wait(); serveErr != nil {
-		err = serveErr
-	}
-	logger.Info("stopped")
-	return err
-}
-
-// openServices opens all ports or none.
-func openServices(ctx context.Context, options apiOptions) (services []service, err error) {
-	defer func() {
-		if err != nil {
-			for _, s := range services {
-				_ = s.listener.Close()
-			}
-		}
-	}()
-	state := newHealth(options.probeHeader)
-	for _, port := range []struct {
-		flag, address string
-		open          func(net.Listener) (service, error)
-	}{
-		{"listen", options.listen, func(l net.Listener) (service, error) {
-			return newHTTPService(l, newAPIHandler(options.name, state)), nil
-		}},
-		{"https", options.https, func(l net.Listener) (service, error) { return newHTTPSService(l, newAPIHandler(options.name, state)) }},
-		{"grpc", options.grpc, func(l net.Listener) (service, error) { return newGRPCService(l, options.name, state), nil }},
-		{"tcp", options.tcp, func(l net.Listener) (service, error) { return newTCPService(l, options.name), nil }},
-	} {
-		if port.address == "" {
-			continue
-		}
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", port.address)
-		if err != nil {
-			return services, fmt.Errorf("--%s: %w", port.flag, err)
-		}
-		opened, err := port.open(listener)
-		services = append(services, opened)
-		if err != nil {
-			return services, fmt.Errorf("--%s: %w", port.flag, err)
-		}
-	}
-	return services, nil
-}
-
-func stopServices(ctx context.Context, services []service, options apiOptions) error {
-	if options.stop == stopAtOnce {
-		for _, s := range services {
-			s.cut()
-		}
-		return nil
-	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), options.grace)
-	defer cancel()
-	var finishing errgroup.Group
-	for _, s := range services {
-		finishing.Go(func() error {
-			if err := s.finish(bounded); err != nil {
-				s.cut()
-				return fmt.Errorf("%s: finishing what was under way: %w", s.protocol, err)
-			}
-			return nil
+func echoTo(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		_ = encoder.Encode(arrived{ // a caller that is gone reads no error either
+			Pod:      name,
+			Method:   r.Method,
+			URI:      r.RequestURI,
+			Protocol: r.Proto,
+			Host:     r.Host,
+			TLS:      r.TLS != nil,
+			Headers:  r.Header,
 		})
 	}
-	return finishing.Wait()
-}
-
-// newEventLog writes JSON lines whose time always has milliseconds.
-func newEventLog(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{
-		ReplaceAttr: func(groups []string, attribute slog.Attr) slog.Attr {
-			if len(groups) == 0 && attribute.Key == slog.TimeKey {
-				return slog.String(slog.TimeKey, attribute.Value.Time().Format(millisecondTime))
-			}
-			return attribute
-		},
-	}))
 }

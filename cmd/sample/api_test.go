@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -18,7 +14,7 @@ import (
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // newTestAPI is the API's handler, by the name of "here".
-func newTestAPI() http.Handler { return newAPIHandler("here", newHealth("")) }
+func newTestAPI() http.Handler { return newAPIHandler("here") }
 
 func TestAPIAnswers(t *testing.T) {
 	t.Parallel()
@@ -26,32 +22,20 @@ func TestAPIAnswers(t *testing.T) {
 		method, target string
 		status         int
 		body           string
-		atLeast        time.Duration
 	}{
 		{method: "GET", target: "/api", status: 200, body: "ok\n"},
-		{method: "GET", target: "/api?delay=50ms", status: 200, body: "ok\n", atLeast: 50 * time.Millisecond},
-		{method: "GET", target: "/api?delay=61s", status: 400, body: "delay: expected a duration between 0s and 1m0s, got \"61s\"\n"},
-		{method: "GET", target: "/api?delay=-1s", status: 400, body: "delay: expected a duration between 0s and 1m0s, got \"-1s\"\n"},
-		{method: "GET", target: "/api?delay=soon", status: 400, body: "delay: expected a duration between 0s and 1m0s, got \"soon\"\n"},
 		{method: "POST", target: "/api", status: 405, body: "Method Not Allowed\n"},
 		{method: "GET", target: "/", status: 404, body: "404 page not found\n"},
 	} {
-		t.Run(test.method+test.target, func(t *testing.T) {
-			t.Parallel()
-			recorder := httptest.NewRecorder()
-			began := time.Now()
-			newTestAPI().ServeHTTP(recorder, httptest.NewRequest(test.method, test.target, nil))
-			if recorder.Code != test.status || recorder.Body.String() != test.body {
-				t.Errorf("got %d %q, want %d %q", recorder.Code, recorder.Body.String(), test.status, test.body)
-			}
-			if took := time.Since(began); took < test.atLeast {
-				t.Errorf("answered after %s, want %s or more", took, test.atLeast)
-			}
-		})
+		recorder := httptest.NewRecorder()
+		newTestAPI().ServeHTTP(recorder, httptest.NewRequest(test.method, test.target, nil))
+		if recorder.Code != test.status || recorder.Body.String() != test.body {
+			t.Errorf("%s %s: got %d %q, want %d %q", test.method, test.target, recorder.Code, recorder.Body.String(), test.status, test.body)
+		}
 	}
 }
 
-func TestEchoTellsWhatArrived(t *testing.T) {
+func TestEchoAnswersWithWhatArrived(t *testing.T) {
 	t.Parallel()
 	request := httptest.NewRequest("GET", "/echo/a?b=c", nil)
 	request.Header.Set("X-Forged", "yes")
@@ -62,130 +46,17 @@ func TestEchoTellsWhatArrived(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := arrived{
-		Pod: "here", Method: "GET", URI: "/echo/a?b=c", Protocol: "HTTP/1.1", Host: "example.com", Headers: http.Header{"X-Forged": {"yes"}},
+		Pod:      "here",
+		Method:   "GET",
+		URI:      "/echo/a?b=c",
+		Protocol: "HTTP/1.1",
+		Host:     "example.com",
+		Headers:  http.Header{"X-Forged": {"yes"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if pod := recorder.Header().Get("X-Pod"); pod != "here" {
 		t.Errorf("expected X-Pod: here, got %q", pod)
-	}
-}
-
-// logLine is a line of the API's log as the end-to-end tests read it.
-type logLine struct {
-	Time     time.Time `json:"time"`
-	Message  string    `json:"msg"`
-	Protocol string    `json:"protocol"`
-	Address  string    `json:"address"`
-}
-
-// runningAPI is `sample api` with its ports chosen by the system.
-type runningAPI struct {
-	starting  logLine
-	listening map[string]logLine // by protocol
-	// stop does what SIGTERM does and returns the exit code.
-	stop func() int
-}
-
-// startAPI runs `sample api` with all four protocols.
-func startAPI(t *testing.T, flags ...string) runningAPI {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	reader, writer := io.Pipe()
-	done := make(chan int, 1)
-	go func() {
-		const free = "127.0.0.1:0"
-		arguments := []string{"api", "--name", "here", "--listen", free, "--https", free, "--grpc", free, "--tcp", free}
-		done <- run(ctx, append(arguments, flags...), writer, io.Discard)
-		_ = writer.Close()
-	}()
-	lines := bufio.NewScanner(reader)
-	read := func() (line logLine) {
-		if !lines.Scan() {
-			t.Fatalf("the log ended early: %v", lines.Err())
-		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			t.Fatalf("log line %q: %v", lines.Text(), err)
-		}
-		return line
-	}
-	api := runningAPI{starting: read(), listening: map[string]logLine{}, stop: sync.OnceValue(func() int { cancel(); return <-done })}
-	for range 4 {
-		line := read()
-		api.listening[line.Protocol] = line
-	}
-	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	t.Cleanup(func() { api.stop() })
-	return api
-}
-
-func (a runningAPI) at(protocol string) string { return a.listening[protocol].Address }
-
-func TestAPILogsItsStartFirst(t *testing.T) {
-	t.Parallel()
-	before := time.Now().Truncate(time.Millisecond)
-	api := startAPI(t, "--start-delay", "200ms")
-	listening := api.listening["http"].Time
-	if api.starting.Message != "starting" || api.starting.Time.Before(before) || listening.Sub(api.starting.Time) < 200*time.Millisecond {
-		t.Errorf("expected the start after %s, and the ports 200ms later, got %+v", before, api)
-	}
-	if code := api.stop(); code != exitOK {
-		t.Errorf("expected exit code 0 after SIGTERM, got %d", code)
-	}
-}
-
-// TestAPIStops: a request that is under way is finished or breaks, as asked.
-func TestAPIStops(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		mode   string
-		failed bool
-	}{{"gracefully", false}, {"at-once", true}} {
-		t.Run(test.mode, func(t *testing.T) {
-			t.Parallel()
-			api := startAPI(t, "--stop", test.mode)
-			answers := make(chan answer, 2)
-			for _, c := range []caller{
-				newHTTPCaller("http://"+api.at("http")+"/api?delay=500ms", true),
-				newGRPCCaller(api.at("grpc"), true, true),
-			} {
-				go func() { answers <- c.call(t.Context(), 5*time.Second) }()
-			}
-			time.Sleep(200 * time.Millisecond) // both are under way
-			if code := api.stop(); code != exitOK {
-				t.Errorf("expected exit code 0, got %d", code)
-			}
-			for range 2 {
-				if got := <-answers; got.failed() != test.failed {
-					t.Errorf("expected the open request's failure to be %t, got %+v", test.failed, got)
-				}
-			}
-		})
-	}
-}
-
-// TestTCPGoodbye: who is told goodbye loses nothing, neither during an exchange nor between two.
-func TestTCPGoodbye(t *testing.T) {
-	t.Parallel()
-	api := startAPI(t)
-	c := newTCPCaller(api.at("tcp"), true)
-	defer c.close()
-	if first := c.call(t.Context(), time.Second); first.failed() || first.Pod != "here" || first.Reused {
-		t.Fatalf("expected an answer on a new connection, got %+v", first)
-	}
-	stopped := make(chan int, 1)
-	go func() { stopped <- api.stop() }()
-	for !c.kept.over() {
-		time.Sleep(time.Millisecond)
-	}
-	if line, err := c.kept.exchange(t.Context(), greeting); err != nil || line != "here hello" {
-		t.Errorf("expected an answer after the goodbye, got %q (%v)", line, err)
-	}
-	if after := c.call(t.Context(), time.Second); !after.failed() || after.Reused {
-		t.Errorf("expected a new connection, which nobody takes, got %+v", after)
-	}
-	if code := <-stopped; code != exitOK {
-		t.Errorf("expected exit code 0, got %d", code)
 	}
 }

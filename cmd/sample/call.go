@@ -25,12 +25,8 @@ type answer struct {
 	Started time.Time
 	// Latency lasts until the body's last byte.
 	Latency time.Duration
-	// Protocol is what was spoken if not HTTP, the only one whose answers have a Status.
-	Protocol string
 	// Status is 0 when no answer came.
 	Status int
-	// Pod names the server, if an answer came that says so.
-	Pod string
 	// Body is at most bodyExcerpt bytes of the answer's body.
 	Body string
 	// Reused tells whether the request went out on a connection that had already served another.
@@ -39,9 +35,9 @@ type answer struct {
 	Err error
 }
 
-// failed: anything but a complete answer, over HTTP one with 2xx.
+// failed: anything but a complete answer with 2xx.
 func (a answer) failed() bool {
-	return a.Err != nil || a.Protocol == "" && (a.Status < 200 || a.Status > 299)
+	return a.Err != nil || a.Status < 200 || a.Status > 299
 }
 
 // summary is the answer's first line, or the error.
@@ -53,14 +49,10 @@ func (a answer) summary() string {
 	return strings.TrimRight(line, "\r")
 }
 
-// statusText is the status code, or "answered" where a protocol has none, or "error" when no complete
-// answer came.
+// statusText is the status code, or "error" when no complete answer came.
 func (a answer) statusText() string {
-	switch {
-	case a.Err != nil:
+	if a.Err != nil {
 		return "error"
-	case a.Protocol != "":
-		return "answered"
 	}
 	return fmt.Sprint(a.Status)
 }
@@ -100,7 +92,7 @@ func call(ctx context.Context, transport http.RoundTripper, target string, timeo
 	}
 	response, err := transport.RoundTrip(request)
 	if err == nil {
-		result.Status, result.Pod = response.StatusCode, response.Header.Get(podHeader)
+		result.Status = response.StatusCode
 		result.Body, err = readExcerpt(response.Body)
 	}
 	result.Latency = time.Since(result.Started)

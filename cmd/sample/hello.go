@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 )
 
 type helloOptions struct {
@@ -36,7 +33,7 @@ pod is the pod's. On SIGTERM it finishes what is under way and ends.`,
 				return fmt.Errorf("--listen: %w", err)
 			}
 			logger.Info("listening", "protocol", "http", "address", listener.Addr().String())
-			return serveUntilDone(command.Context(), newHTTPService(listener, options))
+			return serveUntilDone(command.Context(), newHTTPServer(options), listener)
 		},
 	}
 	name, err := os.Hostname()
@@ -55,20 +52,4 @@ pod is the pod's. On SIGTERM it finishes what is under way and ends.`,
 func (o helloOptions) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set(podHeader, o.name)
 	printf(w, "%s\nVersion: %s\nHostname: %s\n", o.message, o.version, o.name)
-}
-
-// finishTime is how long requests may take that are under way when a server is told to end.
-const finishTime = 10 * time.Second
-
-// serveUntilDone serves until ctx is done, and then finishes what is under way.
-func serveUntilDone(ctx context.Context, s service) error {
-	serving, ctx := errgroup.WithContext(ctx) // a server that fails ends it
-	serving.Go(s.serve)
-	<-ctx.Done()
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
-	defer cancel()
-	if err := s.finish(bounded); err != nil {
-		s.cut()
-	}
-	return serving.Wait()
 }

@@ -78,7 +78,7 @@ func runHTTPSServer(ctx context.Context, options httpsServerOptions, log *slog.L
 	logRefusals(server, log)
 	config := tlsconfig.MTLSServerConfig(self.x509, self.x509, tlsconfig.AuthorizeID(options.mtls.ID))
 	log.Info("listening", "protocol", "https", "address", listener.Addr().String())
-	return serveUntilDone(ctx, serviceOf(server, tls.NewListener(listener, config)))
+	return serveUntilDone(ctx, server, tls.NewListener(listener, config))
 }
 
 // jwtServer answers who called, to whoever has a JWT-SVID.

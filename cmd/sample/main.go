@@ -1,4 +1,4 @@
-// Command sample is the set of small workloads that the demos and tests of spire-injector run in
+// Command sample is the set of small workloads that the demos of spire-injector run in
 // pods: one static binary, because its image has neither a shell nor curl.
 package main
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"strconv"
@@ -18,8 +19,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts is the specification of the command line: usage, output and exit codes. Each script
-// finds an API under $API, the same over TLS at $TLS_ADDRESS, and an address where nobody listens
-// in $NOBODY.
+// finds an API under $API, the same over TLS at $TLS_ADDRESS, a server that never answers under
+// $HANGING, and an address where nobody listens in $NOBODY.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -29,11 +30,14 @@ func TestScripts(t *testing.T) {
 			env.Defer(plain.Close)
 			secure := newMutualTLSServer(newTestAPI())
 			env.Defer(secure.Close)
+			hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+			env.Defer(hanging.Close)
 			gone := httptest.NewServer(nil)
 			gone.Close()
 			env.Setenv("API", plain.URL+"/api")
 			env.Setenv("ADDRESS", plain.Listener.Addr().String())
 			env.Setenv("TLS_ADDRESS", secure.Listener.Addr().String())
+			env.Setenv("HANGING", hanging.URL)
 			env.Setenv("NOBODY", gone.Listener.Addr().String())
 			return nil
 		},

@@ -11,9 +11,9 @@ import (
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sample COMMAND",
-		Short: "Small workloads for the demos and tests of spire-injector",
-		Long: `sample is what runs inside the pods of the demos and tests: an API over HTTP, gRPC and TCP,
-callers of several kinds, clients and servers of the Workload API, and a webhook that does nothing.
+		Short: "Small workloads for the demos of spire-injector",
+		Long: `sample is what runs inside the pods of the demos: an API over HTTP, callers of several kinds, and
+clients and servers of the Workload API.
 
 Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 		Example: `  sample api --listen 127.0.0.1:8080
@@ -39,20 +39,15 @@ Exit codes: 0 success, 1 the answer was not the one wanted, 2 wrong usage.`,
 	root.AddCommand(
 		newAPICommand(),
 		newHelloCommand(),
-		newHealthCommand(),
 		newClientCommand(),
 		newCatCommand(),
 		newGetCommand(),
-		newLoadCommand(),
 		newWatchCommand(),
 		newDialCommand(),
 		newSVIDCommand(),
 		newSPIFFEClientCommand(),
 		newHTTPSServerCommand(),
 		newHTTPSClientCommand(),
-		newNoopWebhookCommand(),
-		newSignalCommand(),
-		newLockCommand(),
 	)
 	return root
 }

@@ -12,14 +12,16 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
+	"github.com/spire-injector/spire-injector/test/images"
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 // What the manifests call them.
 const (
 	platformFolder = "manifests/demo/api/platform"
-	sampleImage    = "spire-injector/sample:dev"
+	sampleImage    = images.Sample
+	podToolImage   = images.PodTool
 	envoyImage     = "envoyproxy/envoy:v1.40.0"
 	trustDomain    = "example.org"
 )
@@ -30,7 +32,7 @@ const poll = 100 * time.Millisecond
 // cluster is a cluster that has the platform of the demo.
 type cluster struct {
 	env      environment.Environment
-	kubectl  kubectl.Kubectl
+	kubectl  command.Kubectl
 	client   *kubernetes.Clientset
 	progress io.Writer
 }
@@ -57,7 +59,7 @@ func openCluster(ctx context.Context, progress io.Writer) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{env: env, kubectl: kubectl.For(env), client: client, progress: progress}, nil
+	return &cluster{env: env, kubectl: env.Client(), client: client, progress: progress}, nil
 }
 
 // softwareVersions are those of the cluster.

@@ -39,7 +39,7 @@ func (c *cluster) startNoop(ctx context.Context, namespace, name string, patch [
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{
 					Name:            name,
-					Image:           c.env.Images[sampleImage],
+					Image:           c.env.Images[podToolImage],
 					ImagePullPolicy: corev1.PullIfNotPresent,
 					Args:            []string{"noop-webhook", "--listen", ":9443", "--namespace", namespace, "--name", name},
 					ReadinessProbe: &corev1.Probe{

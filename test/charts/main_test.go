@@ -8,17 +8,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
-	"github.com/spire-injector/spire-injector/test/helm"
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // tools are built when the cache lacks them.
 var tools struct {
 	root    string
-	helm    helm.Helm
-	kubectl kubectl.Kubectl
+	helm    command.Helm
+	kubectl command.Kubectl
 }
 
 func TestMain(m *testing.M) {
@@ -41,7 +39,7 @@ func findTools(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tools.helm = helm.New(program, "")
+	tools.helm = command.NewHelm(program, "")
 	path, err := exec.LookPath("kubectl")
 	if err != nil {
 		programs, err := parts.Ensure(ctx, cache, parts.ForCluster, os.Stderr)
@@ -50,7 +48,7 @@ func findTools(ctx context.Context) error {
 		}
 		path = programs.Kubectl()
 	}
-	tools.kubectl = kubectl.For(environment.Environment{Kubectl: path, Kubeconfig: os.DevNull})
+	tools.kubectl = command.NewKubectl(path, os.DevNull)
 	return nil
 }
 

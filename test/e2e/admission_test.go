@@ -21,7 +21,7 @@ func TestPodWithoutLabelIsUntouched(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	admitted := func(namespace string) []byte {
-		w := workload{name: "plain", args: []string{"api"}}
+		w := workload{name: "plain", command: []string{"/podtool", "api"}}
 		pod := w.pod(namespace)
 		pod.Annotations = map[string]string{"spiffe.io/app-port": "8080"} // without the label it is just text
 		out, err := shared.k.With(t.Context(), manifest(t, pod), "create", "--dry-run=server", "-o", "json", "-f", "-")

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/spire-injector/spire-injector/test/trend"
+	"github.com/spire-injector/spire-injector/test/monitoring"
 )
 
 // churnVariable is how long the churn lasts, a Go duration. For a long one:
@@ -27,7 +27,7 @@ const churnVariable = "CHURN"
 
 // steady are a replica's metrics that must not grow with what has been, and what is allowed between two halves of the churn: a heap is a
 // saw, and what is in its time of grace is remembered.
-var steady = map[string]trend.Allowance{
+var steady = map[string]monitoring.Allowance{
 	"go_goroutines":                 {Share: 0.1, Extra: 20},
 	"go_memstats_heap_inuse_bytes":  {Share: 0.25, Extra: 8 << 20},
 	"process_resident_memory_bytes": {Share: 0.25, Extra: 16 << 20},
@@ -49,13 +49,7 @@ func TestChurn(t *testing.T) {
 	awaitEntries(t, id(ns, "stays"), 1)
 	before := registered(t)
 	names := replicas(t)
-	restarts := func() (n int32) {
-		for _, pod := range podsOf(t, "spire-injector", "") {
-			n += restartsOf(pod)
-		}
-		return n
-	}
-	restartsBefore := restarts()
+	restartsBefore := injectorRestarts(t)
 
 	c := startChurn(t, ns)
 	// Until then the replicas, which have just started, fill their caches.
@@ -79,15 +73,15 @@ func TestChurn(t *testing.T) {
 	for _, replica := range names {
 		for _, metric := range slices.Sorted(maps.Keys(steady)) {
 			values := series[replica+" "+metric]
-			first, second, err := trend.Flat(values, steady[metric])
+			first, second, err := monitoring.Flat(values, steady[metric])
 			t.Logf("%s %s: medians %.4g and %.4g of two halves, at most %.4g", replica, metric, first, second, slices.Max(values))
 			if err != nil {
 				t.Errorf("%s %s %v", replica, metric, err)
 			}
 		}
 	}
-	if got := replicas(t); !slices.Equal(names, got) || restarts() != restartsBefore {
-		t.Errorf("expected the replicas %v without restarts, got %v with %d", names, got, restarts()-restartsBefore)
+	if got := replicas(t); !slices.Equal(names, got) || injectorRestarts(t) != restartsBefore {
+		t.Errorf("expected the replicas %v without restarts, got %v with %d", names, got, injectorRestarts(t)-restartsBefore)
 	}
 	for _, replica := range names {
 		for line := range strings.Lines(k(t, injectorName, "logs", replica)) {

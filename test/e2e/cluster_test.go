@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
 
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 // patience is how long to wait for what should take seconds: test machines are slow and shared.
@@ -89,7 +89,7 @@ func manifest(t *testing.T, objects ...any) string {
 func refused(t *testing.T, object any) string {
 	t.Helper()
 	_, err := shared.k.With(t.Context(), manifest(t, object), "apply", "-f", "-")
-	var failed *kubectl.Error
+	var failed *command.Error
 	if !errors.As(err, &failed) {
 		t.Fatalf("expected a refusal, got %v", err)
 	}

@@ -44,13 +44,7 @@ func TestEtcdCompacted(t *testing.T) {
 	awaitEntries(t, id(ns, "stays"), 1)
 	awaitEntries(t, id(ns, "goes"), 1)
 	names := replicas(t)
-	restarts := func() (n int32) {
-		for _, pod := range podsOf(t, "spire-injector", "") {
-			n += restartsOf(pod)
-		}
-		return n
-	}
-	restartsBefore, filled := restarts(), watchCacheFilled(t)
+	restartsBefore, filled := injectorRestarts(t), watchCacheFilled(t)
 
 	compact(t, "/registry/deployments/"+ns+"/goes")
 	eventually(t, "an answer of the API server", func() error {
@@ -72,8 +66,8 @@ func TestEtcdCompacted(t *testing.T) {
 		t.Error("what is still needed has an expiry")
 	}
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
-	if got := replicas(t); !slices.Equal(names, got) || restarts() != restartsBefore {
-		t.Errorf("expected the replicas %v without restarts, got %v with %d", names, got, restarts()-restartsBefore)
+	if got := replicas(t); !slices.Equal(names, got) || injectorRestarts(t) != restartsBefore {
+		t.Errorf("expected the replicas %v without restarts, got %v with %d", names, got, injectorRestarts(t)-restartsBefore)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestCSISocketUnderPodSecurityRestricted(t *testing.T) {
 		}
 	})
 	t.Run("an app has the driver's socket too, if it asks for it", func(t *testing.T) {
-		w := workload{name: "socket", args: []string{"api"}, annotations: identified(served, "socket", map[string]string{"spiffe.io/mode": "socket"})}
+		w := workload{name: "socket", command: []string{"/podtool", "api"}, annotations: identified(served, "socket", map[string]string{"spiffe.io/mode": "socket"})}
 		apply(t, restricted(w).deployment(served))
 		rollout(t, served, "deployment/socket")
 		eventually(t, "an SVID for the app", func() error {

@@ -124,7 +124,7 @@ func takeInjectorAway(t *testing.T) {
 func TestInjectorAway(t *testing.T) {
 	ns := namespace(t)
 	takeInjectorAway(t)
-	apply(t, neverScheduled(workload{name: "plain", args: []string{"api"}}.pod(ns)))
+	apply(t, neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))
 	message := refused(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
 	if !strings.Contains(message, "pod.injector.spiffe.io") {
 		t.Errorf("expected the webhook's name in %s", message)

@@ -20,7 +20,7 @@ import (
 
 // The tests of this file disturb what all tests share, so none of them is parallel.
 
-// signals sends a signal to the processes of a program, as the sample's signal does.
+// signals sends a signal to the processes of a program, as `podtool signal` does.
 type signals func(program, signal string, flags ...string) error
 
 // onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never sees.
@@ -30,7 +30,7 @@ func onTheNode(t *testing.T) signals {
 	name := "e2e-signals-" + rand.String(5) // one of an earlier run may be there, of an older image
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
-		Spec: corev1.PodSpec{HostPID: true, TerminationGracePeriodSeconds: new(int64(0)), Containers: []corev1.Container{container("app", "api", "--listen", "127.0.0.1:8080")}},
+		Spec: corev1.PodSpec{HostPID: true, TerminationGracePeriodSeconds: new(int64(0)), Containers: []corev1.Container{container("app", "/podtool", "api", "--listen", "127.0.0.1:8080")}},
 	}
 	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true), RunAsUser: new(int64(0)), RunAsNonRoot: new(false)}
 	apply(t, pod)
@@ -41,7 +41,7 @@ func onTheNode(t *testing.T) signals {
 	})
 	k(t, namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout", patience.String())
 	return func(program, signal string, flags ...string) error {
-		command := []string{"--namespace", namespace, "exec", name, "--", "/sample", "signal", program, signal}
+		command := []string{"--namespace", namespace, "exec", name, "--", "/podtool", "signal", program, signal}
 		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
 		return err
 	}
@@ -207,7 +207,7 @@ func TestLeaderKilledInABatch(t *testing.T) {
 		w := workload{name: name, annotations: identified(ns, name, map[string]string{"spiffe.io/mode": "socket"}), edit: func(spec *corev1.PodSpec) {
 			spec.Containers, spec.RestartPolicy = nil, corev1.RestartPolicyNever
 			for c := range containers { // each has an entry of its own
-				spec.Containers = append(spec.Containers, container(fmt.Sprintf("c%d", c), "api"))
+				spec.Containers = append(spec.Containers, container(fmt.Sprintf("c%d", c), "/podtool", "api"))
 			}
 		}}
 		objects = append(objects, &batchv1.CronJob{

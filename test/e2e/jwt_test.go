@@ -9,6 +9,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/test/images"
 )
 
 const (
@@ -90,10 +92,10 @@ func TestTokensOfJobs(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	caller := withToken(ns, client(ns, "caller"))
-	caller.args = []string{"get", url}
+	caller.command = []string{"/sample", "get", url}
 	caller.edit = func(spec *corev1.PodSpec) {
 		spec.RestartPolicy = corev1.RestartPolicyNever
-		spec.InitContainers = []corev1.Container{container("before", "get", url)}
+		spec.InitContainers = []corev1.Container{container("before", "/sample", "get", url)}
 	}
 	deploy(t, ns, tokenAPI(ns, id(ns, "caller")))
 	apply(t, caller.job(ns))
@@ -144,7 +146,7 @@ func TestTokensOfRunningPods(t *testing.T) {
 		}
 	})
 	for name, args := range map[string][]string{
-		"another image":         {"set", "image", "pod/" + valid, tokensContainer + "=" + sample},
+		"another image":         {"set", "image", "pod/" + valid, tokensContainer + "=" + images.PodTool},
 		"a token, from now on":  {"annotate", "pod", invalid, "--overwrite", "spiffe.io/upstreams=" + withToken(ns, client(ns, "invalid")).annotations["spiffe.io/upstreams"]},
 		"no token, from now on": {"annotate", "pod", valid, "--overwrite", "spiffe.io/upstreams=" + client(ns, "valid").annotations["spiffe.io/upstreams"]},
 	} {
@@ -158,7 +160,7 @@ func TestTokensOfRunningPods(t *testing.T) {
 	t.Run("a container of that name in a pod without tokens", func(t *testing.T) {
 		w := client(ns, "other")
 		w.edit = func(spec *corev1.PodSpec) {
-			spec.Containers = append(spec.Containers, container(tokensContainer, "api"))
+			spec.Containers = append(spec.Containers, container(tokensContainer, "/podtool", "api"))
 		}
 		if message := refused(t, w.pod(ns)); !strings.Contains(message, "container spiffe-jwt: has the name of an injected container") {
 			t.Errorf("got %s", message)

@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // A Job ends when its main container has ended, although Envoy would go on; and its init container, which is before the
@@ -21,10 +23,10 @@ func TestJobsFinish(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	caller := client(ns, "caller")
-	caller.args = []string{"get", url}
+	caller.command = []string{"/sample", "get", url}
 	caller.edit = func(spec *corev1.PodSpec) {
 		spec.RestartPolicy = corev1.RestartPolicyNever
-		spec.InitContainers = []corev1.Container{container("before", "get", url)}
+		spec.InitContainers = []corev1.Container{container("before", "/sample", "get", url)}
 	}
 	deploy(t, ns, api(ns, id(ns, "caller")))
 	start := time.Now()
@@ -78,7 +80,7 @@ func TestSidecarOutlivesApp(t *testing.T) {
 	patient := func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = new(int64(30)) }
 	server, lingering, valid := api(ns, id(ns, "lingering")+","+id(ns, "valid")), client(ns, "lingering"), client(ns, "valid")
 	server.edit, lingering.edit = patient, patient
-	lingering.args = []string{"client", "--url", url, "--every", "100ms", "--linger", "5s"}
+	lingering.command = []string{"/sample", "client", "--url", url, "--every", "100ms", "--linger", "5s"}
 	deploy(t, ns, server, lingering, valid)
 
 	awaitOK(t, ns, "deployment/lingering")
@@ -150,7 +152,7 @@ func TestPodsThatPeopleHave(t *testing.T) {
 			}
 		}},
 		{"own-sidecar", func(spec *corev1.PodSpec) {
-			helper := container("helper", "client", "--url", url)
+			helper := container("helper", "/sample", "client", "--url", url)
 			helper.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 			spec.InitContainers = []corev1.Container{helper}
 		}},
@@ -160,7 +162,7 @@ func TestPodsThatPeopleHave(t *testing.T) {
 	names := []string{"deployment/api"}
 	for _, kind := range kinds {
 		w := client(ns, kind.name)
-		w.args = []string{"api", "--listen", "127.0.0.1:8080"}
+		w.command = []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}
 		w.annotations["spiffe.io/app-port"], w.annotations["spiffe.io/allowed-peers"] = "8080", id(ns, "nobody")
 		w.edit = kind.edit
 		objects = append(objects, w.deployment(ns))
@@ -228,7 +230,7 @@ func TestRunningPods(t *testing.T) {
 			}
 			return errors.New("it has not ended")
 		})
-		if after := apiPod(t, ns); after.UID != pod.UID || restarts(after) != 0 {
+		if after := apiPod(t, ns); after.UID != pod.UID || scene.Restarts(after) != 0 {
 			t.Errorf("expected the same pod without a restart, got %+v", after.Status)
 		}
 		awaitOK(t, ns, "deployment/valid")
@@ -286,13 +288,4 @@ func TestRunningPods(t *testing.T) {
 		rollout(t, ns, "deployment/api", "deployment/valid")
 		awaitOK(t, ns, "deployment/valid")
 	})
-}
-
-// restarts counts those of all of a pod's containers.
-func restarts(pod corev1.Pod) int32 {
-	var sum int32
-	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		sum += status.RestartCount
-	}
-	return sum
 }

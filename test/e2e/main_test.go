@@ -14,14 +14,14 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 // shared is what all tests use. TestMain fills it once, before any test.
 var shared struct {
 	env  environment.Environment
-	k    kubectl.Kubectl
+	k    command.Kubectl
 	root string // the project's top folder
 }
 
@@ -46,7 +46,7 @@ func setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shared.env, shared.k, shared.root = env, kubectl.For(env), root
+	shared.env, shared.k, shared.root = env, env.Client(), root
 	return install.Platform(ctx, env, platform(), os.Stderr)
 }
 

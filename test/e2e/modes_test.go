@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // gateway is a pod that is only an Envoy: public on port 10080, and on port 8443 for one peer.
@@ -40,7 +42,7 @@ func TestGateway(t *testing.T) {
 		names = append(names, "deployment/"+name)
 	}
 	edge := gateway(ns, id(ns, "valid"), route(ns, "/echo/one", "one"), route(ns, "/echo/two", "two"), route(ns, "app.example.org/", "two"))
-	outsider := workload{name: "outsider", args: []string{"api"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
 	inside := client(ns, "valid")
 	inside.annotations["spiffe.io/upstreams"] = list(upstream(ns, "gateway", 8000, 8443, "http"))
 	objects = append(objects, edge.service(ns), edge.deployment(ns), outsider.deployment(ns), inside.deployment(ns))
@@ -78,7 +80,7 @@ func TestGateway(t *testing.T) {
 	})
 	t.Run("the pod is only an Envoy", func(t *testing.T) {
 		pod := onlyPod(t, ns, "gateway")
-		if len(pod.Spec.InitContainers) != 0 || len(pod.Spec.Containers) != 1 || restarts(pod) != 0 {
+		if len(pod.Spec.InitContainers) != 0 || len(pod.Spec.Containers) != 1 || scene.Restarts(pod) != 0 {
 			t.Errorf("expected one container, got %+v and %+v", pod.Spec.InitContainers, pod.Spec.Containers)
 		}
 	})
@@ -100,7 +102,7 @@ func dial(t *testing.T, namespace, address, path string) string {
 	return out
 }
 
-// echo asks a sample API, from a workload's app, what arrives there.
+// echo asks `podtool api`, from a workload's app, what arrives there.
 func echo(t *testing.T, namespace, workload, url string, flags ...string) request {
 	t.Helper()
 	var got request
@@ -119,10 +121,10 @@ func TestSocketModes(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	socket := workload{
-		name: "socket", args: []string{"api"},
+		name: "socket", command: []string{"/podtool", "api"},
 		annotations: identified(ns, "socket", map[string]string{"spiffe.io/mode": "socket"}),
 		edit: func(spec *corev1.PodSpec) {
-			spec.Containers = append(spec.Containers, container("second", "api", "--listen", "127.0.0.1:8081"))
+			spec.Containers = append(spec.Containers, container("second", "/podtool", "api", "--listen", "127.0.0.1:8081"))
 		},
 	}
 	both := client(ns, "both")

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 const url = "http://127.0.0.1:8000/api"
@@ -13,7 +13,7 @@ const url = "http://127.0.0.1:8000/api"
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	outsider := workload{name: "outsider", args: []string{"api", "--listen", "127.0.0.1:8080"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}}
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"), client(ns, "invalid"), outsider)
 
 	t.Run("the valid client gets ok", func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestMutualTLS(t *testing.T) {
 	t.Run("the app is reached through its sidecar alone", func(t *testing.T) {
 		pod := apiPod(t, ns)
 		out, err := in(t, ns, "deployment/outsider", "/sample", "dial", pod.Status.PodIP+":8080", "--plain")
-		var failed *kubectl.Error
+		var failed *command.Error
 		if !errors.As(err, &failed) || !strings.Contains(out, "connection refused") {
 			t.Errorf("expected a refused connection, got %q (%v)", out, err)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/spire-injector/spire-injector/test/printed"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // maxRounds bounds how often it is tried to meet an open connection after the new rules: on a busy machine they may come later
@@ -43,7 +43,7 @@ func TestPeersOfRunningPod(t *testing.T) {
 		t.Logf("round %d: a new peer was served %.2f s after its annotation, kubectl exec included", round, time.Since(annotated).Seconds())
 
 		// This connection is open while the peer is taken off the list.
-		var seen, trouble printed.Output
+		var seen, trouble command.Output
 		watch := shared.k.Command(t.Context(), "--namespace", ns, "exec", "deployment/other", "--container", "app", "--",
 			"/sample", "watch", url, "--interval", "250ms", "--timeout", patience.String(), "--until-status", "503")
 		watch.Stdout, watch.Stderr = &seen, &trouble

@@ -18,7 +18,7 @@ import (
 func probed(namespace string) workload {
 	w := workload{
 		name: "probed",
-		args: []string{"api", "--listen", "127.0.0.1:8080", "--https", "127.0.0.1:8443", "--grpc", "127.0.0.1:9090", "--tcp", "127.0.0.1:7070",
+		command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080", "--https", "127.0.0.1:8443", "--grpc", "127.0.0.1:9090", "--tcp", "127.0.0.1:7070",
 			"--probe-header", "X-Probe: a, b", "--start-delay", "4s"},
 		annotations: identified(namespace, "probed", map[string]string{
 			"spiffe.io/inbound": list(item{"listen": 10443, "app": 8080}), "spiffe.io/allowed-peers": id(namespace, "nobody"),
@@ -39,7 +39,7 @@ func probed(namespace string) workload {
 		app.ReadinessProbe = probe(corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 			Path: "healthz/readiness", Port: intstr.FromInt32(8443), Scheme: corev1.URISchemeHTTPS, HTTPHeaders: headers,
 		}})
-		second := container("second", "api", "--name", "second", "--listen", "127.0.0.1:8081", "--grpc", "127.0.0.1:9091")
+		second := container("second", "/podtool", "api", "--name", "second", "--listen", "127.0.0.1:8081", "--grpc", "127.0.0.1:9091")
 		command := []string{"/sample", "get", "http://127.0.0.1:8081/healthz/startup"}
 		second.StartupProbe = probe(corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: command}})
 		second.StartupProbe.FailureThreshold, second.StartupProbe.TimeoutSeconds = 60, 5
@@ -54,13 +54,13 @@ func TestProbes(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	w := probed(ns)
-	deaf := workload{name: "deaf", args: []string{"api"}, annotations: identified(ns, "deaf", map[string]string{
+	deaf := workload{name: "deaf", command: []string{"/podtool", "api"}, annotations: identified(ns, "deaf", map[string]string{
 		"spiffe.io/app-port": "8080", "spiffe.io/allowed-peers": id(ns, "nobody"),
 	}), edit: func(spec *corev1.PodSpec) {
 		spec.Containers[0].LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 2,
 			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(7070)}}}
 	}}
-	outsider := workload{name: "outsider", args: []string{"api"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
 	apply(t, w.deployment(ns), deaf.deployment(ns), outsider.deployment(ns))
 	rollout(t, ns, "deployment/probed", "deployment/outsider")
 
@@ -181,7 +181,7 @@ func statuses(pod corev1.Pod) map[string]corev1.ContainerStatus {
 	return all
 }
 
-// request is what the sample API tells of one.
+// request is what `podtool api` reports of one.
 type request struct {
 	Pod      string              `json:"pod"`
 	URI      string              `json:"uri"`
@@ -191,7 +191,7 @@ type request struct {
 	Headers  map[string][]string `json:"headers"`
 }
 
-// kindHealth is what the sample API tells of a kind of probe.
+// kindHealth is what `podtool api` reports of a kind of probe.
 type kindHealth struct {
 	Asked   int     `json:"asked"`
 	Refused int     `json:"refused"`
@@ -211,5 +211,5 @@ func health(t *testing.T, namespace, container, port string) map[string]kindHeal
 func turn(t *testing.T, namespace, container, port, kind, value string) {
 	t.Helper()
 	k(t, namespace, "exec", "deployment/probed", "--container", container, "--",
-		"/sample", "health", kind, value, "--address", "127.0.0.1:"+port)
+		"/podtool", "health", kind, value, "--address", "127.0.0.1:"+port)
 }

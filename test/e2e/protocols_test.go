@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // The app gets the protocol that its listener says, and the client's Envoy reaches it by that.
@@ -42,7 +44,7 @@ func TestProtocols(t *testing.T) {
 // traffics sends a second of load and returns its report.
 func traffics(t *testing.T, namespace, workload string, args ...string) trafficReport {
 	t.Helper()
-	out, err := in(t, namespace, workload, append([]string{"/sample", "load", "-o", "json", "--duration", "1s", "--workers", "1"}, args...)...)
+	out, err := in(t, namespace, workload, append([]string{"/podtool", "load", "-o", "json", "--duration", "1s", "--workers", "1"}, args...)...)
 	var report trafficReport
 	if decodeErr := json.Unmarshal([]byte(out), &report); decodeErr != nil {
 		t.Fatalf("the load did not report: %v (%v)", decodeErr, err)
@@ -63,7 +65,7 @@ func TestPermissive(t *testing.T) {
 		w.annotations["spiffe.io/upstreams"] = list(upstream(ns, "server", 8000, 8443, "http"))
 		return w
 	}
-	deploy(t, ns, server, inside("valid"), inside("invalid"), workload{name: "outsider", args: []string{"api"}})
+	deploy(t, ns, server, inside("valid"), inside("invalid"), workload{name: "outsider", command: []string{"/podtool", "api"}})
 
 	if got := echo(t, ns, "deployment/valid", "http://127.0.0.1:8000/echo"); !strings.Contains(got.caller(), id(ns, "valid")) {
 		t.Errorf("expected the identity of the caller with one, got %+v", got)
@@ -94,7 +96,7 @@ func TestAudit(t *testing.T) {
 	ns := namespace(t)
 	server := api(ns, id(ns, "valid"))
 	server.annotations["spiffe.io/enforcement"] = "audit"
-	outsider := workload{name: "outsider", args: []string{"api"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
 	deploy(t, ns, server, client(ns, "valid"), client(ns, "invalid"), outsider)
 	for client, verdict := range map[string]string{"valid": "allowed", "invalid": "denied"} {
 		awaitOK(t, ns, "deployment/"+client)
@@ -165,7 +167,7 @@ func TestUpstreamsOfManyPods(t *testing.T) {
 		return nil
 	})
 	t.Logf("both upstreams answered %.1f s after the new pods were ready", took.Seconds())
-	if pod := onlyPod(t, ns, "valid"); restarts(pod) != 0 {
+	if pod := onlyPod(t, ns, "valid"); scene.Restarts(pod) != 0 {
 		t.Errorf("expected the client untouched, got %+v", pod.Status)
 	}
 }
@@ -174,7 +176,7 @@ func TestUpstreamsOfManyPods(t *testing.T) {
 func TestMetricsPort(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	outsider := workload{name: "outsider", args: []string{"api"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"), outsider)
 	awaitOK(t, ns, "deployment/valid")
 	address := apiPod(t, ns).Status.PodIP + ":15090"

@@ -58,7 +58,7 @@ func lockDatabase(t *testing.T, d time.Duration) (since time.Time) {
 		Spec: corev1.PodSpec{
 			RestartPolicy:   corev1.RestartPolicyNever,
 			SecurityContext: &corev1.PodSecurityContext{RunAsUser: new(int64(1000)), RunAsGroup: new(int64(1000)), RunAsNonRoot: new(true)},
-			Containers:      []corev1.Container{container("app", "lock", "/data/datastore.sqlite3-shm", "--offset", "120", "--length", "1", "--for", d.String())},
+			Containers:      []corev1.Container{container("app", "/podtool", "lock", "/data/datastore.sqlite3-shm", "--offset", "120", "--length", "1", "--for", d.String())},
 			Volumes: []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
 				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-spire-server-0"},
 			}}},

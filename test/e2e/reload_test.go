@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
@@ -24,13 +25,7 @@ func TestPlatformReload(t *testing.T) {
 	original := platformInForce(t)
 	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
 	running := replicas(t)
-	restarts := func() (n int32) {
-		for _, pod := range podsOf(t, "spire-injector", "") {
-			n += restartsOf(pod)
-		}
-		return n
-	}
-	restartsBefore := restarts()
+	restartsBefore := injectorRestarts(t)
 	logLevel := func() string {
 		envoy := injectedBy(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns))).Spec.InitContainers[0]
 		return envoy.Args[slices.Index(envoy.Args, "--log-level")+1]
@@ -93,8 +88,8 @@ func TestPlatformReload(t *testing.T) {
 	if got := logLevel(); got != "warning" {
 		t.Errorf("expected log level warning of the first file, got %s", got)
 	}
-	if got := replicas(t); !slices.Equal(running, got) || restarts() != restartsBefore {
-		t.Errorf("expected the replicas %v without restarts, got %v with %d", running, got, restarts()-restartsBefore)
+	if got := replicas(t); !slices.Equal(running, got) || injectorRestarts(t) != restartsBefore {
+		t.Errorf("expected the replicas %v without restarts, got %v with %d", running, got, injectorRestarts(t)-restartsBefore)
 	}
 	// On the way, admissions were counted.
 	if got := scrape(t, running[0]); got[`spire_injector_admissions_total{decision="admitted",operation="CREATE",reason="PodEnabled",webhook="mutate-pod"}`] == "" &&
@@ -103,9 +98,11 @@ func TestPlatformReload(t *testing.T) {
 	}
 }
 
-func restartsOf(pod corev1.Pod) (n int32) {
-	for _, c := range pod.Status.ContainerStatuses {
-		n += c.RestartCount
+// injectorRestarts are the restarts of all replicas of the injector.
+func injectorRestarts(t *testing.T) (n int32) {
+	t.Helper()
+	for _, pod := range podsOf(t, "spire-injector", "") {
+		n += scene.Restarts(pod)
 	}
 	return n
 }

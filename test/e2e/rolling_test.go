@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/test/images"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -62,7 +63,7 @@ func untouched(t *testing.T, namespace, app string, before []corev1.Pod) {
 	t.Helper()
 	for _, was := range before {
 		if !slices.ContainsFunc(podsOf(t, namespace, app), func(is corev1.Pod) bool {
-			return is.UID == was.UID && restartsOf(is) == 0 && envoyStarts(is) == 0
+			return is.UID == was.UID && scene.Restarts(is) == 0
 		}) {
 			t.Errorf("pod %s is gone, or has restarted", was.Name)
 		}
@@ -219,7 +220,7 @@ func TestImageOfRunningPods(t *testing.T) {
 		after := podsOf(t, ns, "")
 		for _, was := range before {
 			i := slices.IndexFunc(after, func(is corev1.Pod) bool { return is.UID == was.UID })
-			if i < 0 || restartsOf(after[i]) != 0 {
+			if i < 0 || scene.Restarts(after[i]) != envoyStarts(after[i]) {
 				t.Fatalf("pod %s is gone, or its app has restarted", was.Name)
 			}
 			if n := envoyStarts(after[i]) - envoyStarts(was); n > 1 {
@@ -269,7 +270,7 @@ func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 	defer end()
 	go func() {
 		for taker.Err() == nil { // the port is free when Envoy has read that it has no listener
-			_, _ = shared.k.Run(taker, "--namespace", ns, "exec", first, "--container", "app", "--", "/sample", "api", "--listen", "0.0.0.0:8443")
+			_, _ = shared.k.Run(taker, "--namespace", ns, "exec", first, "--container", "app", "--", "/podtool", "api", "--listen", "0.0.0.0:8443")
 			time.Sleep(200 * time.Millisecond)
 		}
 	}()

@@ -56,7 +56,7 @@ func TestRolloutsLoseNothing(t *testing.T) {
 	rollout(t, ns, servers...)
 	before := podNames(t, ns, "")
 	client := workload{
-		name: "client", args: plan.args(),
+		name: "client", command: plan.command(),
 		annotations: identified(ns, "client", map[string]string{"spiffe.io/upstreams": list(plan.upstreams...)}),
 		edit:        func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = new(int64(20)) },
 	}
@@ -156,9 +156,9 @@ type urlCounts struct {
 	ByPod       map[string]int `json:"byPod"`
 }
 
-// args are the load's. Its progress would mix with the report in the container's log.
-func (p traffic) args() []string {
-	args := append([]string{"load", "-o", "json", "--duration", "1h", "--workers", "1", "--interval", "150ms", "--progress", "1h"}, p.kept...)
+// command sends the load. Its progress would mix with the report in the container's log.
+func (p traffic) command() []string {
+	args := append([]string{"/podtool", "load", "-o", "json", "--duration", "1h", "--workers", "1", "--interval", "150ms", "--progress", "1h"}, p.kept...)
 	for _, url := range p.fresh {
 		args = append(args, "--fresh", url)
 	}

@@ -15,6 +15,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
 // secretDelay is how long the kubelet may take to replace the files of a Secret.
@@ -25,12 +27,12 @@ const secretDelay = 3 * time.Minute
 func TestCertificateOfASecret(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	w := workload{name: "api", args: []string{"api", "--listen", "127.0.0.1:8080"}, annotations: identified(ns, "api", map[string]string{
+	w := workload{name: "api", command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}, annotations: identified(ns, "api", map[string]string{
 		"spiffe.io/inbound": list(item{
 			"listen": 8443, "app": 8080, "certificate": item{"secret": "web"}, "clientCertificate": "optional", "peers": []string{id(ns, "valid")},
 		}),
 	})}
-	outsider := workload{name: "outsider", args: []string{"api"}}
+	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
 	apply(t, w.deployment(ns), w.service(ns), outsider.deployment(ns))
 	rollout(t, ns, "deployment/outsider")
 	eventually(t, "the pod waits for the Secret", func() error {
@@ -69,8 +71,8 @@ func TestCertificateOfASecret(t *testing.T) {
 	apply(t, webSecret(t, ns, "two.example.org"))
 	took := eventuallyWithin(t, secretDelay, "the next certificate", func() error { return shows("two.example.org") })
 	t.Logf("the next certificate was in use after %s", took)
-	if after := onlyPod(t, ns, "api"); after.Name != pod.Name || restarts(after) != 0 {
-		t.Errorf("pod %s became %s, with %d restarts", pod.Name, after.Name, restarts(after))
+	if after := onlyPod(t, ns, "api"); after.Name != pod.Name || scene.Restarts(after) != 0 {
+		t.Errorf("pod %s became %s, with %d restarts", pod.Name, after.Name, scene.Restarts(after))
 	}
 }
 

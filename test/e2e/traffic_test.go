@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// loadReport is what the sample's load prints, as far as it is asked about.
+// loadReport is what `podtool load` prints, as far as tests ask for it.
 type loadReport struct {
 	Total         int               `json:"total"`
 	Failed        int               `json:"failed"`
@@ -21,7 +21,7 @@ type loadReport struct {
 func load(t *testing.T, namespace, workload string, flags ...string) loadReport {
 	t.Helper()
 	awaitOK(t, namespace, workload)
-	out, err := in(t, namespace, workload, append([]string{"/sample", "load", url, "-o", "json"}, flags...)...)
+	out, err := in(t, namespace, workload, append([]string{"/podtool", "load", url, "-o", "json"}, flags...)...)
 	return decodeReport(t, out, err)
 }
 
@@ -59,7 +59,7 @@ func startLoad(t *testing.T, namespace, workload string) runningLoad {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := runningLoad{stdout: &bytes.Buffer{}, ended: make(chan error, 1)}
 	l.command = shared.k.Command(ctx, "--namespace", namespace, "exec", "-i", workload, "--container", "app", "--",
-		"/sample", "load", url, "-o", "json", "--until-eof", "--duration", "10m", "--workers", "4", "--interval", "20ms")
+		"/podtool", "load", url, "-o", "json", "--until-eof", "--duration", "10m", "--workers", "4", "--interval", "20ms")
 	l.command.Stdout = l.stdout
 	stdin, err := l.command.StdinPipe()
 	must(t, err)

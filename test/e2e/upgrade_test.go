@@ -16,6 +16,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/test/images"
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -68,8 +69,8 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		awaitGone(t, old)
 		t.Logf("%s serves after %.0f s", version.what, time.Since(start).Seconds())
 		for _, pod := range podsOf(t, "spire-injector", "") {
-			if want, got := version.env.Images[images.Injector], pod.Spec.Containers[0].Image; got != want || restartsOf(pod) != 0 {
-				t.Errorf("expected that replica %s runs %s without a restart, got %s and %d", pod.Name, want, got, restartsOf(pod))
+			if want, got := version.env.Images[images.Injector], pod.Spec.Containers[0].Image; got != want || scene.Restarts(pod) != 0 {
+				t.Errorf("expected that replica %s runs %s without a restart, got %s and %d", pod.Name, want, got, scene.Restarts(pod))
 			}
 		}
 		awaitFullPass(t, start)

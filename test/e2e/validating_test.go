@@ -17,8 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // What answers when the injector itself is not needed, and when a finished pod is looked at.
@@ -293,7 +293,7 @@ func patching(t *testing.T, ns, name, patch string) admissionregistrationv1.Muta
 	t.Helper()
 	labels := map[string]string{"app": name}
 	pod := corev1.PodSpec{
-		Containers: []corev1.Container{container("app", "noop-webhook", "--listen", ":9443", "--namespace", ns, "--name", name, "--patch", "/etc/patch/patch.json")},
+		Containers: []corev1.Container{container("app", "/podtool", "noop-webhook", "--listen", ":9443", "--namespace", ns, "--name", name, "--patch", "/etc/patch/patch.json")},
 		Volumes: []corev1.Volume{{Name: "patch", VolumeSource: corev1.VolumeSource{
 			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}},
 		}}},
@@ -332,7 +332,7 @@ func patching(t *testing.T, ns, name, patch string) admissionregistrationv1.Muta
 // Not parallel: it disturbs all tests.
 func TestPolicyHoldsWithoutInjector(t *testing.T) {
 	ns := namespace(t)
-	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", args: []string{"api"}}.pod(ns)))
+	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))
 	takeInjectorAway(t)
 
 	stolen := neverScheduled(workload{name: "stolen"}.pod(ns))
@@ -352,7 +352,7 @@ func TestPolicyHoldsWithoutInjector(t *testing.T) {
 		}
 	}
 	// Who has nothing of ours, and changes nothing of ours, does not wait for us.
-	apply(t, neverScheduled(workload{name: "another", args: []string{"api"}}.pod(ns)), api(ns, "not a peer").deployment(ns))
+	apply(t, neverScheduled(workload{name: "another", command: []string{"/podtool", "api"}}.pod(ns)), api(ns, "not a peer").deployment(ns))
 	k(t, ns, "label", "pod", "plain", "example.org/a=b")
 	k(t, ns, "annotate", "pod", "api", "example.org/a=b")
 	k(t, ns, "set", "image", "pod/api", "app=another")
@@ -362,7 +362,7 @@ func TestPolicyHoldsWithoutInjector(t *testing.T) {
 // The validating webhook holds where the policy is not installed, as on older clusters. Not parallel: it disturbs all tests.
 func TestValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	ns := namespace(t)
-	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", args: []string{"api"}}.pod(ns)))
+	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))
 	answer := func(ctx context.Context, action string) error {
 		_, err := shared.k.Run(ctx, "patch", "validatingadmissionpolicybinding", "spire-injector", "--type", "merge",
 			"--patch", fmt.Sprintf(`{"spec": {"validationActions": [%q]}}`, action))

@@ -79,7 +79,7 @@ func TestMistakesInWorkloadsOfNamespaces(t *testing.T) {
 		t.Run(fmt.Sprintf("%q in %q", test.template, test.namespace), func(t *testing.T) {
 			t.Parallel()
 			ns := kindNamespace(t, test.namespace)
-			w := template(workload{name: "web", args: []string{"api"}}) // neither a port nor an upstream: injected, it is a mistake
+			w := template(workload{name: "web", command: []string{"/podtool", "api"}}) // neither a port nor an upstream: injected, it is a mistake
 			if test.template != "" {
 				w.Labels["spiffe.io/inject"] = test.template
 			}
@@ -112,7 +112,7 @@ func kindNamespace(t *testing.T, inject string) string {
 func TestWorkloadWithOldMistake(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	apply(t, kinds("web", ns, template(workload{name: "web", args: []string{"api"}}))["Deployment"])
+	apply(t, kinds("web", ns, template(workload{name: "web", command: []string{"/podtool", "api"}}))["Deployment"])
 	_, err := shared.k.Run(t.Context(), "label", "namespace", ns, "spiffe.io/inject=required")
 	must(t, err)
 	change := []string{"set", "image", "deployment/web", "app=another"}
@@ -159,7 +159,7 @@ func TestUnrelatedObjectsCostNoCall(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns))) // this one is
-	plain := workload{name: "plain", args: []string{"api"}}
+	plain := workload{name: "plain", command: []string{"/podtool", "api"}}
 	for kind, object := range kinds("plain", ns, template(plain)) {
 		apply(t, object)
 		resource := strings.ToLower(kind) + "/plain"

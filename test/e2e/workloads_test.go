@@ -10,16 +10,15 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// sample is the sample program's image.
-const sample = "spire-injector/sample:dev"
-
-// workload is a Deployment of the sample program.
+// workload is a Deployment whose app is a program of the tests' own image: /podtool or /sample.
 type workload struct {
 	name        string
 	annotations map[string]string // nil: not labelled
-	args        []string
+	command     []string
 	replicas    int32                 // 0: one
 	ports       []int32               // of its Services; none: 8443
 	edit        func(*corev1.PodSpec) // what else its pods have
@@ -54,9 +53,9 @@ func identified(namespace, name string, others map[string]string) map[string]str
 // polyglot serves HTTP at 8443, gRPC at 8444 and TCP at 8445, all with mTLS for one peer. Its app listens on 127.0.0.1 alone.
 func polyglot(namespace, name, peer string, flags ...string) workload {
 	return workload{
-		name:  name,
-		args:  append([]string{"api", "--listen", "127.0.0.1:8080", "--grpc", "127.0.0.1:9090", "--tcp", "127.0.0.1:7070"}, flags...),
-		ports: []int32{8443, 8444, 8445},
+		name:    name,
+		command: append([]string{"/podtool", "api", "--listen", "127.0.0.1:8080", "--grpc", "127.0.0.1:9090", "--tcp", "127.0.0.1:7070"}, flags...),
+		ports:   []int32{8443, 8444, 8445},
 		annotations: identified(namespace, name, map[string]string{
 			"spiffe.io/allowed-peers": peer,
 			"spiffe.io/inbound": list(
@@ -73,7 +72,7 @@ func id(namespace, name string) string { return "/ns/" + namespace + "/" + name 
 
 // api serves /api for some peers.
 func api(namespace string, peers string) workload {
-	return workload{name: "api", args: []string{"api", "--listen", "127.0.0.1:8080"}, annotations: map[string]string{
+	return workload{name: "api", command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}, annotations: map[string]string{
 		"spiffe.io/spiffe-id":     id(namespace, "api"),
 		"spiffe.io/app-port":      "8080",
 		"spiffe.io/allowed-peers": peers,
@@ -83,7 +82,7 @@ func api(namespace string, peers string) workload {
 
 // client calls the API of its namespace by 127.0.0.1:8000.
 func client(namespace, name string) workload {
-	return workload{name: name, args: []string{"client", "--url", "http://127.0.0.1:8000/api", "--every", "10s"}, annotations: map[string]string{
+	return workload{name: name, command: []string{"/sample", "client", "--url", "http://127.0.0.1:8000/api", "--every", "10s"}, annotations: map[string]string{
 		"spiffe.io/spiffe-id":     id(namespace, name),
 		"spiffe.io/upstreams":     fmt.Sprintf(`[{listen: 8000, address: "api.%s.svc:8443", peers: [%s]}]`, namespace, id(namespace, "api")),
 		"spiffe.io/x509-svid-ttl": "30s",
@@ -102,7 +101,7 @@ func (w workload) podSpec() corev1.PodSpec {
 	grace := int64(1)
 	spec := corev1.PodSpec{
 		TerminationGracePeriodSeconds: &grace,
-		Containers:                    []corev1.Container{container("app", w.args...)},
+		Containers:                    []corev1.Container{container("app", w.command...)},
 	}
 	if w.edit != nil {
 		w.edit(&spec)
@@ -110,9 +109,9 @@ func (w workload) podSpec() corev1.PodSpec {
 	return spec
 }
 
-// container runs the sample program.
-func container(name string, args ...string) corev1.Container {
-	return corev1.Container{Name: name, Image: sample, ImagePullPolicy: corev1.PullIfNotPresent, Args: args}
+// container runs a program of the tests' own image.
+func container(name string, command ...string) corev1.Container {
+	return corev1.Container{Name: name, Image: images.PodTool, ImagePullPolicy: corev1.PullIfNotPresent, Command: command}
 }
 
 func (w workload) pod(namespace string) *corev1.Pod {

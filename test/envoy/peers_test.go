@@ -131,7 +131,10 @@ func TestTrafficSurvivesChanges(t *testing.T) {
 			}
 			expect(t, client, target, 200, "ok")
 			total.Add(1)
-			time.Sleep(pause)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
 		}
 	}
 	for _, url := range []string{m.valid.http, m.valid.http2} {

@@ -22,7 +22,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
-	"github.com/spire-injector/spire-injector/test/printed"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // proxy is a running Envoy whose files are replaced as the kubelet does it.
@@ -35,7 +35,7 @@ type proxy struct {
 	replace     *strings.Replacer
 	ready       string
 	admin       string
-	out         *printed.Output
+	out         *command.Output
 	command     *exec.Cmd
 }
 
@@ -46,7 +46,7 @@ func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 	admin, ready := freePort(t), freePort(t)
 	dir := t.TempDir()
 	x := &proxy{
-		t: t, dir: dir, out: &printed.Output{},
+		t: t, dir: dir, out: &command.Output{},
 		certificate: filepath.Join(dir, "certificate"),
 		replace: strings.NewReplacer(
 			templates.CertificateDir, filepath.Join(dir, "certificate"),

@@ -25,6 +25,7 @@ const (
 	Envoy       = "envoyproxy/envoy:v1.40.0"
 	Injector    = "spire-injector/spire-injector:dev"
 	Sample      = "spire-injector/sample:dev"
+	PodTool     = "spire-injector/podtool:dev" // of the tests: it has /podtool and /sample
 )
 
 // System returns the archives without which no pod runs: the pods' own process, and the name server. They belong to
@@ -69,19 +70,23 @@ func Foreign(ctx context.Context, cache parts.Cache, programs parts.Programs) ([
 	})
 }
 
-// Own builds the project's two programs from the working tree and returns their archives.
+// Own builds the project's programs from the working tree and returns their archives.
 func Own(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, error) {
-	injector, err := parts.BuildOwn(ctx, cache, "./cmd/spire-injector", progress)
-	if err != nil {
-		return nil, err
+	programs := map[string]string{}
+	for _, pkg := range []string{"./cmd/spire-injector", "./cmd/sample", "./test/podtool"} {
+		program, err := parts.BuildOwn(ctx, cache, pkg, progress)
+		if err != nil {
+			return nil, err
+		}
+		programs[pkg] = program
 	}
-	sample, err := parts.BuildOwn(ctx, cache, "./cmd/sample", progress)
-	if err != nil {
-		return nil, err
-	}
+	sample := programs["./cmd/sample"]
+	podTool := ownImage(PodTool, "/podtool", programs["./test/podtool"])
+	podTool.Entries = append(podTool.Entries, Entry{Path: "/sample", Source: sample})
 	return writeAll(ctx, cache, []Image{
-		ownImage(Injector, "/spire-injector", injector),
+		ownImage(Injector, "/spire-injector", programs["./cmd/spire-injector"]),
 		ownImage(Sample, "/sample", sample),
+		podTool,
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // Neighbour is a SPIRE with an injector of its own in one namespace, of a kustomization with the component manifests/beside.
@@ -21,7 +21,7 @@ type Neighbour struct {
 
 // Neighbours applies some SPIREs beside what [Platform] has installed, and waits until pods can be injected by each.
 func Neighbours(ctx context.Context, env environment.Environment, neighbours []Neighbour, progress io.Writer) error {
-	k := kubectl.For(env)
+	k := env.Client()
 	var steps []step
 	for _, n := range neighbours { // all first: they start at the same time
 		steps = append(steps, step{"applying " + filepath.ToSlash(n.Kustomization), func() error {
@@ -55,7 +55,7 @@ func (n Neighbour) served() unstructured.Unstructured {
 }
 
 // ServerOf runs the command line of the SPIRE server of a namespace in its pod.
-func ServerOf(ctx context.Context, k kubectl.Kubectl, namespace string, args ...string) (string, error) {
+func ServerOf(ctx context.Context, k command.Kubectl, namespace string, args ...string) (string, error) {
 	command := append([]string{"--namespace", namespace, "exec", "spire-server-0", "--container", "spire-server", "--", "/opt/spire/bin/spire-server"}, args...)
 	return k.Run(ctx, append(command, "-socketPath", "/run/spire/private/api.sock")...)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 //go:embed certmanager.yaml
@@ -27,7 +26,7 @@ func CertManager(ctx context.Context, env environment.Environment, progress io.W
 	if env, err = env.With(ctx, archives, progress); err != nil {
 		return nil, err
 	}
-	k := kubectl.For(env)
+	k := env.Client()
 	remove = func(ctx context.Context) error {
 		if _, err := k.Run(ctx, "delete", "--ignore-not-found", "--filename", crds); err != nil {
 			return err

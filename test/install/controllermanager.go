@@ -14,7 +14,6 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 //go:embed controllermanager.yaml
@@ -57,7 +56,7 @@ func NewControllerManager(ctx context.Context, env environment.Environment, prog
 	m := ControllerManager{env: env, crds: crds}
 	return m, run(progress, []step{
 		{"applying spire-controller-manager's API", func() error {
-			k := kubectl.For(env)
+			k := env.Client()
 			if _, err := k.Run(ctx, "apply", "--server-side", "--filename", crds); err != nil {
 				return err
 			}
@@ -75,13 +74,13 @@ func (m ControllerManager) Start(ctx context.Context, s ControllerManagerSetting
 	}
 	return run(progress, []step{
 		{"applying spire-controller-manager", func() error { return applyObjects(ctx, m.env, objects) }},
-		{"waiting for spire-controller-manager", rollout(ctx, kubectl.For(m.env), ControllerManagerNamespace, "deployment/spire-controller-manager")},
+		{"waiting for spire-controller-manager", rollout(ctx, m.env.Client(), ControllerManagerNamespace, "deployment/spire-controller-manager")},
 	})
 }
 
 // Stop ends it and returns when its process is gone. What it registered stays.
 func (m ControllerManager) Stop(ctx context.Context) error {
-	_, err := kubectl.For(m.env).Run(ctx, "--namespace", ControllerManagerNamespace, "delete", "deployment/spire-controller-manager",
+	_, err := m.env.Client().Run(ctx, "--namespace", ControllerManagerNamespace, "delete", "deployment/spire-controller-manager",
 		"--ignore-not-found", "--cascade=foreground", "--timeout", timeout)
 	return err
 }
@@ -89,7 +88,7 @@ func (m ControllerManager) Stop(ctx context.Context) error {
 // Uninstall removes it and its API, and with that what users wrote of it. What it registered stays.
 func (m ControllerManager) Uninstall(ctx context.Context) error {
 	stopped := m.Stop(ctx)
-	k := kubectl.For(m.env)
+	k := m.env.Client()
 	_, api := k.Run(ctx, "delete", "--ignore-not-found", "--filename", m.crds)
 	_, rest := k.With(ctx, controllerManager, "delete", "--ignore-not-found", "--wait=false", "-f", "-")
 	return errors.Join(stopped, api, rest)

@@ -7,7 +7,6 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 // CSI puts SPIRE with the SPIFFE CSI driver on a cluster, from a kustomization.
@@ -25,6 +24,6 @@ func CSI(ctx context.Context, env environment.Environment, kustomization string,
 	}
 	return run(progress, []step{
 		{"applying " + kustomization, func() error { return Apply(ctx, env, kustomization) }},
-		{"waiting for the CSI driver", rollout(ctx, kubectl.For(env), "spire", "daemonset/spiffe-csi-driver")},
+		{"waiting for the CSI driver", rollout(ctx, env.Client(), "spire", "daemonset/spiffe-csi-driver")},
 	})
 }

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // timeout of each wait for pods: images are there already, only programs have to start.
@@ -22,7 +22,7 @@ const timeout = "180s"
 // Platform installs SPIRE and the injector of a kustomization and waits until pods can be injected. It may be called again,
 // and then changes what differs. Every step is told on progress.
 func Platform(ctx context.Context, env environment.Environment, kustomization string, progress io.Writer) error {
-	k := kubectl.For(env)
+	k := env.Client()
 	return run(progress, []step{
 		{"applying " + filepath.ToSlash(kustomization), func() error { return Apply(ctx, env, kustomization) }},
 		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},
@@ -52,7 +52,7 @@ func run(progress io.Writer, steps []step) error {
 
 // Apply applies a kustomization with the environment's images.
 func Apply(ctx context.Context, env environment.Environment, kustomization string) error {
-	k := kubectl.For(env)
+	k := env.Client()
 	manifests, err := k.Run(ctx, "kustomize", kustomization)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func applyObjects(ctx context.Context, env environment.Environment, objects []un
 	if err != nil {
 		return err
 	}
-	_, err = kubectl.For(env).With(ctx, WithImages(env, manifests), "apply", "-f", "-")
+	_, err = env.Client().With(ctx, WithImages(env, manifests), "apply", "-f", "-")
 	return err
 }
 
@@ -84,7 +84,7 @@ func WithImages(env environment.Environment, manifests string) string {
 
 // rollout waits until all pods of a workload are ready. The error has the last lines of its logs, or if there are none the warnings of its
 // namespace.
-func rollout(ctx context.Context, k kubectl.Kubectl, namespace, workload string) func() error {
+func rollout(ctx context.Context, k command.Kubectl, namespace, workload string) func() error {
 	return func() error {
 		_, err := k.Run(ctx, "--namespace", namespace, "rollout", "status", workload, "--timeout", timeout)
 		if err == nil {
@@ -100,14 +100,14 @@ func rollout(ctx context.Context, k kubectl.Kubectl, namespace, workload string)
 }
 
 // InjectorEntries registers the injector itself, once: everything else it registers with the identity that this gives it.
-func InjectorEntries(ctx context.Context, k kubectl.Kubectl) error {
+func InjectorEntries(ctx context.Context, k command.Kubectl) error {
 	out, err := Server(ctx, k, "entry", "create", "-data", "/etc/spire/injector-entries.json")
 	return unlessThere(out, err)
 }
 
 // unlessThere forgives the SPIRE server that it has an entry already.
 func unlessThere(out string, err error) error {
-	var failed *kubectl.Error
+	var failed *command.Error
 	if errors.As(err, &failed) && strings.Contains(out+failed.Stderr, "similar entry already exists") {
 		return nil
 	}
@@ -115,6 +115,6 @@ func unlessThere(out string, err error) error {
 }
 
 // Server runs the SPIRE server's command line in its pod.
-func Server(ctx context.Context, k kubectl.Kubectl, args ...string) (string, error) {
+func Server(ctx context.Context, k command.Kubectl, args ...string) (string, error) {
 	return ServerOf(ctx, k, "spire", args...)
 }

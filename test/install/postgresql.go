@@ -13,7 +13,6 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 //go:embed postgresql.yaml
@@ -43,7 +42,7 @@ func PostgreSQL(ctx context.Context, env environment.Environment, progress io.Wr
 	if err != nil {
 		return nil, err
 	}
-	k := kubectl.For(env)
+	k := env.Client()
 	remove = func(ctx context.Context) error {
 		_, secret := k.Run(ctx, "--namespace", "spire", "delete", "secret", databaseAccess, "--ignore-not-found")
 		_, namespace := k.Run(ctx, "delete", "namespace", PostgreSQLNamespace, "--ignore-not-found", "--timeout", timeout)
@@ -59,7 +58,7 @@ func PostgreSQL(ctx context.Context, env environment.Environment, progress io.Wr
 // MoveSPIRE is [SPIRE] from a kustomization with another database than SPIRE had. Its authorities and its entries are others then:
 // agents know it only when they start again, running pods when they have the next certificate.
 func MoveSPIRE(ctx context.Context, env environment.Environment, kustomization string, progress io.Writer) error {
-	k := kubectl.For(env)
+	k := env.Client()
 	return run(progress, []step{
 		{"applying " + filepath.ToSlash(kustomization), func() error { return Apply(ctx, env, kustomization) }},
 		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},

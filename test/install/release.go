@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // ReleaseLabel on a namespace says which release of the injector serves it, where that is not the default one.
@@ -30,7 +30,7 @@ type Release struct {
 
 // Install applies the release and waits until it injects the pods of a namespace.
 func (r Release) Install(ctx context.Context, env environment.Environment, namespace string, progress io.Writer) error {
-	k := kubectl.For(env)
+	k := env.Client()
 	return run(progress, []step{
 		{"giving the injector an identity of its own", func() error { return r.register(ctx, k) }},
 		{"applying " + r.Overlay + " as " + r.Name, func() error { return r.apply(ctx, env) }},
@@ -41,7 +41,7 @@ func (r Release) Install(ctx context.Context, env environment.Environment, names
 
 // Uninstall removes the release. Nobody can create a labelled pod in its namespaces until another release serves them.
 func (r Release) Uninstall(ctx context.Context, env environment.Environment) error {
-	k := kubectl.For(env)
+	k := env.Client()
 	objects, err := r.objects(ctx, env)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (r Release) entryID() string { return "release." + r.Name }
 
 // register gives the release's injector the right to register workloads, which SPIRE's configuration gives only to the
 // default one.
-func (r Release) register(ctx context.Context, k kubectl.Kubectl) error {
+func (r Release) register(ctx context.Context, k command.Kubectl) error {
 	out, err := Server(ctx, k, "entry", "create", "-admin", "-entryID", r.entryID(),
 		"-parentID", "spiffe://example.org/bootstrap/demo-cluster/node",
 		"-spiffeID", "spiffe://example.org/ns/"+r.Name+"/sa/spire-injector",
@@ -87,7 +87,7 @@ func (r Release) apply(ctx context.Context, env environment.Environment) error {
 
 // objects are those of the overlay under the release's names.
 func (r Release) objects(ctx context.Context, env environment.Environment) ([]unstructured.Unstructured, error) {
-	manifests, err := kubectl.For(env).Run(ctx, "kustomize", r.Overlay)
+	manifests, err := env.Client().Run(ctx, "kustomize", r.Overlay)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 // SPIREMetricsPort is where [MeasuredSPIRE] has the SPIRE server's metrics.
@@ -28,7 +27,7 @@ func MeasuredSPIRE(ctx context.Context, env environment.Environment, kustomizati
 }
 
 func spire(ctx context.Context, env environment.Environment, kustomization string, edit func([]unstructured.Unstructured) error, progress io.Writer) error {
-	k := kubectl.For(env)
+	k := env.Client()
 	return run(progress, []step{
 		{"applying " + filepath.ToSlash(kustomization), func() error {
 			manifests, err := k.Run(ctx, "kustomize", kustomization)

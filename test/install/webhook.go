@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // trial is a pod that asks for injection; it is only ever tried, never created.
@@ -22,11 +22,11 @@ const trial = `{
 
 // AwaitWebhook returns once pods are injected. A ready replica is not enough: the node's rules for the Service follow by a
 // second or so.
-func AwaitWebhook(ctx context.Context, k kubectl.Kubectl) error {
+func AwaitWebhook(ctx context.Context, k command.Kubectl) error {
 	return awaitInjection(ctx, k, "default")
 }
 
-func awaitInjection(ctx context.Context, k kubectl.Kubectl, namespace string) error {
+func awaitInjection(ctx context.Context, k command.Kubectl, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/CycloneDX/cyclonedx-go"
 	"github.com/package-url/packageurl-go"
+
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
 // suffixModules ends the name of a program's bill of materials, as CycloneDX names them.
@@ -30,7 +31,7 @@ func (r release) listModules(_ context.Context, stage string) error {
 		if err != nil {
 			return err
 		}
-		sum, err := sumOf(file)
+		sum, err := parts.FileSum(file)
 		if err != nil {
 			return err
 		}
@@ -98,17 +99,4 @@ func hashOf(sum string) (cyclonedx.Hash, error) {
 		return cyclonedx.Hash{}, fmt.Errorf("sum %q: expected h1: and a SHA-256 in Base64", sum)
 	}
 	return cyclonedx.Hash{Algorithm: cyclonedx.HashAlgoSHA256, Value: hex.EncodeToString(raw)}, nil
-}
-
-func sumOf(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

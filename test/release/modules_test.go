@@ -12,6 +12,8 @@ import (
 
 	"github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
 // testModules compares each bill with what the go command says of the program.
@@ -47,7 +49,7 @@ func testModules(t *testing.T, r release, folder string) {
 			t.Errorf("%s: modules (-go version -m, +bill):\n%s", p, diff)
 		}
 		about := bill.Metadata.Component
-		sum, err := sumOf(file)
+		sum, err := parts.FileSum(file)
 		if err != nil {
 			t.Fatal(err)
 		}

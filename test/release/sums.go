@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
 // fileSums is the file of checksums, which `sha256sum -c` reads.
@@ -18,7 +20,7 @@ func writeSums(_ context.Context, stage string) error {
 	}
 	var sums strings.Builder
 	for _, e := range entries {
-		sum, err := sumOf(filepath.Join(stage, e.Name()))
+		sum, err := parts.FileSum(filepath.Join(stage, e.Name()))
 		if err != nil {
 			return err
 		}

@@ -5,13 +5,13 @@ import (
 	"os/exec"
 	"syscall"
 
-	"github.com/spire-injector/spire-injector/test/printed"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // Process is a running program whose output is kept.
 type Process struct {
-	Out     *printed.Output
-	command *exec.Cmd
+	Out     *command.Output
+	program *exec.Cmd
 	ended   chan struct{} // closed when it has ended
 }
 
@@ -20,16 +20,16 @@ func Start(path string, args ...string) (*Process, error) { return start(nil, pa
 
 // start also sets variables of the environment, NAME=VALUE, beside those of this program.
 func start(variables []string, path string, args ...string) (*Process, error) {
-	command := exec.Command(path, args...) //nolint:noctx // ends with Stop, or with this program
-	command.Env = append(os.Environ(), variables...)
-	p := &Process{Out: &printed.Output{}, command: command, ended: make(chan struct{})}
-	p.command.Stdout, p.command.Stderr = p.Out, p.Out
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.command.Start(); err != nil {
+	program := exec.Command(path, args...) //nolint:noctx // ends with Stop, or with this program
+	program.Env = append(os.Environ(), variables...)
+	p := &Process{Out: &command.Output{}, program: program, ended: make(chan struct{})}
+	p.program.Stdout, p.program.Stderr = p.Out, p.Out
+	p.program.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.program.Start(); err != nil {
 		return nil, err
 	}
 	go func() {
-		_ = p.command.Wait() // killed, as a rule
+		_ = p.program.Wait() // killed, as a rule
 		close(p.ended)
 	}()
 	return p, nil
@@ -37,12 +37,12 @@ func start(variables []string, path string, args ...string) (*Process, error) {
 
 // Stop kills the program and returns when it has ended.
 func (p *Process) Stop() {
-	_ = p.command.Process.Kill() // or it has ended already
+	_ = p.program.Process.Kill() // or it has ended already
 	<-p.ended
 }
 
 // Signal sends the program a signal, such as SIGSTOP.
-func (p *Process) Signal(signal os.Signal) error { return p.command.Process.Signal(signal) }
+func (p *Process) Signal(signal os.Signal) error { return p.program.Process.Signal(signal) }
 
 // Running says whether it has not ended.
 func (p *Process) Running() bool {

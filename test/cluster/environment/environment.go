@@ -15,6 +15,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
@@ -41,6 +42,9 @@ type Environment struct {
 	// Contents is what each image holds, as a hash: programs under development change under one name.
 	Contents map[string]string
 }
+
+// Client is kubectl for the cluster.
+func (e Environment) Client() command.Kubectl { return command.NewKubectl(e.Kubectl, e.Kubeconfig) }
 
 // Prepare provides the cluster and the images. What takes time it tells on progress.
 func Prepare(ctx context.Context, progress io.Writer) (Environment, error) {

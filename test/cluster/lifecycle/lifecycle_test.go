@@ -20,8 +20,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/images"
-	"github.com/spire-injector/spire-injector/test/printed"
 )
 
 const name = "lifecycle-test"
@@ -233,7 +233,7 @@ func startAndStopAt(t *testing.T, o local.Options, moment func(local.State) bool
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "up", "--bare", "--name", name)
-	var output printed.Output
+	var output command.Output
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

@@ -44,11 +44,11 @@ func buildIn(ctx context.Context, cache Cache, root, name, pkg string, progress 
 	if _, err := build.run(ctx); err != nil {
 		return "", fmt.Errorf("build %s: %w", pkg, err)
 	}
-	sum, err := fileSum(latest)
+	sum, err := FileSum(latest)
 	if err != nil {
 		return "", err
 	}
-	kept := filepath.Join(folder, name+"-"+sum)
+	kept := filepath.Join(folder, name+"-"+sum[:12])
 	if exists(kept) {
 		return kept, nil
 	}
@@ -61,7 +61,8 @@ func buildIn(ctx context.Context, cache Cache, root, name, pkg string, progress 
 	return kept, nil
 }
 
-func fileSum(path string) (string, error) {
+// FileSum is the SHA-256 of a file, in hexadecimal digits.
+func FileSum(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -71,7 +72,7 @@ func fileSum(path string) (string, error) {
 	if _, err := io.Copy(h, f); err != nil {
 		return "", err
 	}
-	return hex.EncodeToString(h.Sum(nil))[:12], nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // copyProgram copies by way of a temporary name. It is no link, because the go command may write into its target.

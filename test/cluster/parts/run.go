@@ -1,7 +1,9 @@
 package parts
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +13,8 @@ import (
 	"time"
 )
 
-// command is one program to run to its end, in a process group of its own, so that cancelling ends its children too.
+// command is one program to run to its end, in a process group of its own: cancelling ends its children too, and so does the end of
+// this process.
 type command struct {
 	dir  string
 	env  []string // beside the environment of this process
@@ -25,12 +28,17 @@ func (c command) run(ctx context.Context) (output string, err error) {
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), c.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
+	var printed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	if err = cmd.Start(); err == nil {
+		err = waitGuarded(cmd)
+	}
+	out := printed.String()
 	if err == nil {
-		return string(out), nil
+		return out, nil
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -39,7 +47,20 @@ func (c command) run(ctx context.Context) (output string, err error) {
 	if c.dir != "" {
 		in = " in " + c.dir
 	}
-	return "", fmt.Errorf("%s%s: %w\n%s", strings.Join(c.argv, " "), in, err, lastLines(string(out), shownLines))
+	return "", fmt.Errorf("%s%s: %w\n%s", strings.Join(c.argv, " "), in, err, lastLines(out, shownLines))
+}
+
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// waitGuarded waits for the end of a program that leads its group.
+func waitGuarded(cmd *exec.Cmd) error {
+	g, err := watch(cmd.Process.Pid)
+	if err != nil {
+		_ = cmd.Cancel()
+		return errors.Join(err, cmd.Wait())
+	}
+	defer g.dismiss()
+	return cmd.Wait()
 }
 
 func lastLines(text string, n int) string {

@@ -3,8 +3,6 @@
 package api
 
 import (
-	"context"
-
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
@@ -38,13 +36,13 @@ func Demo() play.Demo {
 		Workloads:  []string{Workloads},
 		Namespaces: []string{Namespace},
 		Steps: []play.Step{
-			{Name: "manifests", Title: "What a user writes", Tell: with(tellManifests)},
-			{Name: "injection", Title: "What the webhook makes of it", Tell: with(tellInjection)},
-			{Name: "calls", Title: "Who gets an answer, and who does not", Tell: with(tellCalls)},
-			{Name: "admit", Title: "The list changes while the pod runs", Tell: with(tellAdmit)},
-			{Name: "remove", Title: "And back again, also on an open connection", Tell: with(tellRemove)},
-			{Name: "limits", Title: "What the app itself cannot do", Tell: with(tellLimits)},
-			{Name: "further", Title: "How to look further, and how to stop", Tell: with(tellFurther)},
+			{Name: "manifests", Title: "What a user writes", Tell: play.On(newDemo, tellManifests)},
+			{Name: "injection", Title: "What the webhook makes of it", Tell: play.On(newDemo, tellInjection)},
+			{Name: "calls", Title: "Who gets an answer, and who does not", Tell: play.On(newDemo, tellCalls)},
+			{Name: "admit", Title: "The list changes while the pod runs", Tell: play.On(newDemo, tellAdmit)},
+			{Name: "remove", Title: "And back again, also on an open connection", Tell: play.On(newDemo, tellRemove)},
+			{Name: "limits", Title: "What the app itself cannot do", Tell: play.On(newDemo, tellLimits)},
+			{Name: "further", Title: "How to look further, and how to stop", Tell: play.On(newDemo, tellFurther)},
 		},
 	}
 }
@@ -58,10 +56,7 @@ type demo struct {
 // stage is the scene with what is to be seen of this demo on it.
 type stage struct{ scene.Scene }
 
-// with makes a step of a function on this demo.
-func with(tell func(context.Context, demo) (any, error)) func(context.Context, play.Telling) (any, error) {
-	return func(ctx context.Context, t play.Telling) (any, error) { return tell(ctx, demo{t, stage{t.Scene}}) }
-}
+func newDemo(t play.Telling) demo { return demo{t, stage{t.Scene}} }
 
 // inDemo is a command in the demo's namespace.
 func inDemo(args ...string) scene.Command { return scene.In(Namespace, args...) }

@@ -9,10 +9,10 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/charts"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/demo/api"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
-	"github.com/spire-injector/spire-injector/test/helm"
 )
 
 // The demo's names, as the documentation has them too.
@@ -65,7 +65,7 @@ func makeRoom(ctx context.Context, s scene.Scene, _ io.Writer) error {
 // demo is what every step needs.
 type demo struct {
 	play.Telling
-	helm helm.Helm
+	helm command.Helm
 }
 
 // with makes a step of a function on this demo.
@@ -79,7 +79,7 @@ func with(tell func(context.Context, demo) (any, error)) func(context.Context, p
 		if err != nil {
 			return nil, err
 		}
-		return tell(ctx, demo{t, helm.New(program, t.Scene.Env.Kubeconfig)})
+		return tell(ctx, demo{t, command.NewHelm(program, t.Scene.Env.Kubeconfig)})
 	}
 }
 
@@ -94,7 +94,7 @@ func (d demo) ran(ctx context.Context, c scene.Command) error {
 // refused runs Helm, which has to fail, and returns what it said.
 func (d demo) refused(ctx context.Context, args ...string) (string, error) {
 	out, err := d.helm.Run(ctx, d.local(args)...)
-	var failed *helm.Error
+	var failed *command.Error
 	switch {
 	case errors.As(err, &failed):
 		return failed.Stderr, nil

@@ -2,7 +2,9 @@ package charts
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spire-injector/spire-injector/test/demo/api"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
@@ -69,24 +71,39 @@ func (d demo) nothingIsLeft(ctx context.Context) (left []string, err error) {
 	d.Show(r)
 	d.Story.Checked("nothing is left cluster-wide")
 	for _, namespace := range []string{injectorNamespace, spireNamespace} {
-		r, err := d.Scene.Run(ctx, scene.In(namespace, "get", inNamespaces, "-o", "name"))
+		r, err := d.settled(ctx, namespace)
 		if err != nil {
 			return left, err
 		}
 		d.Show(r)
-		for name := range strings.Lines(r.Stdout) {
-			name = strings.TrimSpace(name)
-			why := reason(name)
-			if why == "" {
-				return left, &scene.Mismatch{What: "what is left in namespace " + namespace, Expected: "nothing of the chart's", Got: name}
-			}
+		for _, name := range names(r) {
 			left = append(left, namespace+" "+name)
-			d.Story.Checked("%s: %s", name, why)
+			d.Story.Checked("%s: %s", name, reason(name))
 		}
 	}
 	d.Story.Say("The two namespaces take the rest along: kubectl delete namespace %s %s", injectorNamespace, spireNamespace)
 	return left, nil
 }
+
+// terminating is how long pods may take to terminate after Helm has seen their workload go.
+const terminating = time.Minute
+
+// settled looks at what is left in a namespace until everything has good reason to be.
+func (d demo) settled(ctx context.Context, namespace string) (scene.Ran, error) {
+	var r scene.Ran
+	unexplained := func(name string) bool { return reason(name) == "" }
+	found, err := scene.Poll(ctx, terminating, func() (found bool, err error) {
+		r, err = d.Scene.Run(ctx, scene.In(namespace, "get", inNamespaces, "-o", "name"))
+		return !slices.ContainsFunc(names(r), unexplained), err
+	})
+	if err == nil && !found {
+		err = &scene.Mismatch{What: "what is left in namespace " + namespace, Expected: "nothing of the chart's", Got: r.Stdout}
+	}
+	return r, err
+}
+
+// names are the objects that `kubectl get -o name` printed.
+func names(r scene.Ran) []string { return strings.Fields(r.Stdout) }
 
 // reason is why an object may stay, or "" if it may not.
 func reason(name string) string {

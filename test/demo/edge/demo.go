@@ -3,8 +3,6 @@
 package edge
 
 import (
-	"context"
-
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
@@ -35,11 +33,11 @@ func Demo() play.Demo {
 		Workloads:  []string{Workloads},
 		Namespaces: []string{Namespace},
 		Steps: []play.Step{
-			{Name: "manifests", Title: "What a user writes", Tell: with(tellManifests)},
-			{Name: "hello", Title: "From outside to the app", Tell: with(tellHello)},
-			{Name: "around", Title: "Nobody gets around the edge", Tell: with(tellAround)},
-			{Name: "label", Title: "A label is no proof", Tell: with(tellLabel)},
-			{Name: "proxies", Title: "What both Envoys say of themselves", Tell: with(tellProxies)},
+			{Name: "manifests", Title: "What a user writes", Tell: play.On(newDemo, tellManifests)},
+			{Name: "hello", Title: "From outside to the app", Tell: play.On(newDemo, tellHello)},
+			{Name: "around", Title: "Nobody gets around the edge", Tell: play.On(newDemo, tellAround)},
+			{Name: "label", Title: "A label is no proof", Tell: play.On(newDemo, tellLabel)},
+			{Name: "proxies", Title: "What both Envoys say of themselves", Tell: play.On(newDemo, tellProxies)},
 		},
 	}
 }
@@ -53,10 +51,7 @@ type demo struct {
 // stage is the scene with what is to be seen of this demo on it.
 type stage struct{ scene.Scene }
 
-// with makes a step of a function on this demo.
-func with(tell func(context.Context, demo) (any, error)) func(context.Context, play.Telling) (any, error) {
-	return func(ctx context.Context, t play.Telling) (any, error) { return tell(ctx, demo{t, stage{t.Scene}}) }
-}
+func newDemo(t play.Telling) demo { return demo{t, stage{t.Scene}} }
 
 // inDemo is a command in the demo's namespace.
 func inDemo(args ...string) scene.Command { return scene.In(Namespace, args...) }

@@ -4,8 +4,6 @@
 package frontproxy
 
 import (
-	"context"
-
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
@@ -49,13 +47,13 @@ func Demo() play.Demo {
 		Namespaces: []string{Proxy, Backend, GeneratorNamespace},
 		Clear:      clear,
 		Steps: []play.Step{
-			{Name: "manifests", Title: "What users write", Tell: with(tellManifests)},
-			{Name: "served", Title: "A client outside the cluster is served", Tell: with(tellServed)},
-			{Name: "refused", Title: "Without a certificate nobody is", Tell: with(tellRefused)},
-			{Name: "forged", Title: "Nobody can say that it is somebody else", Tell: with(tellForged)},
-			{Name: "list", Title: "The backend has a list of its own", Tell: with(tellList)},
-			{Name: "outside", Title: "A client with a SPIRE agent of its own", Tell: with(tellOutside)},
-			{Name: "gone", Title: "Nothing is left in SPIRE", Tell: with(tellGone)},
+			{Name: "manifests", Title: "What users write", Tell: play.On(newDemo, tellManifests)},
+			{Name: "served", Title: "A client outside the cluster is served", Tell: play.On(newDemo, tellServed)},
+			{Name: "refused", Title: "Without a certificate nobody is", Tell: play.On(newDemo, tellRefused)},
+			{Name: "forged", Title: "Nobody can say that it is somebody else", Tell: play.On(newDemo, tellForged)},
+			{Name: "list", Title: "The backend has a list of its own", Tell: play.On(newDemo, tellList)},
+			{Name: "outside", Title: "A client with a SPIRE agent of its own", Tell: play.On(newDemo, tellOutside)},
+			{Name: "gone", Title: "Nothing is left in SPIRE", Tell: play.On(newDemo, tellGone)},
 		},
 	}
 }
@@ -69,10 +67,7 @@ type demo struct {
 // stage is the scene with what is to be seen of this demo on it.
 type stage struct{ scene.Scene }
 
-// with makes a step of a function on this demo.
-func with(tell func(context.Context, demo) (any, error)) func(context.Context, play.Telling) (any, error) {
-	return func(ctx context.Context, t play.Telling) (any, error) { return tell(ctx, demo{t, stage{t.Scene}}) }
-}
+func newDemo(t play.Telling) demo { return demo{t, stage{t.Scene}} }
 
 // server is a command line of the SPIRE server.
 func server(args ...string) scene.Command {

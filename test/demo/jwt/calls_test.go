@@ -46,3 +46,19 @@ not JSON
 		t.Errorf("got %d, want 1", got)
 	}
 }
+
+func TestReadTraffic(t *testing.T) {
+	const lines = `2026-11-25T14:00:01.000Z 200 ok
+2026-11-25T14:00:01.020Z 503 upstream connect error
+2026-11-25T14:00:01.040Z error EOF
+2026-11-25T14:00:01.060Z 200 ok
+`
+	got, err := readTraffic(lines)
+	last := time.Date(2026, 11, 25, 14, 0, 1, 60e6, time.UTC)
+	if err != nil || got.total != 4 || len(got.failures) != 2 || !got.last.Equal(last) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := readTraffic("command terminated\n"); err == nil {
+		t.Error("expected an error for what is no answer")
+	}
+}

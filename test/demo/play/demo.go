@@ -51,6 +51,11 @@ type Telling struct {
 	Progress io.Writer
 }
 
+// On makes a step of a function on a demo's own type, which has more than a [Telling].
+func On[D any](demo func(Telling) D, tell func(context.Context, D) (any, error)) func(context.Context, Telling) (any, error) {
+	return func(ctx context.Context, t Telling) (any, error) { return tell(ctx, demo(t)) }
+}
+
 // Waiting tells people on the progress writer that something takes long, until done is called.
 func (t Telling) Waiting(what string) (done func()) {
 	return story.Waiting(t.Progress, story.Patience, what)

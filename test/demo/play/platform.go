@@ -10,9 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 	"github.com/spire-injector/spire-injector/test/install"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 const (
@@ -96,7 +96,7 @@ func standingOn(ctx context.Context, s scene.Scene) (standing, error) {
 // get is kubectl get of an object that need not be there.
 func get(ctx context.Context, s scene.Scene, into any, args ...string) (there bool, err error) {
 	err = s.K.Get(ctx, into, args...)
-	var failed *kubectl.Error
+	var failed *command.Error
 	if errors.As(err, &failed) && strings.Contains(failed.Stderr, "(NotFound)") {
 		return false, nil
 	}

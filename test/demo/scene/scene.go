@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
-	"github.com/spire-injector/spire-injector/test/kubectl"
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // Sidecar is the container that the injector adds.
@@ -21,12 +21,12 @@ const Sidecar = "envoy"
 type Scene struct {
 	Env  environment.Environment
 	Root string // the project's top folder, which holds the manifests
-	K    kubectl.Kubectl
+	K    command.Kubectl
 }
 
 // New returns the scene on a cluster.
 func New(env environment.Environment, root string) Scene {
-	return Scene{Env: env, Root: root, K: kubectl.For(env)}
+	return Scene{Env: env, Root: root, K: env.Client()}
 }
 
 // Path is the path of a file or folder that is given from the project's top folder, with slashes.
@@ -57,7 +57,7 @@ func (s Scene) Try(ctx context.Context, c Command) (Ran, error) {
 	var err error
 	r.Stdout, err = s.K.Run(ctx, c.Args...)
 	r.End = time.Now()
-	var failed *kubectl.Error
+	var failed *command.Error
 	if errors.As(err, &failed) && ctx.Err() == nil {
 		r.Stderr, r.Failed = failed.Stderr, true
 		return r, nil

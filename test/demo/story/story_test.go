@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -98,19 +99,22 @@ func TestAlign(t *testing.T) {
 }
 
 func TestWaitingTellsUntilDone(t *testing.T) {
-	told := make(chan string, 100)
-	done := Waiting(writerFunc(func(p []byte) { told <- string(p) }), time.Millisecond, "waiting for it")
-	if first := <-told; !strings.HasPrefix(first, "    … waiting for it, ") {
-		t.Errorf("got %q", first)
-	}
-	done()
-	for len(told) > 0 {
-		<-told
-	}
-	time.Sleep(10 * time.Millisecond)
-	if len(told) > 0 {
-		t.Errorf("told after the end: %q", <-told)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan string, 100)
+		done := Waiting(writerFunc(func(p []byte) { told <- string(p) }), time.Second, "waiting for it")
+		if first := <-told; !strings.HasPrefix(first, "    … waiting for it, ") {
+			t.Errorf("got %q", first)
+		}
+		done()
+		synctest.Wait()
+		for len(told) > 0 {
+			<-told
+		}
+		time.Sleep(time.Minute)
+		if len(told) > 0 {
+			t.Errorf("told after the end: %q", <-told)
+		}
+	})
 }
 
 func TestShortWaitsAreSilent(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/charts"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/demo/api"
-	"github.com/spire-injector/spire-injector/test/helm"
 	"github.com/spire-injector/spire-injector/test/images"
 	"github.com/spire-injector/spire-injector/test/install"
 )
@@ -78,7 +78,7 @@ platform:
 
 // release is what Helm installs, and what it needs.
 type release struct {
-	helm       helm.Helm
+	helm       command.Helm
 	images     map[string]string
 	installed  []string                    // releases, each in the namespace of its name
 	postgreSQL func(context.Context) error // removes it, if it is there
@@ -92,7 +92,7 @@ func startRelease(t *testing.T) *release {
 	must(t, err)
 	program, err := parts.EnsureHelm(t.Context(), cache, t.Output())
 	must(t, err)
-	r := &release{helm: helm.New(program, shared.env.Kubeconfig)}
+	r := &release{helm: command.NewHelm(program, shared.env.Kubeconfig)}
 	t.Cleanup(func() { r.uninstall(t) })
 	for _, namespace := range []string{"spire", "spire-injector"} {
 		_, err := shared.k.Run(t.Context(), "create", "namespace", namespace)
@@ -145,8 +145,9 @@ func (r *release) uninstall(t *testing.T) {
 		database <- r.postgreSQL(ctx)
 	}()
 	for _, name := range slices.Backward(r.installed) {
-		_, err := r.helm.Run(ctx, "uninstall", name, "--namespace", name, "--ignore-not-found", "--cascade", "foreground", "--wait", "--timeout", "3m")
-		errs = append(errs, err)
+		_, err := r.helm.Run(ctx, "uninstall", name, "--namespace", name, "--ignore-not-found")
+		// Only pods have to be gone before what they need may go; a StatefulSet in deletion can outlive them by minutes.
+		errs = append(errs, err, run("--namespace", name, "wait", "--for=delete", "pods", "--all", "--timeout=180s"))
 	}
 	errs = append(errs, run("delete", "namespace", "spire", "spire-injector", api.Namespace, "--ignore-not-found", "--timeout=180s"), <-database)
 	must(t, errors.Join(errs...))

@@ -23,10 +23,10 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/command"
 	"github.com/spire-injector/spire-injector/test/demo/demos"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/story"
-	"github.com/spire-injector/spire-injector/test/kubectl"
 )
 
 // ownCluster is the name of the cluster that is started without KUBECONFIG.
@@ -35,7 +35,7 @@ const ownCluster = "demos"
 // shared is what all tests use. TestMain fills it once, before any test.
 var shared struct {
 	env  environment.Environment
-	k    kubectl.Kubectl
+	k    command.Kubectl
 	root string // the project's top folder
 }
 
@@ -71,7 +71,7 @@ func setUp(ctx context.Context) error {
 	if err := os.Setenv(environment.KubeconfigVariable, env.Kubeconfig); err != nil {
 		return err
 	}
-	shared.env, shared.k, shared.root = env, kubectl.For(env), root
+	shared.env, shared.k, shared.root = env, env.Client(), root
 	if empty, err := isEmpty(ctx); empty || err != nil {
 		return err
 	}

@@ -2,8 +2,6 @@
 package workloads
 
 import (
-	"context"
-
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
@@ -37,10 +35,10 @@ func Demo() play.Demo {
 		Workloads:  []string{Workloads},
 		Namespaces: []string{Namespace},
 		Steps: []play.Step{
-			{Name: "manifests", Title: "What a user writes", Tell: with(tellManifests)},
-			{Name: "fetch", Title: "An X.509-SVID and a JWT-SVID", Tell: with(tellFetch)},
-			{Name: "calls", Title: "Mutual TLS and JWT-SVIDs, both ways", Tell: with(tellCall)},
-			{Name: "refusals", Title: "Who is refused, by whom, and why", Tell: with(tellRefusals)},
+			{Name: "manifests", Title: "What a user writes", Tell: play.On(newDemo, tellManifests)},
+			{Name: "fetch", Title: "An X.509-SVID and a JWT-SVID", Tell: play.On(newDemo, tellFetch)},
+			{Name: "calls", Title: "Mutual TLS and JWT-SVIDs, both ways", Tell: play.On(newDemo, tellCall)},
+			{Name: "refusals", Title: "Who is refused, by whom, and why", Tell: play.On(newDemo, tellRefusals)},
 		},
 	}
 }
@@ -54,10 +52,7 @@ type demo struct {
 // stage is the scene with what is to be seen of this demo on it.
 type stage struct{ scene.Scene }
 
-// with makes a step of a function on this demo.
-func with(tell func(context.Context, demo) (any, error)) func(context.Context, play.Telling) (any, error) {
-	return func(ctx context.Context, t play.Telling) (any, error) { return tell(ctx, demo{t, stage{t.Scene}}) }
-}
+func newDemo(t play.Telling) demo { return demo{t, stage{t.Scene}} }
 
 // inDemo is a command in the demo's namespace.
 func inDemo(args ...string) scene.Command { return scene.In(Namespace, args...) }

@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// The service sample.v1.Echo. Its messages are well-known types, so that it needs no generated code.
+// The service podtool.v1.Echo. Its messages are well-known types, so that it needs no generated code.
 const (
-	echoService   = "sample.v1.Echo"
+	echoService   = "podtool.v1.Echo"
 	sayMethod     = "/" + echoService + "/Say"
 	countMethod   = "/" + echoService + "/Count"
 	countMessages = 5

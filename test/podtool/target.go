@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net"
-	"net/http"
 	"net/url"
 	"time"
 )
@@ -82,19 +81,3 @@ func (t target) newCaller() caller {
 		return newHTTPCaller(t.url, t.keepAlive)
 	}
 }
-
-// httpCaller may be used by several workers at a time.
-type httpCaller struct {
-	url       string
-	transport *http.Transport
-}
-
-func newHTTPCaller(url string, keepAlive bool) httpCaller {
-	return httpCaller{url: url, transport: newTransport(keepAlive)}
-}
-
-func (c httpCaller) call(ctx context.Context, timeout time.Duration) answer {
-	return call(ctx, c.transport, c.url, timeout)
-}
-
-func (c httpCaller) close() { c.transport.CloseIdleConnections() }

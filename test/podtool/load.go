@@ -35,8 +35,8 @@ func newLoadCommand() *cobra.Command {
 		Long: `Send constant traffic and report every failure. A URL says what one request is:
 
   http://HOST:PORT/PATH    a GET over HTTP/1.1
-  grpc://HOST:PORT         a call of sample.v1.Echo/Say, see 'sample api'
-  grpc://HOST:PORT/count   a stream of sample.v1.Echo/Count
+  grpc://HOST:PORT         a call of podtool.v1.Echo/Say, see 'podtool api'
+  grpc://HOST:PORT/count   a stream of podtool.v1.Echo/Count
   tcp://HOST:PORT          a line and its answer
 
 Each request is sent exactly once and counted exactly once: nothing is repeated, neither here nor in
@@ -49,9 +49,9 @@ counted. The report goes to stdout, progress to stderr. The exit code is 1 when 
 
 With --slow-every N every Nth request goes to --slow-url instead, over HTTP. Such requests do not hold
 up the others, and their latencies are reported apart.`,
-		Example: `  sample load http://127.0.0.1:8000/api --duration 60s --workers 4 --interval 20ms -o json
-  sample load http://127.0.0.1:8000/api --slow-every 50 --slow-url 'http://127.0.0.1:8000/api?delay=3s'
-  sample load grpc://127.0.0.1:8001 tcp://127.0.0.1:8002 --fresh tcp://127.0.0.1:8002`,
+		Example: `  podtool load http://127.0.0.1:8000/api --duration 60s --workers 4 --interval 20ms -o json
+  podtool load http://127.0.0.1:8000/api --slow-every 50 --slow-url 'http://127.0.0.1:8000/api?delay=3s'
+  podtool load grpc://127.0.0.1:8001 tcp://127.0.0.1:8002 --fresh tcp://127.0.0.1:8002`,
 		RunE: func(command *cobra.Command, arguments []string) error {
 			targets, err := parseTargets(arguments, fresh)
 			if err != nil {

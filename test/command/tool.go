@@ -1,4 +1,5 @@
-// Package command runs the project's own tools: signals, messages and exit codes are the same for all of them.
+// Package command runs programs as a user would: kubectl, Helm, and the project's own tools, whose signals, messages and exit
+// codes are the same for all of them.
 package command
 
 import (

@@ -25,7 +25,7 @@ func newServingCertificate(hosts []string) (authority []byte, serving tls.Certif
 		return nil, tls.Certificate{}, err
 	}
 	authorityTemplate := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "sample noop-webhook CA"},
+		Subject:               pkix.Name{CommonName: "podtool noop-webhook CA"},
 		NotBefore:             now.Add(-time.Minute), // for clocks that are behind
 		NotAfter:              now.Add(servingLife),
 		IsCA:                  true,

@@ -43,9 +43,9 @@ patch fits.
 
 At the start it makes a CA and, for the Service --name in --namespace, a serving certificate. The CA,
 which belongs into the webhook configuration's caBundle, goes to --ca-out, or else to stdout.`,
-		Example: `  sample noop-webhook --listen :9443 --namespace bench --name noop
-  sample noop-webhook --namespace bench --name noop --host 127.0.0.1 --ca-out /tmp/ca.pem
-  sample noop-webhook --namespace bench --name constant --patch /etc/bench/patch.json`,
+		Example: `  podtool noop-webhook --listen :9443 --namespace bench --name noop
+  podtool noop-webhook --namespace bench --name noop --host 127.0.0.1 --ca-out /tmp/ca.pem
+  podtool noop-webhook --namespace bench --name constant --patch /etc/bench/patch.json`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return serveNoopWebhook(command.Context(), options, command.OutOrStdout(), command.ErrOrStderr())

@@ -1,12 +1,11 @@
-// Package printed keeps what a process prints, to be read while it runs.
-package printed
+package command
 
 import (
 	"bytes"
 	"sync"
 )
 
-// Output collects what is written to it. It is safe for concurrent use; the zero value is empty.
+// Output keeps what a process prints, to be read while it runs. It is safe for concurrent use; the zero value is empty.
 type Output struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer

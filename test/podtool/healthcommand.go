@@ -23,7 +23,7 @@ func newHealthCommand() *cobra.Command {
 		Short: "Let the probes of a running API succeed or fail",
 		Long: `Let the probes of a running API succeed or fail, over HTTP and gRPC. KIND is startup, liveness or
 readiness. The exit code is 1 when the API did not obey.`,
-		Example: `  kubectl exec deploy/api -c api -- /sample health liveness off`,
+		Example: `  kubectl exec deploy/api -c api -- /podtool health liveness off`,
 		Args: func(_ *cobra.Command, arguments []string) error {
 			if len(arguments) != 2 || arguments[1] != "on" && arguments[1] != "off" {
 				return usagef("expected a kind and on or off, such as: liveness off")

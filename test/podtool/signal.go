@@ -25,9 +25,9 @@ code is 1 when there is none. In a pod it takes hostPID: true to see those of ot
 
 With --cgroup they are those in a control group whose path has this text: the ID of a container, or the
 UID of a pod, tells replicas apart.`,
-		Example: `  sample signal spire-server STOP
-  sample signal spire-server CONT
-  sample signal spire-injector KILL --cgroup 0f5f8a3c...`,
+		Example: `  podtool signal spire-server STOP
+  podtool signal spire-server CONT
+  podtool signal spire-injector KILL --cgroup 0f5f8a3c...`,
 		Args: func(_ *cobra.Command, arguments []string) error {
 			if len(arguments) != 2 {
 				return usagef("expected PROGRAM and SIGNAL, got %d arguments", len(arguments))

@@ -1,16 +1,12 @@
-// Package kubectl runs kubectl as a user would.
-package kubectl
+package command
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
-
-	"github.com/spire-injector/spire-injector/test/cluster/environment"
 )
 
 // Kubectl is kubectl for one cluster.
@@ -19,23 +15,8 @@ type Kubectl struct {
 	kubeconfig string
 }
 
-// For returns the kubectl of an environment.
-func For(env environment.Environment) Kubectl {
-	return Kubectl{path: env.Kubectl, kubeconfig: env.Kubeconfig}
-}
-
-// Error is a kubectl that failed.
-type Error struct {
-	Args   []string
-	Stderr string
-	err    error
-}
-
-func (e *Error) Error() string {
-	return fmt.Sprintf("kubectl %s: %v: %s", strings.Join(e.Args, " "), e.err, strings.TrimSpace(e.Stderr))
-}
-
-func (e *Error) Unwrap() error { return e.err }
+// NewKubectl returns the kubectl of a path.
+func NewKubectl(path, kubeconfig string) Kubectl { return Kubectl{path: path, kubeconfig: kubeconfig} }
 
 // Command is a kubectl that has not run yet.
 func (k Kubectl) Command(ctx context.Context, args ...string) *exec.Cmd {
@@ -51,13 +32,7 @@ func (k Kubectl) Run(ctx context.Context, args ...string) (string, error) {
 
 // With is Run with a standard input.
 func (k Kubectl) With(ctx context.Context, stdin string, args ...string) (string, error) {
-	cmd := k.Command(ctx, args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), &Error{Args: args, Stderr: stderr.String(), err: err}
-	}
-	return stdout.String(), nil
+	return run("kubectl", k.Command(ctx, args...), stdin)
 }
 
 // Get decodes one object, or a list of them.

@@ -20,7 +20,7 @@ const protocolGRPC = "grpc"
 // greeting is what callers send. Servers send it back behind their name.
 const greeting = "hello"
 
-// grpcCaller calls sample.v1.Echo over one connection, or over a new one for each call.
+// grpcCaller calls podtool.v1.Echo over one connection, or over a new one for each call.
 type grpcCaller struct {
 	address   string
 	stream    bool
@@ -88,16 +88,22 @@ func callSay(ctx context.Context, connection *grpc.ClientConn) (string, error) {
 	return out.GetValue(), err
 }
 
-// callCount returns the last of the stream's messages.
-func callCount(ctx context.Context, connection *grpc.ClientConn) (string, error) {
+// openCount sends what the stream's messages answer.
+func openCount(ctx context.Context, connection *grpc.ClientConn) (grpc.ClientStream, error) {
 	stream, err := connection.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, countMethod)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := stream.SendMsg(wrapperspb.String(greeting)); err != nil && !errors.Is(err, io.EOF) { // EOF: the reason comes by RecvMsg
-		return "", err
+		return nil, err
 	}
-	if err := stream.CloseSend(); err != nil {
+	return stream, stream.CloseSend()
+}
+
+// callCount returns the last of the stream's messages.
+func callCount(ctx context.Context, connection *grpc.ClientConn) (string, error) {
+	stream, err := openCount(ctx, connection)
+	if err != nil {
 		return "", err
 	}
 	last := new(wrapperspb.StringValue)

@@ -1,5 +1,4 @@
-// Package trend tells a series of measurements that stays flat from one that grows.
-package trend
+package monitoring
 
 import (
 	"fmt"

@@ -24,7 +24,7 @@ func newLockCommand() *cobra.Command {
 		Long: `Hold a POSIX write lock on a part of a file for a while, and print "locked" once it is held. Byte 120 of the -shm file of
 an SQLite database in WAL mode is its writers' lock (https://www.sqlite.org/walformat.html#locks): while somebody
 else holds it the database can be read and not written.`,
-		Example: `  sample lock /data/datastore.sqlite3-shm --offset 120 --length 1 --for 20s`,
+		Example: `  podtool lock /data/datastore.sqlite3-shm --offset 120 --length 1 --for 20s`,
 		Args:    oneArgument("a file"),
 		RunE: func(command *cobra.Command, arguments []string) error {
 			if err := checkPositive("for", duration); err != nil {
