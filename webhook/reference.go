@@ -33,11 +33,12 @@ func MarkdownReference() string {
 		row(cells...)
 		out.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
 	}
+	out.WriteString("## Labels\n\n")
 	head("label", "where", "values")
 	for _, l := range labels {
 		row(code(l.key), l.where, markdown.Replace(l.doc))
 	}
-	out.WriteString("\nAnnotations of a Namespace are the defaults of its pods.\n\n")
+	out.WriteString("\n## Annotations\n\nAnnotations of a Namespace are the defaults of its pods.\n\n")
 	head("annotation", "meaning", "example", "on a running pod")
 	for _, a := range annotations {
 		switch {
@@ -49,8 +50,8 @@ func MarkdownReference() string {
 			row(code(a.key), markdown.Replace(a.doc), code(a.example), "needs a new pod")
 		}
 	}
-	fmt.Fprintf(&out, "\nPorts of a running pod stay: a change of `%s` or `%s` that adds, moves or removes one needs a new pod.\n", AnnotationInbound, AnnotationUpstreams)
-	out.WriteString("\nThe platform file, strictly read:\n\n")
+	fmt.Fprintf(&out, "\nPorts of a running pod stay: a change of `%s` or `%s` that adds, moves or removes one\nneeds a new pod.\n", AnnotationInbound, AnnotationUpstreams)
+	out.WriteString("\n## The platform file\n\nIt is decoded strictly: an unknown or duplicate field is an error.\n\n")
 	head("field", "meaning", "default")
 	row(code("apiVersion")+", "+code("kind"), code(PlatformAPIVersion)+", "+code(PlatformKind), "required")
 	for _, f := range platformFields {

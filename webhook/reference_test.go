@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "rewrite the reference in README.md")
+var update = flag.Bool("update", false, "rewrite the reference in webhook/README.md")
 
-// The reference in README.md stands between these lines.
+// The reference in webhook/README.md stands between these lines.
 const (
-	readmePath     = "../README.md"
+	readmePath     = "README.md"
 	referenceBegin = "<!-- reference: written by make golden from the tables in webhook -->\n"
 	referenceEnd   = "<!-- end of the reference -->\n"
 )
@@ -27,7 +27,7 @@ func TestReadmeHasTheReference(t *testing.T) {
 	before, rest, hasBegin := strings.Cut(string(readme), referenceBegin)
 	got, after, hasEnd := strings.Cut(rest, referenceEnd)
 	if !hasBegin || !hasEnd {
-		t.Fatalf("README.md: expected the lines %q and %q around the reference", referenceBegin, referenceEnd)
+		t.Fatalf("webhook/README.md: expected the lines %q and %q around the reference", referenceBegin, referenceEnd)
 	}
 	want := "\n" + MarkdownReference() + "\n"
 	if *update {
@@ -37,7 +37,7 @@ func TestReadmeHasTheReference(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the reference in README.md is stale, run make golden (-want +got):\n%s", diff)
+		t.Errorf("the reference in webhook/README.md is stale, run make golden (-want +got):\n%s", diff)
 	}
 }
 
