@@ -38,8 +38,8 @@ func whole(err error) []problem {
 // such as the mode and the federated domains, comes before it.
 var annotations = []annotation{
 	{key: AnnotationMode, example: "sidecar,socket", parse: (*draft).parseMode,
-		doc: "a list of: sidecar (default); gateway, the pod is only an Envoy, in a container envoy with image auto; " +
-			"socket, the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
+		doc: "a list of: sidecar (default); gateway: the pod is only an Envoy, in a container envoy with image auto; " +
+			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
 	{key: AnnotationSPIFFEID, example: "/api", parse: (*draft).parseSPIFFEID,
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
 	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*draft).parseFederatesWith,
@@ -52,25 +52,25 @@ var annotations = []annotation{
 		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
 			"protocol is http (default), http2, grpc or tcp; " +
 			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
-			"jwt is {audiences, subjects}, a JWT-SVID that each request needs as well: for one of audiences, which are the pod's own SPIFFE ID if not given, " +
-			"of one of subjects, written as peers are; to add it to a pod that has to do with none needs a new pod; " +
-			"the last four are for gateways and what is behind them"},
+			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +
+			"of one of subjects, written as peers are; jwt in a pod that had none needs a new pod; " +
+			"the last four are for gateways and the services behind them"},
 	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
 		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
 			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
-			"jwt is {audience}, each request gets a JWT-SVID for it, by default for the one peer; another audience needs a new pod"},
+			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod"},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*draft).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
 	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*draft).parseX509SVIDTTL,
-		doc: "life of the X.509-SVID, a Go duration"},
+		doc: "TTL of the X.509-SVID, a Go duration"},
 	{key: AnnotationJWTSVIDTTL, example: "5m", parse: (*draft).parseJWTSVIDTTL,
-		doc: "life of JWT-SVIDs, a Go duration"},
+		doc: "TTL of JWT-SVIDs, a Go duration"},
 	{key: AnnotationDNSNames, example: "api.example.org", parse: (*draft).parseDNSNames,
-		doc: "DNS names in the X.509-SVID, separated by commas or white space; each takes a claim by the platform"},
+		doc: "DNS names in the X.509-SVID, separated by commas or white space; each needs a claim by the platform"},
 	{key: AnnotationDownstream, example: `"true"`, parse: (*draft).parseDownstream,
-		doc: "the identity may run a nested SPIRE server; takes a claim by the platform"},
+		doc: "the identity may run a nested SPIRE server; needs a claim by the platform"},
 	{key: AnnotationAdmin, example: `"true"`, parse: (*draft).parseAdmin,
-		doc: "the identity may use SPIRE's management API; takes a claim by the platform"},
+		doc: "the identity may use SPIRE's management API; needs a claim by the platform"},
 	{key: AnnotationProxyImage, example: "envoyproxy/envoy:v1.40.0", parse: (*draft).parseProxyImage,
 		doc: "Envoy's image"},
 	{key: AnnotationProxyLogLevel, example: "info", parse: (*draft).parseProxyLogLevel,
@@ -80,8 +80,8 @@ var annotations = []annotation{
 	{key: AnnotationProxyResources, example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*draft).parseProxyResources,
 		doc: "resources of Envoy's container, in YAML"},
 	{key: AnnotationRefresh, example: `"1"`, live: true, parse: (*draft).parseRefresh,
-		doc: "another value than before, up to 64 bytes, makes the configuration of a running pod anew, by the namespace and the platform file as " +
-			"they are; the injector writes it when they change, at the pace of its --rollout-rate"},
+		doc: "another value than before, up to 64 bytes, regenerates the configuration of a running pod from its namespace and the platform " +
+			"file; the injector writes it when they change, at its --rollout-rate"},
 	{key: AnnotationStatus, doc: "what was injected, as JSON"},
 	{key: AnnotationBootstrap, doc: "Envoy's bootstrap configuration"},
 	{key: AnnotationListeners, doc: "Envoy's listeners"},
