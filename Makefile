@@ -103,7 +103,7 @@ vuln: $(LINT)/govulncheck ## Look for known vulnerabilities (asks the Go vulnera
 	$(LINT)/govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
 
 .PHONY: golden
-golden: ## Rewrite the golden files, and the reference in webhook/README.md, from what the code does now
+golden: ## Rewrite the golden files, and the reference in README.md, from what the code does now
 	go test ./webhook -run TestReadmeHasTheReference -update
 	go test ./templates ./test/golden -run 'Golden|Corpus' -update
 
