@@ -49,6 +49,12 @@ e2e: ## Run the end-to-end tests and the demos on real clusters
 	go test -count=1 -timeout 20m ./test/cluster/lifecycle
 	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j2) e2e-most e2e-demos e2e-apart
 
+# The cluster and the platform that stand are used again; only changed images are loaded.
+.PHONY: e2e-one
+e2e-one: ## Run one end-to-end test on the cluster that stands, or a new one: TEST=TestProbes
+	$(if $(TEST),,$(error TEST names the test, such as TEST=TestProbes or TEST=TestProbes/readiness))
+	go test -count=1 -timeout 30m -v -run '^$(subst /,$$/,$(TEST))$(if $(findstring /,$(TEST)),,$$)' ./test/e2e
+
 .PHONY: e2e-demos
 e2e-demos:
 	$(E2E) ./test/demo/systems
