@@ -114,8 +114,8 @@ func FuzzStatus(f *testing.F) {
 
 // FuzzUpdate changes a running pod's annotations: only what is generated follows.
 func FuzzUpdate(f *testing.F) {
-	for _, a := range intent.Annotations {
-		f.Add(a.Key, strings.Trim(a.Example, `"`))
+	for key, example := range intent.Examples() {
+		f.Add(key, example)
 	}
 	f.Add(intent.AnnotationAllowedPeers, "/other, /x/*")
 	f.Add(intent.Prefix+"unknown", "x")

@@ -44,7 +44,7 @@ func TestRefresh(t *testing.T) {
 		{name: "peers of the namespace, and the pod has its own", ns: with(intent.AnnotationAllowedPeers, "/other"),
 			pod: func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/web" }},
 		{name: "expected server", ns: with(intent.AnnotationUpstreams, strings.Replace(upstream, "/db", "/other", 1)), outdated: true},
-		{name: "enforcement", ns: with(intent.AnnotationEnforcement, intent.EnforcementAudit), outdated: true},
+		{name: "enforcement", ns: with(intent.AnnotationEnforcement, "audit"), outdated: true},
 		{name: "drain of the platform", ns: first, platform: func(p *intent.Platform) { p.Drain *= 2 }, outdated: true},
 		{name: "what only a bootstrap says", ns: first, platform: func(p *intent.Platform) { p.AgentSocket.File = "moved" }},
 		{name: "image of the platform", ns: first, platform: func(p *intent.Platform) { p.Sidecar.Image = "newer" }},

@@ -72,8 +72,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	}
 	var frozen []intent.Mistake
 	for _, key := range changed {
-		// A key that is not in the table is refused for what it is when it is parsed.
-		if row, known := intent.AnnotationFor(key); known && !row.Live {
+		if intent.IsFrozen(key) {
 			frozen = append(frozen, needsNewPod("annotation "+key))
 		}
 	}

@@ -10,16 +10,16 @@ import (
 
 // annotation is one row of the table of annotations: everything that is known of a key is known from here.
 type annotation struct {
-	Key     string
+	key     string
 	doc     string // meaning, for people
-	Example string
-	Live    bool // may change on a running pod
+	example string
+	live    bool // may change on a running pod
 	// parse puts the value into the draft. It is nil for what the webhook writes, which no user may set.
 	parse func(d *draft, value string) []problem
 }
 
 // name is the key without our prefix, by which the platform file locks it.
-func (a annotation) name() string { return strings.TrimPrefix(a.Key, Prefix) }
+func (a annotation) name() string { return strings.TrimPrefix(a.key, Prefix) }
 
 // problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole value.
 type problem struct {
@@ -36,58 +36,58 @@ func whole(err error) []problem {
 
 // annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read by,
 // such as the mode and the federated domains, comes before it.
-var Annotations = []annotation{
-	{Key: AnnotationMode, Example: "sidecar,socket", parse: (*draft).parseMode,
-		doc: "a list of: sidecar (default); gateway, the pod is only an Envoy, in a container envoy with image auto; " +
-			"socket, the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
-	{Key: AnnotationSPIFFEID, Example: "/api", parse: (*draft).parseSPIFFEID,
+var annotations = []annotation{
+	{key: AnnotationMode, example: "sidecar,socket", parse: (*draft).parseMode,
+		doc: "a list of: sidecar (default); gateway: the pod is only an Envoy, in a container envoy with image auto; " +
+			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
+	{key: AnnotationSPIFFEID, example: "/api", parse: (*draft).parseSPIFFEID,
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
-	{Key: AnnotationFederatesWith, Example: "auxiliary.org", Live: true, parse: (*draft).parseFederatesWith,
+	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*draft).parseFederatesWith,
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
-	{Key: AnnotationAppPort, Example: `"8080"`, parse: (*draft).parseAppPort,
+	{key: AnnotationAppPort, example: `"8080"`, parse: (*draft).parseAppPort,
 		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
-	{Key: AnnotationAllowedPeers, Example: "/web, /ns/prod/*", Live: true, parse: (*draft).parseAllowedPeers,
+	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*draft).parseAllowedPeers,
 		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
-	{Key: AnnotationInbound, Example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", Live: true, parse: (*draft).parseInbound,
+	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*draft).parseInbound,
 		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
 			"protocol is http (default), http2, grpc or tcp; " +
 			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
-			"jwt is {audiences, subjects}, a JWT-SVID that each request needs as well: for one of audiences, which are the pod's own SPIFFE ID if not given, " +
-			"of one of subjects, written as peers are; to add it to a pod that has to do with none needs a new pod; " +
-			"the last four are for gateways and what is behind them"},
-	{Key: AnnotationUpstreams, Example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, Live: true, parse: (*draft).parseUpstreams,
+			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +
+			"of one of subjects, written as peers are; jwt in a pod that had none needs a new pod; " +
+			"the last four are for gateways and the services behind them"},
+	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
 		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
 			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
-			"jwt is {audience}, each request gets a JWT-SVID for it, by default for the one peer; another audience needs a new pod"},
-	{Key: AnnotationEnforcement, Example: EnforcementAudit, Live: true, parse: (*draft).parseEnforcement,
+			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod"},
+	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*draft).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
-	{Key: AnnotationX509SVIDTTL, Example: "30s", parse: (*draft).parseX509SVIDTTL,
-		doc: "life of the X.509-SVID, a Go duration"},
-	{Key: AnnotationJWTSVIDTTL, Example: "5m", parse: (*draft).parseJWTSVIDTTL,
-		doc: "life of JWT-SVIDs, a Go duration"},
-	{Key: AnnotationDNSNames, Example: "api.example.org", parse: (*draft).parseDNSNames,
-		doc: "DNS names in the X.509-SVID, separated by commas or white space; each takes a claim by the platform"},
-	{Key: AnnotationDownstream, Example: `"true"`, parse: (*draft).parseDownstream,
-		doc: "the identity may run a nested SPIRE server; takes a claim by the platform"},
-	{Key: AnnotationAdmin, Example: `"true"`, parse: (*draft).parseAdmin,
-		doc: "the identity may use SPIRE's management API; takes a claim by the platform"},
-	{Key: AnnotationProxyImage, Example: "envoyproxy/envoy:v1.40.0", parse: (*draft).parseProxyImage,
+	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*draft).parseX509SVIDTTL,
+		doc: "TTL of the X.509-SVID, a Go duration"},
+	{key: AnnotationJWTSVIDTTL, example: "5m", parse: (*draft).parseJWTSVIDTTL,
+		doc: "TTL of JWT-SVIDs, a Go duration"},
+	{key: AnnotationDNSNames, example: "api.example.org", parse: (*draft).parseDNSNames,
+		doc: "DNS names in the X.509-SVID, separated by commas or white space; each needs a claim by the platform"},
+	{key: AnnotationDownstream, example: `"true"`, parse: (*draft).parseDownstream,
+		doc: "the identity may run a nested SPIRE server; needs a claim by the platform"},
+	{key: AnnotationAdmin, example: `"true"`, parse: (*draft).parseAdmin,
+		doc: "the identity may use SPIRE's management API; needs a claim by the platform"},
+	{key: AnnotationProxyImage, example: "envoyproxy/envoy:v1.40.0", parse: (*draft).parseProxyImage,
 		doc: "Envoy's image"},
-	{Key: AnnotationProxyLogLevel, Example: "info", parse: (*draft).parseProxyLogLevel,
+	{key: AnnotationProxyLogLevel, example: "info", parse: (*draft).parseProxyLogLevel,
 		doc: "Envoy's log level: " + strings.Join(logLevels, ", ")},
-	{Key: AnnotationProxyConcurrency, Example: `"2"`, parse: (*draft).parseProxyConcurrency,
+	{key: AnnotationProxyConcurrency, example: `"2"`, parse: (*draft).parseProxyConcurrency,
 		doc: fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency)},
-	{Key: AnnotationProxyResources, Example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*draft).parseProxyResources,
+	{key: AnnotationProxyResources, example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*draft).parseProxyResources,
 		doc: "resources of Envoy's container, in YAML"},
-	{Key: AnnotationRefresh, Example: `"1"`, Live: true, parse: (*draft).parseRefresh,
-		doc: "another value than before, up to 64 bytes, makes the configuration of a running pod anew, by the namespace and the platform file as " +
-			"they are; the injector writes it when they change, at the pace of its --rollout-rate"},
-	{Key: AnnotationStatus, doc: "what was injected, as JSON"},
-	{Key: AnnotationBootstrap, doc: "Envoy's bootstrap configuration"},
-	{Key: AnnotationListeners, doc: "Envoy's listeners"},
-	{Key: AnnotationClusters, doc: "Envoy's clusters"},
-	{Key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
-	{Key: AnnotationCertificate, doc: "where Envoy finds a Secret's certificate"},
+	{key: AnnotationRefresh, example: `"1"`, live: true, parse: (*draft).parseRefresh,
+		doc: "another value than before, up to 64 bytes, regenerates the configuration of a running pod from its namespace and the platform " +
+			"file; the injector writes it when they change, at its --rollout-rate"},
+	{key: AnnotationStatus, doc: "what was injected, as JSON"},
+	{key: AnnotationBootstrap, doc: "Envoy's bootstrap configuration"},
+	{key: AnnotationListeners, doc: "Envoy's listeners"},
+	{key: AnnotationClusters, doc: "Envoy's clusters"},
+	{key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
+	{key: AnnotationCertificate, doc: "where Envoy finds a Secret's certificate"},
 }
 
 // foreignAnnotations under our prefix belong to other tools and are left alone. The platform can name more.
@@ -97,12 +97,30 @@ var foreignAnnotations = []string{
 
 var logLevels = []string{"trace", "debug", "info", "warning", "error", "critical", "off"}
 
-func AnnotationFor(key string) (annotation, bool) {
-	i := slices.IndexFunc(Annotations, func(a annotation) bool { return a.Key == key })
+func annotationFor(key string) (annotation, bool) {
+	i := slices.IndexFunc(annotations, func(a annotation) bool { return a.key == key })
 	if i < 0 {
 		return annotation{}, false
 	}
-	return Annotations[i], true
+	return annotations[i], true
+}
+
+// IsFrozen says whether an annotation is one whose change a running pod cannot take. It is false for a key that is not in the table,
+// which is refused for what it is when it is parsed.
+func IsFrozen(key string) bool {
+	row, known := annotationFor(key)
+	return known && !row.live
+}
+
+// Examples are values that each annotation takes that users write, by its key.
+func Examples() map[string]string {
+	out := map[string]string{}
+	for _, a := range annotations {
+		if a.parse != nil {
+			out[a.key] = strings.Trim(a.example, `"`)
+		}
+	}
+	return out
 }
 
 // isOurs says whether a key is under our prefix and of no other tool.
@@ -122,9 +140,9 @@ func WrittenByWebhook() []string {
 
 func annotationKeys(wanted func(annotation) bool) []string {
 	var keys []string
-	for _, a := range Annotations {
+	for _, a := range annotations {
 		if wanted(a) {
-			keys = append(keys, a.Key)
+			keys = append(keys, a.key)
 		}
 	}
 	return keys
@@ -134,7 +152,7 @@ func annotationKeys(wanted func(annotation) bool) []string {
 func (p Platform) UnknownKeys(values map[string]string) []string {
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if _, known := AnnotationFor(key); p.isOurs(key) && !known {
+		if _, known := annotationFor(key); p.isOurs(key) && !known {
 			keys = append(keys, key)
 		}
 	}

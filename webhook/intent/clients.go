@@ -176,11 +176,11 @@ func (d *draft) clientMistakes(listeners []ir.Inbound, written map[string]value)
 	}
 	optional := slices.IndexFunc(listeners, func(in ir.Inbound) bool { return in.Clients == ir.Request })
 	if optional >= 0 && d.audit {
-		tell(optional, ".clientCertificate", "optional is not possible with "+AnnotationEnforcement+": "+EnforcementAudit, "write required or none, or enforce")
+		tell(optional, ".clientCertificate", "optional is not possible with "+AnnotationEnforcement+": "+enforcementAudit, "write required or none, or enforce")
 	}
 	for i, in := range listeners {
 		if len(in.Forwarded) > 0 && d.audit {
-			tell(i, ".forwardedClients", "is not possible with "+AnnotationEnforcement+": "+EnforcementAudit+
+			tell(i, ".forwardedClients", "is not possible with "+AnnotationEnforcement+": "+enforcementAudit+
 				", which lets in others than the gateways, who could say that they call for anybody", "remove one of both")
 		}
 		if optional < 0 {

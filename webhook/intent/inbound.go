@@ -12,7 +12,7 @@ import (
 // Values of AnnotationEnforcement.
 const (
 	enforcementEnforce = "enforce"
-	EnforcementAudit   = "audit"
+	enforcementAudit   = "audit"
 )
 
 // protocols are the names that [ir.ParseProtocol] reads.
@@ -127,9 +127,9 @@ func orSubjects(item inboundItem) string {
 }
 
 func (d *draft) parseEnforcement(v string) []problem {
-	d.audit = v == EnforcementAudit
+	d.audit = v == enforcementAudit
 	if d.audit || v == enforcementEnforce {
 		return nil
 	}
-	return whole(withHint(fmt.Errorf("expected %s or %s, got %q", enforcementEnforce, EnforcementAudit, v), v, enforcementEnforce, EnforcementAudit))
+	return whole(withHint(fmt.Errorf("expected %s or %s, got %q", enforcementEnforce, enforcementAudit, v), v, enforcementEnforce, enforcementAudit))
 }

@@ -119,31 +119,31 @@ func (d *draft) unfit(key string, v value) bool {
 // read parses the annotations in the order of the table, and then tells which ones are not in it.
 func (d *draft) read(written map[string]value) []Mistake {
 	var mistakes []Mistake
-	for _, row := range Annotations {
-		v, ok := written[row.Key]
+	for _, row := range annotations {
+		v, ok := written[row.key]
 		if !ok {
 			continue
 		}
-		if d.unfit(row.Key, v) {
-			delete(written, row.Key)
+		if d.unfit(row.key, v) {
+			delete(written, row.key)
 			continue
 		}
 		switch {
 		case row.parse == nil:
-			mistakes = append(mistakes, Mistake{Where: v.where(row.Key, ""), What: "is written by the webhook alone", Hint: "remove it"})
+			mistakes = append(mistakes, Mistake{Where: v.where(row.key, ""), What: "is written by the webhook alone", Hint: "remove it"})
 		case slices.Contains(d.platform.Locked, row.name()):
-			mistakes = append(mistakes, Mistake{Where: v.where(row.Key, ""), What: "is locked by the platform", Hint: "remove it, or ask the platform team"})
-		case !d.mode.Envoy() && slices.Contains(onlyWithEnvoy, row.Key):
-			mistakes = append(mistakes, Mistake{Where: v.where(row.Key, ""), What: "has no effect in mode " + d.mode.String() + ", which has no Envoy",
+			mistakes = append(mistakes, Mistake{Where: v.where(row.key, ""), What: "is locked by the platform", Hint: "remove it, or ask the platform team"})
+		case !d.mode.Envoy() && slices.Contains(onlyWithEnvoy, row.key):
+			mistakes = append(mistakes, Mistake{Where: v.where(row.key, ""), What: "has no effect in mode " + d.mode.String() + ", which has no Envoy",
 				Hint: fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, ModeSidecarSocket)})
 		default:
 			for _, p := range row.parse(d, v.text) {
-				mistakes = append(mistakes, Mistake{Where: v.where(row.Key, p.path), What: p.err.Error()})
+				mistakes = append(mistakes, Mistake{Where: v.where(row.key, p.path), What: p.err.Error()})
 			}
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(written)) {
-		if _, known := AnnotationFor(key); known {
+		if _, known := annotationFor(key); known {
 			continue
 		}
 		if key == LabelInject {

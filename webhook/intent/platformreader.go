@@ -237,7 +237,7 @@ func (r *platformReader) readKeys(f platformFile) {
 		}
 	}
 	for i, key := range f.ForeignAnnotations {
-		if _, known := AnnotationFor(key); known || !strings.HasPrefix(key, Prefix) {
+		if _, known := annotationFor(key); known || !strings.HasPrefix(key, Prefix) {
 			r.fail(fmt.Sprintf("foreignAnnotations[%d]", i), "expected a key under %s that is not the injector's own, got %q", Prefix, key)
 		}
 	}

@@ -10,16 +10,16 @@ import (
 func Reference() string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	for _, a := range Annotations {
+	for _, a := range annotations {
 		if a.parse == nil {
 			continue
 		}
 		change := "needs a new pod"
-		if a.Live {
+		if a.live {
 			change = "may change on a running pod"
 		}
 		// A strings.Builder takes everything.
-		_, _ = w.Write([]byte("  " + a.Key + "\t" + a.doc + "; " + change + "\n  \t  " + a.Example + "\n"))
+		_, _ = w.Write([]byte("  " + a.key + "\t" + a.doc + "; " + change + "\n  \t  " + a.example + "\n"))
 	}
 	_ = w.Flush()
 	return out.String()
@@ -33,24 +33,25 @@ func MarkdownReference() string {
 		row(cells...)
 		out.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
 	}
+	out.WriteString("## Labels\n\n")
 	head("label", "where", "values")
 	for _, l := range labels {
 		row(code(l.key), l.where, markdown.Replace(l.doc))
 	}
-	out.WriteString("\nAnnotations of a Namespace are the defaults of its pods.\n\n")
+	out.WriteString("\n## Annotations\n\nAnnotations of a Namespace are the defaults of its pods.\n\n")
 	head("annotation", "meaning", "example", "on a running pod")
-	for _, a := range Annotations {
+	for _, a := range annotations {
 		switch {
 		case a.parse == nil:
-			row(code(a.Key), "written by the webhook: "+markdown.Replace(a.doc), "", "never by hand")
-		case a.Live:
-			row(code(a.Key), markdown.Replace(a.doc), code(a.Example), "at once")
+			row(code(a.key), "written by the webhook: "+markdown.Replace(a.doc), "", "never by hand")
+		case a.live:
+			row(code(a.key), markdown.Replace(a.doc), code(a.example), "at once")
 		default:
-			row(code(a.Key), markdown.Replace(a.doc), code(a.Example), "needs a new pod")
+			row(code(a.key), markdown.Replace(a.doc), code(a.example), "needs a new pod")
 		}
 	}
-	fmt.Fprintf(&out, "\nPorts of a running pod stay: a change of `%s` or `%s` that adds, moves or removes one needs a new pod.\n", AnnotationInbound, AnnotationUpstreams)
-	out.WriteString("\nThe platform file, strictly read:\n\n")
+	fmt.Fprintf(&out, "\nPorts of a running pod stay: a change of `%s` or `%s` that adds, moves or removes one\nneeds a new pod.\n", AnnotationInbound, AnnotationUpstreams)
+	out.WriteString("\n## The platform file\n\nIt is decoded strictly: an unknown or duplicate field is an error.\n\n")
 	head("field", "meaning", "default")
 	row(code("apiVersion")+", "+code("kind"), code(PlatformAPIVersion)+", "+code(PlatformKind), "required")
 	for _, f := range platformFields {

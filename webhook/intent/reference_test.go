@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "rewrite the reference in README.md")
+var update = flag.Bool("update", false, "rewrite the reference in webhook/README.md")
 
-// The reference in README.md stands between these lines.
+// The reference in webhook/README.md stands between these lines.
 const (
-	readmePath     = "../../README.md"
+	readmePath     = "../README.md"
 	referenceBegin = "<!-- reference: written by make golden from the tables in webhook -->\n"
 	referenceEnd   = "<!-- end of the reference -->\n"
 )
@@ -27,7 +27,7 @@ func TestReadmeHasTheReference(t *testing.T) {
 	before, rest, hasBegin := strings.Cut(string(readme), referenceBegin)
 	got, after, hasEnd := strings.Cut(rest, referenceEnd)
 	if !hasBegin || !hasEnd {
-		t.Fatalf("README.md: expected the lines %q and %q around the reference", referenceBegin, referenceEnd)
+		t.Fatalf("webhook/README.md: expected the lines %q and %q around the reference", referenceBegin, referenceEnd)
 	}
 	want := "\n" + MarkdownReference() + "\n"
 	if *update {
@@ -37,17 +37,17 @@ func TestReadmeHasTheReference(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the reference in README.md is stale, run make golden (-want +got):\n%s", diff)
+		t.Errorf("the reference in webhook/README.md is stale, run make golden (-want +got):\n%s", diff)
 	}
 }
 
 func TestReferenceHasEveryAnnotation(t *testing.T) {
-	for _, a := range Annotations {
-		if a.doc == "" || a.parse != nil && a.Example == "" {
-			t.Errorf("%s: expected a meaning, and an example of what users write", a.Key)
+	for _, a := range annotations {
+		if a.doc == "" || a.parse != nil && a.example == "" {
+			t.Errorf("%s: expected a meaning, and an example of what users write", a.key)
 		}
-		if inHelp, byUsers := strings.Contains(Reference(), a.Key+" "), a.parse != nil; inHelp != byUsers {
-			t.Errorf("%s: written by users: %t, in the help: %t", a.Key, byUsers, inHelp)
+		if inHelp, byUsers := strings.Contains(Reference(), a.key+" "), a.parse != nil; inHelp != byUsers {
+			t.Errorf("%s: written by users: %t, in the help: %t", a.key, byUsers, inHelp)
 		}
 	}
 }
@@ -92,13 +92,13 @@ func jsonPaths(typ reflect.Type, prefix string) []string {
 
 // The examples are what people copy.
 func TestExamplesAreValid(t *testing.T) {
-	for _, a := range Annotations {
+	for _, a := range annotations {
 		if a.parse == nil {
 			continue
 		}
 		d := newDraft(platform(t))
-		if problems := a.parse(&d, strings.Trim(a.Example, `"`)); len(problems) > 0 {
-			t.Errorf("%s: the example %q is refused: %v", a.Key, a.Example, problems[0].err)
+		if problems := a.parse(&d, strings.Trim(a.example, `"`)); len(problems) > 0 {
+			t.Errorf("%s: the example %q is refused: %v", a.key, a.example, problems[0].err)
 		}
 	}
 }
