@@ -42,7 +42,7 @@ func cases(t *testing.T) map[string]Proxy {
 		),
 		"migration": proxy("/api", []Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), TLS: Permissive},
-			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web"), Audit: true},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web", "/ns/prod/*"), Audit: true},
 			{Listen: 9000, App: 9001, Peers: peers(t, "/web"), Protocol: TCP, TLS: Permissive, Audit: true},
 			{Listen: 9002, App: 9003, Protocol: TCP, TLS: None},
 		}),
@@ -68,6 +68,17 @@ func cases(t *testing.T) map[string]Proxy {
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: Optional},
 			{Listen: 9000, App: 9001, Clients: NotAsked, Protocol: TCP, Limits: Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}, Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")}),
+		"jwt-public": longLived(proxy("/edge", []Inbound{
+			{Listen: 7443, Peers: peers(t, "/web"), JWT: JWT{[]string{"spiffe://example.org/edge"}, peers(t, "/web")}},
+			{Listen: 8443, Peers: peers(t, "/web"), Clients: Optional,
+				JWT: JWT{[]string{"spiffe://example.org/edge"}, peers(t, "/web", "/team/*", "spiffe://auxiliary.org/*")}},
+			{
+				Listen:  9443,
+				Clients: NotAsked,
+				JWT:     JWT{[]string{"spiffe://example.org/edge", "edge.example.org"}, peers(t, "/web", "spiffe://auxiliary.org/*")},
+				Limits:  Limits{MaxConnections: 100, MaxRequestBytes: 1 << 20, StreamIdleTimeout: time.Hour, IdleTimeout: 90 * time.Second},
+			},
+		}, Upstream{Match: match(t, "/"), Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api")})),
 		"behind-gateway": proxy("/api", []Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/edge"), Forwarded: peers(t, "/web", "spiffe://auxiliary.org/ns/prod/*")},
 			{Listen: 8444, App: 8080, Peers: peers(t, "/edge"), TLS: Permissive, Forwarded: peers(t, "/web")},
@@ -75,6 +86,12 @@ func cases(t *testing.T) map[string]Proxy {
 		"observed": observed(proxy("/api", []Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
 			Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 	}
+}
+
+// longLived has certificates of an hour, and so connections of half an hour.
+func longLived(p Proxy) Proxy {
+	p.SVIDTTL = time.Hour
+	return p
 }
 
 // observed adds probes of each kind, metrics and a drain time.
