@@ -32,6 +32,7 @@ import (
 var update = flag.Bool("update", false, "rewrite what the cases want")
 
 func TestCorpus(t *testing.T) {
+	t.Parallel()
 	cases, err := Read("cases")
 	if err != nil {
 		t.Fatal(err)
