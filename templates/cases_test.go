@@ -36,10 +36,10 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstream{Listen: 8001, Address: address(t, "[2001:db8::7]:8443"), Peers: peers(t, "/api"), Protocol: HTTP2},
 			Upstream{Listen: 8002, Address: address(t, "greeter.default.svc.cluster.local.:9443"), Peers: peers(t, "/greeter"), Protocol: GRPC},
 		),
-		"tcp": proxy("/web",
+		"tcp": withHTTPProbe(proxy("/web",
 			[]Inbound{{Listen: 9000, App: 9001, Peers: peers(t, "/client"), Protocol: TCP}},
 			Upstream{Listen: 5432, Address: address(t, "db-0.db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: TCP},
-		),
+		)),
 		"migration": proxy("/api", []Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), TLS: Permissive},
 			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web", "/ns/prod/*"), Audit: true},
@@ -63,22 +63,61 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: GRPC, JWTAudience: "greeter"},
 			Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
 		"public": proxy("/edge", []Inbound{
-			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: Optional, Certificate: true, Limits: DefaultLimits(Inbound{TLS: None})},
+			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: Optional, Certificate: true, Limits: publicLimits()},
 			{Listen: 8443, Clients: NotAsked, Certificate: true, Limits: Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: Optional},
 			{Listen: 9000, App: 9001, Clients: NotAsked, Protocol: TCP, Limits: Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}, Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")}),
 		"jwt-public": longLived(proxy("/edge", []Inbound{
 			{Listen: 7443, Peers: peers(t, "/web"), JWT: JWT{[]string{"spiffe://example.org/edge"}, peers(t, "/web")}},
-			{Listen: 8443, Peers: peers(t, "/web"), Clients: Optional,
-				JWT: JWT{[]string{"spiffe://example.org/edge"}, peers(t, "/web", "/team/*", "spiffe://auxiliary.org/*")}},
+			{
+				Listen:  8443,
+				Peers:   peers(t, "/web"),
+				Clients: Optional,
+				Limits:  publicLimits(),
+				JWT:     JWT{[]string{"spiffe://example.org/edge"}, peers(t, "/web", "/team/*")},
+			},
 			{
 				Listen:  9443,
 				Clients: NotAsked,
-				JWT:     JWT{[]string{"spiffe://example.org/edge", "edge.example.org"}, peers(t, "/web", "spiffe://auxiliary.org/*")},
-				Limits:  Limits{MaxConnections: 100, MaxRequestBytes: 1 << 20, StreamIdleTimeout: time.Hour, IdleTimeout: 90 * time.Second},
+				Limits:  Limits{100, 1 << 20, time.Minute, time.Hour, 90 * time.Second},
+				JWT:     JWT{[]string{"edge.example.org"}, peers(t, "/web", "spiffe://auxiliary.org/*")},
 			},
-		}, Upstream{Match: match(t, "/"), Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api")})),
+			{Listen: 9444, Clients: NotAsked, Limits: publicLimits()},
+			{Listen: 10808, TLS: None, Limits: publicLimits(), JWT: JWT{[]string{"edge.example.org"}, peers(t, "/web")}},
+		}, Upstream{Match: match(t, "/"), Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "api"})),
+		"jwt-server": longLived(proxy("/api", []Inbound{
+			{
+				Listen: 8443,
+				App:    8080,
+				Peers:  peers(t, "/edge"),
+				JWT:    JWT{[]string{"spiffe://example.org/api"}, peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/web")},
+			},
+			{
+				Listen: 8444,
+				App:    8081,
+				TLS:    None,
+				Limits: publicLimits(),
+				JWT:    JWT{[]string{"spiffe://example.org/api", "api.example.org"}, peers(t, "/web")},
+			},
+			{Listen: 9443, App: 9090, Peers: peers(t, "/web"), Protocol: GRPC},
+		})),
+		"gateway": longLived(proxy("/edge", []Inbound{
+			{Listen: 7443, Peers: peers(t, "/web"), Limits: Limits{100, 0, 0, time.Hour, 90 * time.Second}},
+			{Listen: 8080, TLS: None, Limits: publicLimits()},
+			{Listen: 8081, TLS: None, Limits: Limits{0, 1000, time.Minute, time.Minute, time.Minute}},
+			{Listen: 8443, Peers: peers(t, "/web"), Protocol: HTTP2},
+			{Listen: 9443, Clients: NotAsked, Certificate: true, Limits: Limits{100, 1 << 20, 0, time.Hour, time.Minute}},
+		}, Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/team/*")})),
+		"mixed": longLived(withOneProbe(proxy("/api", []Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web", "/ns/prod/*", "/*")},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/team/*", "spiffe://auxiliary.org/web"), Protocol: HTTP2},
+			{Listen: 8445, App: 8080, Peers: peers(t, "/web", "spiffe://auxiliary.org/*")},
+			{Listen: 8446, App: 8082, Peers: peers(t, "spiffe://auxiliary.org/*"), Protocol: TCP},
+			{Listen: 8447, App: 8080, TLS: None, Limits: publicLimits()},
+			{Listen: 8448, App: 8080, Peers: peers(t, "/team/*"), Audit: true},
+			{Listen: 8449, App: 8080, Peers: peers(t, "/web"), Audit: true},
+		}, Upstream{Listen: 8000, Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api", "/team/*")}))),
 		"behind-gateway": proxy("/api", []Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/edge"), Forwarded: peers(t, "/web", "spiffe://auxiliary.org/ns/prod/*")},
 			{Listen: 8444, App: 8080, Peers: peers(t, "/edge"), TLS: Permissive, Forwarded: peers(t, "/web")},
@@ -88,9 +127,25 @@ func cases(t *testing.T) map[string]Proxy {
 	}
 }
 
-// longLived has certificates of an hour, and so connections of half an hour.
+// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time from it.
 func longLived(p Proxy) Proxy {
-	p.SVIDTTL = time.Hour
+	p.SVIDTTL, p.Drain = time.Hour, 10*time.Second
+	return p
+}
+
+// publicLimits are those of a port whose callers are not known.
+func publicLimits() Limits { return DefaultLimits(Inbound{TLS: None}) }
+
+// withOneProbe has one probe, and statistics of one kind.
+func withOneProbe(p Proxy) Proxy {
+	p.Probes = []Probe{{Listen: ProbePort, Path: "/probe/app/liveness", Kind: ProbeTCP, App: 8080}}
+	p.Metrics = Metrics{Port: 15095, Include: []string{"http.inbound_"}}
+	return p
+}
+
+// withHTTPProbe has no other kind of probe.
+func withHTTPProbe(p Proxy) Proxy {
+	p.Probes = []Probe{{Listen: ProbePort, Path: "/probe/app/liveness", App: 9001, Target: "/live"}}
 	return p
 }
 
