@@ -82,6 +82,8 @@ func (w *writer) block(n *yaml.Node, indent int) {
 	case len(n.Content) == 0 || w.column()+len(" ")+len(text) <= width:
 		w.space()
 		w.WriteString(cut(text, indent))
+	case filled(n):
+		w.fill(n, indent)
 	case n.Kind == yaml.MappingNode:
 		for pair := range slices.Chunk(n.Content, 2) {
 			w.line(indent)
@@ -92,8 +94,6 @@ func (w *writer) block(n *yaml.Node, indent int) {
 			}
 			w.block(pair[1], inner)
 		}
-	case !slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return item.Kind != yaml.ScalarNode }):
-		w.list(n.Content, indent+2)
 	default:
 		for _, item := range n.Content {
 			w.line(indent)
@@ -103,42 +103,55 @@ func (w *writer) block(n *yaml.Node, indent int) {
 	}
 }
 
-// list writes scalars on as many lines as they need.
-func (w *writer) list(items []*yaml.Node, indent int) {
+// filled says whether a node is a sequence, or a mapping of many, of nothing but scalars.
+func filled(n *yaml.Node) bool {
+	const few = 5
+	return (n.Kind == yaml.SequenceNode || len(n.Content) > 2*few) &&
+		!slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return child.Kind != yaml.ScalarNode })
+}
+
+// fill writes the children of such a node on as many lines as they need.
+func (w *writer) fill(n *yaml.Node, indent int) {
+	begin, parts, end := children(n)
 	w.space()
-	w.WriteString("[")
-	for i, item := range items {
-		text := scalar(item) + ","
+	w.WriteString(begin)
+	for i, part := range parts {
+		if i < len(parts)-1 {
+			part += ","
+		}
 		switch {
 		case i == 0:
-		case w.column()+len(" ")+len(text) > width:
-			w.line(indent)
+		case w.column()+len(" ")+len(part) > width:
+			w.line(indent + 2)
 		default:
 			w.WriteString(" ")
 		}
-		w.WriteString(text)
+		w.WriteString(part)
 	}
-	w.Truncate(w.Len() - len(","))
-	w.WriteString("]")
+	w.WriteString(end)
 }
 
 // flow is a node on one line.
 func flow(n *yaml.Node) string {
-	var parts []string
-	switch n.Kind {
-	case yaml.MappingNode:
+	if n.Kind == yaml.ScalarNode {
+		return scalar(n)
+	}
+	begin, parts, end := children(n)
+	return begin + strings.Join(parts, ", ") + end
+}
+
+// children are those of a mapping or sequence, each on one line, and its brackets.
+func children(n *yaml.Node) (begin string, parts []string, end string) {
+	if n.Kind == yaml.MappingNode {
 		for pair := range slices.Chunk(n.Content, 2) {
 			parts = append(parts, scalar(pair[0])+": "+flow(pair[1]))
 		}
-		return "{" + strings.Join(parts, ", ") + "}"
-	case yaml.SequenceNode:
-		for _, item := range n.Content {
-			parts = append(parts, flow(item))
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	default:
-		return scalar(n)
+		return "{", parts, "}"
 	}
+	for _, item := range n.Content {
+		parts = append(parts, flow(item))
+	}
+	return "[", parts, "]"
 }
 
 // plain are strings that need no quotes, inside brackets neither.

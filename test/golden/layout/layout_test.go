@@ -12,12 +12,16 @@ import (
 func TestYAML(t *testing.T) {
 	long := strings.Repeat("wide", 20)
 	for name, test := range map[string]struct{ in, want string }{
-		"order":       {`{"b":1,"a":{"d":true,"c":null}}`, "{b: 1, a: {d: true, c: null}}\n"},
-		"empty":       {`{}`, "{}\n"},
-		"strings":     {`["1","1.5","true","No","null","","a: b","x","*","--a","0.1s","it's"]`, `["1", "1.5", "true", "No", "null", "", "a: b", x, "*", --a, 0.1s, "it's"]` + "\n"},
-		"mapping":     {`{"a":{"` + long + `":1,"x":"` + long + `"}}`, "a:\n  " + long + ": 1\n  x: " + long + "\n"},
+		"order":   {`{"b":1,"a":{"d":true,"c":null}}`, "{b: 1, a: {d: true, c: null}}\n"},
+		"empty":   {`{}`, "{}\n"},
+		"strings": {`["1","1.5","true","No","null","","a: b","x","*","--a","0.1s","it's"]`, `["1", "1.5", "true", "No", "null", "", "a: b", x, "*", --a, 0.1s, "it's"]` + "\n"},
+		"mapping": {`{"a":{"` + long + `":{},"x":"` + long + `"}}`, "a:\n  " + long + ": {}\n  x: " + long + "\n"},
+		"scalars": {
+			`{"a":{"` + long + `":1,"b":2,"c":3,"d":4,"e":5,"x":"` + long + `"}}`,
+			"a: {" + long + ": 1, b: 2, c: 3, d: 4, e: 5,\n    x: " + long + "}\n",
+		},
 		"sequence":    {`{"a":[{"b":"` + long + `"},{"b":"` + long + `"}]}`, "a:\n- {b: " + long + "}\n- {b: " + long + "}\n"},
-		"nested":      {`[[{"a":"` + long + `","b":"` + long + `"}]]`, "- - a: " + long + "\n    b: " + long + "\n"},
+		"nested":      {`[[{"a":"` + long + `","b":["` + long + `"]}]]`, "- - a: " + long + "\n    b: [" + long + "]\n"},
 		"list":        {`{"a":["` + long + `","b","` + long + `"]}`, "a: [" + long + ", b,\n  " + long + "]\n"},
 		"long string": {`{"a":"` + long + " " + long + ` "}`, "a: \"" + long + " " + long[:65] + "\\\n  " + long[65:] + " \"\n"},
 	} {
