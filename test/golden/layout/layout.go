@@ -171,8 +171,7 @@ func otherType(s string) bool {
 	case "y", "yes", "n", "no", "on", "off", "...", "<<":
 		return true
 	}
-	n, err := parse([]byte(s))
-	return err != nil || n.ShortTag() != "!!str"
+	return (&yaml.Node{Kind: yaml.ScalarNode, Value: s}).ShortTag() != "!!str"
 }
 
 // quoted is a string of JSON, which is one of YAML too.
