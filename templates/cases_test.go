@@ -41,13 +41,13 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 8001, Address: address(t, "[2001:db8::7]:8443"), Peers: peers(t, "/api"), Protocol: ir.HTTP2},
 			ir.Upstream{Listen: 8002, Address: address(t, "greeter.default.svc.cluster.local.:9443"), Peers: peers(t, "/greeter"), Protocol: ir.GRPC},
 		),
-		"tcp": proxy("/web",
+		"tcp": withHTTPProbe(proxy("/web",
 			[]ir.Inbound{{Listen: 9000, App: 9001, Peers: peers(t, "/client"), Protocol: ir.TCP}},
 			ir.Upstream{Listen: 5432, Address: address(t, "db-0.db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: ir.TCP},
-		),
+		)),
 		"migration": proxy("/api", []ir.Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), TLS: ir.Permissive},
-			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web"), Audit: true},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web", "/ns/prod/*"), Audit: true},
 			{Listen: 9000, App: 9001, Peers: peers(t, "/web"), Protocol: ir.TCP, TLS: ir.Permissive, Audit: true},
 			{Listen: 9002, App: 9003, Protocol: ir.TCP, TLS: ir.None},
 		}),
@@ -68,13 +68,63 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: ir.GRPC, JWTAudience: "greeter"},
 			ir.Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
 		"public": asGateway(proxy("/edge", []ir.Inbound{
-			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: ir.Request, Certificate: true, Limits: ir.DefaultLimits(ir.Inbound{TLS: ir.None})},
+			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: ir.Request, Certificate: true, Limits: publicLimits()},
 			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request},
 		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")})),
 		"public-tcp": proxy("/edge", []ir.Inbound{
 			{Listen: 9000, App: 9001, Clients: ir.NoRequest, Protocol: ir.TCP, Limits: ir.Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}),
+		"jwt-public": asGateway(longLived(proxy("/edge", []ir.Inbound{
+			{Listen: 7443, Peers: peers(t, "/web"), JWT: ir.JWT{Audiences: []string{"spiffe://example.org/edge"}, Subjects: peers(t, "/web")}},
+			{
+				Listen:  8443,
+				Peers:   peers(t, "/web"),
+				Clients: ir.Request,
+				Limits:  publicLimits(),
+				JWT:     ir.JWT{Audiences: []string{"spiffe://example.org/edge"}, Subjects: peers(t, "/web", "/team/*")},
+			},
+			{
+				Listen:  9443,
+				Clients: ir.NoRequest,
+				Limits:  ir.Limits{MaxConnections: 100, MaxRequestBytes: 1 << 20, RequestTimeout: time.Minute, StreamIdleTimeout: time.Hour, IdleTimeout: 90 * time.Second},
+				JWT:     ir.JWT{Audiences: []string{"edge.example.org"}, Subjects: peers(t, "/web", "spiffe://auxiliary.org/*")},
+			},
+			{Listen: 9444, Clients: ir.NoRequest, Limits: publicLimits()},
+			{Listen: 10808, TLS: ir.None, Limits: publicLimits(), JWT: ir.JWT{Audiences: []string{"edge.example.org"}, Subjects: peers(t, "/web")}},
+		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "api"}))),
+		"jwt-server": longLived(proxy("/api", []ir.Inbound{
+			{
+				Listen: 8443,
+				App:    8080,
+				Peers:  peers(t, "/edge"),
+				JWT:    ir.JWT{Audiences: []string{"spiffe://example.org/api"}, Subjects: peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/web")},
+			},
+			{
+				Listen: 8444,
+				App:    8081,
+				TLS:    ir.None,
+				Limits: publicLimits(),
+				JWT:    ir.JWT{Audiences: []string{"spiffe://example.org/api", "api.example.org"}, Subjects: peers(t, "/web")},
+			},
+			{Listen: 9443, App: 9090, Peers: peers(t, "/web"), Protocol: ir.GRPC},
+		})),
+		"gateway": asGateway(longLived(proxy("/edge", []ir.Inbound{
+			{Listen: 7443, Peers: peers(t, "/web"), Limits: ir.Limits{MaxConnections: 100, StreamIdleTimeout: time.Hour, IdleTimeout: 90 * time.Second}},
+			{Listen: 8080, TLS: ir.None, Limits: publicLimits()},
+			{Listen: 8081, TLS: ir.None, Limits: ir.Limits{MaxRequestBytes: 1000, RequestTimeout: time.Minute, StreamIdleTimeout: time.Minute, IdleTimeout: time.Minute}},
+			{Listen: 8443, Peers: peers(t, "/web"), Protocol: ir.HTTP2},
+			{Listen: 9443, Clients: ir.NoRequest, Certificate: true, Limits: ir.Limits{MaxConnections: 100, MaxRequestBytes: 1 << 20, StreamIdleTimeout: time.Hour, IdleTimeout: time.Minute}},
+		}, ir.Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/team/*")}))),
+		"mixed": longLived(withOneProbe(proxy("/api", []ir.Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web", "/ns/prod/*", "/*")},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/team/*", "spiffe://auxiliary.org/web"), Protocol: ir.HTTP2},
+			{Listen: 8445, App: 8080, Peers: peers(t, "/web", "spiffe://auxiliary.org/*")},
+			{Listen: 8446, App: 8082, Peers: peers(t, "spiffe://auxiliary.org/*"), Protocol: ir.TCP},
+			{Listen: 8447, App: 8080, TLS: ir.None, Limits: publicLimits()},
+			{Listen: 8448, App: 8080, Peers: peers(t, "/team/*"), Audit: true},
+			{Listen: 8449, App: 8080, Peers: peers(t, "/web"), Audit: true},
+		}, ir.Upstream{Listen: 8000, Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api", "/team/*")}))),
 		"behind-gateway": proxy("/api", []ir.Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/edge"), Forwarded: peers(t, "/web", "spiffe://auxiliary.org/ns/prod/*")},
 			{Listen: 8444, App: 8080, Peers: peers(t, "/edge"), TLS: ir.Permissive, Forwarded: peers(t, "/web")},
@@ -86,6 +136,28 @@ func cases(t *testing.T) map[string]ir.Proxy {
 
 func asGateway(p ir.Proxy) ir.Proxy {
 	p.Gateway = true
+	return p
+}
+
+// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time from it.
+func longLived(p ir.Proxy) ir.Proxy {
+	p.SVIDTTL, p.Drain = time.Hour, 10*time.Second
+	return p
+}
+
+// publicLimits are those of a port whose callers are not known.
+func publicLimits() ir.Limits { return ir.DefaultLimits(ir.Inbound{TLS: ir.None}) }
+
+// withOneProbe has one probe, and statistics of one kind.
+func withOneProbe(p ir.Proxy) ir.Proxy {
+	p.Probes = []ir.Probe{{Listen: ir.ProbePort, Path: "/probe/app/liveness", Kind: ir.ProbeTCP, App: 8080}}
+	p.Metrics = ir.Metrics{Port: 15095, Include: []string{"http.inbound_"}}
+	return p
+}
+
+// withHTTPProbe has no other kind of probe.
+func withHTTPProbe(p ir.Proxy) ir.Proxy {
+	p.Probes = []ir.Probe{{Listen: ir.ProbePort, Path: "/probe/app/liveness", App: 9001, Target: "/live"}}
 	return p
 }
 

@@ -7,14 +7,17 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spire-injector/spire-injector/test/golden/layout"
 )
 
 var update = flag.Bool("update", false, "write testdata anew from what Generate returns")
 
-// TestGolden compares every file of every case with testdata, where it is indented for readers.
+// TestGolden compares every file of every case with testdata, where it is laid out for readers, and gives back the same bytes.
 func TestGolden(t *testing.T) {
 	want := map[string]bool{}
 	for name, proxy := range cases(t) {
@@ -23,19 +26,21 @@ func TestGolden(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for file, content := range files(config) {
-			path := filepath.Join("testdata", name, file)
+			path := filepath.Join("testdata", name, strings.TrimSuffix(file, ".json")+".yaml")
 			want[path] = true
 			t.Run(path, func(t *testing.T) {
-				var indented bytes.Buffer
-				if err := json.Indent(&indented, []byte(content), "", "  "); err != nil {
+				laidOut, err := layout.YAML([]byte(content))
+				if err != nil {
 					t.Fatal(err)
 				}
-				indented.WriteByte('\n')
+				if back, err := layout.JSON(laidOut); err != nil || string(back) != content {
+					t.Errorf("the file does not give back what was generated, but %s (%v)", back, err)
+				}
 				if *update {
 					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 						t.Fatal(err)
 					}
-					if err := os.WriteFile(path, indented.Bytes(), 0o644); err != nil {
+					if err := os.WriteFile(path, laidOut, 0o644); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -43,7 +48,7 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(string(golden), indented.String()); diff != "" {
+				if diff := cmp.Diff(string(golden), string(laidOut)); diff != "" {
 					t.Errorf("run `go test ./templates -update` if this is meant (-%s +now):\n%s", path, diff)
 				}
 			})

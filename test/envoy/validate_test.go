@@ -5,10 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/test/envoy/static"
+	"github.com/spire-injector/spire-injector/test/golden/layout"
 )
 
 // TestEnvoyAcceptsEveryCase runs `envoy --mode validate` on every case of templates/testdata. It does not read
@@ -31,13 +33,19 @@ func TestEnvoyAcceptsEveryCase(t *testing.T) {
 func folded(t *testing.T, folder string) []byte {
 	t.Helper()
 	read := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(folder, name))
+		data, err := os.ReadFile(filepath.Join(folder, strings.TrimSuffix(name, ".json")+".yaml"))
+		if name == templates.CertificateFile && os.IsNotExist(err) {
+			return ""
+		}
 		must(t, err)
-		return string(data)
+		document, err := layout.JSON(data)
+		must(t, err)
+		return string(document)
 	}
 	document, err := static.Bootstrap(templates.Config{
 		Bootstrap: read(templates.BootstrapFile), Listeners: read(templates.ListenersFile),
 		Clusters: read(templates.ClustersFile), Authorization: read(templates.AuthorizationFile),
+		Certificate: read(templates.CertificateFile),
 	})
 	must(t, err)
 	return document

@@ -22,12 +22,28 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
+// One real API server is for all tests that need one, because starting it takes as long as most of them.
+func TestAPIServer(t *testing.T) {
+	t.Parallel()
+	s := startAPIServer(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *apiServer)
+	}{
+		{"Corpus", testCorpus},
+		{"Refresh", testRefresh},
+		{"Rollout", testRollout},
+		{"Check", testCheck}, // the last one: it stops the webhooks
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
+	}
+}
+
 // Every case once more, by a real API server with the injector's own registration: what it stores is what the function returns,
 // and what the offline command prints, stored by it, is the same pod.
-func TestCorpusOnAPIServer(t *testing.T) {
+func testCorpus(t *testing.T, s *apiServer) {
 	cases, err := Read("cases")
 	must(t, err)
-	s := startAPIServer(t)
 	for _, c := range cases { // one after another: they share a namespace, whose name is part of identities
 		t.Run(c.Name, func(t *testing.T) { s.check(t, c) })
 	}

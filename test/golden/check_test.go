@@ -14,8 +14,7 @@ import (
 )
 
 // The check reads everything of a real API server, and is told by its answer whether that reaches the webhook and trusts it.
-func TestCheckOnAPIServer(t *testing.T) {
-	s := startAPIServer(t)
+func testCheck(t *testing.T, s *apiServer) {
 	platform, err := os.ReadFile(filepath.Join(manifests, "config.yaml"))
 	must(t, err)
 	parsed, err := intent.ParsePlatform(platform)

@@ -14,6 +14,7 @@ import (
 
 // The real Envoy accepts what each case generates; cases that generate the same are one.
 func TestEnvoyAcceptsCorpus(t *testing.T) {
+	t.Parallel()
 	cases, err := Read("cases")
 	must(t, err)
 	cache, err := parts.UserCache()

@@ -80,6 +80,7 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 
 // Nobody can bring along a pod that looks injected and is not what injection makes.
 func TestForgeriesAreRefused(t *testing.T) {
+	t.Parallel()
 	tried := map[string]bool{}
 	for in, injected := range injectedCases(t) {
 		for name, forge := range forgeries {
@@ -106,6 +107,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 
 // A copy of an injected pod that was made without its labels, where nobody asks for injection, is as the pod was.
 func TestCopiesLoseInjection(t *testing.T) {
+	t.Parallel()
 	for in, injected := range injectedCases(t) {
 		copied := injected.DeepCopy()
 		copied.Labels = nil

@@ -1,5 +1,16 @@
 // Package golden reads the corpus of injection cases: one file is one case, with everything that goes in and everything
-// that comes out. Each case drives the function, the webhook over HTTP and the offline command.
+// that comes out. Each case drives the function, the webhook over HTTP, the offline command and a real API server.
+//
+// What comes out is either want/refusal.txt, with the reason and each mistake, or want/unchanged.txt, with the reason, or
+//
+//	want/reason.txt    why the pod is injected
+//	want/pod.yaml      what injection changed in pod.yaml: null where a field is gone; a list has all its items, those alone with their
+//	                   names that are as they were; `standard: envoy` is the item that the case minimal-pod shows in full, but for
+//	                   what is written beside it
+//	want/status.yaml   the status annotation
+//	want/proxy.yaml    what templates.Generate is asked for, without zeroes; the annotations have what it returns, which
+//	                   templates/testdata shows for each shape of a proxy
+//	want/entries.yaml  the registration entries
 package golden
 
 import (
@@ -23,8 +34,6 @@ const (
 	podFile       = "pod.yaml"
 	// kubernetesFile is the version of the cluster; optional, then a current one.
 	kubernetesFile = "kubernetes.txt"
-	// briefFile says why the result leaves out Envoy's configuration: the case is about something else.
-	briefFile = "brief.txt"
 	// apiServerFile is part of what the real API server says of a pod that it refuses by itself, without asking the webhook or after.
 	apiServerFile = "api-server.txt"
 	wantPrefix    = "want/"
@@ -40,8 +49,6 @@ type Case struct {
 	Pod       []byte
 	// Kubernetes is the version of the cluster, empty for a current one.
 	Kubernetes string
-	// Brief results have no Envoy configuration.
-	Brief bool
 	// APIServer is part of the real API server's own refusal, empty if it has nothing against the pod.
 	APIServer string
 	Want      map[string]string // what comes out, by the file's name without want/
@@ -96,13 +103,11 @@ func readCase(path string) (Case, error) {
 			c.Pod = f.Data
 		case f.Name == kubernetesFile:
 			c.Kubernetes = strings.TrimSpace(string(f.Data))
-		case f.Name == briefFile:
-			c.Brief = true
 		case f.Name == apiServerFile:
 			c.APIServer = strings.TrimSpace(string(f.Data))
 		default:
-			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s, %s, %s, %s or %s…", f.Name,
-				platformFile, namespaceFile, podFile, kubernetesFile, briefFile, apiServerFile, wantPrefix)
+			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s, %s, %s or %s…", f.Name,
+				platformFile, namespaceFile, podFile, kubernetesFile, apiServerFile, wantPrefix)
 		}
 	}
 	if c.Pod == nil {

@@ -26,6 +26,8 @@ import (
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -34,14 +36,16 @@ import (
 var update = flag.Bool("update", false, "rewrite what the cases want")
 
 func TestCorpus(t *testing.T) {
+	t.Parallel()
 	cases, err := Read("cases")
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := readStandards(t, cases)
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			got := run(t, c)
+			got := run(t, c, s)
 			if *update {
 				if err := c.Write(got); err != nil {
 					t.Fatal(err)
@@ -56,11 +60,18 @@ func TestCorpus(t *testing.T) {
 }
 
 // run sends a case through the function, the webhooks and the command, checks that they agree, and renders the result.
-func run(t *testing.T, c Case) map[string]string {
+func run(t *testing.T, c Case, s standards) map[string]string {
 	t.Helper()
 	in := c.input(t)
 	untouched := in.pod.DeepCopy()
-	res, err := in.injector.Inject(in.namespace, in.pod)
+	var asked []generated
+	recording := in.injector
+	recording.Generate = func(p ir.Proxy) (templates.Config, error) {
+		config, err := templates.Generate(p)
+		asked = append(asked, generated{p, config})
+		return config, err
+	}
+	res, err := recording.Inject(in.namespace, in.pod)
 	if diff := cmp.Diff(untouched, in.pod); diff != "" {
 		t.Errorf("Inject changed its argument:\n%s", diff)
 	}
@@ -109,7 +120,13 @@ func run(t *testing.T, c Case) map[string]string {
 	if len(res.Workloads) > 0 {
 		entries = in.injector.Platform.Cluster.Entries(res.Workloads)
 	}
-	return render(t, c, string(res.Reason), patched, entries)
+	r := renderer{standards: s, files: map[string]string{"reason.txt": string(res.Reason) + "\n"}}
+	if c.Name == standardCase {
+		r.standards = nil
+	}
+	r.pod(t, in.raw, patched, asked)
+	r.entries(t, entries)
+	return r.files
 }
 
 // again checks that the result of injection is taken for what it is.
@@ -238,43 +255,4 @@ func refusal(t *testing.T, err error) string {
 		lines = append(lines, m.String())
 	}
 	return strings.Join(lines, "\n") + "\n"
-}
-
-// render shows a result for people: the pod with each generated document in a file of its own, laid out.
-func render(t *testing.T, c Case, reason string, pod []byte, entries []registrar.Entry) map[string]string {
-	t.Helper()
-	out := map[string]string{"reason.txt": reason + "\n"}
-	var object map[string]any
-	mustUnmarshal(t, pod, &object)
-	annotations, _ := object["metadata"].(map[string]any)["annotations"].(map[string]any)
-	for _, part := range []string{"bootstrap", "listeners", "clusters", "authorization"} {
-		key := intent.Prefix + "envoy-" + part
-		if _, hasEnvoy := annotations[key]; !hasEnvoy {
-			continue
-		}
-		if c.Brief {
-			annotations[key] = "left out"
-			continue
-		}
-		var laidOut bytes.Buffer
-		if err := json.Indent(&laidOut, []byte(annotations[key].(string)), "", "  "); err != nil {
-			t.Fatalf("%s: %v", key, err)
-		}
-		out["envoy-"+part+".json"] = laidOut.String() + "\n"
-		annotations[key] = "see want/envoy-" + part + ".json"
-	}
-	text, err := yaml.Marshal(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out["pod.yaml"] = string(text)
-	if len(entries) == 0 {
-		return out
-	}
-	var list bytes.Buffer
-	if err := registrar.EncodeEntries(&list, entries); err != nil {
-		t.Fatal(err)
-	}
-	out["entries.json"] = list.String()
-	return out
 }

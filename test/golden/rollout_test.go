@@ -90,8 +90,7 @@ func podCache(t *testing.T, config *rest.Config) cache.Cache {
 
 // The leading replica, with its own rights, on a real API server with the real webhooks: pods follow their namespace, what one rejects
 // stops there and is told, and so is what a pod rejects of its own.
-func TestRolloutOnAPIServer(t *testing.T) {
-	s := startAPIServer(t)
+func testRollout(t *testing.T, s *apiServer) {
 	platform, err := intent.ParsePlatform(defaultPlatform)
 	must(t, err)
 	injector := inject.Injector{Platform: platform, Version: "test"}
