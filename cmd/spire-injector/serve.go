@@ -151,11 +151,11 @@ func serve(signals context.Context, f serveFlags) error {
 		return err
 	}
 	keeper := newKeeper(mgr, f, inForce, spire)
-	relationships := newFederationKeeper(mgr, f, inForce, spire, keeper.LookAtAll)
+	relationships := newFederationKeeper(mgr, f, inForce, spire, keeper.Resync)
 	if f.dryRun {
 		return printPlan(ctx, mgr, keeper, relationships, os.Stdout)
 	}
-	back := afterReconnecting(spire.Reconnected(), keeper.LookAtAll, relationships.Reconnected)
+	back := afterReconnecting(spire.Reconnected(), keeper.Resync, relationships.Reconnected)
 	for _, r := range []manager.Runnable{keeper.Watching(), keeper.Reconciling(), relationships, back} {
 		if err := mgr.Add(r); err != nil {
 			return err

@@ -138,9 +138,9 @@ func (k *Keeper) Reconsider() {
 	}
 }
 
-// LookAtAll has all entries in SPIRE looked at soon, because SPIRE was away and may have lost everything, or because it has a bundle
+// Resync has all entries in SPIRE compared soon, because SPIRE was away and may have lost everything, or because it has a bundle
 // that entries may have waited for.
-func (k *Keeper) LookAtAll() { k.reconciler.LookAtAll() }
+func (k *Keeper) Resync() { k.reconciler.Resync() }
 
 // Plan returns what the reconciler would do, and does nothing. The manager's cache has to be running.
 func (k *Keeper) Plan(ctx context.Context) ([]registrar.Step, error) {
