@@ -150,18 +150,18 @@ func serve(signals context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	keeper := newKeeper(mgr, f, inForce, spire)
-	relationships := newFederationKeeper(mgr, f, inForce, spire, keeper.Resync)
+	controller := newEntriesController(mgr, f, inForce, spire)
+	relationships := newFederationKeeper(mgr, f, inForce, spire, controller.Resync)
 	if f.dryRun {
-		return printPlan(ctx, mgr, keeper, relationships, os.Stdout)
+		return printPlan(ctx, mgr, controller, relationships, os.Stdout)
 	}
-	back := afterReconnecting(spire.Reconnected(), keeper.Resync, relationships.Reconnected)
-	for _, r := range []manager.Runnable{keeper.Watching(), keeper.Reconciling(), relationships, back} {
+	back := afterReconnecting(spire.Reconnected(), controller.Resync, relationships.Reconnected)
+	for _, r := range []manager.Runnable{controller.Watching(), controller.Reconciling(), relationships, back} {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}
 	}
-	if err := addWebhooks(mgr, leave, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{Confirmed: keeper.Confirmed})); err != nil {
+	if err := addWebhooks(mgr, leave, inForce.get, registrar.New(platform.Cluster, spire, registrar.Options{Confirmed: controller.Confirmed})); err != nil {
 		return err
 	}
 	if err := addRollout(ctx, mgr, f, rate, inForce); err != nil {
