@@ -74,7 +74,7 @@ func (f serveFlags) checkEntries() error {
 }
 
 // printPlan prints what the leading replica would change in SPIRE.
-func printPlan(ctx context.Context, mgr ctrl.Manager, controller *entries.Controller, relationships *federation.Keeper, out io.Writer) error {
+func printPlan(ctx context.Context, mgr ctrl.Manager, controller *entries.Controller, relationships *federation.Syncer, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

@@ -151,7 +151,7 @@ func serve(signals context.Context, f serveFlags) error {
 		return err
 	}
 	controller := newEntriesController(mgr, f, inForce, spire)
-	relationships := newFederationKeeper(mgr, f, inForce, spire, controller.Resync)
+	relationships := newFederationSyncer(mgr, f, inForce, spire, controller.Resync)
 	if f.dryRun {
 		return printPlan(ctx, mgr, controller, relationships, os.Stdout)
 	}

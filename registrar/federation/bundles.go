@@ -17,46 +17,46 @@ type fetched struct {
 }
 
 // fetch has SPIRE fetch a bundle, and tells how it ended.
-func (k *Keeper) fetch(ctx context.Context, d *domain, r registrar.Relationship) {
+func (s *Syncer) fetch(ctx context.Context, d *domain, r registrar.Relationship) {
 	f := fetched{domain: d}
 	within, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	if f.err = k.config.SPIRE.RefreshBundle(within, r.TrustDomain); f.err == nil {
-		f.bundle, f.err = k.config.SPIRE.FederatedBundle(within, r.TrustDomain)
+	if f.err = s.config.SPIRE.RefreshBundle(within, r.TrustDomain); f.err == nil {
+		f.bundle, f.err = s.config.SPIRE.FederatedBundle(within, r.TrustDomain)
 	}
 	if within.Err() != nil {
 		f.err = fmt.Errorf("SPIRE did not get the bundle of %s within %s: look whether it reaches %s: %w", r.TrustDomain, fetchTimeout, r.BundleEndpointURL, f.err)
 	}
 	select {
-	case k.fetched <- f:
+	case s.fetched <- f:
 	case <-ctx.Done():
 	}
 }
 
 // take takes note of the end of a fetch.
-func (k *Keeper) take(f fetched) {
+func (s *Syncer) take(f fetched) {
 	d, now := f.domain, time.Now()
-	if k.domains[d.TrustDomain] != d {
+	if s.domains[d.TrustDomain] != d {
 		return // no longer of interest
 	}
 	before := *d
 	d.end(now, f.err, spread())
-	k.metrics.fetched(d, f.err)
+	s.metrics.fetched(d, f.err)
 	if f.err != nil {
-		k.report.notFetched(d, f.err, now)
+		s.report.notFetched(d, f.err, now)
 		if errors.Is(f.err, registrar.ErrNoRelationship) && !d.rejected {
-			k.look, d.inPlace = now, false // somebody removed it
+			s.look, d.inPlace = now, false // somebody removed it
 		}
-		k.metrics.seen(d)
+		s.metrics.seen(d)
 		return
 	}
 	d.seen, d.present, d.keys = true, true, f.bundle.Keys
-	k.metrics.seen(d)
+	s.metrics.seen(d)
 	if before.keys != "" && before.keys != d.keys {
-		k.metrics.changed(d)
+		s.metrics.changed(d)
 	}
-	k.report.fetched(d, before)
+	s.report.fetched(d, before)
 	if !before.present {
-		k.config.Arrived()
+		s.config.Arrived()
 	}
 }

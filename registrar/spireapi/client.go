@@ -64,7 +64,7 @@ var (
 	_ registrar.BundleReader       = (*Client)(nil)
 	_ registrar.BundleRefresher    = (*Client)(nil)
 	_ registrar.RelationshipLister = (*Client)(nil)
-	_ registrar.RelationshipKeeper = (*Client)(nil)
+	_ registrar.RelationshipWriter = (*Client)(nil)
 )
 
 // maxAnswer is far above a page of large entries; gRPC's own limit of 4 MiB is not.

@@ -12,26 +12,26 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// SPIRE is what a [Keeper] needs of a SPIRE server.
+// SPIRE is what a [Syncer] needs of a SPIRE server.
 type SPIRE interface {
 	registrar.RelationshipLister
-	registrar.RelationshipKeeper
+	registrar.RelationshipWriter
 	registrar.BundleLister
 	registrar.BundleReader
 	registrar.BundleRefresher
 }
 
-// Config is what a [Keeper] works with.
+// Config is what a [Syncer] works with.
 type Config struct {
 	SPIRE SPIRE
 	// Wanted are the relationships of the platform file in force.
 	Wanted func() []registrar.Federated
 	// Interval is the time between two looks at the relationships in SPIRE, give or take a tenth.
 	Interval time.Duration
-	// Settle is how long SPIRE is given to take up a relationship by itself before it is told to fetch any bundle, after one has
+	// Patience is how long SPIRE is given to take up a relationship by itself before it is told to fetch any bundle, after one has
 	// been created and when SPIRE may have just started: if SPIRE (1.15) finds a relationship when it is told to fetch, its own
 	// polling of that one ends with the call.
-	Settle time.Duration
+	Patience time.Duration
 	// Arrived is told when SPIRE has got a bundle that it did not have: entries may wait for it.
 	Arrived func()
 	Logger  logr.Logger
@@ -41,8 +41,8 @@ type Config struct {
 }
 
 const (
-	// lookTimeout bounds a look at the relationships, which SPIRE answers by itself.
-	lookTimeout = 20 * time.Second
+	// syncTimeout bounds a look at the relationships, which SPIRE answers by itself.
+	syncTimeout = 20 * time.Second
 	// Between two tries.
 	minRetry = 500 * time.Millisecond
 	maxRetry = 30 * time.Second
@@ -50,9 +50,9 @@ const (
 	fetchTimeout = 20 * time.Second
 )
 
-// Keeper keeps SPIRE's federation relationships at what the platform file says, and their bundles fresh. It is a Runnable of a
+// Syncer keeps SPIRE's federation relationships at what the platform file says, and their bundles fresh. It is a Runnable of a
 // manager, on the leading replica only. It removes no relationship: others may rely on it.
-type Keeper struct {
+type Syncer struct {
 	config      Config
 	report      reporter
 	changed     chan struct{}
@@ -66,22 +66,22 @@ type Keeper struct {
 	retry   time.Duration
 }
 
-// New returns a keeper that does nothing before it is started by a manager, or asked for a plan.
-func New(c Config) *Keeper {
-	return &Keeper{
+// New returns a syncer that does nothing before it is started by a manager, or asked for a plan.
+func New(c Config) *Syncer {
+	return &Syncer{
 		config: c, report: reporter{logger: c.Logger, event: c.Event}, changed: make(chan struct{}, 1), reconnected: make(chan struct{}, 1),
 		domains: domains{}, fetched: make(chan fetched), retry: minRetry,
 	}
 }
 
 // NeedLeaderElection says that one replica is enough.
-func (k *Keeper) NeedLeaderElection() bool { return true }
+func (s *Syncer) NeedLeaderElection() bool { return true }
 
-// Reconsider has the platform file looked at soon, after it changed.
-func (k *Keeper) Reconsider() { poke(k.changed) }
+// RelationshipsChanged has the platform file looked at soon, after it changed.
+func (s *Syncer) RelationshipsChanged() { poke(s.changed) }
 
 // Reconnected has everything looked at and fetched soon, after SPIRE was away: it may have lost what it knew.
-func (k *Keeper) Reconnected() { poke(k.reconnected) }
+func (s *Syncer) Reconnected() { poke(s.reconnected) }
 
 func poke(c chan<- struct{}) {
 	select {
@@ -91,38 +91,38 @@ func poke(c chan<- struct{}) {
 }
 
 // Start keeps relationships and bundles until ctx is done.
-func (k *Keeper) Start(ctx context.Context) error {
+func (s *Syncer) Start(ctx context.Context) error {
 	var err error
-	if k.metrics, err = newCollectors(k.config.Metrics); err != nil {
+	if s.metrics, err = newCollectors(s.config.Metrics); err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		if !time.Now().Before(k.look) {
-			k.lookAtRelationships(ctx)
+		if !time.Now().Before(s.look) {
+			s.syncRelationships(ctx)
 		}
-		for _, d := range k.domains.begin(time.Now()) {
-			go k.fetch(ctx, d, d.Relationship)
+		for _, d := range s.domains.begin(time.Now()) {
+			go s.fetch(ctx, d, d.Relationship)
 		}
-		k.await(ctx)
+		s.await(ctx)
 	}
 	return nil
 }
 
 // await returns when there may be something to do.
-func (k *Keeper) await(ctx context.Context) {
-	timer := time.NewTimer(time.Until(k.domains.next(k.look)))
+func (s *Syncer) await(ctx context.Context) {
+	timer := time.NewTimer(time.Until(s.domains.next(s.look)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case f := <-k.fetched:
-		k.take(f)
-	case <-k.changed:
-		k.look = time.Now()
-		k.domains.hurryFailing(k.look)
-	case <-k.reconnected:
-		k.look = time.Now()
-		k.domains.hurry(k.look.Add(k.config.Settle))
+	case f := <-s.fetched:
+		s.take(f)
+	case <-s.changed:
+		s.look = time.Now()
+		s.domains.hurryFailing(s.look)
+	case <-s.reconnected:
+		s.look = time.Now()
+		s.domains.hurry(s.look.Add(s.config.Patience))
 	}
 }
 

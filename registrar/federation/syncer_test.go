@@ -29,7 +29,7 @@ var exampleOrg = spiffeid.RequireTrustDomainFromString("example.org")
 const (
 	often  = 50 * time.Millisecond
 	rarely = time.Hour
-	settle = 100 * time.Millisecond
+	patience = 100 * time.Millisecond
 )
 
 // federated is a relationship of a trust domain with the public web's authentication.
@@ -39,9 +39,9 @@ func federated(name string, refresh time.Duration) registrar.Federated {
 	}}
 }
 
-// keeping is a keeper and what became known of its work.
+// keeping is a syncer and what became known of its work.
 type keeping struct {
-	*federation.Keeper
+	*federation.Syncer
 	server   *spiretest.Server
 	address  string
 	stop     func() // the server
@@ -74,7 +74,7 @@ func (o observed) FederatedBundle(ctx context.Context, td spiffeid.TrustDomain) 
 	return b, err
 }
 
-// serve returns a keeper that has not started, and its server.
+// serve returns a syncer that has not started, and its server.
 func serve(t *testing.T, wanted ...registrar.Federated) *keeping {
 	t.Helper()
 	k := &keeping{server: spiretest.NewServer(exampleOrg), registry: prometheus.NewRegistry(), wanted: wanted, read: map[string]uint64{}}
@@ -89,8 +89,8 @@ func serve(t *testing.T, wanted ...registrar.Federated) *keeping {
 		defer k.mu.Unlock()
 		k.read[b.TrustDomain.Name()] = b.SequenceNumber
 	}
-	k.Keeper = federation.New(federation.Config{
-		SPIRE: observed{client, read}, Interval: rarely, Settle: settle, Logger: logr.Discard(), Metrics: k.registry,
+	k.Syncer = federation.New(federation.Config{
+		SPIRE: observed{client, read}, Interval: rarely, Patience: patience, Logger: logr.Discard(), Metrics: k.registry,
 		Arrived: func() { k.arrived.Add(1) },
 		Wanted: func() []registrar.Federated {
 			k.mu.Lock()
@@ -106,7 +106,7 @@ func serve(t *testing.T, wanted ...registrar.Federated) *keeping {
 	return k
 }
 
-// start runs the keeper until the end of the test.
+// start runs the syncer until the end of the test.
 func (k *keeping) start(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -124,7 +124,7 @@ func (k *keeping) want(wanted ...registrar.Federated) {
 	k.mu.Lock()
 	k.wanted = wanted
 	k.mu.Unlock()
-	k.Reconsider()
+	k.RelationshipsChanged()
 }
 
 // happened says whether there was an event that begins so.
@@ -316,7 +316,7 @@ func TestRelationshipsThatAPolicyDenies(t *testing.T) {
 	eventually(t, "an event", func() bool { return k.happened("Warning RelationshipRejected ") })
 	eventually(t, "the metric of a relationship that SPIRE has not", func() bool { return inPlace() == 0 })
 	k.server.Before(nil)
-	k.Reconsider()
+	k.RelationshipsChanged()
 	eventually(t, "the relationship, once it is allowed", func() bool { return len(k.endpoints()) == 1 })
 	eventually(t, "the metric of a relationship that SPIRE has", func() bool { return inPlace() == 1 })
 }
@@ -476,13 +476,13 @@ func TestSPIREIsLeftAloneAtFirst(t *testing.T) {
 	}
 	publish(k, "partner.org", 1)
 	k.start(t)
-	if took := wait(); took < settle {
-		t.Errorf("told to fetch after %s, want it after %s", took, settle)
+	if took := wait(); took < patience {
+		t.Errorf("told to fetch after %s, want it after %s", took, patience)
 	}
 	eventually(t, "the bundle", k.sequence("partner.org", 1))
 	k.Reconnected()
-	if took := wait(); took < settle*9/10 { // it counts from a moment before the look
-		t.Errorf("told to fetch %s after SPIRE is back, want it after %s", took, settle)
+	if took := wait(); took < patience*9/10 { // it counts from a moment before the look
+		t.Errorf("told to fetch %s after SPIRE is back, want it after %s", took, patience)
 	}
 }
 
@@ -496,11 +496,11 @@ func TestArrivalsAreNoticed(t *testing.T) {
 		return got > 0
 	})
 	k.server.PutBundle(&types.Bundle{TrustDomain: "partner.org", SequenceNumber: 1})
-	k.Reconsider()
+	k.RelationshipsChanged()
 	eventually(t, "arrival", func() bool { return k.arrived.Load() == 1 })
 	k.server.DeleteBundle(spiffeid.RequireTrustDomainFromString("partner.org"))
 	looks := k.server.Calls("ListFederationRelationships")
-	k.Reconsider()
+	k.RelationshipsChanged()
 	eventually(t, "a look", func() bool { return k.server.Calls("ListFederationRelationships") > looks })
 	publish(k, "partner.org", 2)
 	k.Reconnected()
