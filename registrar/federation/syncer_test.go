@@ -27,8 +27,8 @@ import (
 var exampleOrg = spiffeid.RequireTrustDomainFromString("example.org")
 
 const (
-	often  = 50 * time.Millisecond
-	rarely = time.Hour
+	often    = 50 * time.Millisecond
+	rarely   = time.Hour
 	patience = 100 * time.Millisecond
 )
 
