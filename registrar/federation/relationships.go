@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// syncRelationships makes what the platform file says so, and sets when to look again.
+// syncRelationships makes what the platform file says so, and queues the next comparison.
 func (s *Syncer) syncRelationships(ctx context.Context) {
 	now := time.Now()
 	for _, d := range s.domains.adopt(s.config.Wanted(), now, now.Add(s.config.Patience)) {
@@ -26,10 +27,11 @@ func (s *Syncer) syncRelationships(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		s.report.failed(err)
-		s.look, s.retry = time.Now().Add(jittered(s.retry)), min(2*s.retry, maxRetry)
+		s.queue.AddRateLimited(relationships)
 		return
 	}
-	s.look, s.retry = time.Now().Add(jittered(s.config.Interval)), minRetry
+	s.queue.Forget(relationships)
+	s.queue.AddAfter(relationships, wait.Jitter(s.config.Interval*9/10, 2.0/9)) // up to a tenth earlier or later
 }
 
 // sync creates and updates what differs.
