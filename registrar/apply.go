@@ -69,9 +69,9 @@ func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done f
 	return nil
 }
 
-// apart sends what steps are about in one request. SPIRE's authorization policy denies a request for the sake of a single entry in it: then
+// bisect sends what steps are about in one request. SPIRE's authorization policy denies a request for the sake of a single entry in it: then
 // halves are sent, until the denied ones are alone and the others through.
-func apart(steps []Step, send func([]Step) error, done func(Outcome)) error {
+func bisect(steps []Step, send func([]Step) error, done func(Outcome)) error {
 	err := send(steps)
 	switch {
 	case err == nil || KindOf(err) != Denied:
@@ -81,7 +81,7 @@ func apart(steps []Step, send func([]Step) error, done func(Outcome)) error {
 		return nil
 	}
 	for half := range slices.Chunk(steps, (len(steps)+1)/2) {
-		if err := apart(half, send, done); err != nil {
+		if err := bisect(half, send, done); err != nil {
 			return err
 		}
 	}
@@ -89,7 +89,7 @@ func apart(steps []Step, send func([]Step) error, done func(Outcome)) error {
 }
 
 func (c Cluster) create(ctx context.Context, api Entries, steps []Step, done func(Outcome)) error {
-	return apart(steps, func(steps []Step) error {
+	return bisect(steps, func(steps []Step) error {
 		results, err := api.CreateEntries(ctx, entriesOf(steps))
 		if err != nil {
 			return err
@@ -163,7 +163,7 @@ type entryRepairer interface {
 }
 
 func update(ctx context.Context, api Entries, steps []Step, fields Fields, done func(Outcome)) error {
-	return apart(steps, func(steps []Step) error {
+	return bisect(steps, func(steps []Step) error {
 		results, err := api.UpdateEntries(ctx, entriesOf(steps), fields)
 		if err != nil {
 			return err

@@ -124,7 +124,7 @@ func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
 		s.Plan = Plan{Action: Keep, Entry: current}
 	case current.ExpiresAt.IsZero():
 		target := current.Canonical()
-		target.ExpiresAt = rules.Now.Add(rules.Grace)
+		target.ExpiresAt = wholeSecond(rules.Now.Add(rules.Grace))
 		s.Plan, s.Why = Plan{Action: Update, Entry: target.Canonical(), Fields: FieldExpiresAt}, reason.EntryOrphaned
 	case rules.Now.Before(current.ExpiresAt):
 		s.Plan, s.Why = Plan{Action: Wait, Entry: current}, reason.EntryOrphaned
@@ -132,6 +132,15 @@ func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
 		s.Plan, s.Why = Plan{Action: Remove, Entry: current}, reason.EntryExpired
 	}
 	return s
+}
+
+// wholeSecond is the first one that is not before then: SPIRE keeps expiries to the second, and none may come early.
+func wholeSecond(then time.Time) time.Time {
+	whole := then.Truncate(time.Second)
+	if whole.Before(then) {
+		whole = whole.Add(time.Second)
+	}
+	return whole
 }
 
 // index finds entries by ID, and by what SPIRE allows only once.

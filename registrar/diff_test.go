@@ -58,6 +58,7 @@ func TestDiff(t *testing.T) {
 		"held, there":                              {held: true, current: as(), exactly: true, want: nothing},
 		"held, there in another form":              {held: true, current: as(ttl(time.Hour), federated), exactly: true, want: nothing},
 		"held, to be removed":                      {held: true, current: as(expires(start.Add(time.Minute))), want: "update EntryNeededAgain expires_at", after: as()},
+		"held, our prefix with another parent":     {held: true, current: as(func(e *registrar.Entry) { e.ParentID = c.ServerID() }, expires(start.Add(time.Minute))), want: nothing},
 		"held, missing":                            {held: true, want: "refuse EntryNotAllowed"},
 		"orphaned":                                 {current: as(), want: "update EntryOrphaned expires_at", after: as(expires(start.Add(10 * time.Minute)))},
 		"orphaned, to be removed":                  {current: as(expires(start.Add(time.Second))), want: "wait EntryOrphaned"},
@@ -97,8 +98,39 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// SPIRE keeps expiries to the second: none may come before the grace period is over.
+func TestExpiryIsRoundedUp(t *testing.T) {
+	c := demoCluster(t)
+	at := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	for now, want := range map[time.Time]time.Time{
+		at:                             at.Add(time.Minute),
+		at.Add(1):                      at.Add(time.Minute + time.Second),
+		at.Add(999 * time.Millisecond): at.Add(time.Minute + time.Second),
+	} {
+		steps := c.Diff(nil, []registrar.Entry{c.WorkloadEntry(workload("/api", 0))}, registrar.Rules{Now: now, Grace: time.Minute})
+		if len(steps) != 1 || !steps[0].Entry.ExpiresAt.Equal(want) {
+			t.Errorf("orphaned at %v: %+v, want that it expires at %v", now, steps, want)
+		}
+	}
+}
+
+// Of two entries for one identity the one that we can change is taken, in whatever order SPIRE lists them.
+func TestDiffTakesOurEntryBeforeOthers(t *testing.T) {
+	c := demoCluster(t)
+	want := c.WorkloadEntry(workload("/api", time.Minute))
+	ours, theirs := want, want
+	ours.ID, ours.X509SVIDTTL = "spire-injector.demo-cluster.old", time.Hour
+	theirs.ID, theirs.X509SVIDTTL = "someone", time.Hour
+	for _, current := range [][]registrar.Entry{{ours, theirs}, {theirs, ours}} {
+		steps := c.Diff(map[string]registrar.Wanted{want.ID: {Entry: &want}}, current, registrar.Rules{Now: time.Now()})
+		if len(steps) != 1 || steps[0].Action != registrar.Update || steps[0].ID != ours.ID {
+			t.Errorf("steps %+v, want an update of %s", steps, ours.ID)
+		}
+	}
+}
+
 // What a diff leads to needs no other step, but for waiting.
-func TestDiffSettles(t *testing.T) {
+func TestDiffConverges(t *testing.T) {
 	c := demoCluster(t)
 	rules := registrar.Rules{Now: time.Now(), Grace: time.Minute, Exactly: true}
 	wanted := map[string]registrar.Wanted{}

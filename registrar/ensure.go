@@ -12,14 +12,20 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
+// Defaults of [Options].
+const (
+	DefaultCacheTTL = 30 * time.Second
+	DefaultTimeout  = 10 * time.Second
+)
+
 // Options tune a [Registrar]; the zero value is good.
 type Options struct {
 	// CacheTTL is how long an entry that SPIRE confirmed is taken to be there, and a bundle that SPIRE lacked to be missing,
-	// without asking again; 30 s by default.
+	// without asking again; [DefaultCacheTTL] if it is 0.
 	CacheTTL time.Duration
 	// CacheSize bounds how many confirmed entries, and how many missing bundles, are cached; 10,000 by default.
 	CacheSize int
-	// Timeout bounds one registration, which outlives a caller that gives up; 10 s by default.
+	// Timeout bounds one registration, which outlives a caller that gives up; [DefaultTimeout] if it is 0.
 	Timeout time.Duration
 	// Confirmed says of an entry that it was registered for a pod that runs, so that SPIRE need not be asked; nil: nobody knows.
 	Confirmed func(Entry) bool
@@ -54,13 +60,13 @@ type Registrar struct {
 // New returns a registrar of the cluster's workloads.
 func New(cluster Cluster, api API, o Options) *Registrar {
 	if o.CacheTTL <= 0 {
-		o.CacheTTL = 30 * time.Second
+		o.CacheTTL = DefaultCacheTTL
 	}
 	if o.CacheSize <= 0 {
 		o.CacheSize = 10_000
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = 10 * time.Second
+		o.Timeout = DefaultTimeout
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -130,9 +130,9 @@ type RelationshipLister interface {
 	ListFederationRelationships(ctx context.Context) ([]Relationship, error)
 }
 
-// RelationshipKeeper makes and changes federation relationships, each on its own; the results are in the same order and
+// RelationshipWriter makes and changes federation relationships, each on its own; the results are in the same order and
 // as many, nil or an [Error]. An error means that SPIRE did not answer about any of them; it is an [Error].
-type RelationshipKeeper interface {
+type RelationshipWriter interface {
 	// CreateFederationRelationships fails for a trust domain that has one; SPIRE gives that no kind of its own.
 	CreateFederationRelationships(ctx context.Context, relationships []Relationship) ([]error, error)
 	// UpdateFederationRelationships sets endpoint and profile, and fails for a trust domain that has none.

@@ -41,16 +41,16 @@ func (m *mirror) remove(id string) {
 	delete(m.expiring, id)
 }
 
-// lostIn yields the entries of ours that a newer look does not find, but for those that were to be removed: SPIRE does that
+// deletedIn yields the entries of ours that a newer list does not have, but for those that were to be removed: SPIRE does that
 // too.
-func (m *mirror) lostIn(newer map[string]Entry) ids {
-	lost := ids{}
+func (m *mirror) deletedIn(newer map[string]Entry) ids {
+	deleted := ids{}
 	for id, e := range m.entries {
 		if _, there := newer[id]; !there && m.cluster.Owns(e) && e.ExpiresAt.IsZero() {
-			lost[id] = true
+			deleted[id] = true
 		}
 	}
-	return lost
+	return deleted
 }
 
 // nextExpiry is when the first entry is to be removed; zero if none is.

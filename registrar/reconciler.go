@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/workqueue"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
@@ -18,15 +19,13 @@ import (
 type ReconcilerOptions struct {
 	// Grace is how long an entry stays that nobody needs any more; 10 minutes by default.
 	Grace time.Duration
-	// Interval is the time between two looks at everything, give or take a tenth; 5 minutes by default.
+	// Interval is the time between two resyncs, give or take a tenth; 5 minutes by default.
 	Interval time.Duration
-	// Now is the clock; time.Now by default.
-	Now func() time.Time
 }
 
-// Pass is one look at entries.
+// Pass is one comparison of what is wanted with what SPIRE holds.
 type Pass struct {
-	// Full says that everything was looked at, and not only what changed.
+	// Full says that it was a resync, and not only about what changed.
 	Full bool
 	Took time.Duration
 	// Err is why it ended early.
@@ -49,16 +48,22 @@ type Counts struct {
 }
 
 const (
-	// settle is how long changes are collected before they are looked at together.
-	settle = 50 * time.Millisecond
+	// debounce is how long changes are collected before they are reconciled together.
+	debounce = 50 * time.Millisecond
 	// Between two tries while SPIRE is away.
 	minRetry = 500 * time.Millisecond
 	maxRetry = 10 * time.Second
-	// watchful is the interval between looks at everything while others delete our entries, an entry expires or a bundle is
-	// awaited: soon enough to be of use, and too slow for a quarrel.
-	watchful = 15 * time.Second
-	// watchfulFor is how long after the last loss that goes on.
-	watchfulFor = 10 * time.Minute
+	// shortInterval is the time between resyncs while others delete our entries, an entry expires or a bundle is missing: soon
+	// enough to be of use, and too slow for a quarrel.
+	shortInterval = 15 * time.Second
+	// quarrel is how long after the last deletion by others that goes on.
+	quarrel = 10 * time.Minute
+)
+
+// What is queued.
+const (
+	changes    = "changes"    // the entries in Reconciler.changed
+	everything = "everything" // all entries, by a fresh list of what SPIRE holds
 )
 
 // Reconciler makes SPIRE hold what a [Demand] says, level-triggered: what it does follows from what is wanted and what is there
@@ -72,22 +77,23 @@ type Reconciler struct {
 	onOutcome func(Outcome)
 	onPass    func(Pass)
 
-	mu     sync.Mutex
-	dirty  ids
-	all    bool
-	paused bool
-	wake   chan struct{}
+	mu      sync.Mutex
+	changed ids
+	paused  bool
+	// stale says that only a resync helps: what SPIRE was seen to hold may be out of date, it may even have lost everything.
+	stale bool
+	queue workqueue.TypedRateLimitingInterface[string] // nil before Run
 
 	// The rest belongs to Run.
-	seen     mirror
-	bundles  []spiffeid.TrustDomain
-	missing  ids // wanted, and not in SPIRE
-	refused  ids // something stands in the way
-	narrowed ids // without a federated domain
-	vanished ids // removed by others, until they are created again
-	lastLoss time.Time
-	lastFull time.Time
-	nextFull time.Time
+	seen            mirror
+	bundles         []spiffeid.TrustDomain
+	missing         ids // wanted, and not in SPIRE
+	refused         ids // something stands in the way
+	withoutBundle   ids // lack a federated domain
+	deletedByOthers ids // until they are created again
+	lastDeletion    time.Time
+	lastResync      time.Time
+	nextResync      time.Time
 }
 
 // ids is a set of entry IDs.
@@ -101,67 +107,75 @@ func NewReconciler(c Cluster, api Entries, d *Demand, o ReconcilerOptions) *Reco
 	if o.Interval <= 0 {
 		o.Interval = 5 * time.Minute
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	return &Reconciler{
-		cluster: c, api: api, demand: d, options: o, onOutcome: func(Outcome) {}, onPass: func(Pass) {}, dirty: ids{}, wake: make(chan struct{}, 1),
-		seen: newMirror(c), missing: ids{}, refused: ids{}, narrowed: ids{}, vanished: ids{},
+		cluster:         c,
+		api:             api,
+		demand:          d,
+		options:         o,
+		onOutcome:       func(Outcome) {},
+		onPass:          func(Pass) {},
+		changed:         ids{},
+		stale:           true,
+		seen:            newMirror(c),
+		missing:         ids{},
+		refused:         ids{},
+		withoutBundle:   ids{},
+		deletedByOthers: ids{},
 	}
 }
 
-// OnOutcome sets who is told of every change, and of everything that stands in the way. It is set before Run.
+// OnOutcome sets what is called after every change, and for everything that stands in the way. It is set before Run.
 func (r *Reconciler) OnOutcome(f func(Outcome)) { r.onOutcome = f }
 
-// OnPass sets who is told of every look. It is set before Run.
+// OnPass sets what is called after every pass. It is set before Run.
 func (r *Reconciler) OnPass(f func(Pass)) { r.onPass = f }
 
-// Changed says which entries are wanted otherwise than before; they are looked at soon.
+// Changed says which entries are wanted otherwise than before; they are reconciled soon.
 func (r *Reconciler) Changed(entryIDs ...string) {
 	if len(entryIDs) == 0 {
 		return
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, id := range entryIDs {
-		r.dirty[id] = true
+		r.changed[id] = true
 	}
-	r.mu.Unlock()
-	r.poke()
+	r.enqueue(changes)
 }
 
-// LookAtAll has everything looked at soon, for instance because the connection to SPIRE was lost for a while.
-func (r *Reconciler) LookAtAll() {
+// Resync has everything compared soon, for instance because the connection to SPIRE was lost for a while.
+func (r *Reconciler) Resync() {
 	r.mu.Lock()
-	r.all = true
-	r.mu.Unlock()
-	r.poke()
+	defer r.mu.Unlock()
+	r.enqueue(everything)
 }
 
-// Pause has nothing looked at while the demand is not known to be what the cluster needs: neither what it says may be added, nor
-// what it does not say removed. When the pause ends, everything is looked at.
+// Pause has nothing compared while the demand is not known to be what the cluster needs: neither what it says may be added, nor
+// what it does not say removed. The end of a pause is a resync.
 func (r *Reconciler) Pause(paused bool) {
 	r.mu.Lock()
-	r.all = r.all || r.paused && !paused
+	defer r.mu.Unlock()
+	if r.paused && !paused {
+		r.stale = true
+		r.enqueue(everything)
+	}
 	r.paused = paused
-	r.mu.Unlock()
-	r.poke()
 }
 
-// Queued is how many entries wait to be looked at.
+// Queued is how many entries wait to be reconciled.
 func (r *Reconciler) Queued() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.dirty)
+	return len(r.changed)
 }
 
-func (r *Reconciler) poke() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
+func (r *Reconciler) enqueue(what string) {
+	if r.queue != nil { // Run begins with everything
+		r.queue.AddAfter(what, debounce)
 	}
 }
 
-// Plan returns what a look at everything would do, and does nothing. The demand has to be complete.
+// Plan returns what a resync would do, and does nothing. The demand has to be complete.
 func (r *Reconciler) Plan(ctx context.Context) ([]Step, error) {
 	current, err := r.list(ctx)
 	if err != nil {
@@ -172,87 +186,82 @@ func (r *Reconciler) Plan(ctx context.Context) ([]Step, error) {
 
 // Run reconciles until ctx is done. It must be called when the demand is complete, or in a pause, for what nobody needs is removed; and once.
 func (r *Reconciler) Run(ctx context.Context) {
-	retry := minRetry
-	r.LookAtAll()
+	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry),
+		workqueue.TypedRateLimitingQueueConfig[string]{Name: "entries"})
+	defer context.AfterFunc(ctx, queue.ShutDown)()
+	r.mu.Lock()
+	r.queue = queue
+	r.enqueue(everything)
+	r.mu.Unlock()
 	for {
-		if !r.await(ctx) {
+		what, shutdown := queue.Get()
+		if shutdown {
 			return
 		}
-		full, changed := r.due()
-		var err error
-		if full {
-			err = r.lookAtAll(ctx)
-		} else if len(changed) > 0 {
-			err = r.lookAt(ctx, changed)
-		}
-		if err == nil {
-			retry = minRetry
-			continue
-		}
-		// What was found before may be out of date when SPIRE answers again: it may even have lost everything.
-		r.LookAtAll()
-		if !sleep(ctx, retry) {
-			return
-		}
-		retry = min(2*retry, maxRetry)
+		r.process(ctx, what)
+		queue.Done(what)
 	}
 }
 
-// await returns when there is something to do; false when ctx is done.
-func (r *Reconciler) await(ctx context.Context) bool {
-	for {
-		r.mu.Lock()
-		paused, queued := r.paused, r.all || len(r.dirty) > 0
-		r.mu.Unlock()
-		switch {
-		case paused:
-			select {
-			case <-ctx.Done():
-				return false
-			case <-r.wake:
-			}
-		case queued:
-			return sleep(ctx, settle)
-		default:
-			select {
-			case <-ctx.Done():
-				return false
-			case <-time.After(r.next().Sub(r.options.Now())):
-				r.LookAtAll()
-			case <-r.wake:
-			}
-		}
+func (r *Reconciler) process(ctx context.Context, what string) {
+	changed, ok := r.take(what)
+	if !ok {
+		return
 	}
+	var err error
+	if what == everything {
+		err = r.resync(ctx)
+	} else {
+		err = r.reconcile(ctx, changed)
+	}
+	if err != nil {
+		r.setStale(true)
+		r.queue.AddRateLimited(everything)
+		return
+	}
+	if what == everything {
+		r.setStale(false)
+	}
+	r.queue.Forget(everything)
+	r.queue.AddAfter(everything, time.Until(r.next()))
 }
 
-// next is when everything is to be looked at again: at its interval, or sooner when an entry expires or a bundle is awaited, but not
-// at once each time.
-func (r *Reconciler) next() time.Time {
-	expiry, soon := r.seen.nextExpiry(), r.lastFull.Add(min(r.options.Interval, watchful))
-	switch {
-	case soon.After(r.nextFull):
-		return r.nextFull
-	case len(r.narrowed) > 0 || !expiry.IsZero() && expiry.Before(soon):
-		return soon
-	case !expiry.IsZero() && expiry.Before(r.nextFull):
-		return expiry
-	}
-	return r.nextFull
-}
-
-func (r *Reconciler) due() (full bool, changed []string) {
+func (r *Reconciler) setStale(stale bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.paused {
-		return false, nil
+	r.stale = stale
+}
+
+// take returns the changed entries; false when nothing is to be done: in a pause, and for changes while only a resync helps. Both end with
+// a resync, which is about them as well.
+func (r *Reconciler) take(what string) (changed []string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.paused || r.stale && what == changes {
+		return nil, false
 	}
-	full, changed = r.all, slices.Sorted(maps.Keys(r.dirty))
-	r.all, r.dirty = false, ids{}
-	return full, changed
+	changed = slices.Sorted(maps.Keys(r.changed))
+	r.changed = ids{}
+	return changed, what == everything || len(changed) > 0
+}
+
+// next is when to resync: at the interval, or sooner when an entry expires or a bundle is missing, but not at once each time.
+func (r *Reconciler) next() time.Time {
+	expiry, soon := r.seen.nextExpiry(), r.lastResync.Add(min(r.options.Interval, shortInterval))
+	switch {
+	case soon.After(r.nextResync):
+		return r.nextResync
+	case len(r.withoutBundle) > 0 || !expiry.IsZero() && expiry.Before(soon):
+		return soon
+	case !expiry.IsZero() && expiry.Before(r.nextResync):
+		return expiry
+	}
+	return r.nextResync
 }
 
 func (r *Reconciler) rules(exactly bool) Rules {
-	return Rules{Now: r.options.Now(), Grace: r.options.Grace, Bundles: r.bundles, Exactly: exactly}
+	return Rules{Now: time.Now(), Grace: r.options.Grace, Bundles: r.bundles, Exactly: exactly}
 }
 
 // wanted is the demand and the alias, without which no other entry serves anybody.
@@ -288,38 +297,38 @@ func (r *Reconciler) list(ctx context.Context) (map[string]Entry, error) {
 	return current, nil
 }
 
-func (r *Reconciler) lookAtAll(ctx context.Context) error {
-	start := r.options.Now()
+func (r *Reconciler) resync(ctx context.Context) error {
+	start := time.Now()
 	current, err := r.list(ctx)
 	if err != nil {
-		r.onPass(Pass{Full: true, Took: r.options.Now().Sub(start), Err: err, Counts: r.counts()})
+		r.onPass(Pass{Full: true, Took: time.Since(start), Err: err, Counts: r.counts()})
 		return err
 	}
-	for id := range r.seen.lostIn(current) {
-		r.vanished[id] = true
+	for id := range r.seen.deletedIn(current) {
+		r.deletedByOthers[id] = true
 	}
 	r.seen.replace(current)
-	r.missing, r.refused, r.narrowed = ids{}, ids{}, ids{}
+	r.missing, r.refused, r.withoutBundle = ids{}, ids{}, ids{}
 	err = r.do(ctx, true, start, r.cluster.Diff(r.wanted(), slices.Collect(maps.Values(current)), r.rules(true)))
-	r.vanished = ids{}
+	r.deletedByOthers = ids{}
 	interval := r.options.Interval
-	if start.Sub(r.lastLoss) < watchfulFor {
-		interval = min(interval, watchful)
+	if start.Sub(r.lastDeletion) < quarrel {
+		interval = min(interval, shortInterval)
 	}
-	r.lastFull = r.options.Now()
-	r.nextFull = r.lastFull.Add(jittered(interval))
+	r.lastResync = time.Now()
+	r.nextResync = r.lastResync.Add(wait.Jitter(interval*9/10, 2.0/9))
 	return err
 }
 
-// lookAt looks at some entries by what SPIRE was last seen to hold. If that is out of date, SPIRE's answer says so.
-func (r *Reconciler) lookAt(ctx context.Context, changed []string) error {
-	start := r.options.Now()
+// reconcile compares some entries with what SPIRE was last seen to hold. If that is out of date, SPIRE's answer says so.
+func (r *Reconciler) reconcile(ctx context.Context, changed []string) error {
+	start := time.Now()
 	wanted := map[string]Wanted{}
 	var current []Entry
 	for _, id := range changed {
 		delete(r.missing, id)
 		delete(r.refused, id)
-		delete(r.narrowed, id)
+		delete(r.withoutBundle, id)
 		if w, needed := r.demand.Of(id); needed {
 			wanted[id] = w
 		}
@@ -328,7 +337,7 @@ func (r *Reconciler) lookAt(ctx context.Context, changed []string) error {
 		}
 	}
 	steps := r.cluster.Diff(wanted, current, r.rules(false))
-	steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Remove }) // only after a fresh look
+	steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Remove }) // only by a fresh list
 	return r.do(ctx, false, start, steps)
 }
 
@@ -336,12 +345,12 @@ func (r *Reconciler) lookAt(ctx context.Context, changed []string) error {
 func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps []Step) error {
 	for i, s := range steps {
 		if len(s.Missing) > 0 {
-			r.narrowed[s.ID] = true
+			r.withoutBundle[s.ID] = true
 		}
 		if s.Action == Create {
 			r.missing[s.ID] = true
-			if r.vanished[s.ID] {
-				steps[i].Why, r.lastLoss = reason.EntryDeletedByOthers, start
+			if r.deletedByOthers[s.ID] {
+				steps[i].Why, r.lastDeletion = reason.EntryDeletedByOthers, start
 			}
 		}
 	}
@@ -349,7 +358,7 @@ func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps [
 		r.note(o)
 		r.onOutcome(o)
 	})
-	r.onPass(Pass{Full: full, Took: r.options.Now().Sub(start), Err: err, Steps: steps, Counts: r.counts()})
+	r.onPass(Pass{Full: full, Took: time.Since(start), Err: err, Steps: steps, Counts: r.counts()})
 	return err
 }
 
@@ -358,7 +367,7 @@ func (r *Reconciler) note(o Outcome) {
 	switch {
 	case errors.Is(o.Err, ErrNotFound):
 		r.seen.remove(o.ID)
-		r.vanished[o.ID] = true
+		r.deletedByOthers[o.ID] = true
 		r.Changed(o.ID)
 	case o.Err != nil:
 		r.refused[o.ID] = true
@@ -366,7 +375,7 @@ func (r *Reconciler) note(o Outcome) {
 		r.seen.remove(o.ID)
 	default:
 		delete(r.missing, o.ID)
-		delete(r.vanished, o.ID)
+		delete(r.deletedByOthers, o.ID)
 		r.seen.put(o.Entry)
 	}
 }
@@ -377,22 +386,12 @@ func (r *Reconciler) counts() Counts {
 		pods += r.demand.Pods(id)
 	}
 	return Counts{
-		PendingPods: pods,
-		Wanted:      r.demand.Len(), Registered: r.seen.ours, Orphaned: len(r.seen.expiring),
-		Missing: len(r.missing), Refused: len(r.refused), WithoutBundle: len(r.narrowed),
-	}
-}
-
-// jittered spreads what replicas and clusters do at the same interval.
-func jittered(d time.Duration) time.Duration {
-	return d - d/10 + rand.N(d/5+1) //nolint:gosec // only to spread
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
+		Wanted:        r.demand.Len(),
+		Registered:    r.seen.ours,
+		Missing:       len(r.missing),
+		Orphaned:      len(r.seen.expiring),
+		Refused:       len(r.refused),
+		PendingPods:   pods,
+		WithoutBundle: len(r.withoutBundle),
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -24,9 +26,20 @@ import (
 const (
 	list   = "ListEntries"
 	remove = "BatchDeleteEntry"
+	alias  = "spire-injector.demo-cluster.node"
 )
 
-// reconciliation is a reconciler at work against a stand-in of SPIRE.
+// The reconciler's own times, as what is seen of it from outside.
+const (
+	// soon is longer than changes are collected, and shorter than any retry.
+	soon = 100 * time.Millisecond
+	// retried is longer than the longest wait before another try.
+	retried = 11 * time.Second
+	// watchful is longer than the short interval.
+	watchful = 17 * time.Second
+)
+
+// reconciliation is a reconciler at work against a stand-in of SPIRE, in a bubble of time of its own.
 type reconciliation struct {
 	*registrar.Reconciler
 	t      *testing.T
@@ -36,21 +49,36 @@ type reconciliation struct {
 
 	mu       sync.Mutex
 	outcomes []registrar.Outcome
-	last     registrar.Pass
+	passes   []registrar.Pass
 }
 
-// newReconciliation prepares one that looks at everything rarely, but for what a test asks for.
-func newReconciliation(t *testing.T, o registrar.ReconcilerOptions) *reconciliation {
+// reconciling runs a test of a reconciler that has not begun.
+func reconciling(t *testing.T, o registrar.ReconcilerOptions, test func(*testing.T, *reconciliation)) {
 	t.Helper()
-	server, address := serve(t)
-	client, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: exampleOrg})
+	synctest.Test(t, func(t *testing.T) {
+		server, client := inMemory(t)
+		r := &reconciliation{t: t, server: server, demand: registrar.NewDemand(demoCluster(t)), client: client}
+		r.reconcile(o)
+		test(t, r)
+	})
+}
+
+// inMemory is a stand-in of SPIRE, and a client of it.
+func inMemory(t *testing.T) (*spiretest.Server, *spireapi.Client) {
+	t.Helper()
+	server := spiretest.NewServer(exampleOrg)
+	connect, _ := server.ServePipe(t)
+	client, err := spireapi.Dial(spireapi.Config{ServerAddress: "unix:///in/memory", TrustDomain: exampleOrg, Connect: connect})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	c := demoCluster(t)
-	r := &reconciliation{t: t, server: server, demand: registrar.NewDemand(c), client: client}
-	r.Reconciler = registrar.NewReconciler(c, client, r.demand, o)
+	return server, client
+}
+
+// reconcile makes a reconciler that knows nothing of the one before.
+func (r *reconciliation) reconcile(o registrar.ReconcilerOptions) {
+	r.Reconciler = registrar.NewReconciler(demoCluster(r.t), r.client, r.demand, o)
 	r.OnOutcome(func(o registrar.Outcome) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -59,12 +87,11 @@ func newReconciliation(t *testing.T, o registrar.ReconcilerOptions) *reconciliat
 	r.OnPass(func(p registrar.Pass) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.last = p
+		r.passes = append(r.passes, p)
 	})
-	return r
 }
 
-// start runs it until the end of the test, or stop.
+// start runs it until the end of the test, or stop, and lets it do what there is to do.
 func (r *reconciliation) start() (stop func()) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	ended := make(chan struct{})
@@ -72,56 +99,89 @@ func (r *reconciliation) start() (stop func()) {
 		defer close(ended)
 		r.Run(ctx)
 	}()
+	after(soon)
 	return func() {
 		cancel()
 		<-ended
 	}
 }
 
+// after lets time pass, and everything happen that does by then.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func (r *reconciliation) set(o registrar.Owner, n registrar.Needs) { r.Changed(r.demand.Set(o, n)...) }
 
-// await returns when a condition holds.
-func (r *reconciliation) await(what string, condition func() bool) {
-	r.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.t.Fatalf("waited in vain for %s; entries %v, last pass %+v", what, ids(r.server.Entries()), r.last)
+func (r *reconciliation) last() registrar.Pass {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.passes) == 0 {
+		r.t.Fatal("there was no pass")
+	}
+	return r.passes[len(r.passes)-1]
+}
+
+// resyncs are how many of the passes were full.
+func (r *reconciliation) resyncs() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.passes {
+		if p.Full {
+			n++
 		}
+	}
+	return n
+}
+
+// wantEntries fails the test unless SPIRE holds just these.
+func (r *reconciliation) wantEntries(when string, want ...string) {
+	r.t.Helper()
+	got := ids(r.server.Entries())
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		r.t.Errorf("%s: entries %v, want %v", when, got, want)
 	}
 }
 
-func (r *reconciliation) counts() registrar.Counts {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.last.Counts
+func (r *reconciliation) wantCounts(when string, want registrar.Counts) {
+	r.t.Helper()
+	if got := r.last().Counts; got != want {
+		r.t.Errorf("%s: %+v, want %+v", when, got, want)
+	}
 }
 
-func (r *reconciliation) has(id string) bool { return slices.Contains(ids(r.server.Entries()), id) }
-
-// reasons lists why entries were changed, in order.
-func (r *reconciliation) reasons(id string) []reason.Reason {
+// wantReasons fails the test unless an entry was changed for these, in order.
+func (r *reconciliation) wantReasons(id string, want ...reason.Reason) {
+	r.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var all []reason.Reason
+	var got []reason.Reason
 	for _, o := range r.outcomes {
 		if o.ID == id {
-			all = append(all, o.Why)
+			got = append(got, o.Why)
 		}
 	}
-	return all
+	if !slices.Equal(got, want) {
+		r.t.Errorf("entry %s: reasons %v, want %v", id, got, want)
+	}
+}
+
+func (r *reconciliation) entry(id string) *types.Entry {
+	for _, e := range r.server.Entries() {
+		if e.GetId() == id {
+			return e
+		}
+	}
+	return nil
 }
 
 // protoOf is an entry as SPIRE holds it.
 func protoOf(t *testing.T, e registrar.Entry) *types.Entry {
 	t.Helper()
-	server, address := serve(t)
-	client, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: exampleOrg})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = client.Close() }()
+	server, client := inMemory(t)
 	if _, err := client.CreateEntries(t.Context(), []registrar.Entry{e}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,291 +193,521 @@ func entryID(t *testing.T, path string) string {
 }
 
 func TestReconcilerAddsWhatAdmissionMissed(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	r.set(pod("before"), needs(workload("/before", 0)))
-	r.start()
-	r.await("the entry of a pod from before", func() bool { return r.has(entryID(t, "/before")) && r.has("spire-injector.demo-cluster.node") })
-	r.set(pod("later"), needs(workload("/later", 0)))
-	r.await("the entry of a later pod", func() bool { return r.has(entryID(t, "/later")) })
-	if got := r.server.Calls(list); got != 1 {
-		t.Errorf("entries were listed %d times, want once: a change must not cost a look at everything", got)
-	}
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("before"), needs(workload("/before", 0)))
+		r.start()
+		r.wantEntries("at first", alias, entryID(t, "/before"))
+		r.wantCounts("at first", registrar.Counts{Wanted: 1, Registered: 2})
+		r.set(pod("later"), needs(workload("/later", 0)))
+		after(soon)
+		r.wantEntries("after a change", alias, entryID(t, "/before"), entryID(t, "/later"))
+		r.wantReasons(entryID(t, "/later"), reason.EntryMissing)
+		if got := r.resyncs(); got != 1 || r.last().Full {
+			t.Errorf("%d resyncs, the last pass %+v; want one: a change must not cost another", got, r.last())
+		}
+	})
 }
 
 func TestReconcilerMakesNoCallForWhatIsRight(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	r.set(pod("a"), needs(workload("/api", 0)))
-	r.start()
-	r.await("the entry", func() bool { return r.counts().Registered == 2 })
-	before := r.server.Calls(create)
-	for i := range 100 {
-		r.set(pod(fmt.Sprint("replica-", i)), needs(workload("/api", 0)))
-	}
-	r.Changed(entryID(t, "/api"))
-	r.await("the look", func() bool { return r.Queued() == 0 })
-	r.set(pod("b"), needs(workload("/web", 0)))
-	r.await("another entry", func() bool { return r.has(entryID(t, "/web")) })
-	if got := r.server.Calls(create) - before; got != 1 {
-		t.Errorf("%d creations, want 1, of the other entry", got)
-	}
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("a"), needs(workload("/api", 0)))
+		r.start()
+		before := r.server.Calls(create)
+		for i := range 100 {
+			r.set(pod(fmt.Sprint("replica-", i)), needs(workload("/api", 0)))
+		}
+		r.Changed()
+		if got := r.Queued(); got != 0 {
+			t.Errorf("%d entries are queued, want none: nothing is wanted otherwise", got)
+		}
+		r.Changed(entryID(t, "/api"))
+		if got := r.Queued(); got != 1 {
+			t.Errorf("%d entries are queued, want 1", got)
+		}
+		after(soon)
+		if got := r.Queued(); got != 0 {
+			t.Errorf("%d entries are queued still", got)
+		}
+		r.set(pod("b"), needs(workload("/web", 0)))
+		after(soon)
+		if got := r.server.Calls(create) - before; got != 1 {
+			t.Errorf("%d creations, want 1, of the other entry", got)
+		}
+	})
+}
+
+// Changes are collected, so that many cost one call.
+func TestReconcilerCollectsChanges(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.start()
+		before := r.server.Calls(create)
+		for i := range 20 {
+			r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
+			time.Sleep(time.Millisecond)
+		}
+		after(soon)
+		if got := r.server.Calls(create) - before; got != 1 || len(r.server.Entries()) != 21 {
+			t.Errorf("%d creations of %d entries, want one call for 20", got, len(r.server.Entries()))
+		}
+	})
+}
+
+func TestReconcilerResyncsAtItsInterval(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		r.start()
+		for n := range 5 {
+			if got := r.resyncs(); got != n+1 {
+				t.Fatalf("%d resyncs, want %d", got, n+1)
+			}
+			last := time.Now()
+			for r.resyncs() == n+1 {
+				after(time.Second)
+			}
+			if took := time.Since(last); took < 53*time.Minute || took > 67*time.Minute {
+				t.Errorf("a resync after %v, want an hour, give or take a tenth", took)
+			}
+		}
+	})
+	// By default it is five minutes.
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.start()
+		after(time.Hour)
+		if got := r.resyncs(); got < 11 || got > 14 {
+			t.Errorf("%d resyncs in an hour, want one every five minutes", got)
+		}
+	})
 }
 
 func TestReconcilerRepairsDriftInPlace(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{Interval: 200 * time.Millisecond})
-	r.set(pod("a"), needs(workload("/api", time.Minute)))
-	r.start()
-	id := entryID(t, "/api")
-	r.await("the entry", func() bool { return r.has(id) })
-	drifted := r.server.Entries()[1]
-	drifted.Admin, drifted.X509SvidTtl = true, 7
-	r.server.Put(drifted)
-	r.await("the repair", func() bool { e := r.server.Entries()[1]; return !e.GetAdmin() && e.GetX509SvidTtl() == 60 })
-	if got := r.server.Calls(create); got != 1 {
-		t.Errorf("%d creations, want 1: repair is in place", got)
-	}
-	if got := r.reasons(id); !slices.Equal(got, []reason.Reason{reason.EntryMissing, reason.EntryDrifted}) {
-		t.Errorf("reasons %v", got)
-	}
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Minute}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("a"), needs(workload("/api", time.Minute)))
+		r.start()
+		id := entryID(t, "/api")
+		drifted := r.entry(id)
+		drifted.Admin, drifted.X509SvidTtl = true, 7
+		r.server.Put(drifted)
+		after(70 * time.Second)
+		if e := r.entry(id); e.GetAdmin() || e.GetX509SvidTtl() != 60 {
+			t.Errorf("entry %v, want it repaired", e)
+		}
+		if got := r.server.Calls(create); got != 1 {
+			t.Errorf("%d creations, want 1: repair is in place", got)
+		}
+		r.wantReasons(id, reason.EntryMissing, reason.EntryDrifted)
+	})
 }
 
-func TestReconcilerRemovesAfterTheGraceTime(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{Grace: 2 * time.Second, Interval: 100 * time.Millisecond})
-	r.set(pod("a"), needs(workload("/api", 0)))
-	r.set(pod("b"), needs(workload("/web", 0)))
-	stop := r.start()
-	api, web := entryID(t, "/api"), entryID(t, "/web")
-	r.await("both entries", func() bool { return r.has(api) && r.has(web) })
-	gone := time.Now()
-	r.set(pod("a"), registrar.Needs{})
-	r.set(pod("b"), registrar.Needs{})
-	r.await("the marks", func() bool { return r.counts().Orphaned == 2 })
-	stop()
+// No entry is removed before its grace period is over, which goes on over a restart, and it is removed soon after.
+func TestReconcilerRemovesAfterTheGracePeriod(t *testing.T) {
+	const grace = 2 * time.Minute
+	reconciling(t, registrar.ReconcilerOptions{Grace: grace, Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		time.Sleep(700 * time.Millisecond) // SPIRE keeps expiries to the second
+		r.set(pod("a"), needs(workload("/api", 0)))
+		r.set(pod("b"), needs(workload("/web", 0)))
+		stop := r.start()
+		api, web := entryID(t, "/api"), entryID(t, "/web")
+		r.set(pod("a"), registrar.Needs{})
+		r.set(pod("b"), registrar.Needs{})
+		after(soon)
+		orphaned := time.Now()
+		r.wantCounts("without owners", registrar.Counts{Registered: 3, Orphaned: 2})
+		stop()
 
-	// The grace time goes on over a restart: what follows knows only what SPIRE holds.
-	next := registrar.NewReconciler(demoCluster(t), r.client, r.demand, registrar.ReconcilerOptions{Grace: time.Hour, Interval: 100 * time.Millisecond})
-	next.OnOutcome(func(o registrar.Outcome) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.outcomes = append(r.outcomes, o)
-	})
-	r.Reconciler = next
-	r.start()
-	r.set(pod("c"), needs(workload("/web", 0)))
-	r.await("the removal", func() bool { return !r.has(api) })
-	if after := time.Since(gone); after < time.Second {
-		t.Errorf("removed after %v, before the grace time", after)
-	}
-	for _, e := range r.server.Entries() {
-		if e.GetExpiresAt() != 0 {
-			t.Errorf("entry %s, which is needed again, expires at %d", e.GetId(), e.GetExpiresAt())
+		// What follows knows only what SPIRE holds.
+		r.reconcile(registrar.ReconcilerOptions{Grace: time.Hour, Interval: time.Hour})
+		r.start()
+		r.set(pod("c"), needs(workload("/web", 0)))
+		after(soon)
+		time.Sleep(grace - time.Since(orphaned) - soon)
+		synctest.Wait()
+		r.wantEntries("until the grace period ends", alias, api, web)
+		after(soon + time.Second)
+		r.wantEntries("after the grace period", alias, web)
+		if at := r.entry(web).GetExpiresAt(); at != 0 {
+			t.Errorf("the entry that is needed again expires at %d", at)
 		}
-	}
-	if got := r.reasons(web); !slices.Equal(got, []reason.Reason{reason.EntryMissing, reason.EntryOrphaned, reason.EntryNeededAgain}) {
-		t.Errorf("reasons of the entry that is needed again: %v", got)
-	}
+		r.wantReasons(api, reason.EntryMissing, reason.EntryOrphaned, reason.EntryExpired)
+		r.wantReasons(web, reason.EntryMissing, reason.EntryOrphaned, reason.EntryNeededAgain)
+		r.wantCounts("after the grace period", registrar.Counts{Wanted: 1, Registered: 2})
+	})
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("a"), needs(workload("/api", 0)))
+		r.start()
+		r.set(pod("a"), registrar.Needs{})
+		after(soon)
+		if at := time.Unix(r.entry(entryID(t, "/api")).GetExpiresAt(), 0); time.Until(at) < 9*time.Minute || time.Until(at) > 11*time.Minute {
+			t.Errorf("by default an entry stays until %v, want ten minutes from %v", at, time.Now())
+		}
+	})
+}
+
+// An entry is removed only by a fresh list: what was seen last may have an owner of another replica's by now.
+func TestReconcilerRemovesNothingForAChange(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		expiring := protoOf(t, demoCluster(t).WorkloadEntry(workload("/api", 0)))
+		expiring.ExpiresAt = time.Now().Add(5 * time.Second).Unix()
+		r.server.Put(expiring)
+		r.start()
+		after(10 * time.Second)
+		r.Changed(expiring.GetId())
+		after(soon)
+		if r.last().Full || r.server.Calls(remove) != 0 {
+			t.Errorf("after pass %+v: %d removals, want none", r.last(), r.server.Calls(remove))
+		}
+		after(6 * time.Second)
+		r.wantEntries("after the next resync", alias)
+	})
 }
 
 func TestReconcilerTouchesNothingOfOthers(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{Grace: time.Second, Interval: 50 * time.Millisecond})
-	foreign := []string{"somebody", "demo-cluster.x", "spire-injector.demo-cluster-2.x", "spire-injector.demo-cluster.elsewhere"}
-	model := func(id string) *types.Entry {
-		e := protoOf(t, demoCluster(t).WorkloadEntry(workload("/"+id, 0)))
-		e.Id = id
-		return e
-	}
-	for _, id := range foreign {
-		e := model(id)
-		if id == "spire-injector.demo-cluster.elsewhere" {
-			e.ParentId.Path = "/spire/server"
+	reconciling(t, registrar.ReconcilerOptions{Grace: time.Second, Interval: time.Minute}, func(t *testing.T, r *reconciliation) {
+		foreign := []string{"somebody", "demo-cluster.x", "spire-injector.demo-cluster-2.x", "spire-injector.demo-cluster.elsewhere"}
+		model := func(id string) *types.Entry {
+			e := protoOf(t, demoCluster(t).WorkloadEntry(workload("/"+id, 0)))
+			e.Id = id
+			return e
 		}
-		r.server.Put(e)
-	}
-	ours := model("spire-injector.demo-cluster.orphaned")
-	r.server.Put(ours)
-	r.start()
-	r.await("the removal of what is ours", func() bool { return !r.has(ours.GetId()) })
-	time.Sleep(200 * time.Millisecond)
-	for _, id := range foreign {
-		if !r.has(id) {
-			t.Errorf("entry %s of others is gone", id)
+		for _, id := range foreign {
+			e := model(id)
+			if id == "spire-injector.demo-cluster.elsewhere" {
+				e.ParentId.Path = "/spire/server"
+			}
+			e.ExpiresAt = 1 // whoever has an expiry is not ours by that
+			r.server.Put(e)
 		}
-	}
-	if got := r.server.Calls(remove); got != 1 {
-		t.Errorf("%d removals, want 1", got)
-	}
+		r.server.Put(model("spire-injector.demo-cluster.orphaned"))
+		r.start()
+		after(5 * time.Minute)
+		r.wantEntries("when what is ours is gone", append(foreign, alias)...)
+		if got := r.server.Calls(remove); got != 1 {
+			t.Errorf("%d removals, want 1", got)
+		}
+		if got := r.server.Calls(modify); got != 1 {
+			t.Errorf("%d updates, want 1", got)
+		}
+		r.wantCounts("when what is ours is gone", registrar.Counts{Registered: 1})
+	})
 }
 
+// What others delete comes again at the next resync, and the next few come soon.
 func TestReconcilerNoticesWhatOthersDelete(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{Interval: 100 * time.Millisecond})
-	r.set(pod("a"), needs(workload("/api", 0)))
-	r.start()
-	id := entryID(t, "/api")
-	r.await("the entry", func() bool { return r.has(id) })
-	for n := range 3 {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("a"), needs(workload("/api", 0)))
+		r.start()
+		id := entryID(t, "/api")
 		r.server.Delete(id)
-		r.await("the repair", func() bool { return r.has(id) })
-		if got := r.reasons(id); len(got) != n+2 || got[n+1] != reason.EntryDeletedByOthers {
-			t.Fatalf("reasons %v, want one %s more", got, reason.EntryDeletedByOthers)
+		after(67 * time.Minute)
+		r.wantReasons(id, reason.EntryMissing, reason.EntryDeletedByOthers)
+		for n := range 3 {
+			r.server.Delete(id)
+			after(watchful)
+			if r.entry(id) == nil {
+				t.Fatalf("deletion %d: the entry is not there again", n)
+			}
 		}
-	}
+		r.wantReasons(id, reason.EntryMissing, reason.EntryDeletedByOthers, reason.EntryDeletedByOthers, reason.EntryDeletedByOthers, reason.EntryDeletedByOthers)
+
+		// When nobody has deleted any for ten minutes, the interval is the ordinary one again.
+		after(11 * time.Minute)
+		before := r.resyncs()
+		after(50 * time.Minute)
+		if got := r.resyncs() - before; got > 1 {
+			t.Errorf("%d resyncs in the hour after, want one at most", got)
+		}
+	})
+}
+
+// An entry that an update does not find was deleted by others too.
+func TestReconcilerNoticesADeletionWhenItUpdates(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("a"), needs(workload("/api", time.Hour)))
+		r.start()
+		id := entryID(t, "/api")
+		r.server.Delete(id)
+		r.set(pod("a"), needs(workload("/api", time.Minute)))
+		after(2 * soon)
+		if e := r.entry(id); e.GetX509SvidTtl() != 60 {
+			t.Errorf("entry %v, want it again", e)
+		}
+		r.wantReasons(id, reason.EntryMissing, reason.EntryDrifted, reason.EntryDeletedByOthers)
+		r.wantCounts("then", registrar.Counts{Wanted: 1, Registered: 2})
+	})
 }
 
 // What the cluster needs may become unknown, and known again: what is there then stays, and what is not there is not made.
 func TestReconcilerPauses(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{Interval: 10 * time.Millisecond})
-	r.set(pod("there"), needs(workload("/there", 0)))
-	r.start()
-	r.await("the entry", func() bool { return r.has(entryID(t, "/there")) })
-	r.Pause(true)
-	time.Sleep(200 * time.Millisecond) // a look that had begun
-	r.set(pod("there"), registrar.Needs{})
-	r.set(pod("new"), needs(workload("/new", 0)))
-	listed := r.server.Calls(list)
-	time.Sleep(300 * time.Millisecond)
-	if r.has(entryID(t, "/new")) || r.reasons(entryID(t, "/there"))[0] != reason.EntryMissing || len(r.reasons(entryID(t, "/there"))) != 1 || r.server.Calls(list) != listed {
-		t.Errorf("entries %v, reasons %v, %d looks, want that nothing is done in a pause", ids(r.server.Entries()), r.reasons(entryID(t, "/there")), r.server.Calls(list)-listed)
-	}
-	r.Pause(false)
-	r.await("what changed meanwhile", func() bool {
-		return r.has(entryID(t, "/new")) && slices.Contains(r.reasons(entryID(t, "/there")), reason.EntryOrphaned)
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Minute}, func(t *testing.T, r *reconciliation) {
+		there, created := entryID(t, "/there"), entryID(t, "/new")
+		r.set(pod("there"), needs(workload("/there", 0)))
+		r.start()
+		r.Pause(true)
+		r.set(pod("there"), registrar.Needs{})
+		r.set(pod("new"), needs(workload("/new", 0)))
+		passes := len(r.passes)
+		after(time.Hour)
+		r.wantEntries("in a pause", alias, there)
+		r.wantReasons(there, reason.EntryMissing)
+		if got := len(r.passes); got != passes {
+			t.Errorf("%d passes in a pause, want none", got-passes)
+		}
+		r.Pause(false)
+		after(soon)
+		r.wantEntries("after the pause", alias, there, created)
+		r.wantReasons(there, reason.EntryMissing, reason.EntryOrphaned)
 	})
 }
 
-func TestReconcilerGoesOnWhenSPIREIsBack(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	var away sync.Map
-	away.Store("away", true)
+// The end of a pause is a resync, of what others did meanwhile as well; it is not one if there was no pause.
+func TestReconcilerResyncsAfterAPause(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("a"), needs(workload("/api", 0)))
+		r.start()
+		r.Pause(false)
+		after(time.Minute)
+		if got := r.resyncs(); got != 1 {
+			t.Errorf("%d resyncs without a pause, want the first one", got)
+		}
+		r.Pause(true)
+		r.server.Delete(entryID(t, "/api"))
+		after(time.Minute)
+		r.Pause(false)
+		after(soon)
+		r.wantEntries("after the pause", alias, entryID(t, "/api"))
+		if got := r.resyncs(); got != 2 {
+			t.Errorf("%d resyncs, want one after the pause", got)
+		}
+	})
+}
+
+func TestReconcilerBeginsInAPause(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.Pause(true)
+		r.set(pod("a"), needs(workload("/api", 0)))
+		r.start()
+		after(time.Hour)
+		if got := r.server.Calls(list) + r.server.Calls(create); got != 0 {
+			t.Errorf("%d calls in a pause, want none", got)
+		}
+		r.Pause(false)
+		after(soon)
+		r.wantEntries("after the pause", alias, entryID(t, "/api"))
+	})
+}
+
+// away lets every call fail until it is set to false.
+func (r *reconciliation) away() *atomic.Bool {
+	var away atomic.Bool
+	away.Store(true)
 	r.server.Before(func(context.Context, string) error {
-		if _, is := away.Load("away"); is {
+		if away.Load() {
 			return status.Error(codes.Unavailable, "away")
 		}
 		return nil
 	})
-	r.set(pod("a"), needs(workload("/a", 0)))
-	r.start()
-	r.await("a pass that fails", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.last.Err != nil })
-	r.set(pod("b"), needs(workload("/b", 0)))
-	away.Delete("away")
-	r.await("both entries", func() bool { return r.has(entryID(t, "/a")) && r.has(entryID(t, "/b")) })
+	return &away
+}
+
+func TestReconcilerGoesOnWhenSPIREIsBack(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		away := r.away()
+		r.set(pod("a"), needs(workload("/a", 0)))
+		r.start()
+		if err := r.last().Err; err == nil {
+			t.Fatal("the first pass succeeded, want that SPIRE is away")
+		}
+		r.set(pod("b"), needs(workload("/b", 0)))
+		after(time.Minute)
+		away.Store(false)
+		after(retried)
+		r.wantEntries("when SPIRE is back", alias, entryID(t, "/a"), entryID(t, "/b"))
+
+		// And again, after it had been there: a change that it missed, and what it lost meanwhile.
+		away.Store(true)
+		r.set(pod("c"), needs(workload("/c", 0)))
+		after(time.Minute)
+		r.server.Delete(entryID(t, "/a"))
+		away.Store(false)
+		after(retried)
+		r.wantEntries("when SPIRE is back again", alias, entryID(t, "/a"), entryID(t, "/b"), entryID(t, "/c"))
+		if err := r.last().Err; err != nil {
+			t.Errorf("the last pass: %v", err)
+		}
+	})
+}
+
+// While SPIRE is away it is asked more and more rarely, whatever changes; a call from outside that it is back comes through.
+func TestReconcilerSparesAServerThatIsAway(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		r.start()
+		away := r.away()
+		r.Resync()
+		for i := range 600 {
+			r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
+			after(time.Second)
+		}
+		if got := len(r.passes); got < 50 || got > 75 {
+			t.Errorf("%d passes in ten minutes, want one every ten seconds", got)
+		}
+		away.Store(false)
+		r.Resync()
+		after(soon)
+		if err := r.last().Err; err != nil || len(r.server.Entries()) != 601 {
+			t.Errorf("at once when it is back: %d entries, %v", len(r.server.Entries()), err)
+		}
+
+		// The next failure begins with a short wait again.
+		after(time.Minute)
+		away.Store(true)
+		r.Resync()
+		after(soon)
+		away.Store(false)
+		passes := len(r.passes)
+		after(time.Second)
+		if len(r.passes) == passes || r.last().Err != nil {
+			t.Error("the first retry of a new failure was not after half a second")
+		}
+	})
 }
 
 func TestReconcilerFillsAnEmptiedServer(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	const n = 450 // more than two batches
-	for i := range n {
-		r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/w", i), 0)))
-	}
-	r.start()
-	r.await("all entries", func() bool { return len(r.server.Entries()) == n+1 })
-	for _, e := range r.server.Entries() {
-		r.server.Delete(e.GetId())
-	}
-	r.LookAtAll()
-	r.await("all entries again", func() bool { return len(r.server.Entries()) == n+1 })
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		const n = 450 // more than two batches
+		for i := range n {
+			r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/w", i), 0)))
+		}
+		r.start()
+		if got := len(r.server.Entries()); got != n+1 || r.server.Calls(create) != 3 {
+			t.Errorf("%d entries by %d calls, want all by three", got, r.server.Calls(create))
+		}
+		for _, e := range r.server.Entries() {
+			r.server.Delete(e.GetId())
+		}
+		r.Resync()
+		after(soon)
+		if got := len(r.server.Entries()); got != n+1 {
+			t.Errorf("%d entries, want all again", got)
+		}
+	})
 }
 
 func TestReconcilerSaysWhatIsInTheWay(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	e := protoOf(t, demoCluster(t).WorkloadEntry(workload("/api", time.Minute)))
-	e.Id = "somebody"
-	r.server.Put(e)
-	r.set(pod("a"), needs(workload("/api", time.Hour), workload("/web", 0)))
-	r.set(pod("b"), needs(workload("/api", time.Second)))
-	r.start()
-	r.await("the other entry, and what is in the way", func() bool { return r.has(entryID(t, "/web")) && r.counts().Refused == 1 })
-	if got := r.reasons("somebody"); !slices.Contains(got, reason.EntryInTheWay) {
-		t.Errorf("reasons %v, want %s", got, reason.EntryInTheWay)
-	}
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		e := protoOf(t, demoCluster(t).WorkloadEntry(workload("/api", time.Minute)))
+		e.Id = "somebody"
+		r.server.Put(e)
+		r.set(pod("a"), needs(workload("/api", time.Hour), workload("/web", 0)))
+		r.set(pod("b"), needs(workload("/api", time.Second)))
+		r.start()
+		r.wantEntries("beside what is in the way", alias, entryID(t, "/web"), "somebody")
+		r.wantReasons("somebody", reason.EntryInTheWay)
+		r.wantCounts("beside what is in the way", registrar.Counts{Wanted: 2, Registered: 2, Refused: 1})
+	})
 }
 
 // SPIRE's authorization policy denies a request for the sake of one entry in it.
 func TestReconcilerRegistersTheOthersBesideADeniedOne(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	r.server.Refuse(func(req any) error {
-		if create, ok := req.(*entryv1.BatchCreateEntryRequest); ok && slices.ContainsFunc(create.GetEntries(), (*types.Entry).GetAdmin) {
-			return status.Error(codes.PermissionDenied, "denied by policy")
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.server.Refuse(func(req any) error {
+			if create, ok := req.(*entryv1.BatchCreateEntryRequest); ok && slices.ContainsFunc(create.GetEntries(), (*types.Entry).GetAdmin) {
+				return status.Error(codes.PermissionDenied, "denied by policy")
+			}
+			return nil
+		})
+		admin := workload("/admin", 0)
+		admin.Admin = true
+		r.set(pod("admin"), needs(admin))
+		for i := range 5 {
+			r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
 		}
-		return nil
+		r.start()
+		r.wantCounts("beside a denied one", registrar.Counts{Wanted: 6, Registered: 6, Missing: 1, Refused: 1, PendingPods: 1})
+		if err := r.last().Err; err != nil || len(r.server.Entries()) != 6 {
+			t.Errorf("%d entries, and the pass ended early: %v", len(r.server.Entries()), err)
+		}
 	})
-	admin := workload("/admin", 0)
-	admin.Admin = true
-	r.set(pod("admin"), needs(admin))
-	for i := range 5 {
-		r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
-	}
-	r.start()
-	r.await("the others", func() bool { return len(r.server.Entries()) == 6 && r.counts().Refused == 1 })
-	if r.last.Err != nil {
-		t.Errorf("the look ended early: %v", r.last.Err)
-	}
 }
 
 // A path that the policy does not allow, or no longer, is found among many.
 func TestReconcilerRegistersTheOthersBesideDeniedPaths(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	r.server.Refuse(func(req any) error {
-		denied := func(e *types.Entry) bool { return strings.HasPrefix(e.GetSpiffeId().GetPath(), "/denied") }
-		late := func(e *types.Entry) bool { return e.GetId() == entryID(t, "/7") }
-		create, creates := req.(*entryv1.BatchCreateEntryRequest)
-		update, updates := req.(*entryv1.BatchUpdateEntryRequest)
-		if creates && slices.ContainsFunc(create.GetEntries(), denied) || updates && slices.ContainsFunc(update.GetEntries(), late) {
-			return status.Error(codes.PermissionDenied, "denied by policy")
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		late := entryID(t, "/7")
+		r.server.Refuse(func(req any) error {
+			denied := func(e *types.Entry) bool { return strings.HasPrefix(e.GetSpiffeId().GetPath(), "/denied") }
+			isLate := func(e *types.Entry) bool { return e.GetId() == late }
+			create, creates := req.(*entryv1.BatchCreateEntryRequest)
+			update, updates := req.(*entryv1.BatchUpdateEntryRequest)
+			if creates && slices.ContainsFunc(create.GetEntries(), denied) || updates && slices.ContainsFunc(update.GetEntries(), isLate) {
+				return status.Error(codes.PermissionDenied, "denied by policy")
+			}
+			return nil
+		})
+		const n = 50
+		for i := range n {
+			r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
 		}
-		return nil
-	})
-	const n = 50
-	for i := range n {
-		r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), 0)))
-	}
-	for i := range 3 {
-		r.set(pod(fmt.Sprint("denied", i)), needs(workload(fmt.Sprint("/denied", i), 0)))
-	}
-	r.start()
-	r.await("the others", func() bool { return len(r.server.Entries()) == n+1 && r.counts().Refused == 3 })
-	if r.last.Err != nil {
-		t.Errorf("the look ended early: %v", r.last.Err)
-	}
-	if calls := r.server.Calls("BatchCreateEntry"); calls > 45 {
-		t.Errorf("%d calls, want a few for each that is denied", calls)
-	}
+		for i := range 3 {
+			r.set(pod(fmt.Sprint("denied", i)), needs(workload(fmt.Sprint("/denied", i), 0)))
+		}
+		r.start()
+		r.wantCounts("beside three denied ones", registrar.Counts{Wanted: n + 3, Registered: n + 1, Missing: 3, Refused: 3, PendingPods: 3})
+		if err := r.last().Err; err != nil || len(r.server.Entries()) != n+1 {
+			t.Errorf("%d entries, and the pass ended early: %v", len(r.server.Entries()), err)
+		}
+		if calls := r.server.Calls(create); calls > 45 {
+			t.Errorf("%d calls, want a few for each that is denied", calls)
+		}
 
-	for i := range n {
-		r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), time.Hour)))
-	}
-	r.LookAtAll()
-	r.await("the others with the new TTL", func() bool {
+		for i := range n {
+			r.set(pod(fmt.Sprint(i)), needs(workload(fmt.Sprint("/", i), time.Hour)))
+		}
+		r.Resync()
+		after(soon)
 		with := 0
 		for _, e := range r.server.Entries() {
 			if e.GetX509SvidTtl() == 3600 {
 				with++
 			}
 		}
-		return with == n-1 && r.counts().Refused == 4
+		if with != n-1 || r.last().Counts.Refused != 4 {
+			t.Errorf("%d entries have the new TTL, and %d are refused; want all but the denied ones", with, r.last().Counts.Refused)
+		}
 	})
 }
 
 func TestReconcilerAddsAFederatedDomainWhenItsBundleComes(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{Interval: 100 * time.Millisecond})
-	auxiliary := spiffeid.RequireTrustDomainFromString("auxiliary.org")
-	w := workload("/api", 0)
-	w.FederatesWith = []spiffeid.TrustDomain{auxiliary}
-	r.set(pod("a"), needs(w))
-	r.start()
-	r.await("the entry without the domain", func() bool { return r.has(entryID(t, "/api")) && r.counts().WithoutBundle == 1 })
-	r.server.PutBundle(&types.Bundle{TrustDomain: auxiliary.Name()})
-	r.await("the domain", func() bool {
-		return len(r.server.Entries()[1].GetFederatesWith()) == 1 && r.counts().WithoutBundle == 0
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		auxiliary := spiffeid.RequireTrustDomainFromString("auxiliary.org")
+		w := workload("/api", 0)
+		w.FederatesWith = []spiffeid.TrustDomain{auxiliary}
+		r.set(pod("a"), needs(w))
+		r.start()
+		id := entryID(t, "/api")
+		r.wantEntries("without the domain", alias, id)
+		r.wantCounts("without the domain", registrar.Counts{Wanted: 1, Registered: 2, WithoutBundle: 1})
+		after(time.Minute)
+		r.wantCounts("a while later", registrar.Counts{Wanted: 1, Registered: 2, WithoutBundle: 1})
+		r.server.PutBundle(&types.Bundle{TrustDomain: auxiliary.Name()})
+		after(watchful)
+		if got := r.entry(id).GetFederatesWith(); len(got) != 1 {
+			t.Errorf("federates with %v, want the domain", got)
+		}
+		r.wantCounts("with the domain", registrar.Counts{Wanted: 1, Registered: 2})
 	})
 }
 
 func TestPlanChangesNothing(t *testing.T) {
-	r := newReconciliation(t, registrar.ReconcilerOptions{})
-	r.set(pod("a"), needs(workload("/api", 0)))
-	steps, err := r.Plan(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(steps) != 2 || len(r.server.Entries()) != 0 {
-		t.Errorf("%d steps, %d entries; want the alias and the entry to be created, and nothing there", len(steps), len(r.server.Entries()))
-	}
+	reconciling(t, registrar.ReconcilerOptions{}, func(t *testing.T, r *reconciliation) {
+		r.set(pod("a"), needs(workload("/api", 0)))
+		steps, err := r.Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(steps) != 2 || len(r.server.Entries()) != 0 {
+			t.Errorf("%d steps, %d entries; want the alias and the entry to be created, and nothing there", len(steps), len(r.server.Entries()))
+		}
+		r.away()
+		if _, err := r.Plan(t.Context()); registrar.KindOf(err) != registrar.Unavailable {
+			t.Errorf("error %v, want that SPIRE is away", err)
+		}
+	})
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// registerTimeout bounds the wait for SPIRE, well below the ten seconds after which the API server stops waiting for us and
+// RegisterTimeout bounds the wait for SPIRE, well below the ten seconds after which the API server stops waiting for us and
 // says only "context deadline exceeded".
-const registerTimeout = 6 * time.Second
+const RegisterTimeout = 6 * time.Second
 
 // Registrar makes sure that workloads have their entries in SPIRE. It may be called many times and concurrently for one workload.
 type Registrar interface {
@@ -92,7 +92,7 @@ func (h *Handler) register(ctx context.Context, workloads []registrar.Workload) 
 	if len(workloads) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RegisterTimeout)
 	defer cancel()
 	if _, err := h.Registrar.Ensure(ctx, workloads); err != nil {
 		return &registrationError{workloads[0].ID, err}

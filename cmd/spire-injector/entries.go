@@ -22,19 +22,21 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// newKeeper makes what keeps SPIRE's entries at what the cluster needs.
-func newKeeper(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client) *entries.Keeper {
-	keeper := entries.New(mgr, entries.Config{
+// newEntriesController makes what keeps SPIRE's entries at what the cluster needs.
+func newEntriesController(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client) *entries.Controller {
+	controller := entries.New(entries.Config{
 		Cluster:  platform.Get().Platform.Cluster,
 		SPIRE:    spire,
 		Rules:    rulesOf(platform.Get, mgr.GetCache(), f.webhookConfig),
+		Cache:    mgr.GetCache(),
 		Grace:    f.grace,
 		Interval: f.resync,
 		Metrics:  metrics.Registry,
+		Logger:   mgr.GetLogger().WithName("registration"),
 		Event:    eventsOf(mgr, "Register").Event,
 	})
-	platform.OnChange(keeper.Reconsider)
-	return keeper
+	platform.OnChange(controller.RulesChanged)
+	return controller
 }
 
 // rulesOf are those of the injector in force, and of the MutatingWebhookConfiguration that registers it.
@@ -75,12 +77,12 @@ func (f serveFlags) checkEntries() error {
 }
 
 // printPlan prints what the leading replica would change in SPIRE.
-func printPlan(ctx context.Context, mgr ctrl.Manager, keeper *entries.Keeper, relationships *federation.Keeper, out io.Writer) error {
+func printPlan(ctx context.Context, mgr ctrl.Manager, controller *entries.Controller, relationships *federation.Syncer, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.GetCache().Start(ctx) }()
-	steps, err := keeper.Plan(ctx)
+	steps, err := controller.Plan(ctx)
 	create, update, errFederation := relationships.Plan(ctx)
 	cancel()
 	if err := errors.Join(err, errFederation, <-ended); err != nil {

@@ -20,15 +20,24 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 )
 
-// newFederationKeeper lets the leading replica keep SPIRE's federation relationships at what the platform file says. Who waits for a
-// bundle is told when it arrived.
-func newFederationKeeper(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client, arrived func()) *federation.Keeper {
-	keeper := federation.New(federation.Config{
-		SPIRE: spire, Wanted: func() []registrar.Federated { return platform.Get().Platform.Federation }, Interval: f.resync, Settle: 2 * time.Second, Arrived: arrived,
-		Logger: mgr.GetLogger().WithName("federation"), Metrics: metrics.Registry, Event: federationEvents(mgr, f),
+// patience is how long SPIRE is given to take up a federation relationship by itself.
+const patience = 2 * time.Second
+
+// newFederationSyncer lets the leading replica keep SPIRE's federation relationships at what the platform file says. Arrived is called when a
+// bundle has come.
+func newFederationSyncer(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client, arrived func()) *federation.Syncer {
+	syncer := federation.New(federation.Config{
+		SPIRE:    spire,
+		Wanted:   func() []registrar.Federated { return platform.Get().Platform.Federation },
+		Interval: f.resync,
+		Patience: patience,
+		Arrived:  arrived,
+		Logger:   mgr.GetLogger().WithName("federation"),
+		Metrics:  metrics.Registry,
+		Event:    federationEvents(mgr, f),
 	})
-	platform.OnChange(keeper.Reconsider)
-	return keeper
+	platform.OnChange(syncer.RelationshipsChanged)
+	return syncer
 }
 
 // federationEvents makes events about what the platform file is from.
@@ -53,16 +62,16 @@ func platformSource(cached client.Reader, f serveFlags) (runtime.Object, error) 
 	return configMap, cached.Get(context.Background(), client.ObjectKeyFromObject(configMap), configMap)
 }
 
-// afterReconnecting tells everybody of each time that SPIRE is back, on the leading replica, where they work.
-func afterReconnecting(reconnected <-chan struct{}, told ...func()) manager.Runnable {
+// afterReconnecting notifies all listeners each time that SPIRE is back, on the leading replica, where they work.
+func afterReconnecting(reconnected <-chan struct{}, listeners ...func()) manager.Runnable {
 	return manager.RunnableFunc(func(ctx context.Context) error {
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-reconnected:
-				for _, tell := range told {
-					tell()
+				for _, notify := range listeners {
+					notify()
 				}
 			}
 		}

@@ -107,19 +107,19 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.watchPlatform(ctx); err != nil {
 		return err
 	}
-	keeper := newKeeper(s.manager, s.flags, s.inForce, s.spire)
-	relationships := newFederationKeeper(s.manager, s.flags, s.inForce, s.spire, keeper.LookAtAll)
+	controller := newEntriesController(s.manager, s.flags, s.inForce, s.spire)
+	relationships := newFederationSyncer(s.manager, s.flags, s.inForce, s.spire, controller.Resync)
 	if s.flags.dryRun {
-		return printPlan(ctx, s.manager, keeper, relationships, os.Stdout)
+		return printPlan(ctx, s.manager, controller, relationships, os.Stdout)
 	}
-	back := afterReconnecting(s.spire.Reconnected(), keeper.LookAtAll, relationships.Reconnected)
-	for _, r := range []manager.Runnable{keeper.Watching(), keeper.Reconciling(), relationships, back} {
+	back := afterReconnecting(s.spire.Reconnected(), controller.Resync, relationships.Reconnected)
+	for _, r := range []manager.Runnable{controller.Watching(), controller.Reconciling(), relationships, back} {
 		if err := s.manager.Add(r); err != nil {
 			return err
 		}
 	}
 	for _, add := range []func(context.Context) error{
-		s.webhooks(registrar.Options{Confirmed: keeper.Confirmed}), s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
+		s.webhooks(registrar.Options{Confirmed: controller.Confirmed}), s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
 	} {
 		if err := add(ctx); err != nil {
 			return err

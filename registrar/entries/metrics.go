@@ -9,7 +9,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// Kinds of looks, as metrics have them.
+// Kinds of passes, as metrics have them.
 const (
 	kindFull    = "full"
 	kindChanges = "changes"

@@ -16,7 +16,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// reporter tells of what the reconciler does: everything in the log, and what concerns somebody in events on the owners.
+// reporter reports what the reconciler does: everything in the log, and what concerns somebody in events on the owners.
 type reporter struct {
 	logger logr.Logger
 	cache  cache.Cache
@@ -45,7 +45,7 @@ func (r reporter) outcome(ctx context.Context, o registrar.Outcome) {
 	}
 }
 
-// pass tells of a look, and of entries that have to do without a federated trust domain.
+// pass reports a pass that failed, and entries that lack a federated trust domain.
 func (r reporter) pass(ctx context.Context, p registrar.Pass) {
 	if p.Err != nil {
 		r.logger.Error(p.Err, "entries are compared again soon")
@@ -71,7 +71,7 @@ func (r reporter) pass(ctx context.Context, p registrar.Pass) {
 	}
 }
 
-// eventOf is what owners are told of an outcome; nothing where all went as it should.
+// eventOf is what the event on the owners says of an outcome; nothing where all went as it should.
 func eventOf(o registrar.Outcome) (eventType, note string) {
 	switch {
 	case o.Err != nil:

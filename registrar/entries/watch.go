@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 
+	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -23,15 +24,15 @@ type watcher struct {
 	rules   Rules
 	demand  *registrar.Demand
 	changed func(entryIDs ...string)
-	// unknown is told why nobody knows what the cluster needs; nil when it is known.
+	// unknown is called with the reason why it is not known what the cluster needs; with nil when it is known.
 	unknown func(why error)
-	failed  func(err error, message string)
+	logger  logr.Logger
 
-	// asking is held from the look at the configuration until unknown is told of it: the last word is of the last look.
-	asking sync.Mutex
+	// configuration is held while it is read and until unknown was called: the last call is about the last reading.
+	configuration sync.Mutex
 }
 
-// start watches, and returns when every object was looked at.
+// start watches, and returns when every object was evaluated.
 func (w *watcher) start(ctx context.Context) error {
 	var handlers []toolscache.ResourceEventHandlerRegistration
 	handle := func(o client.Object, h toolscache.ResourceEventHandler) error {
@@ -44,10 +45,10 @@ func (w *watcher) start(ctx context.Context) error {
 		return err
 	}
 	// Namespaces come first: what an object needs depends on its namespace.
-	if err := handle(&corev1.Namespace{}, w.reconsider(ctx)); err != nil {
+	if err := handle(&corev1.Namespace{}, w.namespaces(ctx)); err != nil {
 		return err
 	}
-	if err := handle(&admissionregistrationv1.MutatingWebhookConfiguration{}, w.reconfigure(ctx)); err != nil {
+	if err := handle(&admissionregistrationv1.MutatingWebhookConfiguration{}, w.configurations(ctx)); err != nil {
 		return err
 	}
 	if !w.cache.WaitForCacheSync(ctx) {
@@ -55,8 +56,8 @@ func (w *watcher) start(ctx context.Context) error {
 	}
 	for _, k := range kinds {
 		set := func(o any) {
-			if serves, err := w.rules.Served(ctx); err == nil { // otherwise all are looked at when it is known
-				w.set(ctx, k, o, serves)
+			if served, err := w.rules.Served(ctx); err == nil { // otherwise there is a resync when it is known
+				w.set(ctx, k, o, served)
 			}
 		}
 		h := toolscache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, after any) { set(after) }, DeleteFunc: func(o any) { w.forget(k, o) }}
@@ -69,53 +70,53 @@ func (w *watcher) start(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	w.asking.Lock()
-	defer w.asking.Unlock()
+	w.configuration.Lock()
+	defer w.configuration.Unlock()
 	_, err := w.rules.Served(ctx)
 	w.unknown(err)
 	return nil
 }
 
-// reconsider looks at all objects of a namespace when something changes that they depend on.
-func (w *watcher) reconsider(ctx context.Context) toolscache.ResourceEventHandler {
-	look := func(o any) {
+// namespaces resyncs a namespace when something changes that what its objects need depends on.
+func (w *watcher) namespaces(ctx context.Context) toolscache.ResourceEventHandler {
+	resync := func(o any) {
 		if o, ok := o.(client.Object); ok {
-			_ = w.all(ctx, o.GetName()) // if it is not known which are ours, all are looked at when it is
+			_ = w.resync(ctx, o.GetName()) // an error is reported when the configuration changes, which is a resync too
 		}
 	}
 	return toolscache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(o any, isInInitialList bool) {
 			if !isInInitialList { // an object may be seen before its namespace is
-				look(o)
+				resync(o)
 			}
 		},
 		UpdateFunc: func(before, after any) {
 			if !namespaceAlike(before, after) {
-				look(after)
+				resync(after)
 			}
 		},
 	}
 }
 
-// reconfigure looks at all objects when it changes which namespaces are ours.
-func (w *watcher) reconfigure(ctx context.Context) toolscache.ResourceEventHandler {
-	look := func() {
-		w.asking.Lock()
-		defer w.asking.Unlock()
-		w.unknown(w.all(ctx, ""))
+// configurations resyncs everything when it changes which namespaces are served.
+func (w *watcher) configurations(ctx context.Context) toolscache.ResourceEventHandler {
+	resync := func() {
+		w.configuration.Lock()
+		defer w.configuration.Unlock()
+		w.unknown(w.resync(ctx, ""))
 	}
 	return toolscache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(_ any, isInInitialList bool) {
 			if !isInInitialList {
-				look()
+				resync()
 			}
 		},
 		UpdateFunc: func(before, after any) {
 			if !configurationAlike(before, after) {
-				look()
+				resync()
 			}
 		},
-		DeleteFunc: func(any) { look() },
+		DeleteFunc: func(any) { resync() },
 	}
 }
 
@@ -131,39 +132,39 @@ func configurationAlike(before, after any) bool {
 	return okA && okB && b.Generation == a.Generation
 }
 
-// all looks at all objects of a namespace, of all for the empty one; at none, with the reason, while it is not known which are ours.
-func (w *watcher) all(ctx context.Context, namespace string) error {
-	serves, err := w.rules.Served(ctx)
+// resync evaluates every object of a namespace again, of all for the empty one; error while it is not known which are served.
+func (w *watcher) resync(ctx context.Context, namespace string) error {
+	served, err := w.rules.Served(ctx)
 	if err != nil {
 		return err
 	}
 	for _, k := range kinds {
 		list := k.list()
 		if err := w.cache.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-			w.failed(err, "what "+k.name+"s need is not looked at again")
+			w.logger.Error(err, "what "+k.name+"s need is not evaluated again")
 			continue
 		}
-		if err := meta.EachListItem(list, func(o runtime.Object) error { w.set(ctx, k, o, serves); return nil }); err != nil {
-			w.failed(err, "what "+k.name+"s need is not looked at again")
+		if err := meta.EachListItem(list, func(o runtime.Object) error { w.set(ctx, k, o, served); return nil }); err != nil {
+			w.logger.Error(err, "what "+k.name+"s need is not evaluated again")
 		}
 	}
 	return nil
 }
 
-// set looks at what one object needs; serves is which namespaces are ours.
-func (w *watcher) set(ctx context.Context, k kind, o any, serves func(namespaceLabels map[string]string) bool) {
+// set evaluates what one object needs.
+func (w *watcher) set(ctx context.Context, k kind, o any, served func(namespaceLabels map[string]string) bool) {
 	object, ok := o.(client.Object)
 	if !ok {
 		return
 	}
 	var ns corev1.Namespace
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns); err != nil {
-		// What is not known to be unneeded stays, and the namespace's own event comes.
-		w.failed(err, fmt.Sprintf("what %s %s/%s needs is not looked at", k.name, object.GetNamespace(), object.GetName()))
+		// What is not known to be orphaned stays, and the namespace's own event comes.
+		w.logger.Error(err, "what the object needs is not evaluated", "kind", k.name, "namespace", object.GetNamespace(), "name", object.GetName())
 		return
 	}
 	var needs registrar.Needs
-	if serves(ns.Labels) {
+	if served(ns.Labels) {
 		needs = k.needs(w.rules, &ns, object)
 	}
 	w.changed(w.demand.Set(owner(k, object), needs)...)

@@ -9,54 +9,48 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// fetched is how a fetch ended.
-type fetched struct {
-	domain *domain
-	bundle registrar.Bundle
-	err    error
-}
-
-// fetch has SPIRE fetch a bundle, and tells how it ended.
-func (k *Keeper) fetch(ctx context.Context, d *domain, r registrar.Relationship) {
-	f := fetched{domain: d}
+// fetch has SPIRE fetch a bundle, and takes note of how it ended.
+func (s *Syncer) fetch(ctx context.Context, d *domain, r registrar.Relationship) {
 	within, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	if f.err = k.config.SPIRE.RefreshBundle(within, r.TrustDomain); f.err == nil {
-		f.bundle, f.err = k.config.SPIRE.FederatedBundle(within, r.TrustDomain)
+	var bundle registrar.Bundle
+	err := s.config.SPIRE.RefreshBundle(within, r.TrustDomain)
+	if err == nil {
+		bundle, err = s.config.SPIRE.FederatedBundle(within, r.TrustDomain)
 	}
 	if within.Err() != nil {
-		f.err = fmt.Errorf("SPIRE did not get the bundle of %s within %s: look whether it reaches %s: %w", r.TrustDomain, fetchTimeout, r.BundleEndpointURL, f.err)
+		err = fmt.Errorf("SPIRE did not get the bundle of %s within %s: look whether it reaches %s: %w", r.TrustDomain, fetchTimeout, r.BundleEndpointURL, err)
 	}
-	select {
-	case k.fetched <- f:
-	case <-ctx.Done():
-	}
-}
-
-// take takes note of the end of a fetch.
-func (k *Keeper) take(f fetched) {
-	d, now := f.domain, time.Now()
-	if k.domains[d.TrustDomain] != d {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() != nil || s.domains[d.TrustDomain] != d {
 		return // no longer of interest
 	}
-	before := *d
-	d.end(now, f.err, spread())
-	k.metrics.fetched(d, f.err)
-	if f.err != nil {
-		k.report.notFetched(d, f.err, now)
-		if errors.Is(f.err, registrar.ErrNoRelationship) && !d.rejected {
-			k.look, d.inPlace = now, false // somebody removed it
+	s.fetched(d, bundle, err)
+	s.awaitBundles()
+}
+
+// fetched takes note of the end of a fetch.
+func (s *Syncer) fetched(d *domain, bundle registrar.Bundle, err error) {
+	before, now := *d, time.Now()
+	d.end(now, err, spread())
+	s.metrics.fetched(d, err)
+	if err != nil {
+		s.report.notFetched(d, err, now)
+		if errors.Is(err, registrar.ErrNoRelationship) && !d.rejected {
+			d.inPlace = false // somebody removed it
+			s.queue.Add(relationships)
 		}
-		k.metrics.seen(d)
+		s.metrics.seen(d)
 		return
 	}
-	d.seen, d.present, d.keys = true, true, f.bundle.Keys
-	k.metrics.seen(d)
+	d.seen, d.present, d.keys = true, true, bundle.Keys
+	s.metrics.seen(d)
 	if before.keys != "" && before.keys != d.keys {
-		k.metrics.changed(d)
+		s.metrics.changed(d)
 	}
-	k.report.fetched(d, before)
+	s.report.fetched(d, before)
 	if !before.present {
-		k.config.Arrived()
+		s.config.Arrived()
 	}
 }

@@ -6,67 +6,69 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// lookAtRelationships makes what the platform file says so, and sets when to look again.
-func (k *Keeper) lookAtRelationships(ctx context.Context) {
+// syncRelationships makes what the platform file says so, and queues the next comparison.
+func (s *Syncer) syncRelationships(ctx context.Context) {
 	now := time.Now()
-	for _, d := range k.domains.adopt(k.config.Wanted(), now, now.Add(k.config.Settle)) {
-		k.metrics.forget(d)
-		k.report.dropped(d)
+	for _, d := range s.domains.adopt(s.config.Wanted(), now, now.Add(s.config.Patience)) {
+		s.metrics.forget(d)
+		s.report.dropped(d)
 	}
-	for _, d := range k.domains {
-		k.metrics.adopted(d)
+	for _, d := range s.domains {
+		s.metrics.adopted(d)
 	}
-	err := k.keep(ctx)
-	for _, d := range k.domains {
-		k.metrics.seen(d)
+	err := s.sync(ctx)
+	for _, d := range s.domains {
+		s.metrics.seen(d)
 	}
 	if err != nil && ctx.Err() == nil {
-		k.report.failed(err)
-		k.look, k.retry = time.Now().Add(jittered(k.retry)), min(2*k.retry, maxRetry)
+		s.report.failed(err)
+		s.queue.AddRateLimited(relationships)
 		return
 	}
-	k.look, k.retry = time.Now().Add(jittered(k.config.Interval)), minRetry
+	s.queue.Forget(relationships)
+	s.queue.AddAfter(relationships, wait.Jitter(s.config.Interval*9/10, 2.0/9)) // up to a tenth earlier or later
 }
 
-// keep creates and updates what differs.
-func (k *Keeper) keep(ctx context.Context) error {
-	if len(k.domains) == 0 {
+// sync creates and updates what differs.
+func (s *Syncer) sync(ctx context.Context) error {
+	if len(s.domains) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	bundles, err := k.config.SPIRE.FederatedBundles(ctx)
+	bundles, err := s.config.SPIRE.FederatedBundles(ctx)
 	if err != nil {
 		return err
 	}
-	k.compare(bundles)
-	create, update, err := k.Plan(ctx)
+	s.compare(bundles)
+	create, update, err := s.Plan(ctx)
 	if err != nil {
 		return err
 	}
-	for _, d := range k.domains {
+	for _, d := range s.domains {
 		d.rejected, d.compared, d.inPlace = false, true, !slices.ContainsFunc(slices.Concat(create, update), d.isOf)
 	}
-	if err := k.set(ctx, create, "created", k.config.SPIRE.CreateFederationRelationships); err != nil {
+	if err := s.set(ctx, create, "created", s.config.SPIRE.CreateFederationRelationships); err != nil {
 		return err
 	}
-	return k.set(ctx, update, "updated", k.config.SPIRE.UpdateFederationRelationships)
+	return s.set(ctx, update, "updated", s.config.SPIRE.UpdateFederationRelationships)
 }
 
 // Plan returns what there is to create and to update, and does nothing.
-func (k *Keeper) Plan(ctx context.Context) (create, update []registrar.Relationship, err error) {
+func (s *Syncer) Plan(ctx context.Context) (create, update []registrar.Relationship, err error) {
 	var wanted []registrar.Relationship
-	for _, f := range k.config.Wanted() {
+	for _, f := range s.config.Wanted() {
 		wanted = append(wanted, f.Relationship)
 	}
 	if len(wanted) == 0 {
 		return nil, nil, nil
 	}
-	current, err := k.config.SPIRE.ListFederationRelationships(ctx)
+	current, err := s.config.SPIRE.ListFederationRelationships(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -75,25 +77,25 @@ func (k *Keeper) Plan(ctx context.Context) (create, update []registrar.Relations
 }
 
 // set sends one at a time: an authorization policy may deny a call for one of many.
-func (k *Keeper) set(ctx context.Context, all []registrar.Relationship, done string, send func(context.Context, []registrar.Relationship) ([]error, error)) error {
+func (s *Syncer) set(ctx context.Context, all []registrar.Relationship, done string, send func(context.Context, []registrar.Relationship) ([]error, error)) error {
 	for _, r := range all {
 		results, err := send(ctx, []registrar.Relationship{r})
 		if err == nil {
 			err = results[0]
 		}
-		d := k.domains[r.TrustDomain]
+		d := s.domains[r.TrustDomain]
 		switch {
 		case d == nil:
 		case err == nil:
-			k.report.made(r, done)
+			s.report.made(r, done)
 			d.inPlace = true
-			then := time.Now().Add(k.config.Settle)
-			k.domains.postpone(then)
+			then := time.Now().Add(s.config.Patience)
+			s.domains.postpone(then)
 			d.hurry(then)
 		case registrar.KindOf(err) == registrar.Unavailable:
 			return err
 		default:
-			k.report.rejected(r, err)
+			s.report.rejected(r, err)
 			d.rejected = true
 		}
 	}
@@ -101,11 +103,11 @@ func (k *Keeper) set(ctx context.Context, all []registrar.Relationship, done str
 }
 
 // compare takes note of the bundles that SPIRE has.
-func (k *Keeper) compare(bundles []spiffeid.TrustDomain) {
-	for td, d := range k.domains {
+func (s *Syncer) compare(bundles []spiffeid.TrustDomain) {
+	for td, d := range s.domains {
 		arrived := d.seen && !d.present
 		if d.seen, d.present = true, slices.Contains(bundles, td); d.present && arrived {
-			k.config.Arrived()
+			s.config.Arrived()
 		}
 	}
 }

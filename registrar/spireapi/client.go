@@ -34,6 +34,8 @@ type Config struct {
 	AgentSocket string
 	// TrustDomain is the server's: over TCP it must present spiffe://<trust domain>/spire/server.
 	TrustDomain spiffeid.TrustDomain
+	// Connect, if set, makes the connections to the server in the place of the network.
+	Connect func(ctx context.Context, address string) (net.Conn, error)
 	// Observe, if set, is told of each call to the server once it has ended: the method's bare name, as in
 	// BatchCreateEntry, its code, and how long it took. It is called concurrently, and callers wait for it.
 	Observe func(method string, code codes.Code, took time.Duration)
@@ -62,7 +64,7 @@ var (
 	_ registrar.BundleReader       = (*Client)(nil)
 	_ registrar.BundleRefresher    = (*Client)(nil)
 	_ registrar.RelationshipLister = (*Client)(nil)
-	_ registrar.RelationshipKeeper = (*Client)(nil)
+	_ registrar.RelationshipWriter = (*Client)(nil)
 )
 
 // maxAnswer is far above a page of large entries; gRPC's own limit of 4 MiB is not.
@@ -89,6 +91,9 @@ func Dial(cfg Config) (*Client, error) {
 	}
 	opts := append(reconnectOptions(), noticeSilence(), grpc.WithTransportCredentials(creds), grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)), grpc.WithChainUnaryInterceptor(c.rights.learning))
+	if cfg.Connect != nil {
+		opts = append(opts, grpc.WithContextDialer(cfg.Connect))
+	}
 	if cfg.Observe != nil {
 		opts = append(opts, grpc.WithChainUnaryInterceptor(observing(cfg.Observe)))
 	}

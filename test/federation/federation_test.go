@@ -22,13 +22,13 @@ import (
 
 const (
 	interval = time.Second
-	// settle is that of the injector.
-	settle = 2 * time.Second
+	// patience is that of the injector.
+	patience = 2 * time.Second
 )
 
-// events are what a keeper told people.
+// events are what a syncer told people.
 type events struct {
-	registry *prometheus.Registry // of the keeper's metrics
+	registry *prometheus.Registry // of the syncer's metrics
 
 	mu  sync.Mutex
 	all []string
@@ -46,19 +46,19 @@ func (e *events) have(text string) bool {
 	return strings.Contains(strings.Join(e.all, "\n"), text)
 }
 
-// keep runs a keeper until stop or the end of the test.
+// keep runs a syncer until stop or the end of the test.
 func keep(t *testing.T, own server, wanted ...registrar.Federated) (stop func(), told *events) {
 	t.Helper()
 	told = &events{registry: prometheus.NewRegistry()}
 	client, err := spireapi.Dial(spireapi.Config{ServerAddress: own.socket, TrustDomain: own.Domain})
 	must(t, err)
-	keeper := federation.New(federation.Config{
-		SPIRE: client, Wanted: func() []registrar.Federated { return wanted }, Interval: time.Hour, Settle: settle, Arrived: func() {},
+	syncer := federation.New(federation.Config{
+		SPIRE: client, Wanted: func() []registrar.Federated { return wanted }, Interval: time.Hour, Patience: patience, Arrived: func() {},
 		Logger: testr.New(t), Metrics: told.registry, Event: told.add,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- keeper.Start(ctx) }()
+	go func() { ended <- syncer.Start(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		must(t, <-ended)
@@ -109,8 +109,8 @@ func TestBundlesStayFresh(t *testing.T) {
 	if got := own.relationships(t); len(got) != 1 || got[0] != want {
 		t.Fatalf("relationships %q, want %q", got, want)
 	}
-	t.Logf("the bundle came %s after the keeper began", took.Round(time.Millisecond))
-	time.Sleep(settle)
+	t.Logf("the bundle came %s after the syncer began", took.Round(time.Millisecond))
+	time.Sleep(patience)
 	for range 2 {
 		took = eventually(t, "the partner's new key", own.has(t, partner.rotate(t)))
 		t.Logf("a new key was known after %s, with an interval of %s", took.Round(time.Millisecond), interval)
@@ -125,7 +125,7 @@ func TestBundlesStayFresh(t *testing.T) {
 		t.Errorf("SPIRE fetches the bundle by itself in %s, expected %s", wait, rootLife/40)
 	}
 
-	// Without the keeper SPIRE keeps to that.
+	// Without the syncer SPIRE keeps to that.
 	stop()
 	key, known := partner.rotate(t), own.has(t, "")
 	if !known() {
@@ -133,7 +133,7 @@ func TestBundlesStayFresh(t *testing.T) {
 	}
 	for end := time.Now().Add(10 * interval); time.Now().Before(end); time.Sleep(interval / 5) {
 		if own.has(t, key)() {
-			t.Fatal("SPIRE has fetched the bundle by itself: this test tells nothing of the keeper")
+			t.Fatal("SPIRE has fetched the bundle by itself: this test tells nothing of the syncer")
 		}
 	}
 	keep(t, own, withPartner(endpoint))
@@ -205,7 +205,7 @@ func TestPublicCertificates(t *testing.T) {
 	if got, want := own.relationships(t), partnerDomain+" "+endpoint+" https_web"; len(got) != 1 || got[0] != want {
 		t.Fatalf("relationships %q, want %q", got, want)
 	}
-	t.Logf("the bundle came %s after the keeper began", took.Round(time.Millisecond))
+	t.Logf("the bundle came %s after the syncer began", took.Round(time.Millisecond))
 	eventually(t, "the partner's new key", own.has(t, partner.rotate(t)))
 
 	stranger := start(t, standalone.ServerConfig{Domain: "stranger.test"})

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -67,6 +68,17 @@ func (s *Server) ServeUnixAt(t testing.TB, address string) (stop func()) {
 	t.Helper()
 	return s.serve(t, listen(t, "unix", strings.TrimPrefix(address, "unix://")))
 }
+
+// ServePipe serves in memory where every caller is trusted, until stop or the end of the test, which may be one of package
+// synctest. It returns what makes the connections.
+func (s *Server) ServePipe(t testing.TB) (connect func(context.Context, string) (net.Conn, error), stop func()) {
+	t.Helper()
+	lis := bufconn.Listen(pipeSize)
+	return func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }, s.serve(t, lis)
+}
+
+// pipeSize is how many bytes are on their way.
+const pipeSize = 64 << 10
 
 // ServeTLS serves on a TCP address as spiffe://<trust domain>/spire/server by the CA's word, until stop or the end of
 // the test. Callers need an SVID of one of the admins.
