@@ -942,3 +942,24 @@ func TestRolloutDebounces(t *testing.T) {
 		w.want("a/0")
 	})
 }
+
+// A pod that has taken the place of the one whose change failed was not changed.
+func TestRefreshOfPodThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		w.lead()
+		w.refusal = errors.New("no such pod")
+		key := pod("a/0").NamespacedName
+		was := w.pods[key]
+		next := was.DeepCopy()
+		next.UID, next.Annotations[webhook.AnnotationRefresh] = "next", "value"
+		w.pods[key] = next
+		wanted := webhook.Refresh{Value: "value", Wanted: webhook.ConfigDigest(next)}
+		if _, err := w.rollout.refresh(t.Context(), was, wanted); !errors.Is(err, w.refusal) {
+			t.Errorf("expected the error, got %v", err)
+		}
+		if got, err := w.rollout.refresh(t.Context(), next, wanted); err != nil || got.UID != "next" {
+			t.Errorf("expected the pod as it is, got %v, %v", got, err)
+		}
+	})
+}
