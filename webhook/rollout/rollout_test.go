@@ -963,3 +963,28 @@ func TestRefreshOfPodThatWasReplaced(t *testing.T) {
 		}
 	})
 }
+
+// What is read of a pod is that very pod while it runs, or nothing.
+func TestReadingPod(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.lead()
+		key := pod("a/0").NamespacedName
+		w.pods[pod("a/1").NamespacedName].Status.Phase = corev1.PodFailed
+		for name, test := range map[string]struct {
+			key   Pod
+			found bool
+		}{
+			"it":                   {Pod{key, w.pods[key].UID}, true},
+			"one before it":        {Pod{key, "before"}, false},
+			"one that has ended":   {Pod{pod("a/1").NamespacedName, w.pods[pod("a/1").NamespacedName].UID}, false},
+			"one that never was":   {Pod{pod("a/2").NamespacedName, "x"}, false},
+			"one in no namespaces": {Pod{pod("b/0").NamespacedName, "x"}, false},
+		} {
+			got, _, err := w.rollout.read(t.Context(), test.key)
+			if err != nil || (got != nil) != test.found {
+				t.Errorf("%s: got %v, %v", name, got, err)
+			}
+		}
+	})
+}
