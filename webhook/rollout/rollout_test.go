@@ -910,6 +910,16 @@ func TestRolloutTriesReadingAgain(t *testing.T) {
 		w.mu.Unlock()
 		time.Sleep(6*retryAfter + time.Second)
 		w.want("a/0")
+		w.mu.Lock()
+		w.unreadable, w.reads = true, 0
+		w.mu.Unlock()
+		w.allow("a", "/third")
+		time.Sleep(debounce + retryAfter + time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.unreadable = false; w.reads != 2 { // what was forgotten begins with the shortest pause
+			t.Errorf("expected two attempts, got %d", w.reads)
+		}
 	})
 }
 
