@@ -55,6 +55,7 @@ type world struct {
 	lost       bool          // changes are made, and the answers get lost
 	slow       time.Duration // of a kubelet beyond its usual time
 	looks      int           // at Envoys
+	lists      int           // of pods
 	changed    []string
 	at         []time.Time // of the changes
 	events     []string
@@ -148,6 +149,7 @@ func (w *world) inForce() webhook.Injector {
 
 func (w *world) Each(_ context.Context, namespace string, do func(*corev1.Pod)) error {
 	w.mu.Lock()
+	w.lists++
 	names := slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 	var all []*corev1.Pod
 	for _, name := range names {
@@ -997,4 +999,50 @@ func TestReadingPod(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What another tool writes on a namespace has no pod read, and of a namespace that is gone nothing is left.
+func TestRolloutReadsNoPodsForNothing(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.lead()
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("a/0 ConfigurationRejected")
+		lists := w.lists
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		if w.lists != lists {
+			t.Errorf("pods were listed %d times for nothing", w.lists-lists)
+		}
+		w.wantMetrics(map[string]float64{"paused": 1})
+		w.mu.Lock()
+		delete(w.namespaces, "a")
+		w.mu.Unlock()
+		w.remove("a/0", true)
+		w.remove("a/1", true)
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		w.wantMetrics(map[string]float64{"paused": 0, "pods rejected": 0, "pods outdated": 0})
+		w.add(pod("a/0").NamespacedName) // another namespace of the name, as it was at first
+		lists = w.lists
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		if w.lists != lists+1 {
+			t.Errorf("the pods of a new namespace were listed %d times", w.lists-lists)
+		}
+	})
+}
+
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	for phase, want := range map[corev1.PodPhase]bool{corev1.PodRunning: false, corev1.PodPending: false, corev1.PodSucceeded: true, corev1.PodFailed: true} {
+		if got := ended(&corev1.Pod{Status: corev1.PodStatus{Phase: phase}}); got != want {
+			t.Errorf("%s: got %t", phase, got)
+		}
+	}
+	if !ended(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}) {
+		t.Error("one that is being deleted goes on")
+	}
 }
