@@ -278,10 +278,16 @@ func (w *world) platform(change func(*webhook.Platform)) {
 	w.rollout.PlatformChanged()
 }
 
-func (w *world) lead() {
+// begin has the replica lead, which changes nothing for a while.
+func (w *world) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
 	go func() { _ = w.rollout.Start(ctx) }()
+}
+
+// lead has the replica lead until it may change something.
+func (w *world) lead() {
+	w.begin()
 	time.Sleep(calm - time.Millisecond)
 	w.mu.Lock()
 	if len(w.changed) > 0 {
