@@ -87,6 +87,14 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 // host is the name by which the API server calls the webhook.
 func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
 
+// listening is an address to listen at. A dry run has none: it may be beside a replica that listens, as in kubectl exec.
+func (f serveFlags) listening(address string) string {
+	if f.dryRun {
+		return "0"
+	}
+	return address
+}
+
 // certificateSource is where the serving certificate comes from, and who is to trust it.
 func (f serveFlags) certificateSource() servingcert.Source {
 	return servingcert.Source{Secret: types.NamespacedName{Namespace: f.namespace, Name: f.secret}, Configuration: f.webhookConfig}

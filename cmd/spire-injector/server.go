@@ -237,24 +237,34 @@ func eventsOf(mgr ctrl.Manager, action string) replica.Events {
 	return replica.Events{Recorder: mgr.GetEventRecorder("spire-injector"), Action: action}
 }
 
+// agentAddress is where the injector gets its own SVID: from the pods' agent, unless the flag says otherwise.
+func agentAddress(f serveFlags, platform intent.Platform) string {
+	if f.workloadAPI != "" {
+		return f.workloadAPI
+	}
+	return "unix://" + path.Join(platform.AgentSocket.HostPath, platform.AgentSocket.File)
+}
+
 // dialSPIRE returns at once: the server and the own agent may come later.
 func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error) {
 	requests, err := replica.NewSPIREMetrics(metrics.Registry)
 	if err != nil {
 		return nil, err
 	}
-	agent := f.workloadAPI
-	if agent == "" {
-		agent = "unix://" + path.Join(platform.AgentSocket.HostPath, platform.AgentSocket.File)
-	}
 	client, err := spireapi.Dial(spireapi.Config{
-		ServerAddress: platform.ServerAddress, AgentSocket: agent, TrustDomain: platform.Cluster.TrustDomain, Observe: requests.Observe,
+		ServerAddress: platform.ServerAddress,
+		AgentSocket:   agentAddress(f, platform),
+		TrustDomain:   platform.Cluster.TrustDomain,
+		Observe:       requests.Observe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("platform file %s: spire.server.address: %w", f.config, err)
 	}
 	return client, nil
 }
+
+// gracefulShutdown is how long admissions in flight may take when a replica ends.
+const gracefulShutdown = 10 * time.Second
 
 func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
@@ -269,10 +279,6 @@ func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manage
 	if err != nil {
 		return nil, err
 	}
-	if f.dryRun { // beside a replica that listens, as in kubectl exec
-		f.metricsAddress, f.healthAddress = "0", "0"
-	}
-	drain := 10 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Cache:  cache.Options{ByObject: watched},
@@ -280,13 +286,13 @@ func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manage
 			Port:    f.webhookPort,
 			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.Get }},
 		}),
-		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
-		HealthProbeBindAddress:        f.healthAddress,
+		Metrics:                       metricsserver.Options{BindAddress: f.listening(f.metricsAddress)},
+		HealthProbeBindAddress:        f.listening(f.healthAddress),
 		LeaderElection:                true,
 		LeaderElectionID:              f.leaderElectionName,
 		LeaderElectionNamespace:       f.namespace,
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &drain,
+		GracefulShutdownTimeout:       new(gracefulShutdown),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controller manager: %w", err)

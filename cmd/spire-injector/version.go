@@ -24,7 +24,12 @@ func thisBuild() build {
 	if !ok || commit != "" {
 		return b
 	}
-	for _, setting := range info.Settings {
+	return b.of(info.Settings)
+}
+
+// of adds what the Go toolchain knows of the source.
+func (b build) of(settings []debug.BuildSetting) build {
+	for _, setting := range settings {
 		switch setting.Key {
 		case "vcs.revision":
 			b.Commit = setting.Value

@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"runtime/debug"
+	"testing"
+)
 
 func TestTextOfABuild(t *testing.T) {
 	t.Parallel()
@@ -18,6 +21,17 @@ func TestTextOfABuild(t *testing.T) {
 	for name, test := range tests {
 		if got := test.build.text(); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestBuildOfASource(t *testing.T) {
+	t.Parallel()
+	revision := debug.BuildSetting{Key: "vcs.revision", Value: "abc"}
+	for modified, want := range map[string]bool{"true": true, "false": false} {
+		got := build{Version: "v1"}.of([]debug.BuildSetting{revision, {Key: "vcs.modified", Value: modified}, {Key: "-trimpath", Value: "true"}})
+		if got != (build{Version: "v1", Commit: "abc", Modified: want}) {
+			t.Errorf("modified %s: got %+v", modified, got)
 		}
 	}
 }

@@ -121,7 +121,9 @@ func (r *Rollout) outcome(ctx context.Context, a *await) *outcome {
 	restarts := a.image != ""
 	waited := time.Duration(0)
 	for _, d := range pauses {
-		sleep(ctx, d)
+		if !sleep(ctx, d) {
+			return o
+		}
 		waited += d
 		if restarts {
 			if o.awaitStart(ctx, r.config.Cluster, waited) {
@@ -284,9 +286,12 @@ func serves(pod *corev1.Pod) bool {
 	return ok && status.State.Running != nil && pod.Status.PodIP != ""
 }
 
-func sleep(ctx context.Context, d time.Duration) {
+// sleep says whether it slept to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
+		return false
 	case <-time.After(d):
+		return true
 	}
 }

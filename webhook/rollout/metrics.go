@@ -13,7 +13,7 @@ const (
 // outcomeFailed is that of a change which the API server or our own webhook refused.
 const outcomeFailed = "failed"
 
-// Metrics show how far running pods are. In replicas that do not lead they stay 0.
+// Metrics say how far running pods are. In replicas that do not lead they stay 0.
 type Metrics struct {
 	paused    prometheus.Gauge
 	pods      *prometheus.GaugeVec
@@ -56,7 +56,7 @@ func states() []string { return []string{stateOutdated, stateRejected, stateNeed
 
 func (m *Metrics) refreshed(outcome string) { m.refreshes.WithLabelValues(outcome).Inc() }
 
-func (m *Metrics) show(plan *Plan, stuck map[Pod]string) {
+func (m *Metrics) update(plan *Plan, stuck map[Pod]string) {
 	count := map[string]int{stateOutdated: plan.Outdated(), stateRejected: plan.Rejecting()}
 	for _, state := range stuck {
 		count[state]++

@@ -25,7 +25,7 @@ type Verdict struct {
 	Files   []string // sorted; only of what is rejected
 }
 
-// Judge tells from what an Envoy said of its files before a change, and what it says afterwards. All files are replaced at once and
+// Judge concludes from what an Envoy said of its files before a change, and what it says afterwards. All files are replaced at once and
 // read at once, also those whose content stays. An Envoy that has restarted meanwhile counts from zero.
 func Judge(before, after templates.Updates) Verdict {
 	if restarted(before, after) {
@@ -53,7 +53,7 @@ func Judge(before, after templates.Updates) Verdict {
 // behind is by how much a file's last success has to be older than another one's to belong to an earlier change.
 const behind = time.Second
 
-// Standing tells from one look at an Envoy whether what it was given last is in force: a file that was refused once, and was taken
+// Standing concludes from one look at an Envoy whether what it was given last is in force: a file that was refused once, and was taken
 // last long before another one, was refused last.
 func Standing(now templates.Updates) Verdict {
 	var newest time.Time

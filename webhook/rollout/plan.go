@@ -19,7 +19,7 @@ const (
 	// maxUnknown is how many first pods may say nothing of their outcome before the others follow all the same: those that older
 	// templates made say nothing, ever.
 	maxUnknown = 3
-	// maxRejecting is in how many namespaces pods may reject what is proven elsewhere, until all others are spared.
+	// maxRejecting is in how many namespaces pods may reject what is proven elsewhere, until all others are left alone.
 	maxRejecting = 3
 )
 
@@ -270,7 +270,7 @@ func (p *Plan) Recall(pod Pod) {
 	}
 }
 
-// Stopped says whether all pods are spared because too many have rejected what they would get.
+// Stopped says whether all pods are left alone because too many have rejected what they would get.
 func (p *Plan) Stopped() bool {
 	allowed := maxRejecting
 	if p.platform.changed && !p.platform.proven {

@@ -299,3 +299,30 @@ func TestPlanCountsRejectionsOfOthers(t *testing.T) {
 	}
 	r.want("a/1")
 }
+
+// A pod that was changed for a changed platform, and whose outcome is awaited, keeps the platform unproven: what it rejects is not its
+// namespace's fault.
+func TestPlanAwaitsProofOfPlatform(t *testing.T) {
+	t.Parallel()
+	r := newRide(t, 1000, "a/1")
+	r.plan.PlatformChanged()
+	r.want("a/1")
+	r.plan.Compared()
+	r.done(Rejected, "a/1")
+	if !r.plan.Stopped() {
+		t.Error("the platform is held for proven while its first pod's outcome is awaited")
+	}
+}
+
+// What was held until a time is not changed before, and then at once.
+func TestPlanHolds(t *testing.T) {
+	t.Parallel()
+	r := newRide(t, 1000, "a/1")
+	r.plan.Hold(r.now.Add(time.Minute))
+	r.none()
+	if d, ok := r.plan.Wait(r.now); !ok || d != time.Minute {
+		t.Errorf("expected to wait for a minute, got %s, %t", d, ok)
+	}
+	r.wait(time.Minute)
+	r.want("a/1")
+}

@@ -122,7 +122,7 @@ func (r *Rollout) process(ctx context.Context, t task) {
 		}
 		r.roll(ctx, pod)
 	}
-	r.config.Metrics.show(r.plan, r.stuck)
+	r.config.Metrics.update(r.plan, r.stuck)
 	if wait, ok := r.plan.Wait(time.Now()); ok {
 		r.queue.AddAfter(due{}, wait)
 	}

@@ -58,6 +58,7 @@ type world struct {
 	lost       bool          // changes are made, and the answers get lost
 	slow       time.Duration // of a kubelet beyond its usual time
 	looks      int           // at Envoys
+	lists      int           // of pods
 	changed    []string
 	at         []time.Time // of the changes
 	events     []string
@@ -151,6 +152,7 @@ func (w *world) inForce() inject.Injector {
 
 func (w *world) Each(_ context.Context, namespace string, do func(*corev1.Pod)) error {
 	w.mu.Lock()
+	w.lists++
 	names := slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 	var all []*corev1.Pod
 	for _, name := range names {
@@ -279,10 +281,16 @@ func (w *world) platform(change func(*intent.Platform)) {
 	w.rollout.PlatformChanged()
 }
 
-func (w *world) lead() {
+// begin has the replica lead, which changes nothing for a while.
+func (w *world) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
 	go func() { _ = w.rollout.Start(ctx) }()
+}
+
+// lead has the replica lead until it may change something.
+func (w *world) lead() {
+	w.begin()
 	time.Sleep(calm - time.Millisecond)
 	w.mu.Lock()
 	if len(w.changed) > 0 {
@@ -913,6 +921,16 @@ func TestRolloutTriesReadingAgain(t *testing.T) {
 		w.mu.Unlock()
 		time.Sleep(6*retryAfter + time.Second)
 		w.want("a/0")
+		w.mu.Lock()
+		w.unreadable, w.reads = true, 0
+		w.mu.Unlock()
+		w.allow("a", "/third")
+		time.Sleep(debounce + retryAfter + time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.unreadable = false; w.reads != 2 { // what was forgotten begins with the shortest pause
+			t.Errorf("expected two attempts, got %d", w.reads)
+		}
 	})
 }
 
@@ -944,4 +962,96 @@ func TestRolloutDebounces(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		w.want("a/0")
 	})
+}
+
+// A pod that has taken the place of the one whose change failed was not changed.
+func TestRefreshOfPodThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		w.lead()
+		w.refusal = errors.New("no such pod")
+		key := pod("a/0").NamespacedName
+		was := w.pods[key]
+		next := was.DeepCopy()
+		next.UID, next.Annotations[intent.AnnotationRefresh] = "next", "value"
+		w.pods[key] = next
+		wanted := inject.Refresh{Value: "value", Wanted: inject.ConfigDigest(next)}
+		if _, err := w.rollout.refresh(t.Context(), was, wanted); !errors.Is(err, w.refusal) {
+			t.Errorf("expected the error, got %v", err)
+		}
+		if got, err := w.rollout.refresh(t.Context(), next, wanted); err != nil || got.UID != "next" {
+			t.Errorf("expected the pod as it is, got %v, %v", got, err)
+		}
+	})
+}
+
+// What is read of a pod is that very pod while it runs, or nothing.
+func TestReadingPod(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.lead()
+		key := pod("a/0").NamespacedName
+		w.pods[pod("a/1").NamespacedName].Status.Phase = corev1.PodFailed
+		for name, test := range map[string]struct {
+			key   Pod
+			found bool
+		}{
+			"it":                   {Pod{key, w.pods[key].UID}, true},
+			"one before it":        {Pod{key, "before"}, false},
+			"one that has ended":   {Pod{pod("a/1").NamespacedName, w.pods[pod("a/1").NamespacedName].UID}, false},
+			"one that never was":   {Pod{pod("a/2").NamespacedName, "x"}, false},
+			"one in no namespaces": {Pod{pod("b/0").NamespacedName, "x"}, false},
+		} {
+			got, _, err := w.rollout.read(t.Context(), test.key)
+			if err != nil || (got != nil) != test.found {
+				t.Errorf("%s: got %v, %v", name, got, err)
+			}
+		}
+	})
+}
+
+// What another tool writes on a namespace has no pod read, and of a namespace that is gone nothing is left.
+func TestRolloutReadsNoPodsForNothing(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 2), func(w *world) {
+		w.lead()
+		w.allow("a", "/bad")
+		time.Sleep(time.Minute)
+		w.want("a/0")
+		w.wantEvents("a/0 ConfigurationRejected")
+		lists := w.lists
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		if w.lists != lists {
+			t.Errorf("pods were listed %d times for nothing", w.lists-lists)
+		}
+		w.wantMetrics(map[string]float64{"paused": 1})
+		w.mu.Lock()
+		delete(w.namespaces, "a")
+		w.mu.Unlock()
+		w.remove("a/0", true)
+		w.remove("a/1", true)
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		w.wantMetrics(map[string]float64{"paused": 0, "pods rejected": 0, "pods outdated": 0})
+		w.add(pod("a/0").NamespacedName) // another namespace of the name, as it was at first
+		lists = w.lists
+		w.rollout.NamespaceChanged("a")
+		time.Sleep(time.Minute)
+		if w.lists != lists+1 {
+			t.Errorf("the pods of a new namespace were listed %d times", w.lists-lists)
+		}
+	})
+}
+
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	for phase, want := range map[corev1.PodPhase]bool{corev1.PodRunning: false, corev1.PodPending: false, corev1.PodSucceeded: true, corev1.PodFailed: true} {
+		if got := ended(&corev1.Pod{Status: corev1.PodStatus{Phase: phase}}); got != want {
+			t.Errorf("%s: got %t", phase, got)
+		}
+	}
+	if !ended(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}) {
+		t.Error("one that is being deleted goes on")
+	}
 }

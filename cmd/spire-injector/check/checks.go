@@ -45,7 +45,7 @@ func checks() []check {
 func Judge(f Facts) []Finding {
 	f = f.ours()
 	var out []Finding
-	told := map[Source]bool{}
+	reported := map[Source]bool{}
 	for _, c := range checks() {
 		missing, unknown := Source(""), false
 		for _, source := range c.needs {
@@ -60,8 +60,8 @@ func Judge(f Facts) []Finding {
 				finding.Check = c.name
 				out = append(out, finding)
 			}
-		case !told[missing]:
-			told[missing] = true
+		case !reported[missing]:
+			reported[missing] = true
 			finding := found(Error, "", "%s could not be read: %v", missing, f.Unread[missing]).
 				expected("to read %s", missing).
 				remedy("run the check as somebody who may read it; what depends on it is not checked")

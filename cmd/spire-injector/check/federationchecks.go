@@ -132,8 +132,8 @@ func (u unrelated) named() string {
 	return "which " + strings.Join(u.by, ", ") + " name"
 }
 
-// unrelated finds such domains in the platform's defaults, and on the namespaces that the webhooks serve. Pods that name others are told
-// at admission.
+// unrelated finds such domains in the platform's defaults, and on the namespaces that the webhooks serve. Pods that name others
+// learn it at admission.
 func (f Facts) unrelated(p intent.Platform) []unrelated {
 	var out []unrelated
 	note := func(td spiffeid.TrustDomain, where, by string) {

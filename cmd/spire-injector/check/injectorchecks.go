@@ -71,7 +71,7 @@ func (f Facts) silent(r Replica) Finding {
 
 func (f Facts) pod(r Replica) string { return "Pod " + f.Names.Namespace + "/" + r.Name }
 
-// answering are the replicas that told their metrics.
+// answering are the replicas whose metrics could be read.
 func (f Facts) answering() []Replica {
 	var out []Replica
 	for _, r := range f.Replicas {

@@ -15,7 +15,7 @@ type part struct {
 	config string
 	// directory is where its image starts it.
 	directory string
-	// command is what its program is told to do, where the program does other things too.
+	// command is the subcommand by which its program does this, where it can do other things too.
 	command string
 }
 
@@ -23,7 +23,7 @@ func serverPart() part  { return part{"spire-server", "conf/server/server.conf",
 func agentPart() part   { return part{"spire-agent", "conf/agent/agent.conf", "/opt/spire", "run"} }
 func managerPart() part { return part{"spire-controller-manager", "", "/", ""} }
 
-// in finds the part's container. In SPIRE's own namespace the label app.kubernetes.io/name tells it too, for images of other names.
+// in finds the part's container. In SPIRE's own namespace the label app.kubernetes.io/name finds it too, for images of other names.
 func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Container, bool) {
 	for _, c := range spec.Containers {
 		if imageName(c.Image) == p.image && p.isRun(c) {
@@ -40,7 +40,7 @@ func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Containe
 	return corev1.Container{}, false
 }
 
-// isRun says whether a container of the part's image runs it, which the image does unless it is told otherwise. Some are workloads that
+// isRun says whether a container of the part's image runs it, which the image does unless its command says otherwise. Some are workloads that
 // only use the program to call an agent.
 func (p part) isRun(c corev1.Container) bool {
 	words := strings.Fields(strings.Join(slices.Concat(c.Command, c.Args), " "))

@@ -35,16 +35,16 @@ func spireCalls(f Facts) []Finding {
 			}
 		}
 		all += calls
-		told := found(Warning, f.pod(r), "of %s to SPIRE since it started %v failed: %s", plural(calls, "call"), failed, counts(byCode, failures()))
+		finding := found(Warning, f.pod(r), "of %s to SPIRE since it started %v failed: %s", plural(calls, "call"), failed, counts(byCode, failures()))
 		switch {
 		case byCode["PermissionDenied"]+byCode["Unauthenticated"] > 0:
-			out = append(out, told.expected("none to be denied").remedy("%s", deniedRemedy(r.Metrics)))
+			out = append(out, finding.expected("none to be denied").remedy("%s", deniedRemedy(r.Metrics)))
 		case failed > 0 && failed == calls:
-			told.Status = Error
-			out = append(out, told.expected("calls that succeed").
+			finding.Status = Error
+			out = append(out, finding.expected("calls that succeed").
 				remedy("the replica's log has the cause: look at the server, the address in the platform file, network policies, and the agent on its node"))
 		case failed > manyFailures*calls:
-			out = append(out, told.expected("almost none to fail").remedy("the replica's log has the causes; if they are of before, restart it to count anew"))
+			out = append(out, finding.expected("almost none to fail").remedy("the replica's log has the causes; if they are of before, restart it to count anew"))
 		}
 	}
 	if len(f.answering()) == 0 {
@@ -57,7 +57,7 @@ func spireCalls(f Facts) []Finding {
 	return orFine(out, fine("", "%s, failed%s", plural(all, "call"), orNone(counts(codes, failures()))))
 }
 
-// deniedRemedy tells what SPIRE denies to whoever is no admin from what its authorization policy denies, which SPIRE itself does not say.
+// deniedRemedy distinguishes what SPIRE denies to whoever is no admin from what its authorization policy denies, which SPIRE itself does not say.
 func deniedRemedy(m Metrics) string {
 	denied, answered := map[string]float64{}, false
 	for _, s := range m["spire_injector_spire_requests_total"] {
@@ -115,15 +115,15 @@ func entries(f Facts) []Finding {
 			remedy("wait and check again; then see its log")}
 	}
 	var out []Finding
-	tell := func(status Status, name, what, remedy string) {
+	report := func(status Status, name, what, remedy string) {
 		if n := state[name]; n > 0 {
 			out = append(out, found(status, f.pod(leader), "registration entries %s: %v", what, n).expected("none").remedy("%s", remedy))
 		}
 	}
-	tell(Error, "refused", "that SPIRE does not take, or that entries of others stand in the way of", "the leader's log and events on the owners say why")
-	tell(Warning, "missing", "that pods need and SPIRE does not have yet", "check again in some seconds; then the leader's log says why. Their pods wait")
+	report(Error, "refused", "that SPIRE does not take, or that entries of others stand in the way of", "the leader's log and events on the owners say why")
+	report(Warning, "missing", "that pods need and SPIRE does not have yet", "check again in some seconds; then the leader's log says why. Their pods wait")
 	if !f.saysWhichBundle(leader) {
-		tell(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have",
+		report(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have",
 			"the events "+reason.BundleMissing.String()+" on the owners name it: list it in spire.federation of the platform file, or correct the name")
 	}
 	if n := deletedByOthers(leader.Metrics); n > 0 {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Report is what is told of a cluster.
+// Report is what is found of a cluster.
 type Report struct {
 	Findings []Finding `json:"findings"`
 	OK       int       `json:"ok"`

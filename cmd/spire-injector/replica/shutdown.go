@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// shutdownDelay is how long a replica that has to end asks its callers to go elsewhere. The API server keeps one connection and uses it
+// ShutdownDelay is how long a replica that has to end asks its callers to go elsewhere. The API server keeps one connection and uses it
 // many times a second: each answer within that time asks it not to.
-const shutdownDelay = 3 * time.Second
+const ShutdownDelay = 3 * time.Second
 
 // Shutdown lets a replica end without an admission lost. A server that just shuts down closes connections on which nothing is in flight,
 // while a caller may be about to write on one of them, and the API server tries no webhook twice. The zero value is ready for use.
@@ -22,7 +22,7 @@ func (s *Shutdown) Context(signals context.Context) (context.Context, context.Ca
 		s.requested.Store(true)
 		select {
 		case <-ctx.Done():
-		case <-time.After(shutdownDelay):
+		case <-time.After(ShutdownDelay):
 			cancel()
 		}
 	})

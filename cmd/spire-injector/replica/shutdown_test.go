@@ -21,7 +21,7 @@ func TestShutdownTakesAWhile(t *testing.T) {
 			t.Fatal("it shuts down without a signal")
 		}
 		signal()
-		time.Sleep(shutdownDelay - time.Millisecond)
+		time.Sleep(ShutdownDelay - time.Millisecond)
 		synctest.Wait()
 		if !s.requested.Load() || ctx.Err() != nil {
 			t.Errorf("just before the time is over: requested %t, ended %v; want true and not", s.requested.Load(), ctx.Err())

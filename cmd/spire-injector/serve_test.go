@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// apiServer answers what a replica asks that leads nobody: there is a Secret with a certificate, webhook configurations that trust it, and
+// nothing else. It takes no writes.
+type apiServer struct {
+	objects map[string][]any // by the last part of a list's path
+}
+
+// kinds of the lists, by the last part of their path.
+var kinds = map[string]metav1.TypeMeta{
+	"pods":                            {APIVersion: "v1", Kind: "Pod"},
+	"namespaces":                      {APIVersion: "v1", Kind: "Namespace"},
+	"secrets":                         {APIVersion: "v1", Kind: "Secret"},
+	"configmaps":                      {APIVersion: "v1", Kind: "ConfigMap"},
+	"deployments":                     {APIVersion: "apps/v1", Kind: "Deployment"},
+	"statefulsets":                    {APIVersion: "apps/v1", Kind: "StatefulSet"},
+	"daemonsets":                      {APIVersion: "apps/v1", Kind: "DaemonSet"},
+	"jobs":                            {APIVersion: "batch/v1", Kind: "Job"},
+	"cronjobs":                        {APIVersion: "batch/v1", Kind: "CronJob"},
+	"mutatingwebhookconfigurations":   {APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingWebhookConfiguration"},
+	"validatingwebhookconfigurations": {APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingWebhookConfiguration"},
+}
+
+func (a apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		http.Error(w, "read only", http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	last := filepath.Base(r.URL.Path)
+	kind, isList := kinds[last]
+	switch {
+	case r.URL.Path == "/version":
+		answer(w, map[string]string{"gitVersion": "v1.35.2", "major": "1", "minor": "35"})
+	case r.URL.Path == "/api":
+		answer(w, metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
+	case r.URL.Path == "/apis":
+		answer(w, groups())
+	case isList && r.URL.Query().Get("watch") != "":
+		a.watch(w, r, kind, a.objects[last])
+	case isList:
+		answer(w, map[string]any{"apiVersion": kind.APIVersion, "kind": kind.Kind + "List",
+			"metadata": map[string]string{"resourceVersion": "1"}, "items": slices.Concat([]any{}, a.objects[last])})
+	case strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/apis/"):
+		answer(w, resources(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/apis/"), "/api/")))
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func answer(w io.Writer, object any) { _ = json.NewEncoder(w).Encode(object) }
+
+// watch gives all objects, says so, and then nothing more.
+func (a apiServer) watch(w http.ResponseWriter, r *http.Request, kind metav1.TypeMeta, objects []any) {
+	if r.URL.Query().Get("sendInitialEvents") == "true" {
+		for _, o := range objects {
+			answer(w, map[string]any{"type": "ADDED", "object": o})
+		}
+		answer(w, map[string]any{"type": "BOOKMARK", "object": metav1.PartialObjectMetadata{TypeMeta: kind, ObjectMeta: metav1.ObjectMeta{
+			ResourceVersion: "1", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
+		}}})
+	}
+	w.(http.Flusher).Flush()
+	<-r.Context().Done()
+}
+
+func groups() metav1.APIGroupList {
+	list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
+	for _, name := range []string{"apps", "batch", "admissionregistration.k8s.io"} {
+		v := metav1.GroupVersionForDiscovery{GroupVersion: name + "/v1", Version: "v1"}
+		list.Groups = append(list.Groups, metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v})
+	}
+	return list
+}
+
+func resources(version string) metav1.APIResourceList {
+	list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: version}
+	for name, kind := range kinds {
+		if kind.APIVersion == version {
+			list.APIResources = append(list.APIResources, metav1.APIResource{
+				Name: name, SingularName: strings.ToLower(kind.Kind), Kind: kind.Kind, Verbs: metav1.Verbs{"get", "list", "watch"},
+				Namespaced: version != "admissionregistration.k8s.io/v1" && name != "namespaces",
+			})
+		}
+	}
+	return list
+}
+
+// certificateFor returns a certificate that signs itself, and its key, in PEM.
+func certificateFor(t *testing.T, host string) (certificate, key []byte) {
+	t.Helper()
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{host},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, own.Public(), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
+}
+
+// cluster has what a replica called injector in the namespace system finds.
+func cluster(t *testing.T) (kubeconfig string, trusted *x509.CertPool) {
+	t.Helper()
+	certificate, key := certificateFor(t, "injector.system.svc")
+	meta := func(namespace, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: namespace, Name: name, UID: "1", ResourceVersion: "1"}
+	}
+	hook := admissionregistrationv1.WebhookClientConfig{CABundle: certificate}
+	server := httptest.NewServer(apiServer{map[string][]any{
+		"secrets": {corev1.Secret{TypeMeta: kinds["secrets"], ObjectMeta: meta("system", "spire-injector-serving-cert"),
+			Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key}}},
+		"mutatingwebhookconfigurations": {admissionregistrationv1.MutatingWebhookConfiguration{
+			TypeMeta: kinds["mutatingwebhookconfigurations"], ObjectMeta: meta("", "spire-injector"),
+			Webhooks: []admissionregistrationv1.MutatingWebhook{{Name: "pod.injector.spiffe.io", ClientConfig: hook}},
+		}},
+		"namespaces": {corev1.Namespace{TypeMeta: kinds["namespaces"], ObjectMeta: meta("", "demo")}},
+	}})
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections)
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf(`{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: %q}}], contexts: [{name: c, context: {cluster: c}}], current-context: c}`, server.URL)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certificate)
+	return file, pool
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+var served atomic.Bool // with -count
+
+// A replica that does not lead answers the API server, says what it lacks, and shuts down when it is asked to.
+func TestServe(t *testing.T) {
+	if served.Swap(true) {
+		t.Skip("a process serves once: metrics and controllers are registered with it")
+	}
+	kubeconfig, trusted := cluster(t)
+	t.Setenv("KUBECONFIG", kubeconfig)
+	hooks, health, metrics := freePort(t), freePort(t), freePort(t)
+	f := flagsOf(t, "--config=testdata/config.yaml", "--namespace=system", "--service=injector", "--webhook-port="+hooks,
+		"--health-address=127.0.0.1:"+health, "--metrics-address=127.0.0.1:"+metrics, "--log-level=error", "--serving-cert-dir="+t.TempDir())
+	s, err := newServer(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx) }()
+	get := func(url string) (int, string) {
+		response, err := http.Get(url)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = response.Body.Close() }()
+		body, _ := io.ReadAll(response.Body)
+		return response.StatusCode, string(body)
+	}
+	ready := "http://127.0.0.1:" + health + "/readyz?verbose"
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_, body := get(ready)
+		if strings.Contains(body, "[+]webhook ok") && strings.Contains(body, "[+]namespaces ok") && strings.Contains(body, "[+]certificate ok") &&
+			strings.Contains(body, "[-]identity failed") {
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("ended with %v", err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it lacks more than its identity: %s", body)
+		}
+	}
+	if status, _ := get("http://127.0.0.1:" + health + "/healthz"); status != http.StatusOK {
+		t.Errorf("it does not live: %d", status)
+	}
+	_, body := get("http://127.0.0.1:" + metrics + "/metrics")
+	for _, name := range []string{
+		`spire_injector_build_info{version="`, "spire_injector_config_hash ", "spire_injector_serving_certificate_expiry_timestamp_seconds ",
+		"spire_injector_rollout_paused 0", `workqueue_depth{controller="rollout",name="rollout"`,
+	} {
+		if !strings.Contains(body, "\n"+name) {
+			t.Errorf("there is no metric %s", name)
+		}
+	}
+	admits(t, "https://127.0.0.1:"+hooks, trusted)
+	if s.kubernetes.Major != 1 || s.kubernetes.Minor != 35 || s.inForce.Get().Kubernetes != s.kubernetes {
+		t.Errorf("it takes the cluster's Kubernetes for %v", s.kubernetes)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// admits asks the webhooks about a pod that is not labelled, and about one that is and has a mistake.
+func admits(t *testing.T, url string, trusted *x509.CertPool) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"}}}
+	defer client.CloseIdleConnections()
+	ask := func(path, group, resource, kind, object string) string {
+		t.Helper()
+		review := fmt.Sprintf(`{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "1", "operation": "CREATE", "namespace": "demo",
+			"kind": {"group": %q, "version": "v1", "kind": %q}, "resource": {"group": %q, "version": "v1", "resource": %q}, "object": %s}}`,
+			group, kind, group, resource, object)
+		response, err := client.Post(url+path, "application/json", strings.NewReader(review))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		body, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d, %v", path, response.StatusCode, err)
+		}
+		return string(body)
+	}
+	const plain = `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "demo"}, "spec": {"containers": [{"name": "app", "image": "app"}]}}`
+	asking := strings.Replace(plain, `"name": "p",`, `"name": "p", "labels": {"spiffe.io/inject": "enabled"}, "annotations": {"spiffe.io/app-port": "none"},`, 1)
+	deployment := `{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "demo"}, "spec": {"template": ` + asking + `}}`
+	for _, path := range []string{"/mutate-pod", "/validate-pod"} {
+		if got := ask(path, "", "pods", "Pod", plain); !strings.Contains(got, `"allowed":true`) {
+			t.Errorf("%s of a pod that asks for nothing: %s", path, got)
+		}
+	}
+	for _, test := range []struct{ path, group, resource, kind, object, part string }{
+		{"/mutate-pod", "", "pods", "Pod", asking, "spiffe.io/app-port"},
+		{"/validate-pod", "", "pods", "Pod", asking, ""},
+		{"/validate-workload", "apps", "deployments", "Deployment", deployment, "spiffe.io/app-port"},
+	} {
+		got := ask(test.path, test.group, test.resource, test.kind, test.object)
+		if !strings.Contains(got, `"allowed":false`) || !strings.Contains(got, test.part) {
+			t.Errorf("%s of a pod with a mistake: %s", test.path, got)
+		}
+	}
+}
