@@ -53,9 +53,9 @@ func cases(t *testing.T) map[string]Proxy {
 			Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api")},
 		),
 		"jwt": proxy("/api", []Inbound{
-			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: JWT{[]string{"spiffe://example.org/api"}, peers(t, "/web", "/ns/prod/*")}},
-			{Listen: 8444, App: 8081, Peers: peers(t, "/web"), TLS: Permissive, Audit: true, JWT: JWT{[]string{"api", "other"}, peers(t, "/web")}},
-			{Listen: 8445, App: 8080, TLS: None, JWT: JWT{[]string{"api"}, peers(t, "/web", "spiffe://auxiliary.org/*")}},
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: token(peers(t, "/web", "/ns/prod/*"), "spiffe://example.org/api")},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/web"), TLS: Permissive, Audit: true, JWT: token(peers(t, "/web"), "api", "other")},
+			{Listen: 8445, App: 8080, TLS: None, JWT: token(peers(t, "/web", "spiffe://auxiliary.org/*"), "api")},
 			{Listen: 8446, App: 8080, Peers: peers(t, "/admin")},
 		}),
 		"jwt-client": proxy("/web", nil,
@@ -69,45 +69,45 @@ func cases(t *testing.T) map[string]Proxy {
 			{Listen: 9000, App: 9001, Clients: NotAsked, Protocol: TCP, Limits: Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}, Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")}),
 		"jwt-public": longLived(proxy("/edge", []Inbound{
-			{Listen: 7443, Peers: peers(t, "/web"), JWT: JWT{[]string{"spiffe://example.org/edge"}, peers(t, "/web")}},
+			{Listen: 7443, Peers: peers(t, "/web"), JWT: token(peers(t, "/web"), "spiffe://example.org/edge")},
 			{
 				Listen:  8443,
 				Peers:   peers(t, "/web"),
 				Clients: Optional,
 				Limits:  publicLimits(),
-				JWT:     JWT{[]string{"spiffe://example.org/edge"}, peers(t, "/web", "/team/*")},
+				JWT:     token(peers(t, "/web", "/team/*"), "spiffe://example.org/edge"),
 			},
 			{
 				Listen:  9443,
 				Clients: NotAsked,
-				Limits:  Limits{100, 1 << 20, time.Minute, time.Hour, 90 * time.Second},
-				JWT:     JWT{[]string{"edge.example.org"}, peers(t, "/web", "spiffe://auxiliary.org/*")},
+				Limits:  limits(1<<20, time.Minute),
+				JWT:     token(peers(t, "/web", "spiffe://auxiliary.org/*"), "edge.example.org"),
 			},
 			{Listen: 9444, Clients: NotAsked, Limits: publicLimits()},
-			{Listen: 10808, TLS: None, Limits: publicLimits(), JWT: JWT{[]string{"edge.example.org"}, peers(t, "/web")}},
+			{Listen: 10808, TLS: None, Limits: publicLimits(), JWT: token(peers(t, "/web"), "edge.example.org")},
 		}, Upstream{Match: match(t, "/"), Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "api"})),
 		"jwt-server": longLived(proxy("/api", []Inbound{
 			{
 				Listen: 8443,
 				App:    8080,
 				Peers:  peers(t, "/edge"),
-				JWT:    JWT{[]string{"spiffe://example.org/api"}, peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/web")},
+				JWT:    token(peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/web"), "spiffe://example.org/api"),
 			},
 			{
 				Listen: 8444,
 				App:    8081,
 				TLS:    None,
 				Limits: publicLimits(),
-				JWT:    JWT{[]string{"spiffe://example.org/api", "api.example.org"}, peers(t, "/web")},
+				JWT:    token(peers(t, "/web"), "spiffe://example.org/api", "api.example.org"),
 			},
 			{Listen: 9443, App: 9090, Peers: peers(t, "/web"), Protocol: GRPC},
 		})),
 		"gateway": longLived(proxy("/edge", []Inbound{
-			{Listen: 7443, Peers: peers(t, "/web"), Limits: Limits{100, 0, 0, time.Hour, 90 * time.Second}},
+			{Listen: 7443, Peers: peers(t, "/web"), Limits: limits(0, 0)},
 			{Listen: 8080, TLS: None, Limits: publicLimits()},
-			{Listen: 8081, TLS: None, Limits: Limits{0, 1000, time.Minute, time.Minute, time.Minute}},
+			{Listen: 8081, TLS: None, Limits: Limits{MaxRequestBytes: 1000, RequestTimeout: time.Minute}},
 			{Listen: 8443, Peers: peers(t, "/web"), Protocol: HTTP2},
-			{Listen: 9443, Clients: NotAsked, Certificate: true, Limits: Limits{100, 1 << 20, 0, time.Hour, time.Minute}},
+			{Listen: 9443, Clients: NotAsked, Certificate: true, Limits: limits(1<<20, 0)},
 		}, Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/team/*")})),
 		"mixed": longLived(withOneProbe(proxy("/api", []Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/web", "/ns/prod/*", "/*")},
@@ -127,10 +127,27 @@ func cases(t *testing.T) map[string]Proxy {
 	}
 }
 
-// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time from it.
+// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time from
+// it.
 func longLived(p Proxy) Proxy {
 	p.SVIDTTL, p.Drain = time.Hour, 10*time.Second
 	return p
+}
+
+// token is what requests have to carry.
+func token(subjects []Peer, audiences ...string) JWT {
+	return JWT{Audiences: audiences, Subjects: subjects}
+}
+
+// limits are other ones than those of [publicLimits].
+func limits(maxRequestBytes uint64, requestTimeout time.Duration) Limits {
+	return Limits{
+		MaxConnections:    100,
+		MaxRequestBytes:   maxRequestBytes,
+		RequestTimeout:    requestTimeout,
+		StreamIdleTimeout: time.Hour,
+		IdleTimeout:       90 * time.Second,
+	}
 }
 
 // publicLimits are those of a port whose callers are not known.
