@@ -58,9 +58,9 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api")},
 		)),
 		"jwt": proxy("/api", []ir.Inbound{
-			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: ir.JWT{Audiences: []string{"spiffe://example.org/api"}, Subjects: peers(t, "/web", "/ns/prod/*")}},
-			{Listen: 8444, App: 8081, Peers: peers(t, "/web"), TLS: ir.Permissive, Audit: true, JWT: ir.JWT{Audiences: []string{"api", "other"}, Subjects: peers(t, "/web")}},
-			{Listen: 8445, App: 8080, TLS: ir.None, JWT: ir.JWT{Audiences: []string{"api"}, Subjects: peers(t, "/web", "spiffe://auxiliary.org/*")}},
+			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), JWT: token(peers(t, "/web", "/ns/prod/*"), "spiffe://example.org/api")},
+			{Listen: 8444, App: 8081, Peers: peers(t, "/web"), TLS: ir.Permissive, Audit: true, JWT: token(peers(t, "/web"), "api", "other")},
+			{Listen: 8445, App: 8080, TLS: ir.None, JWT: token(peers(t, "/web", "spiffe://auxiliary.org/*"), "api")},
 			{Listen: 8446, App: 8080, Peers: peers(t, "/admin")},
 		}),
 		"jwt-client": proxy("/web", nil,
@@ -76,45 +76,45 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			{Listen: 9000, App: 9001, Clients: ir.NoRequest, Protocol: ir.TCP, Limits: ir.Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}),
 		"jwt-public": asGateway(longLived(proxy("/edge", []ir.Inbound{
-			{Listen: 7443, Peers: peers(t, "/web"), JWT: ir.JWT{Audiences: []string{"spiffe://example.org/edge"}, Subjects: peers(t, "/web")}},
+			{Listen: 7443, Peers: peers(t, "/web"), JWT: token(peers(t, "/web"), "spiffe://example.org/edge")},
 			{
 				Listen:  8443,
 				Peers:   peers(t, "/web"),
 				Clients: ir.Request,
 				Limits:  publicLimits(),
-				JWT:     ir.JWT{Audiences: []string{"spiffe://example.org/edge"}, Subjects: peers(t, "/web", "/team/*")},
+				JWT:     token(peers(t, "/web", "/team/*"), "spiffe://example.org/edge"),
 			},
 			{
 				Listen:  9443,
 				Clients: ir.NoRequest,
-				Limits:  ir.Limits{MaxConnections: 100, MaxRequestBytes: 1 << 20, RequestTimeout: time.Minute, StreamIdleTimeout: time.Hour, IdleTimeout: 90 * time.Second},
-				JWT:     ir.JWT{Audiences: []string{"edge.example.org"}, Subjects: peers(t, "/web", "spiffe://auxiliary.org/*")},
+				Limits:  limits(1<<20, time.Minute),
+				JWT:     token(peers(t, "/web", "spiffe://auxiliary.org/*"), "edge.example.org"),
 			},
 			{Listen: 9444, Clients: ir.NoRequest, Limits: publicLimits()},
-			{Listen: 10808, TLS: ir.None, Limits: publicLimits(), JWT: ir.JWT{Audiences: []string{"edge.example.org"}, Subjects: peers(t, "/web")}},
+			{Listen: 10808, TLS: ir.None, Limits: publicLimits(), JWT: token(peers(t, "/web"), "edge.example.org")},
 		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "api.demo.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "api"}))),
 		"jwt-server": longLived(proxy("/api", []ir.Inbound{
 			{
 				Listen: 8443,
 				App:    8080,
 				Peers:  peers(t, "/edge"),
-				JWT:    ir.JWT{Audiences: []string{"spiffe://example.org/api"}, Subjects: peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/web")},
+				JWT:    token(peers(t, "/web", "/ns/prod/*", "spiffe://auxiliary.org/web"), "spiffe://example.org/api"),
 			},
 			{
 				Listen: 8444,
 				App:    8081,
 				TLS:    ir.None,
 				Limits: publicLimits(),
-				JWT:    ir.JWT{Audiences: []string{"spiffe://example.org/api", "api.example.org"}, Subjects: peers(t, "/web")},
+				JWT:    token(peers(t, "/web"), "spiffe://example.org/api", "api.example.org"),
 			},
 			{Listen: 9443, App: 9090, Peers: peers(t, "/web"), Protocol: ir.GRPC},
 		})),
 		"gateway": asGateway(longLived(proxy("/edge", []ir.Inbound{
-			{Listen: 7443, Peers: peers(t, "/web"), Limits: ir.Limits{MaxConnections: 100, StreamIdleTimeout: time.Hour, IdleTimeout: 90 * time.Second}},
+			{Listen: 7443, Peers: peers(t, "/web"), Limits: limits(0, 0)},
 			{Listen: 8080, TLS: ir.None, Limits: publicLimits()},
-			{Listen: 8081, TLS: ir.None, Limits: ir.Limits{MaxRequestBytes: 1000, RequestTimeout: time.Minute, StreamIdleTimeout: time.Minute, IdleTimeout: time.Minute}},
+			{Listen: 8081, TLS: ir.None, Limits: ir.Limits{MaxRequestBytes: 1000, RequestTimeout: time.Minute}},
 			{Listen: 8443, Peers: peers(t, "/web"), Protocol: ir.HTTP2},
-			{Listen: 9443, Clients: ir.NoRequest, Certificate: true, Limits: ir.Limits{MaxConnections: 100, MaxRequestBytes: 1 << 20, StreamIdleTimeout: time.Hour, IdleTimeout: time.Minute}},
+			{Listen: 9443, Clients: ir.NoRequest, Certificate: true, Limits: limits(1<<20, 0)},
 		}, ir.Upstream{Match: match(t, "*.example.org/v1"), Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/team/*")}))),
 		"mixed": longLived(withOneProbe(proxy("/api", []ir.Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/web", "/ns/prod/*", "/*")},
@@ -134,15 +134,33 @@ func cases(t *testing.T) map[string]ir.Proxy {
 	}
 }
 
+// asGateway has no app.
 func asGateway(p ir.Proxy) ir.Proxy {
 	p.Gateway = true
 	return p
 }
 
-// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time from it.
+// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time from
+// it.
 func longLived(p ir.Proxy) ir.Proxy {
 	p.SVIDTTL, p.Drain = time.Hour, 10*time.Second
 	return p
+}
+
+// token is what requests have to carry.
+func token(subjects []ir.Peer, audiences ...string) ir.JWT {
+	return ir.JWT{Audiences: audiences, Subjects: subjects}
+}
+
+// limits are other ones than those of [publicLimits].
+func limits(maxRequestBytes uint64, requestTimeout time.Duration) ir.Limits {
+	return ir.Limits{
+		MaxConnections:    100,
+		MaxRequestBytes:   maxRequestBytes,
+		RequestTimeout:    requestTimeout,
+		StreamIdleTimeout: time.Hour,
+		IdleTimeout:       90 * time.Second,
+	}
 }
 
 // publicLimits are those of a port whose callers are not known.

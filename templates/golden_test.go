@@ -17,7 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew from what Generate returns")
 
-// TestGolden compares every file of every case with testdata, where it is laid out for readers, and gives back the same bytes.
+// TestGolden compares every file of every case with testdata, where it is laid out for readers and gives back the same
+// bytes.
 func TestGolden(t *testing.T) {
 	want := map[string]bool{}
 	for name, proxy := range cases(t) {

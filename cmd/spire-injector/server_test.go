@@ -1,19 +1,15 @@
 package main
 
 import (
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/replica"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -132,31 +128,6 @@ func TestWatchedObjects(t *testing.T) {
 	for object := range without {
 		if _, is := object.(*corev1.ConfigMap); is {
 			t.Error("ConfigMaps are watched although none is named")
-		}
-	}
-}
-
-// A new leader changes no pod before replicas of the version before have ended, and none ends while the API server waits for it.
-func TestTimeouts(t *testing.T) {
-	t.Parallel()
-	if ends := replica.ShutdownDelay + gracefulShutdown; calm <= ends {
-		t.Errorf("a new leader changes nothing for %s, and a replica takes up to %s to end", calm, ends)
-	}
-	data, err := os.ReadFile("../../manifests/injector/base/webhook.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c admissionregistrationv1.MutatingWebhookConfiguration
-	if err := yaml.Unmarshal(data, &c); err != nil || len(c.Webhooks) == 0 {
-		t.Fatalf("got %d webhooks, %v", len(c.Webhooks), err)
-	}
-	for _, hook := range c.Webhooks {
-		timeout := 10 * time.Second // Kubernetes' own
-		if hook.TimeoutSeconds != nil {
-			timeout = time.Duration(*hook.TimeoutSeconds) * time.Second
-		}
-		if gracefulShutdown < timeout {
-			t.Errorf("%s: the API server waits for %s, and a replica ends after %s", hook.Name, timeout, gracefulShutdown)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/replica"
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook"
 )
@@ -31,6 +32,10 @@ func TestTimeouts(t *testing.T) {
 			"who tries again could not find what the first try began"},
 		{"timeoutSeconds of the mutating webhooks", mutating, 0, "the API server's limit", 30 * time.Second, "the configuration would not be taken"},
 		{"timeoutSeconds of the validating webhooks", validating, 0, "the API server's limit", 30 * time.Second, "the configuration would not be taken"},
+		{"the API server's wait for a webhook", max(mutating, validating), 0, "the time to end gracefully", gracefulShutdown,
+			"a replica would end while the API server waits for it"},
+		{"the end of a replica", replica.ShutdownDelay + gracefulShutdown, time.Nanosecond, "the calm before a rollout", calm,
+			"a new leader would change pods beside replicas of the version before"},
 		{"the TTL of entries that SPIRE confirmed", registrar.DefaultCacheTTL, mutating, "the shortest grace period of entries", minGrace,
 			"a replica would take an entry for granted that the leader removes"},
 	} {

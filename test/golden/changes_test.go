@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// standardCase is the case that shows all of what injection adds. The others show of that only what is another there.
+// standardCase is the case that shows all of what injection adds. The others show of that only what differs.
 const standardCase = "minimal-pod"
 
 // standardKey stands in the place of name in an item that is as in [standardCase], but for what is written beside it.
@@ -18,8 +18,9 @@ const standardKey = "standard"
 // standards are the items that [standardCase] has and its pod had not, by the list that they are in, and their name.
 type standards map[string]map[string]any
 
-// changes is what a value says that another, before, did not: null where a field is gone, as in a JSON merge patch. A list whose
-// items have names lists all of them in order, each with its name and its own changes. Any other list that changed is as it is now.
+// changes is what a value says that another, before, did not: null where a field is gone, as in a JSON merge patch. A
+// list whose items have names lists all of them in order, each with its name and its own changes. Any other list that
+// changed is as it is now.
 func (s standards) changes(list string, before, after any) any {
 	switch after := after.(type) {
 	case map[string]any:
@@ -143,18 +144,46 @@ func TestChanges(t *testing.T) {
 		return out
 	}
 	for name, test := range map[string]struct{ before, after, want string }{
-		"nothing":                {`{a: 1}`, `{a: 1}`, `{}`},
-		"fields":                 {`{a: 1, b: 2, c: 3}`, `{a: 1, c: 4, d: 5}`, `{b: null, c: 4, d: 5}`},
-		"deep":                   {`{a: {b: 1, c: 2}}`, `{a: {b: 1, c: 3}}`, `{a: {c: 3}}`},
-		"of another type":        {`{a: {b: 1}, c: 1}`, `{a: 1, c: {}}`, `{a: 1, c: {}}`},
-		"an item":                {`{l: [{name: x}, {name: w, a: 1, b: 2}]}`, `{l: [{name: x}, {name: w, a: 2}]}`, `{l: [{name: x}, {name: w, a: 2, b: null}]}`},
-		"items and their order":  {`{l: [{name: x, a: 1}, {name: w, a: 1}]}`, `{l: [{name: w, a: 1}, {name: z, a: 1}]}`, `{l: [{name: w}, {name: z, a: 1}]}`},
-		"no names":               {`{l: [{a: 1}, {a: 2}]}`, `{l: [{a: 1}, {a: 3}]}`, `{l: [{a: 1}, {a: 3}]}`},
-		"one name twice now":     {`{l: [{name: x, a: 1}]}`, `{l: [{name: x, a: 1}, {name: x, a: 2}]}`, `{l: [{name: x, a: 1}, {name: x, a: 2}]}`},
-		"one name twice before":  {`{l: [{name: x, a: 1}, {name: x, a: 2}]}`, `{l: [{name: x, a: 1}]}`, `{l: [{name: x, a: 1}]}`},
-		"standard":               {`{}`, `{volumes: [{name: v, a: "1", b: "2"}, {name: w}]}`, `{volumes: [{standard: v}, {name: w}]}`},
-		"not quite":              {`{volumes: []}`, `{volumes: [{name: v, a: "1", c: "3"}]}`, `{volumes: [{standard: v, b: null, c: "3"}]}`},
-		"the user's own":         {`{volumes: [{name: v}]}`, `{volumes: [{name: v, a: "1", b: "2"}]}`, `{volumes: [{name: v, a: "1", b: "2"}]}`},
+		"nothing":         {`{a: 1}`, `{a: 1}`, `{}`},
+		"fields":          {`{a: 1, b: 2, c: 3}`, `{a: 1, c: 4, d: 5}`, `{b: null, c: 4, d: 5}`},
+		"deep":            {`{a: {b: 1, c: 2}}`, `{a: {b: 1, c: 3}}`, `{a: {c: 3}}`},
+		"of another type": {`{a: {b: 1}, c: 1}`, `{a: 1, c: {}}`, `{a: 1, c: {}}`},
+		"an item": {
+			`{l: [{name: x}, {name: w, a: 1, b: 2}]}`,
+			`{l: [{name: x}, {name: w, a: 2}]}`,
+			`{l: [{name: x}, {name: w, a: 2, b: null}]}`,
+		},
+		"items and their order": {
+			`{l: [{name: x, a: 1}, {name: w, a: 1}]}`,
+			`{l: [{name: w, a: 1}, {name: z, a: 1}]}`,
+			`{l: [{name: w}, {name: z, a: 1}]}`,
+		},
+		"no names": {`{l: [{a: 1}, {a: 2}]}`, `{l: [{a: 1}, {a: 3}]}`, `{l: [{a: 1}, {a: 3}]}`},
+		"one name twice now": {
+			`{l: [{name: x, a: 1}]}`,
+			`{l: [{name: x, a: 1}, {name: x, a: 2}]}`,
+			`{l: [{name: x, a: 1}, {name: x, a: 2}]}`,
+		},
+		"one name twice before": {
+			`{l: [{name: x, a: 1}, {name: x, a: 2}]}`,
+			`{l: [{name: x, a: 1}]}`,
+			`{l: [{name: x, a: 1}]}`,
+		},
+		"standard": {
+			`{}`,
+			`{volumes: [{name: v, a: "1", b: "2"}, {name: w}]}`,
+			`{volumes: [{standard: v}, {name: w}]}`,
+		},
+		"not quite": {
+			`{volumes: []}`,
+			`{volumes: [{name: v, a: "1", c: "3"}]}`,
+			`{volumes: [{standard: v, b: null, c: "3"}]}`,
+		},
+		"the user's own": {
+			`{volumes: [{name: v}]}`,
+			`{volumes: [{name: v, a: "1", b: "2"}]}`,
+			`{volumes: [{name: v, a: "1", b: "2"}]}`,
+		},
 		"that of another list":   {`{}`, `{mounts: [{name: v, a: "1"}]}`, `{mounts: [{name: v, a: "1"}]}`},
 		"all items of a list":    {`{l: [{name: x}]}`, `{l: []}`, `{l: []}`},
 		"a list that is no more": {`{l: [{name: x}]}`, `{}`, `{l: null}`},

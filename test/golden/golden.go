@@ -1,15 +1,15 @@
 // Package golden reads the corpus of injection cases: one file is one case, with everything that goes in and everything
 // that comes out. Each case drives the function, the webhook over HTTP, the offline command and a real API server.
 //
-// What comes out is either want/refusal.txt, with the reason and each mistake, or want/unchanged.txt, with the reason, or
+// What comes out is want/refusal.txt, with the reason and each mistake; or want/unchanged.txt, with the reason; or
 //
 //	want/reason.txt    why the pod is injected
-//	want/pod.yaml      what injection changed in pod.yaml: null where a field is gone; a list has all its items, those alone with their
-//	                   names that are as they were; `standard: envoy` is the item that the case minimal-pod shows in full, but for
-//	                   what is written beside it
+//	want/pod.yaml      what injection changed in pod.yaml: null where a field is gone; a list has all its items, with
+//	                   nothing but their names those that are as they were; "standard: envoy" is the item that the case
+//	                   minimal-pod shows in full, but for what is written beside it
 //	want/status.yaml   the status annotation
-//	want/proxy.yaml    what templates.Generate is asked for, without zeroes; the annotations have what it returns, which
-//	                   templates/testdata shows for each shape of a proxy
+//	want/proxy.yaml    what templates.Generate is asked for, without zeroes; the annotations have what it returns, and
+//	                   templates/testdata shows that for each shape of a proxy
 //	want/entries.yaml  the registration entries
 package golden
 
@@ -34,7 +34,8 @@ const (
 	podFile       = "pod.yaml"
 	// kubernetesFile is the version of the cluster; optional, then a current one.
 	kubernetesFile = "kubernetes.txt"
-	// apiServerFile is part of what the real API server says of a pod that it refuses by itself, without asking the webhook or after.
+	// apiServerFile is part of what the real API server says of a pod that it refuses by itself, without asking the
+	// webhook or after.
 	apiServerFile = "api-server.txt"
 	wantPrefix    = "want/"
 )
@@ -118,7 +119,9 @@ func readCase(path string) (Case, error) {
 
 // Write replaces what the case wants.
 func (c Case) Write(got map[string]string) error {
-	c.archive.Files = slices.DeleteFunc(c.archive.Files, func(f txtar.File) bool { return strings.HasPrefix(f.Name, wantPrefix) })
+	c.archive.Files = slices.DeleteFunc(c.archive.Files, func(f txtar.File) bool {
+		return strings.HasPrefix(f.Name, wantPrefix)
+	})
 	names := make([]string, 0, len(got))
 	for name := range got {
 		names = append(names, name)

@@ -12,8 +12,8 @@ import (
 // defaults stand in the place of long values that most proxies have.
 var defaults = map[string]any{"templates.DefaultStatistics()": ir.DefaultStatistics()}
 
-// describe writes a proxy, which is all that templates.Generate is told, as JSON: each field in its order unless it is zero, and what
-// has a spelling of its own in that.
+// describe writes a proxy, which is all that templates.Generate is told, as JSON: each field in its order unless it is
+// zero, and what has a spelling of its own in that.
 func describe(v reflect.Value) string {
 	for name, value := range defaults {
 		if reflect.DeepEqual(v.Interface(), value) {

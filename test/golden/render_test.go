@@ -3,7 +3,10 @@ package golden
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,9 +76,38 @@ func (r renderer) pod(t *testing.T, before, after []byte, asked []generated) {
 	if diff := cmp.Diff(any(is), r.standards.restored("", was, changes)); diff != "" {
 		t.Fatalf("the changes do not say what the pod is (-pod +restored):\n%s", diff)
 	}
-	document, err := json.Marshal(changes)
-	must(t, err)
-	r.layOut(t, "pod.yaml", document)
+	r.layOut(t, "pod.yaml", []byte(namesFirst(changes)))
+}
+
+// namesFirst is JSON that tells of each item first which one it is.
+func namesFirst(value any) string {
+	var parts []string
+	switch value := value.(type) {
+	case map[string]any:
+		keys := slices.Sorted(maps.Keys(value))
+		slices.SortStableFunc(keys, func(a, b string) int { return first(b) - first(a) })
+		for _, key := range keys {
+			parts = append(parts, quote(key)+":"+namesFirst(value[key]))
+		}
+		return "{" + strings.Join(parts, ",") + "}"
+	case []any:
+		for _, item := range value {
+			parts = append(parts, namesFirst(item))
+		}
+		return "[" + strings.Join(parts, ",") + "]"
+	case string:
+		return quote(value)
+	case nil:
+		return "null"
+	}
+	return fmt.Sprint(value)
+}
+
+func first(key string) int {
+	if key == "name" || key == standardKey {
+		return 1
+	}
+	return 0
 }
 
 func (r renderer) entries(t *testing.T, entries []registrar.Entry) {

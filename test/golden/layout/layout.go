@@ -1,5 +1,5 @@
-// Package layout writes JSON documents as YAML for reviewers: keys in the order of the document, and whatever fits into a line on one
-// line. Nothing of the document is lost: [JSON] gives it back.
+// Package layout writes JSON documents as YAML for reviewers: keys in the order of the document, and whatever fits into a
+// line on one line. Nothing of the document is lost: [JSON] gives it back.
 package layout
 
 import (
@@ -155,7 +155,7 @@ func children(n *yaml.Node) (begin string, parts []string, end string) {
 }
 
 // plain are strings that need no quotes, inside brackets neither.
-var plain = regexp.MustCompile(`^([A-Za-z_/.$+<][\w/.$+<>%=()*-]*(:[\w/.$+<>%=()*-]+)*( [\w/.$+<>%=()*-]+)*|-{1,2}[a-z][a-z-]*|\d[\w.-]*)$`)
+var plain = regexp.MustCompile(`^([A-Za-z_/.$+<][\w/.$+<>%=()*-]*([: ][\w/.$+<>%=()*-]+)*|-{1,2}[a-z][a-z-]*|\d[\w.-]*)$`)
 
 // scalar is one without children.
 func scalar(n *yaml.Node) string {
@@ -193,7 +193,8 @@ func cut(text string, indent int) string {
 		if len(rest) <= at || text[0] != '"' {
 			return out.String() + string(rest)
 		}
-		for at > 1 && (rest[at-1] == '\\' || rest[at] == ' ') { // an escape stays whole, and spaces that begin a line would be lost
+		// An escape stays whole, and spaces that begin a line would be lost.
+		for at > 1 && (rest[at-1] == '\\' || rest[at] == ' ') {
 			at--
 		}
 		if at == 1 {
