@@ -25,6 +25,7 @@ import (
 // Every case once more, by a real API server with the injector's own registration: what it stores is what the function returns,
 // and what the offline command prints, stored by it, is the same pod.
 func TestCorpusOnAPIServer(t *testing.T) {
+	t.Parallel()
 	cases, err := Read("cases")
 	must(t, err)
 	s := startAPIServer(t)

@@ -14,6 +14,7 @@ import (
 
 // The check reads everything of a real API server, and is told by its answer whether that reaches the webhook and trusts it.
 func TestCheckOnAPIServer(t *testing.T) {
+	t.Parallel()
 	s := startAPIServer(t)
 	platform, err := os.ReadFile(filepath.Join(manifests, "config.yaml"))
 	must(t, err)

@@ -48,6 +48,7 @@ func (s *apiServer) asInjector(t *testing.T) client.Client {
 
 // The leading replica brings running pods up to date with its one annotation. With the same rights it can do nothing else to pods.
 func TestRefreshOnAPIServer(t *testing.T) {
+	t.Parallel()
 	s := startAPIServer(t)
 	platform, err := webhook.ParsePlatform(defaultPlatform)
 	must(t, err)

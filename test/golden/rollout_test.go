@@ -59,6 +59,7 @@ func (e *envoys) Updates(ctx context.Context, pod *corev1.Pod) (templates.Update
 // The leading replica, with its own rights, on a real API server with the real webhooks: pods follow their namespace, what one rejects
 // stops there and is told, and so is what a pod rejects of its own.
 func TestRolloutOnAPIServer(t *testing.T) {
+	t.Parallel()
 	s := startAPIServer(t)
 	platform, err := webhook.ParsePlatform(defaultPlatform)
 	must(t, err)
