@@ -7,6 +7,7 @@ import (
 
 // Nobody notices that the injector renews its certificate, and the CA of it.
 func TestOwnCertificatesAreRotated(t *testing.T) {
+	t.Parallel()
 	injector, served := release(t, "injector/base")
 	const secret = "spire-injector-serving-cert"
 	remove := func(t *testing.T, keys string) {
@@ -37,6 +38,7 @@ func TestOwnCertificatesAreRotated(t *testing.T) {
 
 // Nor does anybody when cert-manager does.
 func TestCertManagersCertificatesAreRotated(t *testing.T) {
+	t.Parallel()
 	certManager(t)
 	injector, served := release(t, "injector/base")
 	// From here on there are CAs of both kinds in the webhook configurations.

@@ -117,9 +117,14 @@ func eventuallyWithin(t *testing.T, patience time.Duration, what string, try fun
 		select {
 		case <-t.Context().Done():
 			t.Fatalf("%s: %v", what, t.Context().Err())
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(nextTry(time.Since(start))):
 		}
 	}
+}
+
+// nextTry is how long to wait before the next try: each takes processor time away from what is waited for, so a long wait has few.
+func nextTry(waited time.Duration) time.Duration {
+	return min(max(waited/20, 200*time.Millisecond), time.Second)
 }
 
 func rollout(t *testing.T, namespace string, workloads ...string) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -266,9 +267,19 @@ func TestOwnSVIDExpiresWhileSPIREIsAway(t *testing.T) {
 		}
 	})
 	must(t, ttl(t.Context(), "10"))
-	time.Sleep(8 * time.Second) // until the agent has renewed it
+	eventually(t, "a short SVID of each replica", func() error {
+		if left := time.Until(ownSVIDsExpire(t)); left > 15*time.Second {
+			return fmt.Errorf("one expires in %s", left)
+		}
+		return nil
+	})
 	stopServer(t, signal)
-	time.Sleep(15 * time.Second)
+	eventually(t, "the expiry of each replica's SVID", func() error {
+		if left := time.Until(ownSVIDsExpire(t)); left > -2*time.Second { // nobody takes them for valid any more
+			return fmt.Errorf("one expires in %s", left)
+		}
+		return nil
+	})
 	message := refused(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)))
 	if !strings.Contains(message, "expired") {
 		t.Errorf("expected that the injector's own SVID has expired, got %s", message)
@@ -279,6 +290,18 @@ func TestOwnSVIDExpiresWhileSPIREIsAway(t *testing.T) {
 		return err
 	})
 	t.Logf("created %.1f s after the server went on", took.Seconds())
+}
+
+// ownSVIDsExpire is when the last of the replicas' own SVIDs does.
+func ownSVIDsExpire(t *testing.T) time.Time {
+	t.Helper()
+	var last float64
+	for _, replica := range replicas(t) {
+		expiry, err := strconv.ParseFloat(scrape(t, replica)["spire_injector_svid_expiry_timestamp_seconds"], 64)
+		must(t, err)
+		last = max(last, expiry)
+	}
+	return time.Unix(int64(last), 0)
 }
 
 // The agent of the node is away: what runs goes on until its SVIDs expire, and what is new waits for it.

@@ -24,6 +24,9 @@ func TestMetrics(t *testing.T) {
 	if _, _, err := get(tlsClient(t, agent, "/other"), fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[0].Listen)); err == nil {
 		t.Error("a caller that is no peer got in")
 	}
+	for _, event := range []string{"request", "plain_request", "handshake_refused"} {
+		x.waitEvent(event, nil)
+	}
 	lines := len(x.events(""))
 
 	base := fmt.Sprintf("http://127.0.0.1:%d", p.Metrics.Port)

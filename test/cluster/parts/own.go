@@ -31,7 +31,7 @@ func BuildPrevious(ctx context.Context, cache Cache, s Sources, pkg string, prog
 
 // buildIn builds from the sources below root. The program's name begins with name.
 func buildIn(ctx context.Context, cache Cache, root, name, pkg string, progress io.Writer) (string, error) {
-	unlock, err := cache.Lock(ctx, "build", progress)
+	unlock, err := cache.Lock(ctx, "build-own", progress) // who builds parts holds another for minutes
 	if err != nil {
 		return "", err
 	}
