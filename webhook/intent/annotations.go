@@ -53,7 +53,7 @@ var annotations = []annotation{
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
 	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*reader).parseFederatesWith,
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
-	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound,
+	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
 		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
 	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*reader).parseAllowedPeers, model: modelAllowedPeers,
 		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},

@@ -39,11 +39,11 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	mistakes = append(mistakes, r.claimMistakes()...)
 	r.complete(pod)
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told already.
-	unclear := r.modeUnclear || len(p.UnknownKeys(pod.Annotations))+len(p.UnknownKeys(ns.Annotations)) > 0
-	if !unclear {
+	r.unclear = r.modeUnclear || len(p.UnknownKeys(pod.Annotations))+len(p.UnknownKeys(ns.Annotations)) > 0
+	if !r.unclear {
 		mistakes = append(mistakes, r.unusedMistakes()...)
 	}
-	return r.Intent, append(mistakes, r.modelMistakes(unclear)...)
+	return r.Intent, append(mistakes, r.modelMistakes()...)
 }
 
 // complete gives the proxy what no annotation says, and what one says for all listeners.

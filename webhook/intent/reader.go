@@ -25,6 +25,7 @@ type reader struct {
 	written  map[string]value
 
 	modeUnclear bool        // it was not understood: what depends on it is not told
+	unclear     bool        // nor may be which annotations there are
 	askedID     spiffeid.ID // zero when not asked for
 	peers       []ir.Peer   // allowed-peers
 	audit       bool

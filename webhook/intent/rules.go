@@ -49,13 +49,13 @@ func (r *reader) unusedMistakes() []Mistake {
 }
 
 // modelMistakes are the rules of the model that the proxy breaks, in the words of what the user wrote, each once.
-func (r *reader) modelMistakes(unclear bool) []Mistake {
+func (r *reader) modelMistakes() []Mistake {
 	if !r.Mode.Envoy() {
 		return nil
 	}
 	var mistakes []Mistake
 	for _, p := range r.Proxy.Validate() {
-		if unclear && missesAnnotation(p.Code) || r.modeUnclear && slices.Contains(rulesOfMode, p.Code) || r.isUnread(p) {
+		if r.unclear && missesAnnotation(p.Code) || r.modeUnclear && slices.Contains(rulesOfMode, p.Code) || r.isUnread(p) {
 			continue
 		}
 		if m, tell := r.mistakeOf(p); tell && !slices.Contains(mistakes, m) {
@@ -90,7 +90,7 @@ func (r *reader) isTold(path string) bool {
 
 // missesAnnotation says whether a rule may be broken because an annotation is there under a wrong name.
 func missesAnnotation(code ir.Code) bool {
-	return code == ir.NothingToDo || code == ir.GatewayIncomplete || code == ir.PeersMissing
+	return code == ir.NothingToDo || code == ir.GatewayIncomplete
 }
 
 // rulesOfMode depend on whether the pod is a gateway.
@@ -159,7 +159,7 @@ func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (M
 		if r.Proxy.Inbound[i].Clients == ir.Request {
 			m.Hint += "; or clientCertificate: none, where nobody presents one"
 		}
-		return m, !r.isTold(modelAllowedPeers)
+		return m, !r.unclear && !r.isTold(modelAllowedPeers)
 	}
 	if r.short {
 		m.Where = r.written[AnnotationAppPort].where(AnnotationAppPort, "")
