@@ -13,7 +13,7 @@ import (
 // Outcome is what became of a step.
 type Outcome struct {
 	Step
-	// Err is why nothing became of it: an [Error], or one that wraps [ErrNotFound] for an entry that vanished meanwhile.
+	// Err is why nothing became of it: an [Error], or one that wraps [ErrNotFound] for an entry that is gone meanwhile.
 	Err error
 }
 
@@ -121,7 +121,7 @@ func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResul
 }
 
 // followUp follows up on the result of one creation: what was there already is changed to what is wanted, or stands in its way. It
-// returns what was done, or tried. The error is an [Error], or wraps [ErrNotFound] for an entry that vanished meanwhile.
+// returns what was done, or tried. The error is an [Error], or wraps [ErrNotFound] for an entry that is gone meanwhile.
 func (c Cluster) followUp(ctx context.Context, api entryRepairer, want Entry, r CreateResult) (Plan, error) {
 	switch {
 	case r.Err != nil:

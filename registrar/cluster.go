@@ -22,7 +22,7 @@ const maxClusterName = 128
 
 // Cluster is the Kubernetes cluster whose workloads are registered. Make it with [NewCluster].
 type Cluster struct {
-	// Name tells clusters of one SPIRE server apart; it is part of every entry ID.
+	// Name distinguishes the clusters of one SPIRE server; it is part of every entry ID.
 	Name string
 	// TrustDomain is that of the SPIRE server, and of every identity registered here.
 	TrustDomain spiffeid.TrustDomain

@@ -47,7 +47,7 @@ type Wanted struct {
 // maxOwners bounds the owners that are named beside an entry: each may get a Kubernetes event.
 const maxOwners = 3
 
-// Demand is which entries have to be there, and for whom. What it costs to change one owner does not depend on how many there
+// Demand is which entries have to be there, and for which owners. What it costs to change one owner does not depend on how many there
 // are. It is safe for concurrent use.
 type Demand struct {
 	cluster Cluster
@@ -57,7 +57,7 @@ type Demand struct {
 	byEntry map[string]map[variant]*claimants
 }
 
-// variant tells apart what owners ask for under one entry ID: owners are many, variants of an entry are few.
+// variant distinguishes what owners ask for under one entry ID: owners are many, variants of an entry are few.
 type variant string
 
 // held is the variant of owners that do not say what the entry has to be.

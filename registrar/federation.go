@@ -32,7 +32,7 @@ type Relationship struct {
 	EndpointSPIFFEID spiffeid.ID
 }
 
-// Canonical returns the relationship as SPIRE tells it: two mean the same when their canonical forms are equal.
+// Canonical returns the relationship as SPIRE returns it: two mean the same when their canonical forms are equal.
 func (r Relationship) Canonical() Relationship {
 	if u, err := url.Parse(r.BundleEndpointURL); err == nil {
 		r.BundleEndpointURL = u.String()
@@ -113,7 +113,7 @@ type Bundle struct {
 	// Keys is a digest of its authorities: equal for two bundles that verify the same.
 	Keys string
 	// RefreshHint is how often its trust domain wants it fetched; zero says nothing, and then SPIRE waits for a
-	// fraction of the life of its authorities, which may be months.
+	// fraction of the TTL of its authorities, which may be months.
 	RefreshHint time.Duration
 }
 

@@ -396,7 +396,11 @@ func TestReconcilerNoticesWhatOthersDelete(t *testing.T) {
 		r.start()
 		id := entryID(t, "/api")
 		r.server.Delete(id)
-		after(67 * time.Minute)
+		for start := time.Now(); r.entry(id) == nil; after(time.Second) {
+			if time.Since(start) > 67*time.Minute {
+				t.Fatal("the entry is not there again after an interval")
+			}
+		}
 		r.wantReasons(id, reason.EntryMissing, reason.EntryDeletedByOthers)
 		for n := range 3 {
 			r.server.Delete(id)

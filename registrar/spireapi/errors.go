@@ -53,8 +53,8 @@ func (c *call) failed(ctx context.Context, err error) error {
 	return e
 }
 
-// refused explains the status of one of a batch; what is the thing that the server does not do.
-func (c *call) refused(what string, st *status.Status) error {
+// rejected explains the status of one of a batch; what is the thing that the server does not do.
+func (c *call) rejected(what string, st *status.Status) error {
 	e := &registrar.Error{Kind: kindOf(st), Err: st.Err()}
 	remedy := "look at the server's log"
 	switch {
@@ -73,7 +73,7 @@ func (c *call) refused(what string, st *status.Status) error {
 	return e
 }
 
-// missingBundle is all that tells this refusal of SPIRE's from its other internal errors.
+// missingBundle is all that tells this error of SPIRE's from its other internal errors.
 const missingBundle = "unable to find federated bundle"
 
 func (c *call) denied(st *status.Status) string {

@@ -141,7 +141,7 @@ func (s *Server) Tamper(f func(resp any)) {
 }
 
 // MaxConnectionAge sets, for what is served thereafter, how long a connection lives before the server ends it in an
-// orderly way. Zero is for ever; SPIRE's is three minutes, over TCP.
+// orderly way. Zero is no limit; SPIRE's is three minutes, over TCP.
 func (s *Server) MaxConnectionAge(age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
