@@ -366,8 +366,10 @@ func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps [
 func (r *Reconciler) note(o Outcome) {
 	switch {
 	case errors.Is(o.Err, ErrNotFound):
+		if !r.seen.expires(o.ID) {
+			r.deletedByOthers[o.ID] = true
+		}
 		r.seen.remove(o.ID)
-		r.deletedByOthers[o.ID] = true
 		r.Changed(o.ID)
 	case o.Err != nil:
 		r.refused[o.ID] = true

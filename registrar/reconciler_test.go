@@ -341,6 +341,53 @@ func TestReconcilerRemovesAfterTheGracePeriod(t *testing.T) {
 	})
 }
 
+// Each entry goes when its own grace period is over, not with the last one, nor with the next resync.
+func TestReconcilerRemovesEachAtItsTime(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Grace: 5 * time.Minute, Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		first, second := entryID(t, "/first"), entryID(t, "/second")
+		r.set(pod("a"), needs(workload("/first", 0)))
+		r.set(pod("b"), needs(workload("/second", 0)))
+		r.start()
+		r.set(pod("a"), registrar.Needs{})
+		after(2 * time.Minute)
+		r.set(pod("b"), registrar.Needs{})
+		after(3*time.Minute + 2*time.Second)
+		r.wantEntries("after the first's grace period", alias, second)
+		after(2 * time.Minute)
+		r.wantEntries("after the second's grace period", alias)
+		r.wantReasons(first, reason.EntryMissing, reason.EntryOrphaned, reason.EntryExpired)
+	})
+}
+
+// SPIRE removes what has expired by itself: that is not a deletion by others, however it is found.
+func TestReconcilerExpectsWhatExpires(t *testing.T) {
+	for name, found := range map[string]func(*reconciliation){
+		"by a resync": func(r *reconciliation) {
+			r.Pause(true)
+			r.set(pod("b"), needs(workload("/api", 0)))
+			r.Pause(false)
+		},
+		"by an update": func(r *reconciliation) { r.set(pod("b"), needs(workload("/api", 0))) },
+	} {
+		reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+			id := entryID(t, "/api")
+			r.set(pod("a"), needs(workload("/api", 0)))
+			r.start()
+			r.set(pod("a"), registrar.Needs{})
+			after(soon)
+			r.server.Delete(id)
+			found(r)
+			after(2 * soon)
+			r.wantEntries(name, alias, id)
+			for _, o := range r.outcomes {
+				if o.Why == reason.EntryDeletedByOthers {
+					t.Errorf("%s: %+v, want that nobody deleted it", name, o)
+				}
+			}
+		})
+	}
+}
+
 // An entry is removed only by a fresh list: what was seen last may have an owner of another replica's by now.
 func TestReconcilerRemovesNothingForAChange(t *testing.T) {
 	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {

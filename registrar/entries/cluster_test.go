@@ -136,7 +136,17 @@ func inCluster(t *testing.T, objects []client.Object, test func(*testing.T, *clu
 				c.note(&c.events, fmt.Sprintf("%s/%s %s %s: %s", o.GetNamespace(), o.GetName(), eventType, why, note))
 			},
 		})
-		go func() { _ = cached.Start(t.Context()) }()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = cached.Start(t.Context())
+		}()
+		t.Cleanup(func() {
+			<-ended // before its watches end, which would be errors
+			for _, s := range c.sources {
+				s.Broadcaster.Shutdown()
+			}
+		})
 		test(t, c)
 	})
 }
@@ -162,7 +172,6 @@ func (c *cluster) source(of runtime.Object) source {
 	kind := reflect.TypeOf(of)
 	if _, there := c.sources[kind]; !there {
 		c.sources[kind] = source{sources.NewFakeControllerSource(), &atomic.Int64{}}
-		c.t.Cleanup(c.sources[kind].Broadcaster.Shutdown)
 	}
 	return c.sources[kind]
 }
