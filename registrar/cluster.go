@@ -1,8 +1,9 @@
 // Package registrar turns a workload's identity into SPIRE registration entries and sees to it that they exist.
 //
-// What an entry looks like, whether two entries agree, and what has to be done about a difference are pure
-// functions of values ([Cluster.WorkloadEntry], [Entry.Converge], [Cluster.Plan], [Cluster.Diff]). What does I/O, [Registrar] at
-// admission and [Reconciler] all the time, does it through the interfaces of api.go; the gRPC client behind them is in package spireapi.
+// What an entry looks like, whether two entries agree, and what has to be done about a difference are pure functions of
+// values ([Cluster.WorkloadEntry], [Entry.Converge], [Cluster.Plan], [Cluster.Diff]). What does I/O, [Registrar] at
+// admission and [Reconciler] all the time, does it through the interfaces of api.go; the gRPC client behind them is in
+// package spireapi.
 package registrar
 
 import (

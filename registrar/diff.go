@@ -31,13 +31,14 @@ type Rules struct {
 	Grace time.Duration
 	// Bundles are the foreign trust domains that SPIRE has bundles of.
 	Bundles []spiffeid.TrustDomain
-	// Exactly also takes back what no owner asks for any more, such as a TTL shorter than needed. It is right only when what is
-	// wanted was read later than what is there: an owner that was admitted in between must not lose what it asked for.
+	// Exactly also takes back what no owner asks for any more, such as a TTL shorter than needed. It is right only when
+	// what is wanted was read later than what is there: an owner that was admitted in between must not lose what it
+	// asked for.
 	Exactly bool
 }
 
-// Diff compares what is wanted with what SPIRE holds below the alias, and returns what has to be done, what is left to wait
-// for, and what stands in the way, by entry ID; what is right as it is is left out.
+// Diff compares what is wanted with what SPIRE holds below the alias, and returns what has to be done, what is left to
+// wait for, and what stands in the way, by entry ID; what is right as it is is left out.
 //
 //	owners            in SPIRE                              step
 //	say what it is    nothing                               create
@@ -51,8 +52,8 @@ type Rules struct {
 //	none              ours, has expired                     remove
 //	none              another's, or the alias               none
 //
-// That an entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on while no replica
-// runs, all replicas know it, and SPIRE removes the entry if we never do.
+// That an entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on while no
+// replica runs, all replicas know it, and SPIRE removes the entry if we never do.
 func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []Step {
 	there := c.index(current)
 	var steps []Step

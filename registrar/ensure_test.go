@@ -215,7 +215,8 @@ func TestEnsureFailsForOneOfSeveral(t *testing.T) {
 	wantCalls(t, server, 5, 0, 0)
 }
 
-// A pod whose containers' trust domain has no bundle yet asks once which SPIRE has, and each of its entries does without.
+// A pod whose containers' trust domain has no bundle yet asks once which SPIRE has, and each of its entries does
+// without.
 func TestEnsureAsksOnceForTheBundlesOfAll(t *testing.T) {
 	server, address := serve(t)
 	var reports atomic.Int64

@@ -2,7 +2,8 @@ package registrar
 
 import "time"
 
-// mirror is what SPIRE was last seen to hold below the alias, and the alias. What it says of itself costs nothing to ask.
+// mirror is what SPIRE was last seen to hold below the alias, and the alias. What it says of itself costs nothing to
+// ask.
 type mirror struct {
 	cluster  Cluster
 	entries  map[string]Entry

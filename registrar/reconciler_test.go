@@ -485,7 +485,8 @@ func TestReconcilerNoticesADeletionWhenItUpdates(t *testing.T) {
 	})
 }
 
-// What the cluster needs may become unknown, and known again: what is there then stays, and what is not there is not made.
+// What the cluster needs may become unknown, and known again: what is there then stays, and what is not there is not
+// made.
 func TestReconcilerPauses(t *testing.T) {
 	reconciling(t, registrar.ReconcilerOptions{Interval: time.Minute}, func(t *testing.T, r *reconciliation) {
 		there, created := entryID(t, "/there"), entryID(t, "/new")
@@ -586,7 +587,8 @@ func TestReconcilerGoesOnWhenSPIREIsBack(t *testing.T) {
 	})
 }
 
-// While SPIRE is away it is asked more and more rarely, whatever changes; a call from outside that it is back comes through.
+// While SPIRE is away it is asked more and more rarely, whatever changes; a call from outside that it is back comes
+// through.
 func TestReconcilerSparesAServerThatIsAway(t *testing.T) {
 	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
 		r.start()

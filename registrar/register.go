@@ -123,8 +123,8 @@ func (r *Registrar) registerAlias(ctx context.Context) error {
 	return gone(alias)
 }
 
-// attempt tries once. The alias goes along every time: an entry whose parent is gone serves nobody, SPIRE does not say so, and one
-// more row in a request that is made anyway costs less than a second request.
+// attempt tries once. The alias goes along every time: an entry whose parent is gone serves nobody, SPIRE does not say
+// so, and one more row in a request that is made anyway costs less than a second request.
 func (r *Registrar) attempt(ctx context.Context, all []*registration) {
 	wants := []Entry{r.cluster.NodeAlias()}
 	for _, p := range all {
@@ -144,8 +144,8 @@ type ensured struct {
 	err   error
 }
 
-// ensure creates in one call the entries that are missing, repairs those of ours that differ, and returns what SPIRE holds of each. An error
-// is an [Error], or wraps [ErrNotFound].
+// ensure creates in one call the entries that are missing, repairs those of ours that differ, and returns what SPIRE
+// holds of each. An error is an [Error], or wraps [ErrNotFound].
 func (r *Registrar) ensure(ctx context.Context, wants []Entry) []ensured {
 	created, err := r.api.CreateEntries(ctx, wants)
 	if err == nil && len(created) != len(wants) {

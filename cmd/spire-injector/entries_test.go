@@ -25,7 +25,8 @@ spire:
 sidecar: {image: envoy}
 `
 
-// What is registered for a pod, for what is kept of it in memory and for its template is one identity, by the rules of admission.
+// What is registered for a pod, for what is kept of it in memory and for its template is one identity, by the rules of
+// admission.
 func TestRulesOfEntries(t *testing.T) {
 	p, err := webhook.ParsePlatform([]byte(platformOfEntries))
 	if err != nil {

@@ -50,7 +50,8 @@ func (s source) List(options metav1.ListOptions) (runtime.Object, error) {
 // IsWatchListSemanticsUnSupported says that a list comes before the watch.
 func (source) IsWatchListSemanticsUnSupported() bool { return true }
 
-// cluster is a controller at work between the objects of an API server and a stand-in of SPIRE, in a bubble of time of its own.
+// cluster is a controller at work between the objects of an API server and a stand-in of SPIRE, in a bubble of time of
+// its own.
 type cluster struct {
 	*Controller
 	t        *testing.T
@@ -73,7 +74,8 @@ const (
 	alias    = "spire-injector.demo-cluster.node"
 )
 
-// configuration is the MutatingWebhookConfiguration. Its label says the only team whose namespaces are served; empty: all are.
+// configuration is the MutatingWebhookConfiguration. Its label says the only team whose namespaces are served; empty:
+// all are.
 func configuration(team string, generation int64) *admissionregistrationv1.MutatingWebhookConfiguration {
 	return &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "spire-injector", Generation: generation, Labels: map[string]string{"team": team}},

@@ -80,7 +80,8 @@ func TestConfirmedFollowsThePodsThatRun(t *testing.T) {
 	})
 }
 
-// A namespace that is not served needs nothing, and what changes of one has its own objects evaluated again, and no others.
+// A namespace that is not served needs nothing, and what changes of one has its own objects evaluated again, and no
+// others.
 func TestNamespaces(t *testing.T) {
 	inCluster(t, []client.Object{
 		configuration("red", 1), namespace("a", "team=red"), namespace("b", "team=blue"), pod("a", "p", "/a"), pod("b", "p", "/b"),

@@ -23,8 +23,8 @@ type kind struct {
 	needs func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs
 }
 
-// kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is on the
-// agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
+// kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is
+// on the agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
 var kinds = []kind{
 	{registrar.KindPod, func() client.Object { return &corev1.Pod{} }, func() client.ObjectList { return &corev1.PodList{} },
 		func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs {
@@ -74,7 +74,8 @@ func hasEnded(job *batchv1.Job) bool {
 	return false
 }
 
-// Watched narrows what is kept in memory: of pods those that have an identity, as trim leaves them, and of each object what is read.
+// Watched narrows what is kept in memory: of pods those that have an identity, as trim leaves them, and of each object
+// what is read.
 func Watched(trim func(*corev1.Pod) *corev1.Pod) (map[client.Object]cache.ByObject, error) {
 	hasIdentity, err := labels.NewRequirement(registrar.IdentityLabel, selection.Exists, nil)
 	if err != nil {

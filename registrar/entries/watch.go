@@ -132,7 +132,8 @@ func configurationAlike(before, after any) bool {
 	return okA && okB && b.Generation == a.Generation
 }
 
-// resync evaluates every object of a namespace again, of all for the empty one; error while it is not known which are served.
+// resync evaluates every object of a namespace again, of all for the empty one; error while it is not known which are
+// served.
 func (w *watcher) resync(ctx context.Context, namespace string) error {
 	served, err := w.rules.Served(ctx)
 	if err != nil {

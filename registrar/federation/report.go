@@ -13,7 +13,8 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// reporter reports what the syncer does: everything in the log, and what somebody has to mend in events about the platform file.
+// reporter reports what the syncer does: everything in the log, and what somebody has to mend in events about the
+// platform file.
 type reporter struct {
 	logger logr.Logger
 	event  func(eventType string, why reason.Reason, note string)

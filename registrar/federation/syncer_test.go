@@ -158,7 +158,8 @@ func (k *keeping) endpoints() map[string]string {
 	return all
 }
 
-// metric is the value of a series of a trust domain, by the end of its name and its result if it has one; false if it is not there.
+// metric is the value of a series of a trust domain, by the end of its name and its result if it has one; false if it
+// is not there.
 func (k *keeping) metric(t *testing.T, name, td, result string) (float64, bool) {
 	t.Helper()
 	families, err := k.registry.Gather()

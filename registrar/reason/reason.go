@@ -1,5 +1,5 @@
-// Package reason is the one vocabulary of why something was done, left or not allowed: log, event, metric, status and command say it by
-// a [Reason]. A value never changes its meaning, so that people can search for it.
+// Package reason is the one vocabulary of why something was done, left or not allowed: log, event, metric, status and
+// command say it by a [Reason]. A value never changes its meaning, so that people can search for it.
 package reason
 
 import (
@@ -82,7 +82,8 @@ type Row struct {
 	Kind   Kind
 	// Meaning is for people.
 	Meaning string
-	// EventType is that of the Kubernetes event when what was done succeeded; empty where there is no event. What failed is a warning.
+	// EventType is that of the Kubernetes event when what was done succeeded; empty where there is no event. What
+	// failed is a warning.
 	EventType string
 }
 
@@ -152,7 +153,8 @@ func (r Reason) Row() (Row, bool) {
 	return Row{}, false
 }
 
-// EventType is that of the Kubernetes event for this reason: a warning when what was done failed, or when the reason is no good news.
+// EventType is that of the Kubernetes event for this reason: a warning when what was done failed, or when the reason is
+// no good news.
 func (r Reason) EventType(err error) string {
 	row, known := r.Row()
 	if err != nil || !known || row.EventType == "" {

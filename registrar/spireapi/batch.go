@@ -65,8 +65,8 @@ func split[T any](items []T, size func(T) int) [][]T {
 	return batches
 }
 
-// inBatches has the items sent one batch after the other. When a batch fails, those after it are not sent, and each item
-// that got no answer gets the reason; that is the error of the whole only if no item got an answer.
+// inBatches has the items sent one batch after the other. When a batch fails, those after it are not sent, and each
+// item that got no answer gets the reason; that is the error of the whole only if no item got an answer.
 func inBatches[T any](items []T, size func(T) int, send func(batch []T) error, unanswered func(it T, err error)) error {
 	answered := 0
 	for _, batch := range split(items, size) {

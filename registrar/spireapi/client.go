@@ -1,5 +1,6 @@
-// Package spireapi is the gRPC edge to the SPIRE server's Entry, Bundle and Trust Domain APIs: it converts, calls, and says in one error what
-// went wrong and what to do. What to call, and what to make of the answer, is decided in package registrar.
+// Package spireapi is the gRPC edge to the SPIRE server's Entry, Bundle and Trust Domain APIs: it converts, calls, and
+// says in one error what went wrong and what to do. What to call, and what to make of the answer, is decided in package
+// registrar.
 package spireapi
 
 import (
@@ -109,8 +110,8 @@ func Dial(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Ready says why calls cannot succeed yet for want of an own identity, or nil; it does not ask the server. It waits only
-// until the SPIRE agent has been tried once.
+// Ready says why calls cannot succeed yet for want of an own identity, or nil; it does not ask the server. It waits
+// only until the SPIRE agent has been tried once.
 func (c *Client) Ready(ctx context.Context) error {
 	if c.identity == nil {
 		return nil
@@ -170,8 +171,9 @@ func reconnectOptions() []grpc.DialOption {
 	}
 }
 
-// noticeSilence finds a server that does not answer any more. Pings only while a call waits: SPIRE's server ends connections that ping
-// when idle. Setting them also makes the kernel give up on a connection whose data nobody acknowledges for the timeout.
+// noticeSilence finds a server that does not answer any more. Pings only while a call waits: SPIRE's server ends
+// connections that ping when idle. Setting them also makes the kernel give up on a connection whose data nobody
+// acknowledges for the timeout.
 func noticeSilence() grpc.DialOption {
 	return grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second})
 }

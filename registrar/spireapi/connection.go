@@ -12,8 +12,8 @@ import (
 )
 
 // Reconnected gets a value each time the server can be reached again after it could not, be it for want of an own
-// identity: it may be another one, or have lost what it knew. Several that nobody has received are one. A connection that
-// the server ends and takes up again at once, as SPIRE's does every three minutes over TCP, is not among them.
+// identity: it may be another one, or have lost what it knew. Several that nobody has received are one. A connection
+// that the server ends and takes up again at once, as SPIRE's does every three minutes over TCP, is not among them.
 func (c *Client) Reconnected() <-chan struct{} { return c.reconnected }
 
 // watch keeps the connection up, also when there are no calls, and notifies when it is back.

@@ -87,8 +87,8 @@ func (c *call) denied(st *status.Status) string {
 // policyData is where the authorization policy of this project's manifests has its limits.
 const policyData = "policy-data.json, beside the server's configuration,"
 
-// rightsRemedy is how the own ID gets the right to call: as an admin, from the authorization policy, or, if SPIRE's answers do not
-// tell which of them it lacks, from both.
+// rightsRemedy is how the own ID gets the right to call: as an admin, from the authorization policy, or, if SPIRE's
+// answers do not tell which of them it lacks, from both.
 func (c *call) rightsRemedy() string {
 	const admin = "set the admin flag on that ID's registration entry (spire-server entry update … -admin) or list the ID under admin_ids in the server's configuration"
 	const policy = "authorization policy (auth_opa_policy_engine)"

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// rights are what is known of the own ID's. SPIRE denies a caller who is no admin in the same words as one that its authorization
-// policy does not let, so that only its other answers distinguish the two.
+// rights are what is known of the own ID's. SPIRE denies a caller who is no admin in the same words as one that its
+// authorization policy does not let, so that only its other answers distinguish the two.
 type rights struct{ admin atomic.Bool }
 
 // learning learns from each answer. All methods that are called want an admin.
