@@ -71,7 +71,9 @@ func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) 
 	switch {
 	case wanted.Entry != nil:
 		var narrowed Entry
-		narrowed, s.Missing = wanted.Entry.Narrow(func(td spiffeid.TrustDomain) bool { return slices.Contains(rules.Bundles, td) })
+		narrowed, s.Missing = wanted.Entry.Narrow(func(td spiffeid.TrustDomain) bool {
+			return slices.Contains(rules.Bundles, td)
+		})
 		if s.Plan = c.Plan(narrowed, current); rules.Exactly && current != nil && c.Owns(*current) {
 			s.Plan = exactly(narrowed, *current)
 		}

@@ -109,7 +109,8 @@ func (r *Registrar) Ensure(ctx context.Context, workloads []Workload) (entryIDs 
 	wants := make([]Entry, len(workloads))
 	for i, w := range workloads {
 		if err := r.cluster.Check(w); err != nil {
-			return nil, &Error{Kind: Invalid, Message: fmt.Sprintf("cannot register %s/%s: %v", w.Namespace, w.ServiceAccount, err), Err: err}
+			message := fmt.Sprintf("cannot register %s/%s: %v", w.Namespace, w.ServiceAccount, err)
+			return nil, &Error{Kind: Invalid, Message: message, Err: err}
 		}
 		wants[i] = r.cluster.WorkloadEntry(w)
 	}
@@ -145,11 +146,11 @@ func (r *Registrar) Ensure(ctx context.Context, workloads []Workload) (entryIDs 
 //
 // They are per entry, not per set of attributes, so that within a process no update is computed from an entry that
 // another one is about to change.
-func (r *Registrar) begin(ctx context.Context, wants []Entry, entryIDs []string) (awaited map[int]*registration, err error) {
+func (r *Registrar) begin(ctx context.Context, wants []Entry, entryIDs []string) (map[int]*registration, error) {
 	ended := ctx.Err() != nil
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	awaited = map[int]*registration{}
+	awaited := map[int]*registration{}
 	var started []*registration
 	for i, want := range wants {
 		if entryIDs[i] == "" {
@@ -199,6 +200,7 @@ func (r *Registrar) serves(have, want Entry) bool { return r.cluster.Plan(want, 
 
 func gaveUp(ctx context.Context, want Entry) error {
 	return &Error{Kind: Unavailable, Err: context.Cause(ctx), Message: fmt.Sprintf(
-		"SPIRE did not confirm entry %q (%s) in the time allowed (%v): check that the SPIRE server can be reached, its load and its log, or allow more time",
+		"SPIRE did not confirm entry %q (%s) in the time allowed (%v): check that the SPIRE server can be reached, its load "+
+			"and its log, or allow more time",
 		want.ID, want.SPIFFEID, context.Cause(ctx))}
 }

@@ -343,19 +343,25 @@ func TestReconcilerRemovesAfterTheGracePeriod(t *testing.T) {
 
 // Each entry goes when its own grace period is over, not with the last one, nor with the next resync.
 func TestReconcilerRemovesEachAtItsTime(t *testing.T) {
-	reconciling(t, registrar.ReconcilerOptions{Grace: 5 * time.Minute, Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
-		first, second := entryID(t, "/first"), entryID(t, "/second")
-		r.set(pod("a"), needs(workload("/first", 0)))
-		r.set(pod("b"), needs(workload("/second", 0)))
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		paths := []string{"/0", "/1", "/2"}
+		for i, path := range paths {
+			expiring := protoOf(t, demoCluster(t).WorkloadEntry(workload(path, 0)))
+			expiring.ExpiresAt = time.Now().Add(time.Duration(i+1) * 5 * time.Minute).Unix()
+			r.server.Put(expiring)
+		}
 		r.start()
-		r.set(pod("a"), registrar.Needs{})
-		after(2 * time.Minute)
-		r.set(pod("b"), registrar.Needs{})
-		after(3*time.Minute + 2*time.Second)
-		r.wantEntries("after the first's grace period", alias, second)
-		after(2 * time.Minute)
-		r.wantEntries("after the second's grace period", alias)
-		r.wantReasons(first, reason.EntryMissing, reason.EntryOrphaned, reason.EntryExpired)
+		for i := range paths {
+			after(5*time.Minute - time.Second)
+			if r.entry(entryID(t, paths[i])) == nil {
+				t.Errorf("%s is gone before its time", paths[i])
+			}
+			after(time.Second)
+			if r.entry(entryID(t, paths[i])) != nil {
+				t.Errorf("%s is there after its time", paths[i])
+			}
+		}
+		r.wantEntries("in the end", alias)
 	})
 }
 
@@ -654,6 +660,10 @@ func TestReconcilerSaysWhatIsInTheWay(t *testing.T) {
 		r.wantEntries("beside what is in the way", alias, entryID(t, "/web"), "somebody")
 		r.wantReasons("somebody", reason.EntryInTheWay)
 		r.wantCounts("beside what is in the way", registrar.Counts{Wanted: 2, Registered: 2, Refused: 1})
+		r.set(pod("b"), registrar.Needs{})
+		r.Resync()
+		after(soon)
+		r.wantCounts("when it serves", registrar.Counts{Wanted: 2, Registered: 2})
 	})
 }
 
@@ -677,6 +687,9 @@ func TestReconcilerRegistersTheOthersBesideADeniedOne(t *testing.T) {
 		if err := r.last().Err; err != nil || len(r.server.Entries()) != 6 {
 			t.Errorf("%d entries, and the pass ended early: %v", len(r.server.Entries()), err)
 		}
+		r.set(pod("admin"), registrar.Needs{})
+		after(soon)
+		r.wantCounts("when it is not wanted", registrar.Counts{Wanted: 5, Registered: 6})
 	})
 }
 
@@ -739,6 +752,11 @@ func TestReconcilerAddsAFederatedDomainWhenItsBundleComes(t *testing.T) {
 		r.wantCounts("without the domain", registrar.Counts{Wanted: 1, Registered: 2, WithoutBundle: 1})
 		after(time.Minute)
 		r.wantCounts("a while later", registrar.Counts{Wanted: 1, Registered: 2, WithoutBundle: 1})
+		r.set(pod("a"), needs(workload("/api", 0)))
+		after(soon)
+		r.wantCounts("when the domain is not wanted", registrar.Counts{Wanted: 1, Registered: 2})
+		r.set(pod("a"), needs(w))
+		after(soon)
 		r.server.PutBundle(&types.Bundle{TrustDomain: auxiliary.Name()})
 		after(watchful)
 		if got := r.entry(id).GetFederatesWith(); len(got) != 1 {

@@ -137,7 +137,8 @@ func (c *Controller) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-c.rules:
-			_ = c.watcher.resync(ctx, "") // an error is reported when the webhook configuration changes, which is a resync too
+			// An error is reported when the webhook configuration changes, which is a resync too.
+			_ = c.watcher.resync(ctx, "")
 		}
 	}
 }
