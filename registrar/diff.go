@@ -16,6 +16,8 @@ type Step struct {
 	Plan
 	// ID is that of the entry in SPIRE, also under Refuse.
 	ID string
+	// wanted is the ID under which it is wanted; the other one may be of an entry in its place.
+	wanted string
 	// Why is empty when there is nothing to say.
 	Why reason.Reason
 	// Missing are the trust domains that the entry has to do without until SPIRE has their bundles.
@@ -67,7 +69,7 @@ func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []
 }
 
 func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) Step {
-	s := Step{ID: id, Owners: wanted.Owners}
+	s := Step{ID: id, wanted: id, Owners: wanted.Owners}
 	switch {
 	case wanted.Entry != nil:
 		var narrowed Entry
@@ -121,7 +123,7 @@ func exactly(want, current Entry) Plan {
 }
 
 func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
-	s := Step{ID: current.ID}
+	s := Step{ID: current.ID, wanted: current.ID}
 	switch {
 	case !c.Owns(current) || current.ID == c.NodeAlias().ID:
 		s.Plan = Plan{Action: Keep, Entry: current}

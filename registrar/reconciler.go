@@ -350,11 +350,11 @@ func (r *Reconciler) reconcile(ctx context.Context, changed []string) error {
 func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps []Step) error {
 	for i, s := range steps {
 		if len(s.Missing) > 0 {
-			r.withoutBundle[s.ID] = true
+			r.withoutBundle[s.wanted] = true
 		}
 		if s.Action == Create {
-			r.missing[s.ID] = true
-			if r.deletedByOthers[s.ID] {
+			r.missing[s.wanted] = true
+			if r.deletedByOthers[s.wanted] {
 				steps[i].Why, r.lastDeletion = reason.EntryDeletedByOthers, start
 			}
 		}
@@ -372,17 +372,17 @@ func (r *Reconciler) note(o Outcome) {
 	switch {
 	case errors.Is(o.Err, ErrNotFound):
 		if !r.seen.expires(o.ID) {
-			r.deletedByOthers[o.ID] = true
+			r.deletedByOthers[o.wanted] = true
 		}
 		r.seen.remove(o.ID)
-		r.Changed(o.ID)
+		r.Changed(o.wanted)
 	case o.Err != nil:
-		r.refused[o.ID] = true
+		r.refused[o.wanted] = true
 	case o.Action == Remove:
 		r.seen.remove(o.ID)
 	default:
-		delete(r.missing, o.ID)
-		delete(r.deletedByOthers, o.ID)
+		delete(r.missing, o.wanted)
+		delete(r.deletedByOthers, o.wanted)
 		r.seen.put(o.Entry)
 	}
 }

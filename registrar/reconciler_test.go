@@ -661,7 +661,6 @@ func TestReconcilerSaysWhatIsInTheWay(t *testing.T) {
 		r.wantReasons("somebody", reason.EntryInTheWay)
 		r.wantCounts("beside what is in the way", registrar.Counts{Wanted: 2, Registered: 2, Refused: 1})
 		r.set(pod("b"), registrar.Needs{})
-		r.Resync()
 		after(soon)
 		r.wantCounts("when it serves", registrar.Counts{Wanted: 2, Registered: 2})
 	})

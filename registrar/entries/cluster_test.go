@@ -135,7 +135,8 @@ func inCluster(t *testing.T, objects []client.Object, test func(*testing.T, *clu
 					t.Errorf("an event about %T", about)
 					return
 				}
-				c.note(&c.events, fmt.Sprintf("%s/%s %s %s: %s", o.GetNamespace(), o.GetName(), eventType, why, note))
+				c.note(&c.events, fmt.Sprintf("%s %s/%s %s %s: %s",
+					reflect.TypeOf(o).Elem().Name(), o.GetNamespace(), o.GetName(), eventType, why, note))
 			},
 		})
 		ended := make(chan struct{})

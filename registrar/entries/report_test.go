@@ -37,6 +37,7 @@ func TestEventsOnOwners(t *testing.T) {
 		"missed at admission":           {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aPod)}, corev1.EventTypeNormal, "registered spiffe://example.org/api"},
 		"before the first pod":          {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment)}, "", ""},
 		"with a pod and its Deployment": {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment, aPod)}, "", ""},
+		"of nobody's":                   {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing)}, "", ""},
 		"repaired":                      {registrar.Outcome{Step: step(registrar.Update, reason.EntryDrifted, aPod)}, "", ""},
 	} {
 		kind, note := eventOf(tc.outcome)
