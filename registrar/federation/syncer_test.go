@@ -640,3 +640,40 @@ func TestAFetchThatNobodyWaitsFor(t *testing.T) {
 		}
 	})
 }
+
+// A comparison that SPIRE does not answer is made again, soon at first and then more and more rarely, also while no bundle is due.
+func TestAComparisonThatFailsIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := serve(t, federated("partner.org", 100*rarely))
+		publish(k, "partner.org", 1)
+		k.start(t)
+		eventually(t, "the bundle", k.sequence("partner.org", 1))
+		// fails has comparisons fail for a while, in which the relationship goes.
+		fails := func(outage time.Duration) (tries int) {
+			before := k.server.Calls("ListFederatedBundles")
+			k.server.Before(func(_ context.Context, method string) error {
+				if method == "ListFederatedBundles" {
+					return status.Error(codes.Unavailable, "restarting")
+				}
+				return nil
+			})
+			k.server.DeleteRelationship(spiffeid.RequireTrustDomainFromString("partner.org"))
+			k.RelationshipsChanged()
+			time.Sleep(outage)
+			k.server.Before(nil)
+			return k.server.Calls("ListFederatedBundles") - before
+		}
+		if tries := fails(10 * time.Minute); tries < 20 || tries > 30 {
+			t.Errorf("%d tries in ten minutes, want one every half a minute in the end", tries)
+		}
+		time.Sleep(31 * time.Second)
+		if len(k.endpoints()) != 1 {
+			t.Fatal("the relationship is not there again")
+		}
+		fails(100 * time.Millisecond)
+		time.Sleep(time.Second)
+		if len(k.endpoints()) != 1 {
+			t.Error("the first retry of another failure was not soon")
+		}
+	})
+}
