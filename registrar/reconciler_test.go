@@ -487,6 +487,11 @@ func TestReconcilerNoticesADeletionWhenItUpdates(t *testing.T) {
 			t.Errorf("entry %v, want it again", e)
 		}
 		r.wantReasons(id, reason.EntryMissing, reason.EntryDrifted, reason.EntryDeletedByOthers)
+		for _, o := range r.outcomes {
+			if o.Err != nil && o.Entry.SPIFFEID.Path() != "/api" {
+				t.Errorf("an update that failed is of %+v, want the entry that was to be", o.Entry)
+			}
+		}
 		r.wantCounts("then", registrar.Counts{Wanted: 1, Registered: 2})
 	})
 }
@@ -663,6 +668,37 @@ func TestReconcilerSaysWhatIsInTheWay(t *testing.T) {
 		r.set(pod("b"), registrar.Needs{})
 		after(soon)
 		r.wantCounts("when it serves", registrar.Counts{Wanted: 2, Registered: 2})
+	})
+}
+
+// What came into the place of an entry since the last list is found by SPIRE's answer to its creation.
+func TestReconcilerFindsWhatIsThereWhenItCreates(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		r.start()
+		theirs := protoOf(t, demoCluster(t).WorkloadEntry(workload("/theirs", time.Hour)))
+		theirs.Id = "somebody"
+		r.server.Put(theirs)
+		ours := protoOf(t, demoCluster(t).WorkloadEntry(workload("/ours", time.Hour)))
+		r.server.Put(ours)
+		r.server.Before(func(_ context.Context, method string) error {
+			if method == modify {
+				return status.Error(codes.Unavailable, "restarting")
+			}
+			return nil
+		})
+		r.set(pod("a"), needs(workload("/theirs", time.Minute)))
+		after(soon)
+		r.wantReasons("somebody", reason.EntryInTheWay)
+		r.set(pod("b"), needs(workload("/ours", time.Minute)))
+		after(soon)
+		if kind := registrar.KindOf(r.last().Err); r.last().Err == nil || kind != registrar.Unavailable {
+			t.Errorf("the pass ended with %v, want that SPIRE is away", r.last().Err)
+		}
+		r.server.Before(nil)
+		after(time.Second)
+		if got := r.entry(ours.GetId()).GetX509SvidTtl(); got != 60 {
+			t.Errorf("TTL %d when SPIRE is back, want 60", got)
+		}
 	})
 }
 
