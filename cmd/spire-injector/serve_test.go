@@ -28,8 +28,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// apiServer answers what a replica asks that leads nobody: there is a Secret with a certificate, webhook configurations that trust it, and
-// nothing else. It takes no writes.
+// apiServer answers what a replica asks that leads nobody: there is a Secret with a certificate, webhook
+// configurations that trust it, and nothing else. It takes no writes.
 type apiServer struct {
 	objects map[string][]any // by the last part of a list's path
 }

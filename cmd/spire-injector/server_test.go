@@ -136,7 +136,8 @@ func TestWatchedObjects(t *testing.T) {
 	}
 }
 
-// A new leader changes no pod before replicas of the version before have ended, and none ends while the API server waits for it.
+// A new leader changes no pod before replicas of the version before have ended, and none ends while the API server
+// waits for it.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	if ends := replica.ShutdownDelay + gracefulShutdown; calm <= ends {

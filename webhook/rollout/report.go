@@ -10,7 +10,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
-// ReasonConfigurationRejected is the reason of the event on a pod that does not work with what it was given, and on its owner.
+// ReasonConfigurationRejected is the reason of the event on a pod that does not work with what it was given, and on
+// its owner.
 const ReasonConfigurationRejected = "ConfigurationRejected"
 
 // report makes an event about a pod, and the same about its owner, where its author looks.
@@ -41,7 +42,9 @@ func (o *outcome) note(plan *Plan) string {
 	case plan.Stopped():
 		out.WriteString("; no further pod is changed until the platform file or the namespaces change again")
 	default:
-		fmt.Fprintf(&out, "; no further pod of namespace %s is changed until its annotations or the platform file change again", o.of.pod.Namespace)
+		fmt.Fprintf(&out,
+			"; no further pod of namespace %s is changed until its annotations or the platform file change again",
+			o.of.pod.Namespace)
 	}
 	return out.String()
 }

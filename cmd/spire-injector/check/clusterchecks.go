@@ -50,8 +50,8 @@ func (f Facts) namespaceNames() []string {
 	return out
 }
 
-// appPorts finds apps that declare the port behind their Envoy. Whether they listen on more than 127.0.0.1 cannot be seen from outside;
-// a declared port is what people look at who want to call the app.
+// appPorts finds apps that declare the port behind their Envoy. Whether they listen on more than 127.0.0.1 cannot be
+// seen from outside; a declared port is what people look at who want to call the app.
 func appPorts(f Facts) []Finding {
 	p, ok := f.platform()
 	if !ok {

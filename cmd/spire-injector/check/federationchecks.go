@@ -13,8 +13,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook"
 )
 
-// federation is whether SPIRE has what the platform file says of foreign trust domains, and those that pods federate with. The leader
-// exports what it found.
+// federation is whether SPIRE has what the platform file says of foreign trust domains, and those that pods federate
+// with. The leader exports what it found.
 func federation(f Facts) []Finding {
 	p, ok := f.platform()
 	leader, leads := f.leading()
@@ -130,8 +130,8 @@ func (u unrelated) named() string {
 	return "which " + strings.Join(u.by, ", ") + " name"
 }
 
-// unrelated finds such domains in the platform's defaults, and on the namespaces that the webhooks serve. Pods that name others
-// learn it at admission.
+// unrelated finds such domains in the platform's defaults, and on the namespaces that the webhooks serve. Pods that
+// name others learn it at admission.
 func (f Facts) unrelated(p webhook.Platform) []unrelated {
 	var out []unrelated
 	note := func(td spiffeid.TrustDomain, where, by string) {

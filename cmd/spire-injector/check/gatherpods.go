@@ -77,8 +77,8 @@ func orOne(replicas *int32) int32 {
 	return *replicas
 }
 
-// pods finds the agents' pods, and the injected pods whose app declares ports. Of these only what is looked at is kept: they carry
-// their whole configuration.
+// pods finds the agents' pods, and the injected pods whose app declares ports. Of these only what is looked at is
+// kept: they carry their whole configuration.
 func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 	namespaces := []string{}
 	for _, w := range f.Agents {

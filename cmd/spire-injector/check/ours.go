@@ -21,7 +21,8 @@ const (
 	own // it is, or leads to, the server that the injector calls, or its socket is the one that is injected
 )
 
-// ours are the facts without what belongs to another SPIRE in the same cluster. That is of the same trust domain where servers are nested.
+// ours are the facts without what belongs to another SPIRE in the same cluster. That is of the same trust domain
+// where servers are nested.
 func (f Facts) ours() Facts {
 	p, ok := f.platform()
 	if !ok {
@@ -51,8 +52,8 @@ func otherSPIREs(f Facts) []Finding {
 	return []Finding{fine("", "not the injector's, and passed over: %s", strings.Join(names, ", "))}
 }
 
-// nearest leaves out what is of another trust domain if something may belong to the injector, and what is of another server if something
-// does: when nothing does, it is perhaps the platform file that is wrong.
+// nearest leaves out what is of another trust domain if something may belong to the injector, and what is of another
+// server if something does: when nothing does, it is perhaps the platform file that is wrong.
 func nearest(all []Workload, is func(Workload) nearness) (kept, others []Workload) {
 	best := otherDomain
 	for _, w := range all {

@@ -55,7 +55,8 @@ func spireCalls(f Facts) []Finding {
 	return orFine(out, fine("", "%s, failed%s", plural(all, "call"), orNone(counts(codes, failures()))))
 }
 
-// deniedRemedy distinguishes what SPIRE denies to whoever is no admin from what its authorization policy denies, which SPIRE itself does not say.
+// deniedRemedy distinguishes what SPIRE denies to whoever is no admin from what its authorization policy denies,
+// which SPIRE itself does not say.
 func deniedRemedy(m Metrics) string {
 	denied, answered := map[string]float64{}, false
 	for _, s := range m["spire_injector_spire_requests_total"] {
@@ -122,7 +123,8 @@ func entries(f Facts) []Finding {
 	report(Warning, "missing", "that pods need and SPIRE does not have yet", "check again in some seconds; then the leader's log says why. Their pods wait")
 	if !f.saysWhichBundle(leader) {
 		report(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have",
-			"the events BundleMissing on the owners name it: list it in spire.federation of the platform file, or correct the name")
+			"the events BundleMissing on the owners name it: list it in spire.federation of the platform file, or correct "+
+				"the name")
 	}
 	if n := vanished(leader.Metrics); n > 0 {
 		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again", n).expected("nobody else to delete them").

@@ -53,7 +53,8 @@ func serverSettings(f Facts) []Finding {
 	return out
 }
 
-// admin says whether the server lets the injector register others. An entry that says "admin" does so too, which cannot be seen here.
+// admin says whether the server lets the injector register others. An entry that says "admin" does so too, which
+// cannot be seen here.
 func admin(f Facts, w Workload, config spireConfig, p webhook.Platform) (Finding, bool) {
 	if strings.HasPrefix(p.ServerAddress, "unix:") || f.Injector == nil {
 		return Finding{}, true // who may open the socket may do everything

@@ -9,8 +9,8 @@ import (
 	"k8s.io/client-go/tools/events"
 )
 
-// Events make Kubernetes events of what the injector does. One about an object that has changed since is a new one; those about the same
-// are counted, with the words of the first.
+// Events make Kubernetes events of what the injector does. One about an object that has changed since is a new one;
+// those about the same are counted, with the words of the first.
 type Events struct {
 	Recorder events.EventRecorder
 	Action   string // what the injector does, in one word

@@ -40,7 +40,10 @@ func (w *workloadAPI) FetchJWTSVID(_ context.Context, r *workload.JWTSVIDRequest
 	return &workload.JWTSVIDResponse{Svids: []*workload.JWTSVID{{SpiffeId: r.SpiffeId, Svid: svid.Marshal()}}}, nil
 }
 
-func (w *workloadAPI) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream workload.SpiffeWorkloadAPI_FetchJWTBundlesServer) error {
+func (w *workloadAPI) FetchJWTBundles(
+	_ *workload.JWTBundlesRequest,
+	stream workload.SpiffeWorkloadAPI_FetchJWTBundlesServer,
+) error {
 	if !w.registered.Load() {
 		return status.Error(codes.PermissionDenied, "no identity issued")
 	}
@@ -51,7 +54,8 @@ func (w *workloadAPI) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream work
 	return stream.Context().Err()
 }
 
-// The program waits for its entry, then serves keys and writes a token for each audience, and is ready when all are there.
+// The program waits for its entry, then serves keys and writes a token for each audience, and is ready when all are
+// there.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	agent := &workloadAPI{signs: newAuthority(t, "first")}
@@ -154,10 +158,12 @@ func freeAddress(t *testing.T) string {
 
 func overSocket(t *testing.T, socket, path string) string {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}}}
+	client := http.Client{
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		}},
+	}
 	defer client.CloseIdleConnections()
 	response, err := client.Get("http://keys" + path)
 	if err != nil {
