@@ -101,6 +101,11 @@ func TestRotatorAddsTheNewCAAndTakesTheOldOneAwayLater(t *testing.T) {
 		first, second := newCA(t, time.Now().Add(24*time.Hour)).pem, newCA(t, time.Now().Add(24*time.Hour)).pem
 		k.reconcile()
 		k.want("without a CA", nil)
+		k.hold([]byte("nonsense"))
+		if again := k.reconcile(); again != 0 {
+			t.Errorf("expected to wait for a CA, got a call after %s", again)
+		}
+		k.want("with nonsense", nil)
 
 		k.hold(first)
 		if again := k.reconcile(); again != Overlap {
