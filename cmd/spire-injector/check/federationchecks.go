@@ -27,13 +27,15 @@ func federation(f Facts) []Finding {
 	}
 	for _, u := range f.unrelated(p) {
 		if leader.withoutBundle() == 0 {
-			out = append(out, fine(u.where, "%s, %s, has no relationship in the platform file, and no entry lacks its bundle", u.domain, u.named()))
+			out = append(out, fine(u.where, "%s, %s, has no relationship in the platform file, and no entry lacks its bundle",
+				u.domain, u.named()))
 			continue
 		}
 		out = append(out, found(Warning, u.where, "%s, %s, has no relationship in the platform file, and %s a bundle",
 			u.domain, u.named(), lack(leader.withoutBundle())).
 			expected("a relationship in spire.federation, or a bundle that SPIRE gets in another way").
-			remedy("spire-server bundle list: if it has none of %s, list that in spire.federation of the platform file, or correct the name: its peers cannot be verified", u.domain))
+			remedy("spire-server bundle list: if it has none of %s, list that in spire.federation of the platform file, or "+
+				"correct the name: its peers cannot be verified", u.domain))
 	}
 	return orFine(out, fine("", "no foreign trust domain"))
 }
@@ -49,7 +51,8 @@ func lack(entries float64) string {
 // related judges one relationship of the platform file.
 func (f Facts) related(leader Replica, r registrar.Federated) Finding {
 	td := r.TrustDomain.Name()
-	look := "look from the SPIRE server at " + r.BundleEndpointURL + ": its address, and its certificate; the leader's log has SPIRE's words"
+	look := "look from the SPIRE server at " + r.BundleEndpointURL + ": its address, and its certificate; " +
+		"the leader's log has SPIRE's words"
 	inPlace, compared := leader.federated("relationship_in_place", td)
 	present, seen := leader.federated("bundle_present", td)
 	last, _ := leader.federated("last_refresh_timestamp_seconds", td)
@@ -66,13 +69,16 @@ func (f Facts) related(leader Replica, r registrar.Federated) Finding {
 			remedy("the leader's log and the event RelationshipRefused on the ConfigMap have SPIRE's words; "+
 				"its authorization policy has to list %s under \"federation\" in policy-data.json", td)
 	case seen && present == 0 && r.EndpointSPIFFEID.MemberOf(r.TrustDomain):
-		return found(Error, f.Platform.Where, "SPIRE has no bundle of %s", td).expected("a first one, by which SPIRE verifies %s", r.BundleEndpointURL).
-			remedy("spire-server bundle set -format spiffe -id spiffe://%s -path FILE, once; if that was done, %s. Peers of %s cannot be verified", td, look, td)
+		return found(Error, f.Platform.Where, "SPIRE has no bundle of %s", td).
+			expected("a first one, by which SPIRE verifies %s", r.BundleEndpointURL).
+			remedy("spire-server bundle set -format spiffe -id spiffe://%s -path FILE, once; if that was done, %s. Peers of "+
+				"%s cannot be verified", td, look, td)
 	case seen && present == 0:
 		return found(Error, f.Platform.Where, "SPIRE has no bundle of %s", td).expected("that of %s", r.BundleEndpointURL).
 			remedy("%s. Peers of %s cannot be verified", look, td)
 	case registrar.Freshness{Interval: r.Refresh, Fetched: fetched}.Stale(f.At):
-		return found(Warning, f.Platform.Where, "the bundle of %s has not been fetched for %s", td, age).expected("it every %s", r.Refresh).
+		return found(Warning, f.Platform.Where, "the bundle of %s has not been fetched for %s", td, age).
+			expected("it every %s", r.Refresh).
 			remedy("%s. When %s changes its keys, its peers are refused", look, td)
 	case !leader.hasFetched(td):
 		return fine(f.Platform.Where, "%s: the relationship and a bundle are there", td)

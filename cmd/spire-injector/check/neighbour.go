@@ -60,7 +60,8 @@ func readManager(m Workload) (managerConfig, *Finding) {
 	if err != nil {
 		finding := found(Warning, m.String(), "its configuration cannot be read: %v", err).
 			expected("a ControllerManagerConfig in a ConfigMap").
-			remedy("see yourself that it has an entryIDPrefix other than spire-injector: without one it deletes the injector's entries")
+			remedy("see yourself that it has an entryIDPrefix other than spire-injector: without one it deletes the " +
+				"injector's entries")
 		return config, &finding
 	}
 	return config, nil
