@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -140,5 +141,33 @@ func TestInjectedPods(t *testing.T) {
 	}
 	if findings := Judge(f); !has(findings, "app-ports", Warning, "declares port 8080, to which Envoy forwards, in 1 pod") {
 		t.Errorf("got %+v", findings)
+	}
+}
+
+// Long lists are read in pages, to their end.
+func TestListsByPages(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	c.PrependReactor("list", "namespaces", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		list := &corev1.NamespaceList{}
+		switch o := action.(clienttesting.ListActionImpl).ListOptions; o.Continue {
+		case "":
+			list.Continue, list.Items = "second", []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "a"}}}
+		case "second":
+			list.Items = []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "b"}}}
+		default:
+			t.Errorf("asked for the page %s", o.Continue)
+		}
+		return true, list, nil
+	})
+	if got := c.gather(t).namespaceNames(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("expected both pages, got %v", got)
+	}
+	long := []string{"namespaces", "nodes", "deployments", "statefulsets", "daemonsets"}
+	for _, action := range c.Actions() {
+		if list, ok := action.(clienttesting.ListActionImpl); ok && slices.Contains(long, action.GetResource().Resource) &&
+			list.ListOptions.Limit != page {
+			t.Errorf("%s are read %d at a time, want %d", action.GetResource().Resource, list.ListOptions.Limit, page)
+		}
 	}
 }
