@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -168,6 +169,33 @@ func TestListsByPages(t *testing.T) {
 		if list, ok := action.(clienttesting.ListActionImpl); ok && slices.Contains(long, action.GetResource().Resource) &&
 			list.ListOptions.Limit != page {
 			t.Errorf("%s are read %d at a time, want %d", action.GetResource().Resource, list.ListOptions.Limit, page)
+		}
+	}
+}
+
+// A policy that only warns denies nothing, and a binding without its policy is none.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	bindings, err := c.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(bindings.Items) != 3 {
+		t.Fatalf("got %d bindings, %v", len(bindings.Items), err)
+	}
+	warns, lost := bindings.Items[0], bindings.Items[1]
+	warns.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{admissionregistrationv1.Warn, admissionregistrationv1.Audit}
+	gvr := admissionregistrationv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings")
+	if err := c.Tracker().Update(gvr, &warns, ""); err != nil {
+		t.Fatal(err)
+	}
+	lost.Name, lost.Spec.PolicyName = "lost", "missing"
+	c.add(t, &lost)
+	f := c.gather(t)
+	if len(f.Policies) != 3 {
+		t.Errorf("expected three policies, got %v", f.Policies)
+	}
+	for name, denies := range f.Policies {
+		if want := name != warns.Spec.PolicyName; denies != want {
+			t.Errorf("%s: denies %t, want %t", name, denies, want)
 		}
 	}
 }
