@@ -133,10 +133,9 @@ func (w *world) add(name types.NamespacedName) {
 		w.t.Fatal(err)
 	}
 	p = res.Pod
-	started := true
 	p.Status.PodIP = "10.0.0.1"
 	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{
-		Name: webhook.SidecarName, ContainerID: "first", Started: &started, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		Name: webhook.SidecarName, ContainerID: "first", Started: new(true), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 	}}
 	w.pods[name], w.updates[name] = p, templates.Updates{
 		lds: {Taken: 1, Last: time.Now()},
