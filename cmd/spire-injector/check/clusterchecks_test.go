@@ -45,7 +45,9 @@ func TestNamespaceOfTrial(t *testing.T) {
 	f := c.gather(t)
 	f.Trial = Trial{}
 	for i := range f.Mutating.Webhooks {
-		f.Mutating.Webhooks[i].NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: "shop"}}
+		f.Mutating.Webhooks[i].NamespaceSelector = &metav1.LabelSelector{
+			MatchLabels: map[string]string{corev1.LabelMetadataName: "shop"},
+		}
 	}
 	if err := (Gatherer{Client: c}).trial(t.Context(), &f); err != nil || f.Trial.Namespace != "shop" {
 		t.Errorf("tried in %q, %v", f.Trial.Namespace, err)

@@ -121,7 +121,8 @@ func TestSPIREByLabels(t *testing.T) {
 	elsewhere.Namespace = "other"
 	c.add(t, elsewhere)
 	f := c.gather(t)
-	if len(f.Agents) != 1 || f.Agents[0].Namespace != "spire" || f.Agents[0].Config.Text == "" || !f.agentNodes()["node-1"] {
+	if len(f.Agents) != 1 || f.Agents[0].Namespace != "spire" || f.Agents[0].Config.Text == "" ||
+		!f.agentNodes()["node-1"] {
 		t.Errorf("got %+v on %v", f.Agents, f.AgentPods)
 	}
 }
@@ -132,7 +133,8 @@ func TestInjectedPods(t *testing.T) {
 	c := healthy(t)
 	ended := injected(t, 8080)
 	ended.Name, ended.Status.Phase = "ended", corev1.PodSucceeded
-	c.add(t, injected(t, 8080), ended, pod("shop", "other", nil, corev1.Container{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}))
+	c.add(t, injected(t, 8080), ended,
+		pod("shop", "other", nil, corev1.Container{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}))
 	f := c.gather(t)
 	if f.Injected != 1 || len(f.Declaring) != 1 {
 		t.Fatalf("expected one pod, got %d and %d", f.Injected, len(f.Declaring))
@@ -140,7 +142,8 @@ func TestInjectedPods(t *testing.T) {
 	if text := f.Declaring[0].Annotations["spiffe.io/envoy-listeners"]; text != "" {
 		t.Errorf("expected no configuration, got %s", text)
 	}
-	if findings := Judge(f); !has(findings, "app-ports", Warning, "declares port 8080, to which Envoy forwards, in 1 pod") {
+	if findings := Judge(f); !has(findings, "app-ports", Warning,
+		"declares port 8080, to which Envoy forwards, in 1 pod") {
 		t.Errorf("got %+v", findings)
 	}
 }
@@ -177,12 +180,17 @@ func TestListsByPages(t *testing.T) {
 func TestPolicies(t *testing.T) {
 	t.Parallel()
 	c := healthy(t)
-	bindings, err := c.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().List(t.Context(), metav1.ListOptions{})
+	bindings, err := c.AdmissionregistrationV1().
+		ValidatingAdmissionPolicyBindings().
+		List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(bindings.Items) != 3 {
 		t.Fatalf("got %d bindings, %v", len(bindings.Items), err)
 	}
 	warns, lost := bindings.Items[0], bindings.Items[1]
-	warns.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{admissionregistrationv1.Warn, admissionregistrationv1.Audit}
+	warns.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{
+		admissionregistrationv1.Warn,
+		admissionregistrationv1.Audit,
+	}
 	gvr := admissionregistrationv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings")
 	if err := c.Tracker().Update(gvr, &warns, ""); err != nil {
 		t.Fatal(err)

@@ -20,13 +20,16 @@ func TestNamespaceOfDocuments(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod := func(metadata string) string {
-		return "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {spiffe.io/inject: enabled}, annotations: {spiffe.io/app-port: \"8080\"}" +
+		return "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {spiffe.io/inject: enabled}, annotations: " +
+			"{spiffe.io/app-port: \"8080\"}" +
 			metadata + "}\nspec: {containers: [{name: app, image: app}]}\n"
 	}
 	ns := func(name, peer string) string {
-		return "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + name + ", annotations: {spiffe.io/allowed-peers: " + peer + "}}\n"
+		return "apiVersion: v1\nkind: Namespace\n" +
+			"metadata: {name: " + name + ", annotations: {spiffe.io/allowed-peers: " + peer + "}}\n"
 	}
-	input := strings.Join([]string{pod(""), pod(", namespace: other"), ns("usual", "/first"), ns("other", "/second")}, "---\n")
+	input := strings.Join([]string{pod(""), pod(", namespace: other"), ns("usual", "/first"), ns("other", "/second")},
+		"---\n")
 	out, err := Inject(webhook.Injector{Platform: platform, Version: "test"}, "usual", []byte(input))
 	if err != nil {
 		t.Fatal(err)
@@ -35,12 +38,15 @@ func TestNamespaceOfDocuments(t *testing.T) {
 	for _, w := range out.Workloads {
 		ids = append(ids, w.ID.String())
 	}
-	if want := []string{"spiffe://example.org/ns/usual/sa/default", "spiffe://example.org/ns/other/sa/default"}; !slices.Equal(ids, want) {
+	want := []string{"spiffe://example.org/ns/usual/sa/default", "spiffe://example.org/ns/other/sa/default"}
+	if !slices.Equal(ids, want) {
 		t.Errorf("expected %v, got %v", want, ids)
 	}
 	documents := strings.Split(string(out.Manifests), "---\n")
-	if len(documents) != 4 || !strings.Contains(documents[0], "example.org/first") || strings.Contains(documents[0], "example.org/second") ||
-		!strings.Contains(documents[1], "example.org/second") || documents[2] != ns("usual", "/first") {
+	if len(documents) != 4 || !strings.Contains(documents[0], "example.org/first") ||
+		strings.Contains(documents[0], "example.org/second") ||
+		!strings.Contains(documents[1], "example.org/second") ||
+		documents[2] != ns("usual", "/first") {
 		t.Errorf("got %s", out.Manifests)
 	}
 }
@@ -48,9 +54,13 @@ func TestNamespaceOfDocuments(t *testing.T) {
 // One mistake anywhere, and nothing is printed: every document's mistakes are in the error.
 func TestNothingIsPrintedBesideMistakes(t *testing.T) {
 	t.Parallel()
-	const good, bad = "apiVersion: v1\nkind: ConfigMap\n", "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {spiffe.io/inject: true}}\n"
+	const (
+		good = "apiVersion: v1\nkind: ConfigMap\n"
+		bad  = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {spiffe.io/inject: true}}\n"
+	)
 	out, err := Inject(webhook.Injector{}, "default", []byte(good+"---\n"+bad+"---\n"+strings.ReplaceAll(bad, "p,", "q,")))
-	if err == nil || !strings.Contains(err.Error(), "document 2 (Pod p)") || !strings.Contains(err.Error(), "document 3 (Pod q)") {
+	if err == nil || !strings.Contains(err.Error(), "document 2 (Pod p)") ||
+		!strings.Contains(err.Error(), "document 3 (Pod q)") {
 		t.Errorf("got %v", err)
 	}
 	if len(out.Manifests)+len(out.Workloads) > 0 {
@@ -65,11 +75,13 @@ func TestItemsOfLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const item = "metadata: {name: p, labels: {spiffe.io/inject: enabled}, annotations: {spiffe.io/app-port: \"8080\", spiffe.io/allowed-peers: /web}}, " +
+	const item = "metadata: {name: p, labels: {spiffe.io/inject: enabled}, " +
+		"annotations: {spiffe.io/app-port: \"8080\", spiffe.io/allowed-peers: /web}}, " +
 		"spec: {containers: [{name: app, image: app}]}"
 	for name, input := range map[string]string{
 		"typed": "apiVersion: v1\nkind: PodList\nitems: [{metadata: {name: plain}, spec: {containers: []}}, {" + item + "}]",
-		"any":   "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret}, {apiVersion: v1, kind: Pod, " + item + "}]",
+		"any": "apiVersion: v1\nkind: List\n" +
+			"items: [{apiVersion: v1, kind: Secret}, {apiVersion: v1, kind: Pod, " + item + "}]",
 	} {
 		out, err := Inject(webhook.Injector{Platform: platform, Version: "test"}, "default", []byte(input))
 		if err != nil {
@@ -89,7 +101,11 @@ func TestItemsOfLists(t *testing.T) {
 
 func TestTwoObjectsInOneDocument(t *testing.T) {
 	t.Parallel()
-	_, err := Inject(webhook.Injector{}, "default", []byte(`{"apiVersion": "v1", "kind": "ConfigMap"} {"apiVersion": "v1", "kind": "Pod"}`))
+	_, err := Inject(
+		webhook.Injector{},
+		"default",
+		[]byte(`{"apiVersion": "v1", "kind": "ConfigMap"} {"apiVersion": "v1", "kind": "Pod"}`),
+	)
 	if err == nil || !strings.Contains(err.Error(), "put --- on a line between two objects") {
 		t.Errorf("got %v", err)
 	}
