@@ -35,10 +35,10 @@ demo-%-down:
 .PHONY: test
 test: lint unit e2e ## Run every test
 
-# Many tests wait for Envoy and SPIRE, so more of them run at once than there are processors.
+# Many tests wait for Envoy and SPIRE, so more packages and tests run at once than there are processors.
 .PHONY: unit
 unit: ## Run the tests that need no cluster (real Envoy included)
-	go test -timeout 45m -parallel 8 $(UNIT)
+	go test -timeout 45m -p 4 -parallel 8 $(UNIT)
 
 # Long end-to-end tests that take SPIRE away from all others: they follow the demos, so that two clusters are busy for about as long.
 APART := ^Test(BesideControllerManager|DatabaseAndServersKilled)$$
