@@ -102,13 +102,19 @@ func own(text string) string {
 // The replicas work by one platform file, and say so.
 func TestReplicasHaveOneConfigHash(t *testing.T) {
 	t.Parallel()
+	if hashes := configHashes(t); len(hashes) != 1 || hashes[""] {
+		t.Errorf("expected one hash, got %v", hashes)
+	}
+}
+
+// configHashes are those of the platform files that replicas work by.
+func configHashes(t *testing.T) map[string]bool {
+	t.Helper()
 	hashes := map[string]bool{}
 	for _, replica := range replicas(t) {
 		hashes[scrape(t, replica)["spire_injector_config_hash"]] = true
 	}
-	if len(hashes) != 1 || hashes[""] {
-		t.Errorf("expected one hash, got %v", hashes)
-	}
+	return hashes
 }
 
 // What watches the injector is found by the operator by its kind, and by Grafana by its label.
