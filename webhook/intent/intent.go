@@ -52,15 +52,16 @@ func (r *reader) complete(pod *corev1.Pod) {
 	p.ID, p.SVIDTTL = r.ID, r.X509SVIDTTL
 	p.AgentSocket = path.Join(SocketMountPath, r.platform.AgentSocket.File)
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
-	for i, defaults := range r.defaults {
-		in := &p.Inbound[i]
-		if defaults.peers {
+	for _, l := range r.inbound {
+		in := l.Inbound
+		if l.defaultPeers {
 			in.Peers = r.peers
 		}
-		if defaults.audience {
+		if l.ownAudience {
 			in.JWT.Audiences = []string{r.ID.String()}
 		}
 		in.Audit = r.audit && in.ChecksRequests()
+		p.Inbound = append(p.Inbound, in)
 	}
 	if !r.Mode.Envoy() {
 		return
