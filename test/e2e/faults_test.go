@@ -25,7 +25,8 @@ import (
 // signals sends a signal to the processes of a program, as `podtool signal` does.
 type signals func(program, signal string, flags ...string) error
 
-// onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never sees.
+// onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never
+// sees.
 func onTheNode(t *testing.T) signals {
 	t.Helper()
 	const namespace = "kube-system"

@@ -25,7 +25,8 @@ func exported(t *testing.T, replica string) string {
 	return text
 }
 
-// What the alerts and the dashboard read is really exported, and nothing is exported that is not known or has no bounds.
+// What the alerts and the dashboard read is really exported, and nothing is exported that is not known or has no
+// bounds.
 func TestWatchedMetricsAreExported(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
