@@ -53,7 +53,7 @@ func TestInjectAgain(t *testing.T) {
 			[]string{"annotation " + intent.AnnotationListeners + ": " + undo, "annotation " + intent.AnnotationAuthorization + ": " + undo}},
 		{"image", func(p *corev1.Pod) { envoy(p).Image = "another" }, []string{"container envoy: " + undo}},
 		{"an argument", func(p *corev1.Pod) { envoy(p).Args[3] = "trace" }, []string{"container envoy: " + undo}},
-		{"user", func(p *corev1.Pod) { envoy(p).SecurityContext.RunAsUser = ptr(int64(0)) }, []string{"container envoy: " + undo}},
+		{"user", func(p *corev1.Pod) { envoy(p).SecurityContext.RunAsUser = new(int64(0)) }, []string{"container envoy: " + undo}},
 		{"no startup probe", func(p *corev1.Pod) { envoy(p).StartupProbe = nil }, []string{"container envoy: " + undo}},
 		{"a mount elsewhere", func(p *corev1.Pod) { envoy(p).VolumeMounts[1].MountPath = "/elsewhere" }, []string{"container envoy: " + undo}},
 		{"sidecar removed", func(p *corev1.Pod) { p.Spec.InitContainers = nil }, []string{"container envoy: " + undo}},

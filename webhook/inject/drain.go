@@ -33,7 +33,7 @@ func addDrain(pod *corev1.Pod, drain time.Duration) (containers []string, graceP
 		was = *pod.Spec.TerminationGracePeriodSeconds
 	}
 	seconds := int64(drain / time.Second)
-	pod.Spec.TerminationGracePeriodSeconds = ptr(min(max(was, 0), math.MaxInt64-seconds) + seconds)
+	pod.Spec.TerminationGracePeriodSeconds = new(min(max(was, 0), math.MaxInt64-seconds) + seconds)
 	return containers, &was
 }
 

@@ -26,11 +26,11 @@ func (i Injector) addJWT(pod *corev1.Pod, in intent.Intent, user int64) {
 		Image:         in.Sidecar.JWT.Image,
 		Args:          jwtArgs(i.Platform, in),
 		Resources:     in.Sidecar.JWT.Resources,
-		RestartPolicy: ptr(corev1.ContainerRestartPolicyAlways),
+		RestartPolicy: new(corev1.ContainerRestartPolicyAlways),
 		// Passes when all tokens and keys have come, as Envoy's does for its certificate.
 		StartupProbe: &corev1.Probe{ProbeHandler: ask, PeriodSeconds: 1, FailureThreshold: 3600},
 		// One that hangs lets tokens expire. To start it again costs nothing: it takes up what is there.
-		LivenessProbe:   &corev1.Probe{ProbeHandler: ask, PeriodSeconds: 5, FailureThreshold: 3, TimeoutSeconds: 3, TerminationGracePeriodSeconds: ptr(int64(1))},
+		LivenessProbe:   &corev1.Probe{ProbeHandler: ask, PeriodSeconds: 5, FailureThreshold: 3, TimeoutSeconds: 3, TerminationGracePeriodSeconds: new(int64(1))},
 		SecurityContext: restricted(user),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: JWTVolume, MountPath: templates.JWTDir},
@@ -56,7 +56,7 @@ func jwtArgs(p intent.Platform, in intent.Intent) []string {
 
 func jwtVolume() corev1.Volume {
 	return corev1.Volume{Name: JWTVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-		Medium: corev1.StorageMediumMemory, SizeLimit: ptr(resource.MustParse(jwtVolumeSize)),
+		Medium: corev1.StorageMediumMemory, SizeLimit: new(resource.MustParse(jwtVolumeSize)),
 	}}}
 }
 

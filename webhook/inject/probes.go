@@ -32,7 +32,7 @@ func completed(h corev1.ProbeHandler) corev1.ProbeHandler {
 		g.Path, g.Scheme = cmp.Or(g.Path, "/"), cmp.Or(g.Scheme, corev1.URISchemeHTTP)
 	}
 	if h.GRPC != nil && h.GRPC.Service == nil {
-		h.GRPC.Service = ptr("")
+		h.GRPC.Service = new("")
 	}
 	return h
 }

@@ -29,7 +29,7 @@ func (i Injector) addSidecar(pod *corev1.Pod, in intent.Intent, user int64) {
 		pod.Spec.Containers = append([]corev1.Container{c}, pod.Spec.Containers...)
 		return
 	}
-	c.RestartPolicy = ptr(corev1.ContainerRestartPolicyAlways)
+	c.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 	// First, so that the user's own init containers already have mTLS.
 	pod.Spec.InitContainers = append([]corev1.Container{c}, pod.Spec.InitContainers...)
 }
@@ -83,12 +83,12 @@ func (i Injector) envoy(in intent.Intent, user int64) corev1.Container {
 // restricted has the words of Pod Security "restricted", exactly.
 func restricted(user int64) *corev1.SecurityContext {
 	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: ptr(false),
+		AllowPrivilegeEscalation: new(false),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		ReadOnlyRootFilesystem:   ptr(true),
-		RunAsGroup:               ptr(user),
-		RunAsNonRoot:             ptr(true),
-		RunAsUser:                ptr(user),
+		ReadOnlyRootFilesystem:   new(true),
+		RunAsGroup:               new(user),
+		RunAsNonRoot:             new(true),
+		RunAsUser:                new(user),
 		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
 }
@@ -170,11 +170,10 @@ func certificateSecret(pod *corev1.Pod) string {
 
 func socketVolume(s intent.AgentSocket) corev1.Volume {
 	if s.CSI != "" {
-		return corev1.Volume{Name: SocketVolume, VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: s.CSI, ReadOnly: ptr(true)}}}
+		return corev1.Volume{Name: SocketVolume, VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: s.CSI, ReadOnly: new(true)}}}
 	}
 	// The directory may appear after the pod: an agent that is not there yet delays the pod, it does not break it.
 	kind := corev1.HostPathDirectoryOrCreate
 	return corev1.Volume{Name: SocketVolume, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: s.HostPath, Type: &kind}}}
 }
 
-func ptr[T any](v T) *T { return &v }
