@@ -1,8 +1,6 @@
 package inject
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 
@@ -20,10 +18,9 @@ import (
 
 // Refresh is what of a running pod is outdated.
 type Refresh struct {
-	// Wanted is the [ConfigDigest] of all that injection would make now and a running pod can take. It is empty for a pod that has
-	// nothing of the kind.
+	// Wanted is the [ConfigDigest] of what injection would make now. It is empty for a pod that has nothing of the kind.
 	Wanted   string
-	Outdated bool // some of it is not what the pod has
+	Outdated bool // some of it, or Envoy's image, is not what the pod has
 	// Value is to be written as [AnnotationRefresh] to bring it about: another one than the pod has.
 	Value string
 	// Image is Envoy's, when the platform wants it changed in place and the pod has another one; then Envoy restarts.
@@ -53,23 +50,16 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	if image := sidecarImage(wanted); image != sidecarImage(pod) {
 		r.Image = image
 	}
-	r.Outdated = r.Wanted != ConfigDigest(pod)
+	r.Outdated = !r.Done(pod)
 	if r.Value = r.Wanted; r.Value == pod.Annotations[intent.AnnotationRefresh] {
 		r.Value += "-again"
 	}
 	return r, nil
 }
 
-// ConfigDigest tells one state of what can change in a running pod from another: the configuration that Envoy reads anew, and its
-// image. Equal pods give equal digests, whatever the version of the injector.
-func ConfigDigest(pod *corev1.Pod) string {
-	hash := sha256.New()
-	for _, key := range regenerated {
-		text := pod.Annotations[key]
-		_, _ = fmt.Fprintf(hash, "%d\n%s", len(text), text) // a hash takes everything
-	}
-	_, _ = fmt.Fprint(hash, sidecarImage(pod))
-	return hex.EncodeToString(hash.Sum(nil)[:8])
+// Done says whether a pod has what is wanted.
+func (r Refresh) Done(pod *corev1.Pod) bool {
+	return r.Wanted == ConfigDigest(pod) && (r.Image == "" || r.Image == sidecarImage(pod))
 }
 
 // fixed finds what injection would make otherwise now, so that the rest of what it makes would be wrong for the pod: whom Envoy asks a

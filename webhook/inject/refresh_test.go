@@ -227,3 +227,25 @@ func TestRefreshWithoutEnvoy(t *testing.T) {
 		}
 	}
 }
+
+// A refresh is done when the pod has both the configuration and the image that are wanted.
+func TestRefreshIsDone(t *testing.T) {
+	injector := Injector{Platform: webhooktest.Platform(t)}
+	pod := running(t, injector)
+	digest := ConfigDigest(pod)
+	for _, test := range []struct {
+		name string
+		want Refresh
+		done bool
+	}{
+		{"nothing else", Refresh{Wanted: digest}, true},
+		{"the image that it has", Refresh{Wanted: digest, Image: "envoy"}, true},
+		{"another image", Refresh{Wanted: digest, Image: "newer"}, false},
+		{"another configuration", Refresh{Wanted: "x"}, false},
+		{"another configuration with the image", Refresh{Wanted: "x", Image: "envoy"}, false},
+	} {
+		if got := test.want.Done(pod); got != test.done {
+			t.Errorf("%s: expected %t, got %t", test.name, test.done, got)
+		}
+	}
+}

@@ -176,4 +176,3 @@ func socketVolume(s intent.AgentSocket) corev1.Volume {
 	kind := corev1.HostPathDirectoryOrCreate
 	return corev1.Volume{Name: SocketVolume, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: s.HostPath, Type: &kind}}}
 }
-
