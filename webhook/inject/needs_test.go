@@ -130,11 +130,9 @@ func TestNeedsOfPodWithAForgedStatus(t *testing.T) {
 		pod, _ := injectedServer(t, i)
 		status := StatusOf(pod)
 		status.SPIFFEID = id
-		text, err := status.encode()
-		if err != nil {
+		if err := status.writeTo(pod); err != nil {
 			t.Fatal(err)
 		}
-		pod.Annotations[intent.AnnotationStatus] = text
 		if got := i.NeedsOfPod(intent.Namespace{Name: "demo"}, pod); len(got.Workloads) > 0 {
 			t.Errorf("with the status of %s the pod gets %+v", id, got.Workloads)
 		}

@@ -2,7 +2,6 @@ package inject
 
 import (
 	"cmp"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -11,19 +10,30 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// redirectProbes lets the probes of a pod ask Envoy. It returns what Envoy has to do, and the probes as they were, by
-// "container/kind".
-func redirectProbes(pod *corev1.Pod) ([]ir.Probe, map[string]corev1.ProbeHandler) {
-	var all []ir.Probe
+// probesPart lets the probes of the app ask Envoy.
+var probesPart = part{
+	wanted: func(i injection) bool { return i.intent.Mode.Sidecar },
+	add:    redirectProbes,
+	remove: func(pod *corev1.Pod, was Status) {
+		for c := range intent.ContainersOf(pod) {
+			restoreProbes(c, was.Probes)
+		}
+	},
+	same: func(arrived, injected *corev1.Pod) []intent.Mistake {
+		return sameInContainers(arrived, injected, func(c corev1.Container) any {
+			return corev1.Container{StartupProbe: c.StartupProbe, LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe}
+		})
+	},
+}
+
+// redirectProbes notes the probes as they were, by "container/kind".
+func redirectProbes(i injection, pod *corev1.Pod) {
 	originals := map[string]corev1.ProbeHandler{}
 	for _, q := range intent.Questions(pod) {
 		originals[q.Key()] = completed(*q.Handler.DeepCopy())
 		redirect(q.Handler, q.Asked)
-		if !slices.Contains(all, q.Asked) { // gRPC probes of one port ask the same of Envoy, whatever service they name
-			all = append(all, q.Asked)
-		}
 	}
-	return all, originals
+	i.status.Probes = originals
 }
 
 // completed has the API server's defaults, so that a pod's status is the same whether we see the pod before it gets them or after.

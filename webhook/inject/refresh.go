@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -44,10 +43,10 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	}
 	wanted := res.Pod
 	if !i.Platform.InPlace {
-		wanted = withSidecarImage(wanted, sidecarImage(pod))
+		wanted = withEnvoyImage(wanted, envoyImage(pod))
 	}
 	r := Refresh{Wanted: ConfigDigest(wanted)}
-	if image := sidecarImage(wanted); image != sidecarImage(pod) {
+	if image := envoyImage(wanted); image != envoyImage(pod) {
 		r.Image = image
 	}
 	r.Outdated = !r.Done(pod)
@@ -59,11 +58,10 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 
 // Done says whether a pod has what is wanted.
 func (r Refresh) Done(pod *corev1.Pod) bool {
-	return r.Wanted == ConfigDigest(pod) && (r.Image == "" || r.Image == sidecarImage(pod))
+	return r.Wanted == ConfigDigest(pod) && (r.Image == "" || r.Image == envoyImage(pod))
 }
 
-// fixed finds what injection would make otherwise now, so that the rest of what it makes would be wrong for the pod: whom Envoy asks a
-// certificate for, and the ports, of which those that are watched for readiness are in the bootstrap, which Envoy reads once.
+// fixed finds what injection would make otherwise now, so that the rest of what it makes would be wrong for the pod.
 func fixed(pod, wanted *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
 	was, is := StatusOf(pod), StatusOf(wanted)
@@ -73,22 +71,18 @@ func fixed(pod, wanted *corev1.Pod) []intent.Mistake {
 	if was.Mode != is.Mode {
 		mistakes = append(mistakes, needsNewPodFor("mode", was.Mode, is.Mode))
 	}
-	if was, is := certificateSecret(pod), certificateSecret(wanted); was != is {
-		mistakes = append(mistakes, needsNewPodFor("Secret with the certificate", strconv.Quote(was), strconv.Quote(is)))
+	today := is.envoy()
+	started := startedWith(pod, today)
+	if started.Secret != today.Secret {
+		mistakes = append(mistakes,
+			needsNewPodFor("Secret with the certificate", strconv.Quote(started.Secret), strconv.Quote(today.Secret)))
 	}
-	if len(mistakes) > 0 || was.Sidecar == "" {
-		return mistakes
-	}
-	if stays := jwtStays(pod, wanted); len(stays) > 0 {
-		return stays
-	}
-	same, err := templates.SamePorts(pod.Annotations[intent.AnnotationBootstrap], wanted.Annotations[intent.AnnotationBootstrap])
 	switch {
-	case err != nil:
-		m := needsNewPod("annotation " + intent.AnnotationBootstrap)
-		m.What = err.Error()
-		return []intent.Mistake{m}
-	case !same:
+	case len(mistakes) > 0 || was.Sidecar == "":
+		return mistakes
+	case !sameTokens(was, is, started, today):
+		return []intent.Mistake{otherTokens()}
+	case !started.samePorts(today):
 		m := needsNewPod("ports")
 		m.What = "the namespace or the platform file add, remove or move a port, and the ports of a running pod stay"
 		return []intent.Mistake{m}
@@ -100,28 +94,4 @@ func needsNewPodFor(what, was, is string) intent.Mistake {
 	m := needsNewPod(what)
 	m.What = fmt.Sprintf("was %s and would be %s by the namespace and the platform file of today; %s", was, is, m.What)
 	return m
-}
-
-// sidecarImage is the image of Envoy's container, empty if there is none.
-func sidecarImage(pod *corev1.Pod) string {
-	for c := range intent.ContainersOf(pod) {
-		if c.Name == intent.SidecarName {
-			return c.Image
-		}
-	}
-	return ""
-}
-
-// withSidecarImage is a pod with another image of Envoy: the very pod when it has that already.
-func withSidecarImage(pod *corev1.Pod, image string) *corev1.Pod {
-	if sidecarImage(pod) == image {
-		return pod
-	}
-	out := pod.DeepCopy()
-	for c := range intent.ContainersOf(out) {
-		if c.Name == intent.SidecarName {
-			c.Image = image
-		}
-	}
-	return out
 }

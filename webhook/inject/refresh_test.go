@@ -154,7 +154,7 @@ func TestRefreshAndImages(t *testing.T) {
 		}
 		return res.Pod, nil
 	}
-	if pod, err := update(change("envoy", true)); err != nil || sidecarImage(pod) != "envoy" {
+	if pod, err := update(change("envoy", true)); err != nil || envoyImage(pod) != "envoy" {
 		t.Errorf("new pods only: expected the old image, got %v", err)
 	}
 	_, err := update(change("newer", true))
@@ -162,7 +162,7 @@ func TestRefreshAndImages(t *testing.T) {
 
 	injector.Platform.InPlace = true
 	pod, err := update(change("envoy", true))
-	if err != nil || sidecarImage(pod) != "newer" || pod.Spec.Containers[0].Image != "app" {
+	if err != nil || envoyImage(pod) != "newer" || pod.Spec.Containers[0].Image != "app" {
 		t.Fatalf("in place: expected the new image of the sidecar alone, got %v", err)
 	}
 	if _, err := injector.ValidateUpdate(intent.Namespace{Name: "demo"}, before, pod); err != nil {

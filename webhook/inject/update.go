@@ -7,19 +7,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
-	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
-
-// regenerated are the annotations that follow the user's on a running pod.
-var regenerated = []string{intent.AnnotationListeners, intent.AnnotationClusters, intent.AnnotationAuthorization}
 
 // Update decides on a change of a running pod. Who may call whom can change: the generated listeners, clusters and
 // authorization follow the annotations, and so does Envoy's image when a refresh is asked for and the platform wants it. What the running containers cannot take is refused with "needs a new pod".
 // A pod that was never injected, and a change that touches nothing of ours, come back as they are.
 func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
 	if !injected(before) {
-		return Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}, intent.Refuse(reason.NeedsNewPod, lateArrivals(before, after))
+		return Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}, intent.Refuse(reason.NeedsNewPod, addedAfterAdmission(before, after))
 	}
 	res, err := i.update(ns, before, i.asked(before, after))
 	if err != nil {
@@ -39,7 +35,7 @@ func (i Injector) asked(before, after *corev1.Pod) *corev1.Pod {
 		}
 	}
 	if i.Platform.InPlace && before.Annotations[intent.AnnotationRefresh] != after.Annotations[intent.AnnotationRefresh] {
-		asked = withSidecarImage(asked, sidecarImage(before))
+		asked = withEnvoyImage(asked, envoyImage(before))
 	}
 	return asked
 }
@@ -55,7 +51,7 @@ func notAmong(pod *corev1.Pod, from ...*corev1.Pod) []intent.Mistake {
 	for _, key := range regenerated {
 		check("annotation "+key, func(p *corev1.Pod) string { return p.Annotations[key] })
 	}
-	check("container "+intent.SidecarName+", image", sidecarImage)
+	check("container "+intent.SidecarName+", image", envoyImage)
 	return mistakes
 }
 
@@ -83,24 +79,15 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	if err != nil {
 		return Result{}, err
 	}
-	if err := intent.Refuse(reason.NeedsNewPod, jwtStays(before, res.Pod)); err != nil {
-		return Result{}, err
-	}
-	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
-	if was, err := i.inject(ns, strip(before)); err == nil {
-		if was.Pod.Annotations[intent.AnnotationBootstrap] != res.Pod.Annotations[intent.AnnotationBootstrap] {
-			return Result{}, intent.Refuse(reason.NeedsNewPod, stays(changed, whatStays(was.Pod, res.Pod)))
-		}
-		if certificateSecret(was.Pod) != certificateSecret(res.Pod) {
-			return Result{}, intent.Refuse(reason.NeedsNewPod, stays(changed, "names another Secret, and the volumes of a running pod stay"))
-		}
+	if stays := i.stays(ns, before, res.Pod, changed); len(stays) > 0 {
+		return Result{}, intent.Refuse(reason.NeedsNewPod, stays)
 	}
 	if err := intent.Refuse(reason.NeedsNewPod, fixed(before, res.Pod)); err != nil {
 		return Result{}, err
 	}
 	out := after.DeepCopy()
 	if i.Platform.InPlace && slices.Contains(changed, intent.AnnotationRefresh) {
-		out = withSidecarImage(out, sidecarImage(res.Pod))
+		out = withEnvoyImage(out, envoyImage(res.Pod))
 	}
 	for _, key := range regenerated {
 		out.Annotations[key] = res.Pod.Annotations[key]
@@ -109,19 +96,31 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	return res, nil
 }
 
-// whatStays tells why two bootstraps differ, which Envoy reads once. The ports that are watched for readiness are in it.
-func whatStays(was, is *corev1.Pod) string {
-	optional := func(pod *corev1.Pod) bool {
-		return templates.WithoutValidator(pod.Annotations[intent.AnnotationBootstrap])
+// stays finds what the changed annotations ask for and the running pod cannot take. The annotations before and after are
+// compared as injection takes them now, so that a change of the platform since the pod's creation does not count as theirs.
+func (i Injector) stays(ns intent.Namespace, before, wanted *corev1.Pod, changed []string) []intent.Mistake {
+	is := StatusOf(wanted)
+	if !sameTokens(StatusOf(before), is, startedWith(before, is.envoy()), is.envoy()) {
+		return []intent.Mistake{otherTokens()}
 	}
-	if optional(was) != optional(is) {
-		return "begins or ends to take callers with and without a certificate, which a running Envoy cannot"
+	as, err := i.inject(ns, strip(before))
+	if err != nil {
+		return nil
 	}
-	return "adds, removes or moves a port, and the ports of a running pod stay"
+	was := StatusOf(as.Pod).envoy()
+	switch {
+	case was.RequestsCertificates != is.envoy().RequestsCertificates:
+		return staysIn(changed, "begins or ends to take callers with and without a certificate, which a running Envoy cannot")
+	case as.Pod.Annotations[intent.AnnotationBootstrap] != wanted.Annotations[intent.AnnotationBootstrap]:
+		return staysIn(changed, "adds, removes or moves a port, and the ports of a running pod stay")
+	case was.Secret != is.envoy().Secret:
+		return staysIn(changed, "names another Secret, and the volumes of a running pod stay")
+	}
+	return nil
 }
 
-// stays tells of each of the changes that it is, or may be, what a running pod cannot take.
-func stays(changed []string, what string) []intent.Mistake {
+// staysIn says of each of the changed annotations that it has, or may have, what a running pod cannot take.
+func staysIn(changed []string, what string) []intent.Mistake {
 	var mistakes []intent.Mistake
 	for _, key := range changed {
 		m := needsNewPod("annotation " + key)
@@ -172,9 +171,9 @@ func tampered(before, after *corev1.Pod) []intent.Mistake {
 	return mistakes
 }
 
-// lateArrivals finds what would make an identity of a running pod that was admitted without one: the registration entry
-// selects the label.
-func lateArrivals(before, after *corev1.Pod) []intent.Mistake {
+// addedAfterAdmission finds what would give an identity to a running pod that was admitted without one: the registration
+// entry selects the label.
+func addedAfterAdmission(before, after *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
 	if after.Labels[intent.LabelIdentity] != before.Labels[intent.LabelIdentity] {
 		mistakes = append(mistakes, writtenByUsAlone("label "+intent.LabelIdentity))
