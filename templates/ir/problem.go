@@ -50,6 +50,7 @@ const (
 	RequestAudited   Code = "RequestAudited"   // Envoy's own validator cannot let everyone of a trusted domain in
 	CertificateNoTLS Code = "CertificateNoTLS" // without TLS nothing is presented
 
+	ForwardedMissing Code = "ForwardedMissing" // an empty list is not one that is not written
 	ForwardedPublic  Code = "ForwardedPublic"  // whoever is no known gateway could name any client
 	ForwardedTCP     Code = "ForwardedTCP"     // TCP has no header that names a client
 	ForwardedAudited Code = "ForwardedAudited" // as ForwardedPublic
@@ -73,6 +74,16 @@ const (
 	ProbeTwice  Code = "ProbeTwice"  // a path leads to one thing
 )
 
+// MissesValue says whether the rule is broken by a value that is not there, as one is that could not be read.
+func (c Code) MissesValue() bool {
+	switch c {
+	case IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, ForwardedMissing,
+		AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing:
+		return true
+	}
+	return false
+}
+
 // Codes are all rules.
 func Codes() []Code {
 	return []Code{
@@ -80,7 +91,7 @@ func Codes() []Code {
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
-		RequestWithTCP, RequestAudited, CertificateNoTLS, ForwardedPublic, ForwardedTCP,
+		RequestWithTCP, RequestAudited, CertificateNoTLS, ForwardedMissing, ForwardedPublic, ForwardedTCP,
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
 		MatchTwice, AddressMissing, ProbePath, ProbeTarget, ProbeTwice,

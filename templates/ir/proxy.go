@@ -54,7 +54,7 @@ type Inbound struct {
 	// Certificate says that Envoy presents the certificate of a Secret instead of the SVID.
 	Certificate bool
 	// Forwarded are the clients on whose behalf Peers, all of them gateways, may call, by naming each in
-	// X-Forwarded-Client-Cert. The app sees both. None means that Peers call for themselves.
+	// X-Forwarded-Client-Cert. The app sees both. Nil means that Peers call for themselves.
 	Forwarded []Peer
 	Limits    Limits
 	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections

@@ -17,7 +17,7 @@ const defaultGracePeriod = 30
 // another one.
 var drainPart = part{
 	wanted: func(i injection) bool {
-		return i.intent.Mode.Envoy() && len(i.intent.Inbound) > 0 && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks()
+		return i.intent.Mode.Envoy() && len(i.intent.Proxy.Inbound) > 0 && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks()
 	},
 	add: addDrain,
 	remove: func(pod *corev1.Pod, was Status) {

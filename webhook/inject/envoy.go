@@ -62,10 +62,10 @@ func (i injection) envoyPorts() []corev1.ContainerPort {
 	declare := func(name string, port uint16) {
 		ports = append(ports, corev1.ContainerPort{Name: name, ContainerPort: int32(port), Protocol: corev1.ProtocolTCP})
 	}
-	for _, l := range i.intent.Inbound {
+	for _, l := range i.intent.Proxy.Inbound {
 		declare(portName(l), l.Listen)
 	}
-	if port := i.intent.Sidecar.Metrics.Port; port != 0 {
+	if port := i.intent.Proxy.Metrics.Port; port != 0 {
 		declare("envoy-metrics", port)
 	}
 	return ports

@@ -29,17 +29,21 @@ type EnvoyStatus struct {
 
 // envoyStatus is what an Envoy that is made of an intent starts with.
 func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
-	s := &EnvoyStatus{Secret: in.CertificateSecret, Audiences: in.Audiences(), Config: config}
-	for _, l := range in.Inbound {
+	s := &EnvoyStatus{
+		RequestsCertificates: in.Proxy.RequestsCertificates(),
+		Secret:               in.CertificateSecret,
+		Audiences:            in.Audiences(),
+		Config:               config,
+	}
+	for _, l := range in.Proxy.Inbound {
 		s.Inbound = append(s.Inbound, l.Listen)
 		if l.App != 0 && !slices.Contains(s.App, l.App) {
 			s.App = append(s.App, l.App)
 		}
-		s.RequestsCertificates = s.RequestsCertificates || l.TLS == ir.Mutual && l.Clients == ir.Request
 	}
-	for _, up := range in.Upstreams {
+	for _, up := range in.Proxy.Upstreams {
 		switch {
-		case in.Mode.Gateway: // whose upstreams have no ports
+		case in.Proxy.Gateway: // whose upstreams have no ports
 		case up.Protocol == ir.TCP:
 			s.TCP = append(s.TCP, up.Listen)
 		default:

@@ -88,7 +88,7 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	for _, w := range workloads {
 		status.EntryIDs = append(status.EntryIDs, i.Platform.Cluster.WorkloadEntry(w).ID)
 	}
-	config, err := i.generate(in, pod)
+	config, err := i.generate(in)
 	if err != nil {
 		return Result{}, err
 	}
@@ -104,7 +104,7 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 }
 
 // generate makes Envoy's configuration: none for a pod without Envoy.
-func (i Injector) generate(in intent.Intent, pod *corev1.Pod) (templates.Config, error) {
+func (i Injector) generate(in intent.Intent) (templates.Config, error) {
 	if !in.Mode.Envoy() {
 		return templates.Config{}, nil
 	}
@@ -112,31 +112,10 @@ func (i Injector) generate(in intent.Intent, pod *corev1.Pod) (templates.Config,
 	if generate == nil {
 		generate = templates.Generate
 	}
-	config, err := generate(i.proxy(in, pod))
+	config, err := generate(in.Proxy)
 	if err != nil {
 		// Whatever it is, it came from the pod, its namespace or the platform file: who asks for it reads the reason.
 		return templates.Config{}, intent.Refuse(reason.Invalid, []intent.Mistake{{Where: "Envoy's configuration", What: err.Error()}})
 	}
 	return config, nil
-}
-
-func (i Injector) proxy(in intent.Intent, pod *corev1.Pod) ir.Proxy {
-	proxy := ir.Proxy{
-		ID:          in.ID,
-		SVIDTTL:     in.X509SVIDTTL,
-		AgentSocket: intent.AgentSocketInSidecar(i.Platform),
-		Inbound:     in.Inbound,
-		Upstreams:   in.Upstreams,
-		Gateway:     in.Mode.Gateway,
-		Metrics:     in.Sidecar.Metrics,
-		Drain:       i.Platform.Drain,
-	}
-	if in.Mode.Sidecar {
-		for _, q := range intent.Questions(pod) {
-			if !slices.Contains(proxy.Probes, q.Asked) { // gRPC probes of one port ask the same of Envoy, whatever they name
-				proxy.Probes = append(proxy.Probes, q.Asked)
-			}
-		}
-	}
-	return proxy
 }

@@ -29,9 +29,9 @@ var probesPart = part{
 // redirectProbes notes the probes as they were, by "container/kind".
 func redirectProbes(i injection, pod *corev1.Pod) {
 	originals := map[string]corev1.ProbeHandler{}
-	for _, q := range intent.Questions(pod) {
-		originals[q.Key()] = completed(*q.Handler.DeepCopy())
-		redirect(q.Handler, q.Asked)
+	for _, probe := range intent.ProbesOf(pod) {
+		originals[probe.Key()] = completed(*probe.Handler.DeepCopy())
+		redirect(probe.Handler, probe.Asked)
 	}
 	i.status.Probes = originals
 }

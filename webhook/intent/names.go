@@ -57,7 +57,7 @@ const (
 	JWTName     = "spiffe-jwt"            // fetches tokens and keys
 )
 
-// socketMountPath is where containers see the directory of the SPIRE agent's socket.
+// SocketMountPath is where containers see the directory of the SPIRE agent's socket.
 const SocketMountPath = "/run/spire/sockets"
 
 const (
