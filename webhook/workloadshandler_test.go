@@ -60,7 +60,7 @@ func TestWorkloadsGetTheRefusalOfTheirPods(t *testing.T) {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(inject.PodPointers)) {
 		res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, bad))
-		want := fmt.Sprintf("the pods of this %s would be refused: %v", kind[strings.LastIndex(kind, "/")+1:], err)
+		want := fmt.Sprintf("the pods of this %s would be denied: %v", kind[strings.LastIndex(kind, "/")+1:], err)
 		if res.Allowed || res.Result.Code != http.StatusForbidden || res.Result.Message != want {
 			t.Errorf("%s: expected code 403 and %q, got %+v", kind, want, res.Result)
 		}
