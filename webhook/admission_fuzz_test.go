@@ -178,8 +178,9 @@ func fuzzPlatform(t *testing.T) intent.Platform {
 	return p
 }
 
-// checkAdmission sends a pod as the API server does. Either the answer is a refusal, and nothing is registered; or the patch makes
-// a pod that the API machinery reads, that the function returns, and that comes back unchanged when it is sent again.
+// checkAdmission sends a pod as the API server does. Either the answer is a refusal, and nothing is registered; or the
+// patch makes a pod that the API machinery reads, that the function returns, and that comes back unchanged when it is
+// sent again.
 func checkAdmission(t *testing.T, injector inject.Injector, ns intent.Namespace, pod *corev1.Pod) {
 	t.Helper()
 	sent, err := runtimeJSON(pod)

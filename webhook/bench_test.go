@@ -19,8 +19,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
-// BenchmarkContainers is one decision with its patch for pods of so many containers, each with two probes. Replicas of a workload
-// share one generated configuration; the first of them is measured as "new".
+// BenchmarkContainers is one decision with its patch for pods of so many containers, each with two probes. Replicas of
+// a workload share one generated configuration; the first of them is measured as "new".
 func BenchmarkContainers(b *testing.B) {
 	for _, n := range []int{1, 10, 30} {
 		pod := webhooktest.Server()

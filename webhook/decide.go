@@ -48,9 +48,9 @@ func decideOnPod(
 	return &pod, res, err
 }
 
-// inNamespace decides by the namespace as the cache has it. The API server called because a label matched, and the request
-// follows the namespace by milliseconds: where the cached one denies the pod, or gives no reason to call us, a newer one decides.
-// The name is that of the request: a pod may not name its namespace yet.
+// inNamespace decides by the namespace as the cache has it. The API server called because a label matched, and the
+// request follows the namespace by milliseconds: where the cached one denies the pod, or gives no reason to call us, a
+// newer one decides. The name is that of the request: a pod may not name its namespace yet.
 func inNamespace(
 	ctx context.Context, namespaces NamespaceReader, name string, decide func(intent.Namespace) (inject.Result, error),
 ) (inject.Result, error) {

@@ -213,7 +213,8 @@ func TestHandlerBelievesTheAPIServerOverItsCache(t *testing.T) {
 	}
 }
 
-// A mistake in a namespace is mended before the pod is applied again: the cached view of it must not refuse the pod once more.
+// A mistake in a namespace is mended before the pod is applied again: the cached view of it must not refuse the pod
+// once more.
 func TestHandlerRefusesByTheNewestNamespace(t *testing.T) {
 	mistaken := intent.Namespace{Name: "demo", Annotations: map[string]string{intent.AnnotationX509SVIDTTL: "an hour"}}
 	mended := intent.Namespace{Name: "demo", Annotations: map[string]string{intent.AnnotationX509SVIDTTL: "1h"}}

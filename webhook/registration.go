@@ -12,15 +12,16 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// RegisterTimeout bounds the wait for SPIRE, well below the ten seconds after which the API server stops waiting for us and
-// says only "context deadline exceeded".
+// RegisterTimeout bounds the wait for SPIRE, well below the ten seconds after which the API server stops waiting for us
+// and says only "context deadline exceeded".
 const RegisterTimeout = 6 * time.Second
 
-// retryAfter is when it makes sense to try again what failed because SPIRE did not answer: not much later than it comes back, and
-// not so soon that it comes back to a storm.
+// retryAfter is when it makes sense to try again what failed because SPIRE did not answer: not much later than it comes
+// back, and not so soon that it comes back to a storm.
 const retryAfter = 10 * time.Second
 
-// Registrar makes sure that workloads have their entries in SPIRE. It may be called many times and concurrently for one workload.
+// Registrar makes sure that workloads have their entries in SPIRE. It may be called many times and concurrently for one
+// workload.
 type Registrar interface {
 	Ensure(ctx context.Context, workloads []registrar.Workload) (entryIDs []string, err error)
 }
@@ -82,8 +83,8 @@ type registrationError struct {
 }
 
 func (e *registrationError) Error() string {
-	return fmt.Sprintf("the identity %s could not be registered in SPIRE, so that the pod would never get its certificate; "+
-		"nothing was changed; %s: %v", e.id, e.remedy(), e.err)
+	return fmt.Sprintf("the identity %s could not be registered in SPIRE, so that the pod would never get its "+
+		"certificate; nothing was changed; %s: %v", e.id, e.remedy(), e.err)
 }
 
 func (e *registrationError) remedy() string {

@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -50,8 +49,8 @@ func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Ope
 		response = admission.Patched(string(res.Reason), ops...)
 	}
 	if res.Reason == reason.RegistrationDeferred {
-		response = response.WithWarnings(fmt.Sprintf("%s: SPIRE does not answer: the pod waits for its certificate until it does",
-			reason.RegistrationDeferred))
+		response = response.WithWarnings(string(reason.RegistrationDeferred) +
+			": SPIRE does not answer: the pod waits for its certificate until it does")
 	}
 	return response
 }

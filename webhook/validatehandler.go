@@ -9,8 +9,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
-// Validator answers requests about pods with which all mutating webhooks are done: nobody, another webhook included, may alter
-// what injection made, or bring it along. It has no effects.
+// Validator answers requests about pods with which all mutating webhooks are done: nobody, another webhook included,
+// may alter what injection made, or bring it along. It has no effects.
 type Validator struct {
 	Injector   func() inject.Injector // the one in force, asked once for each request
 	Namespaces NamespaceReader

@@ -16,8 +16,9 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// WorkloadValidator answers requests about what makes pods, a Deployment for one: its author learns of a mistake when applying
-// it, in the words with which its pods would be denied, and not from events of a ReplicaSet. It has no effects.
+// WorkloadValidator answers requests about what makes pods, a Deployment for one: its author learns of a mistake when
+// applying it, in the words with which its pods would be denied, and not from events of a ReplicaSet. It has no
+// effects.
 type WorkloadValidator struct {
 	Injector   func() inject.Injector // the one in force, asked once for each request
 	Namespaces NamespaceReader

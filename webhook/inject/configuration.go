@@ -124,7 +124,8 @@ func sizeMistakes(pod *corev1.Pod) []intent.Mistake {
 	}
 	return []intent.Mistake{{
 		Where: "annotations",
-		What:  fmt.Sprintf("expected at most %d bytes together with the generated configuration, got %d", maxAnnotations, total),
-		Hint:  "use fewer upstreams, or prefixes instead of long lists of peers",
+		What: fmt.Sprintf("expected at most %d bytes together with the generated configuration, got %d",
+			maxAnnotations, total),
+		Hint: "use fewer upstreams, or prefixes instead of long lists of peers",
 	}}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// sameInContainers finds the containers of an injected pod that did not arrive with what a part writes into them, which is
-// what view returns. Everything of the user's is the same in both pods, because the one was made from the other.
+// sameInContainers finds the containers of an injected pod that did not arrive with what a part writes into them, which
+// is what view returns. Everything of the user's is the same in both pods, because the one was made from the other.
 func sameInContainers(arrived, injected *corev1.Pod, view func(corev1.Container) any) []intent.Mistake {
 	var mistakes []intent.Mistake
 	compare := func(arrived, injected []corev1.Container) {
@@ -28,8 +28,8 @@ func sameInContainers(arrived, injected *corev1.Pod, view func(corev1.Container)
 	return mistakes
 }
 
-// sameContainer finds whether the container of a name, if there is one, did not arrive as it is in the injected pod. What it
-// runs has no additions: one more argument would be another program.
+// sameContainer finds whether the container of a name, if there is one, did not arrive as it is in the injected pod.
+// What it runs has no additions: one more argument would be another program.
 func sameContainer(arrived, injected *corev1.Pod, name string) []intent.Mistake {
 	for _, lists := range [][2][]corev1.Container{
 		{arrived.Spec.InitContainers, injected.Spec.InitContainers}, {arrived.Spec.Containers, injected.Spec.Containers},
@@ -78,7 +78,8 @@ func holds(arrived, injected any) bool {
 	return reflect.DeepEqual(arrived, injected) || contains(asJSON(arrived), asJSON(injected))
 }
 
-// contains says whether every value of part is in whole: the fields of an object by name, the items of a list in any place.
+// contains says whether every value of part is in whole: the fields of an object by name, the items of a list in any
+// place.
 func contains(whole, part any) bool {
 	switch p := part.(type) {
 	case map[string]any:

@@ -13,11 +13,12 @@ import (
 // defaultGracePeriod is what the API server gives to pods that say nothing, in seconds.
 const defaultGracePeriod = 30
 
-// drainPart lets the containers of a pod that is called go on for a while after it was deleted, until its callers have found
-// another one.
+// drainPart lets the containers of a pod that is called go on for a while after it was deleted, until its callers have
+// found another one.
 var drainPart = part{
 	wanted: func(i injection) bool {
-		return i.intent.Mode.Envoy() && len(i.intent.Proxy.Inbound) > 0 && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks()
+		isCalled := i.intent.Mode.Envoy() && len(i.intent.Proxy.Inbound) > 0
+		return isCalled && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks()
 	},
 	add: addDrain,
 	remove: func(pod *corev1.Pod, was Status) {
@@ -59,7 +60,9 @@ func addDrain(i injection, pod *corev1.Pod) {
 }
 
 func sameDrain(arrived, injected *corev1.Pod) []intent.Mistake {
-	mistakes := sameInContainers(arrived, injected, func(c corev1.Container) any { return corev1.Container{Lifecycle: c.Lifecycle} })
+	mistakes := sameInContainers(arrived, injected, func(c corev1.Container) any {
+		return corev1.Container{Lifecycle: c.Lifecycle}
+	})
 	want, got := injected.Spec.TerminationGracePeriodSeconds, arrived.Spec.TerminationGracePeriodSeconds
 	if want != nil && (got == nil || *got != *want) {
 		mistakes = append(mistakes, isAltered("spec.terminationGracePeriodSeconds"))

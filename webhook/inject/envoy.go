@@ -18,14 +18,17 @@ const firstSidecarUser = 15001
 // serviceAccountDir is where the API server mounts a pod's service account token.
 const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// patience is how many times a startup probe may fail, once a second: SPIRE may be away for long, and a restart would not
-// bring it back sooner.
+// patience is how many times a startup probe may fail, once a second: SPIRE may be away for long, and a restart would
+// not bring it back sooner.
 const patience = 3600
 
 // envoy is Envoy's container.
 func (i injection) envoy() corev1.Container {
 	probe := func(path string) corev1.ProbeHandler {
 		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(ir.ReadinessPort)}}
+	}
+	mount := func(volume, path string) corev1.VolumeMount {
+		return corev1.VolumeMount{Name: volume, MountPath: path, ReadOnly: true}
 	}
 	c := corev1.Container{
 		Name:      intent.SidecarName,
@@ -34,24 +37,27 @@ func (i injection) envoy() corev1.Container {
 		Ports:     i.envoyPorts(),
 		Resources: i.intent.Sidecar.Resources,
 		// Passes only when the SVID is there and the data listeners are up: until then no container of the user starts.
-		StartupProbe: &corev1.Probe{ProbeHandler: probe(templates.ReadinessPath), PeriodSeconds: 1, FailureThreshold: patience},
+		StartupProbe: &corev1.Probe{
+			ProbeHandler: probe(templates.ReadinessPath), PeriodSeconds: 1, FailureThreshold: patience,
+		},
 		// A pod is ready when its app answers too; at the start, that would wait for an app which waits for Envoy.
-		ReadinessProbe:  &corev1.Probe{ProbeHandler: probe(templates.AppReadinessPath), PeriodSeconds: 2, FailureThreshold: 2},
+		ReadinessProbe: &corev1.Probe{
+			ProbeHandler: probe(templates.AppReadinessPath), PeriodSeconds: 2, FailureThreshold: 2,
+		},
 		SecurityContext: restricted(i.user),
 		VolumeMounts: []corev1.VolumeMount{
-			{Name: ConfigVolume, MountPath: templates.ConfigDir, ReadOnly: true},
-			{Name: SocketVolume, MountPath: intent.SocketMountPath, ReadOnly: true},
+			mount(ConfigVolume, templates.ConfigDir),
+			mount(SocketVolume, intent.SocketMountPath),
 			// Where something is mounted already, the API server does not mount the service account's token: Envoy has no
 			// use for it, and a pod that changed once more after the webhook would be sent to it a second time.
-			{Name: ConfigVolume, MountPath: serviceAccountDir, ReadOnly: true},
+			mount(ConfigVolume, serviceAccountDir),
 		},
 	}
 	if i.intent.Tokens() {
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: JWTVolume, MountPath: templates.JWTDir, ReadOnly: true})
+		c.VolumeMounts = append(c.VolumeMounts, mount(JWTVolume, templates.JWTDir))
 	}
 	if i.intent.CertificateSecret != "" {
-		c.VolumeMounts = append(c.VolumeMounts,
-			corev1.VolumeMount{Name: CertificateVolume, MountPath: templates.CertificateDir, ReadOnly: true})
+		c.VolumeMounts = append(c.VolumeMounts, mount(CertificateVolume, templates.CertificateDir))
 	}
 	return c
 }
@@ -95,8 +101,8 @@ func restricted(user int64) *corev1.SecurityContext {
 	}
 }
 
-// envoyUser is Envoy's user: one that no container of the pod runs as. One that does could read Envoy's memory, and in it
-// the key, where the containers share their processes. A gateway has no other container.
+// envoyUser is Envoy's user: one that no container of the pod runs as. One that does could read Envoy's memory, and in
+// it the key, where the containers share their processes. A gateway has no other container.
 func envoyUser(pod *corev1.Pod, mode intent.Mode) int64 {
 	user := int64(firstSidecarUser)
 	if !mode.Sidecar {

@@ -11,7 +11,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// EnvoyStatus is what the Envoy of an injected pod was started with. But for Config a running Envoy cannot take another.
+// EnvoyStatus is what the Envoy of an injected pod was started with. But for Config a running Envoy cannot take
+// another.
 type EnvoyStatus struct {
 	Inbound   []uint16 `json:"inbound,omitempty"`   // ports that serve callers
 	App       []uint16 `json:"app,omitempty"`       // ports of the app behind them
@@ -61,15 +62,16 @@ func (s Status) envoy() EnvoyStatus {
 	return *s.Envoy
 }
 
-// samePorts says whether the listeners and clusters that go with one status are of use to an Envoy that was started with the
-// other: the ports that it watches for readiness are there and stay, and so is whether it requests certificates.
+// samePorts says whether the listeners and clusters that go with one status are of use to an Envoy that was started
+// with the other: the ports that it watches for readiness are there and stay, and so is whether it requests
+// certificates.
 func (s EnvoyStatus) samePorts(other EnvoyStatus) bool {
 	return sameSet(s.watched(), other.watched()) && sameSet(s.App, other.App) && sameSet(s.Upstreams, other.Upstreams) &&
 		s.RequestsCertificates == other.RequestsCertificates
 }
 
-// watched are the ports of Envoy's own that readiness connects to: upstreams with requests share one listener, and the first
-// of their ports stands for all.
+// watched are the ports of Envoy's own that readiness connects to: upstreams with requests share one listener, and the
+// first of their ports stands for all.
 func (s EnvoyStatus) watched() []uint16 {
 	return slices.Concat(s.Inbound, s.TCP, s.Upstreams[:min(1, len(s.Upstreams))])
 }
@@ -79,9 +81,9 @@ func sameSet(a, b []uint16) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// startedWith is what the Envoy of an injected pod was started with. Today is what injection would start it with now. The status
-// of a pod that an older version injected does not say: there the pod's spec counts, and, for what is not in it, today. So
-// it is not seen that the namespace has moved a port of the app or of an upstream since.
+// startedWith is what the Envoy of an injected pod was started with. Today is what injection would start it with now.
+// The status of a pod that an older version injected does not say: there the pod's spec counts, and, for what is not in
+// it, today. So it is not seen that the namespace has moved a port of the app or of an upstream since.
 func startedWith(pod *corev1.Pod, today EnvoyStatus) EnvoyStatus {
 	if s := StatusOf(pod).Envoy; s != nil {
 		return *s
@@ -98,8 +100,8 @@ func startedWith(pod *corev1.Pod, today EnvoyStatus) EnvoyStatus {
 	return s
 }
 
-// declaredInbound are the inbound ports that Envoy's container declares: those that injection named, and in a gateway those of
-// the user's that would be inbound ports today.
+// declaredInbound are the inbound ports that Envoy's container declares: those that injection named, and in a gateway
+// those of the user's that would be inbound ports today.
 func declaredInbound(c corev1.Container, today []uint16) []uint16 {
 	var ports []uint16
 	for _, p := range c.Ports {

@@ -21,8 +21,8 @@ var gatewayPart = part{
 	same:     sameEnvoy,
 }
 
-// gatewayMistakes are what hinders that a pod becomes a gateway: it is one container, of which the user says no more than is
-// left to say.
+// gatewayMistakes are what hinders that a pod becomes a gateway: it is one container, of which the user says no more
+// than is left to say.
 func gatewayMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 	if !i.intent.Mode.Gateway {
 		return nil
@@ -34,7 +34,8 @@ func gatewayMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 	found := false
 	for c := range intent.ContainersOf(pod) {
 		if c.Name != intent.SidecarName {
-			fail("container "+c.Name, "a gateway is only an Envoy, in one container", "remove it, or use "+intent.AnnotationMode+": sidecar")
+			fail("container "+c.Name, "a gateway is only an Envoy, in one container",
+				"remove it, or use "+intent.AnnotationMode+": sidecar")
 			continue
 		}
 		found = true

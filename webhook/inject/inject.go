@@ -30,9 +30,9 @@ type Result struct {
 	Workloads []registrar.Workload
 }
 
-// Inject decides on a pod that is about to be created and returns it as it should be. A pod that already is what injection
-// would make of it, because a webhook is called again or the offline command ran before, comes back unchanged.
-// The error is a [intent.Refusal]; then nothing must be registered.
+// Inject decides on a pod that is about to be created and returns it as it should be. A pod that already is what
+// injection would make of it, because a webhook is called again or the offline command ran before, comes back
+// unchanged. The error is a [intent.Refusal]; then nothing must be registered.
 func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	decision, err := intent.Decide(ns, pod)
 	if err != nil {
@@ -58,8 +58,8 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 
 // again decides on a pod that has a status: it is what injection makes of it, or it was tampered with.
 func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
-	// Replicas of two versions work side by side while one takes the other's place: that a pod was injected by the other one
-	// is no fault, if it looks the same.
+	// Replicas of two versions work side by side while one takes the other's place: that a pod was injected by the other
+	// one is no fault, if it looks the same.
 	before := StatusOf(pod)
 	i.Version = before.Version
 	res, err := i.inject(ns, strip(pod))
@@ -115,7 +115,8 @@ func (i Injector) generate(in intent.Intent) (templates.Config, error) {
 	config, err := generate(in.Proxy)
 	if err != nil {
 		// Whatever it is, it came from the pod, its namespace or the platform file: who asks for it reads the reason.
-		return templates.Config{}, intent.Refuse(reason.Invalid, []intent.Mistake{{Where: "Envoy's configuration", What: err.Error()}})
+		m := intent.Mistake{Where: "Envoy's configuration", What: err.Error()}
+		return templates.Config{}, intent.Refuse(reason.Invalid, []intent.Mistake{m})
 	}
 	return config, nil
 }

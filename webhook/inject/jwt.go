@@ -36,8 +36,8 @@ var jwtPart = part{
 	},
 }
 
-// addJWT puts the container in front of Envoy, which reads tokens and keys when it starts. It has Envoy's user: nobody else can
-// read the tokens.
+// addJWT puts the container in front of Envoy, which reads tokens and keys when it starts. It has Envoy's user: nobody
+// else can read the tokens.
 func addJWT(i injection, pod *corev1.Pod) {
 	i.status.JWT = intent.JWTName
 	probe := corev1.ProbeHandler{

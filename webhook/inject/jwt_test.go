@@ -124,7 +124,8 @@ func TestTokensContainerIsOurs(t *testing.T) {
 	})
 }
 
-// TestNeedsOfTokens: the entries of the container's name stay as long as the pod runs, also of what is kept of it in memory.
+// TestNeedsOfTokens: the entries of the container's name stay as long as the pod runs, also of what is kept of it in
+// memory.
 func TestNeedsOfTokens(t *testing.T) {
 	injector, pod := withTokens(t)
 	var containers []string

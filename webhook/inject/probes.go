@@ -21,7 +21,9 @@ var probesPart = part{
 	},
 	same: func(arrived, injected *corev1.Pod) []intent.Mistake {
 		return sameInContainers(arrived, injected, func(c corev1.Container) any {
-			return corev1.Container{StartupProbe: c.StartupProbe, LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe}
+			return corev1.Container{
+				StartupProbe: c.StartupProbe, LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe,
+			}
 		})
 	},
 }
@@ -36,7 +38,8 @@ func redirectProbes(i injection, pod *corev1.Pod) {
 	i.status.Probes = originals
 }
 
-// completed has the API server's defaults, so that a pod's status is the same whether we see the pod before it gets them or after.
+// completed has the API server's defaults, so that a pod's status is the same whether we see the pod before it gets
+// them or after.
 func completed(h corev1.ProbeHandler) corev1.ProbeHandler {
 	if g := h.HTTPGet; g != nil {
 		g.Path, g.Scheme = cmp.Or(g.Path, "/"), cmp.Or(g.Scheme, corev1.URISchemeHTTP)

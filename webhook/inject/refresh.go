@@ -9,11 +9,12 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// How running pods follow their namespace, the platform file and the templates: somebody gives the annotation refresh another value,
-// and the mutating webhook answers this as every change of a user's annotation, by making the configuration anew. So the webhook
-// stays the only writer of what it generates, the identity is registered with it as ever, and the validating webhook compares as
-// ever. A forged value gains nothing: whoever may annotate a pod gets what any change of an annotation gives him. And there
-// is no race with a user's own change: each is answered with what the annotations say together.
+// How running pods follow their namespace, the platform file and the templates: somebody gives the annotation refresh
+// another value, and the mutating webhook answers this as every change of a user's annotation, by making the
+// configuration anew. So the webhook stays the only writer of what it generates, the identity is registered with it as
+// ever, and the validating webhook compares as ever. A forged value gains nothing: whoever may annotate a pod gets what
+// any change of an annotation gives him. And there is no race with a user's own change: each is answered with what the
+// annotations say together.
 
 // Refresh is what of a running pod is outdated.
 type Refresh struct {
@@ -28,8 +29,8 @@ type Refresh struct {
 	NewPod []intent.Mistake
 }
 
-// Refresh compares a running pod with what injection would make of it now. The error is a [Refusal], when the namespace or the
-// platform file have become such that the pod could not be injected: it stays as it is.
+// Refresh compares a running pod with what injection would make of it now. The error is a [Refusal], when the namespace
+// or the platform file have become such that the pod could not be injected: it stays as it is.
 func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error) {
 	if !injected(pod) || StatusOf(pod).Sidecar == "" {
 		return Refresh{}, nil

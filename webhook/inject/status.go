@@ -10,12 +10,13 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// Status is the JSON of the status annotation: what was injected, for people and for the registrar, and what the pod was
-// without it, so that injection can be done again. It is of the pod's admission, and does not change while the pod runs.
+// Status is the JSON of the status annotation: what was injected, for people and for the registrar, and what the pod
+// was without it, so that injection can be done again. It is of the pod's admission, and does not change while the pod
+// runs.
 type Status struct {
 	Version  string   `json:"version"` // of the injector
 	SPIFFEID string   `json:"spiffeID"`
-	EntryIDs []string `json:"entryIDs"` // of the registration entries in SPIRE, one for each container that has the identity
+	EntryIDs []string `json:"entryIDs"` // of the registration entries in SPIRE, one for each container with the identity
 	// Deferred says that SPIRE did not answer when the pod was admitted, so that the entries came later.
 	Deferred bool     `json:"deferred,omitempty"`
 	Mode     string   `json:"mode"`
@@ -38,8 +39,8 @@ func injected(pod *corev1.Pod) bool {
 	return ok
 }
 
-// StatusOf reads a pod's status. One that is not there or not understood is empty: then what it should say is missed by whoever
-// compares the pod.
+// StatusOf reads a pod's status. One that is not there or not understood is empty: then what it should say is missed by
+// whoever compares the pod.
 func StatusOf(pod *corev1.Pod) Status {
 	var s Status
 	if err := json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &s); err != nil {
@@ -65,7 +66,8 @@ func (s *Status) admittedLike(before Status) {
 	case before.Envoy == nil: // an older version says nothing of it
 		s.Envoy = nil
 	case s.Envoy != nil:
-		s.Envoy.Config = before.Envoy.Config // the configuration may have changed since, while the pod that this one copies ran
+		// The configuration may have changed since, while the pod that this one is a copy of was running.
+		s.Envoy.Config = before.Envoy.Config
 	}
 }
 
@@ -82,8 +84,8 @@ func Deferred(res Result) (Result, error) {
 	return withStatus(res, func(s *Status) { s.Deferred = true })
 }
 
-// hasTraces says whether a pod has parts of an injected one, as a copy of a pod has that was made without its labels and
-// annotations. A gateway has nothing else.
+// hasTraces says whether a pod has parts of an injected one, as a copy of a pod has that was made without its labels
+// and annotations. A gateway has nothing else.
 func hasTraces(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.Volumes, isConfigVolume) &&
 		slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name != intent.SidecarName })

@@ -58,8 +58,8 @@ func socketVolume(i injection) *corev1.VolumeSource {
 	return &corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: s.HostPath, Type: &kind}}
 }
 
-// certificateVolume has the certificate and key of a Secret of type kubernetes.io/tls. A pod waits for a Secret that is not
-// there yet.
+// certificateVolume has the certificate and key of a Secret of type kubernetes.io/tls. A pod waits for a Secret that is
+// not there yet.
 func certificateVolume(i injection) *corev1.VolumeSource {
 	if !i.intent.Mode.Envoy() || i.intent.CertificateSecret == "" {
 		return nil

@@ -58,7 +58,8 @@ func workloadAPIMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 
 // addWorkloadAPI gives a container the Workload API. An address that it has already is its own choice and stays.
 func addWorkloadAPI(c *corev1.Container, p intent.Platform) {
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: SocketVolume, MountPath: intent.SocketMountPath, ReadOnly: true})
+	mount := corev1.VolumeMount{Name: SocketVolume, MountPath: intent.SocketMountPath, ReadOnly: true}
+	c.VolumeMounts = append(c.VolumeMounts, mount)
 	if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == endpointVariable }) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: endpointVariable, Value: workloadAPIAddress(p)})
 	}
