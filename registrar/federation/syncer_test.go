@@ -641,7 +641,8 @@ func TestAFetchThatNobodyWaitsFor(t *testing.T) {
 	})
 }
 
-// A comparison that SPIRE does not answer is made again, soon at first and then more and more rarely, also while no bundle is due.
+// A comparison that SPIRE does not answer is made again, soon at first and then more and more rarely, also while no
+// bundle is due.
 func TestAComparisonThatFailsIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := serve(t, federated("partner.org", 100*rarely))

@@ -132,8 +132,8 @@ func (p Proxy) checkInbound(found *problems, ports portOwners) {
 	p.checkRequested(found)
 }
 
-// checkRequested finds ports that need the SPIFFE validator beside one that cannot have it: there is one for all of an Envoy, and it
-// refuses callers without a certificate.
+// checkRequested finds ports that need the SPIFFE validator beside one that cannot have it: there is one for all of an
+// Envoy, and it refuses callers without a certificate.
 func (p Proxy) checkRequested(found *problems) {
 	request := p.request()
 	if request < 0 {

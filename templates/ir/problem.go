@@ -4,7 +4,8 @@ import "fmt"
 
 // Problem is a rule that a [Proxy] breaks.
 type Problem struct {
-	// Path leads to the field, in the spelling of the annotations: "inbound[0].jwt.subjects". It is empty for the proxy as a whole.
+	// Path leads to the field, in the spelling of the annotations: "inbound[0].jwt.subjects". It is empty for the proxy as
+	// a whole.
 	Path string
 	Code Code
 	// Text says what was expected and what came, and what to do where that can be said in the words of the model.

@@ -23,7 +23,8 @@ type annotation struct {
 // name is the key without our prefix, by which the platform file locks it.
 func (a annotation) name() string { return strings.TrimPrefix(a.key, Prefix) }
 
-// problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole value.
+// problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole
+// value.
 type problem struct {
 	path string
 	err  error
@@ -43,8 +44,8 @@ const (
 	modelAllowedPeers = "allowedPeers"
 )
 
-// annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read by,
-// such as the mode and the federated domains, comes before it.
+// annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read
+// by, such as the mode and the federated domains, comes before it.
 var annotations = []annotation{
 	{key: AnnotationMode, example: "sidecar,socket", parse: (*reader).parseMode,
 		doc: "a list of: sidecar (default); gateway: the pod is only an Envoy, in a container envoy with image auto; " +
@@ -114,8 +115,8 @@ func annotationFor(key string) (annotation, bool) {
 	return annotations[i], true
 }
 
-// IsFrozen says whether an annotation is one whose change a running pod cannot take. It is false for a key that is not in the table,
-// which is refused for what it is when it is parsed.
+// IsFrozen says whether an annotation is one whose change a running pod cannot take. It is false for a key that is not
+// in the table, which is refused for what it is when it is parsed.
 func IsFrozen(key string) bool {
 	row, known := annotationFor(key)
 	return known && !row.live
@@ -176,7 +177,8 @@ func portNumber(n int) (uint16, error) {
 	return uint16(n), nil
 }
 
-// Bounds of a lifetime: SPIRE backdates by 10 s and renews at half-life, so that less than 10 s is never usable in time.
+// Bounds of a lifetime: SPIRE backdates by 10 s and renews at half-life, so that less than 10 s is never usable in
+// time.
 const (
 	minTTL = 10 * time.Second
 	maxTTL = 30 * 24 * time.Hour

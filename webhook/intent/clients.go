@@ -13,8 +13,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// clientsItem is what an item of the inbound annotation says of callers that are not pods of the mesh: clients at a public edge, and
-// those on whose behalf a gateway calls.
+// clientsItem is what an item of the inbound annotation says of callers that are not pods of the mesh: clients at a
+// public edge, and those on whose behalf a gateway calls.
 type clientsItem struct {
 	Certificate       *certificateItem `json:"certificate"`
 	ClientCertificate string           `json:"clientCertificate"`

@@ -33,8 +33,8 @@ func (r *reader) parseAppPort(v string) []problem {
 		return whole(fmt.Errorf("expected a port from 1 to 65535, got %q", v))
 	}
 	app, err := portNumber(n)
-	r.Proxy.Inbound = []ir.Inbound{{Listen: r.platform.InboundPort, App: app}}
-	r.defaults, r.short = []listenerDefaults{{peers: true}}, true
+	r.short = true
+	r.inbound = []listener{{Inbound: ir.Inbound{Listen: r.platform.InboundPort, App: app}, defaultPeers: true}}
 	return whole(err)
 }
 
@@ -56,19 +56,18 @@ func (r *reader) parseInbound(v string) []problem {
 	if len(items) == 0 {
 		return whole(errors.New("expected at least one listener, got an empty list"))
 	}
-	r.Proxy.Inbound, r.defaults, r.short = nil, nil, false
+	r.inbound, r.short = nil, false
 	var problems []problem
 	for i, item := range items {
-		in, defaults, inItem := r.inboundListener(fmt.Sprintf("[%d]", i), item)
-		r.Proxy.Inbound = append(r.Proxy.Inbound, in)
-		r.defaults = append(r.defaults, defaults)
+		l, inItem := r.listener(fmt.Sprintf("[%d]", i), item)
+		r.inbound = append(r.inbound, l)
 		problems = append(problems, inItem...)
 	}
 	return problems
 }
 
-// inboundListener reads one item. What it leaves out is told of when the model is checked.
-func (r *reader) inboundListener(path string, item inboundItem) (ir.Inbound, listenerDefaults, []problem) {
+// listener reads one item. What it leaves out is told of when the model is checked.
+func (r *reader) listener(path string, item inboundItem) (listener, []problem) {
 	var in ir.Inbound
 	f := fieldErrors{path: path}
 	in.Listen = f.port(".listen", item.Listen)
@@ -83,7 +82,7 @@ func (r *reader) inboundListener(path string, item inboundItem) (ir.Inbound, lis
 		in.Peers = r.peersOf(&f, ".peers", *item.Peers)
 	}
 	own := r.readInboundJWT(&f, item.JWT, &in)
-	return in, listenerDefaults{peers: item.Peers == nil && in.Identifies(), audience: own}, f.problems
+	return listener{Inbound: in, defaultPeers: item.Peers == nil && in.Identifies(), ownAudience: own}, f.problems
 }
 
 // fieldErrors collects what is wrong with the fields of one item of a list.

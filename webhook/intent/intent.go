@@ -30,15 +30,16 @@ type Intent struct {
 	CertificateSecret string
 }
 
-// ParseIntent reads the annotations of a pod over those of its namespace over the platform's defaults. The intent is of use
-// only without mistakes.
+// ParseIntent reads the annotations of a pod over those of its namespace over the platform's defaults. The intent is of
+// use only without mistakes.
 func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) {
 	r := newReader(p, ns, pod)
 	mistakes := r.read()
 	mistakes = append(mistakes, r.readIdentity()...)
 	mistakes = append(mistakes, r.claimMistakes()...)
 	r.complete(pod)
-	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told already.
+	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told
+	// already.
 	r.unclear = r.modeUnclear || len(p.UnknownKeys(pod.Annotations))+len(p.UnknownKeys(ns.Annotations)) > 0
 	if !r.unclear {
 		mistakes = append(mistakes, r.unusedMistakes()...)
@@ -52,15 +53,16 @@ func (r *reader) complete(pod *corev1.Pod) {
 	p.ID, p.SVIDTTL = r.ID, r.X509SVIDTTL
 	p.AgentSocket = path.Join(SocketMountPath, r.platform.AgentSocket.File)
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
-	for i, defaults := range r.defaults {
-		in := &p.Inbound[i]
-		if defaults.peers {
+	for _, l := range r.inbound {
+		in := l.Inbound
+		if l.defaultPeers {
 			in.Peers = r.peers
 		}
-		if defaults.audience {
+		if l.ownAudience {
 			in.JWT.Audiences = []string{r.ID.String()}
 		}
 		in.Audit = r.audit && in.ChecksRequests()
+		p.Inbound = append(p.Inbound, in)
 	}
 	if !r.Mode.Envoy() {
 		return
@@ -86,8 +88,8 @@ type value struct {
 // where says which annotation a mistake is in.
 func (v value) where(key, path string) string { return "annotation " + key + path + v.of }
 
-// written are the annotations under our prefix that count for a pod: its own, and those of its namespace that it does not
-// write itself.
+// written are the annotations under our prefix that count for a pod: its own, and those of its namespace that it does
+// not write itself.
 func (p Platform) written(ns Namespace, pod *corev1.Pod) map[string]value {
 	all := map[string]value{}
 	for key, text := range ns.Annotations {
@@ -115,8 +117,8 @@ func (p Platform) written(ns Namespace, pod *corev1.Pod) map[string]value {
 // onlyWithEnvoy are annotations that say what Envoy does.
 var onlyWithEnvoy = []string{AnnotationAppPort, AnnotationInbound, AnnotationUpstreams, AnnotationAllowedPeers, AnnotationEnforcement}
 
-// applies says whether an annotation has a meaning for the pod. What a namespace gives to its pods by default and this pod's mode has
-// no use for does not apply; what the pod says itself always does.
+// applies says whether an annotation has a meaning for the pod. What a namespace gives to its pods by default and this
+// pod's mode has no use for does not apply; what the pod says itself always does.
 func (r *reader) applies(key string, v value) bool {
 	switch {
 	case v.onPod:

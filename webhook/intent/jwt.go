@@ -20,8 +20,8 @@ type upstreamJWT struct {
 	Audience *string `json:"audience"` // nil means the one peer
 }
 
-// decodeJWT reads jwt of an item, which is there. What says nothing is not taken for one that is not there: somebody means
-// requests to have tokens.
+// decodeJWT reads jwt of an item, which is there. What says nothing is not taken for one that is not there: somebody
+// means requests to have tokens.
 func decodeJWT(written json.RawMessage, example string, into any) error {
 	if string(written) == "null" {
 		return fmt.Errorf("expected an object such as %s, got nothing", example)
@@ -32,7 +32,8 @@ func decodeJWT(written json.RawMessage, example string, into any) error {
 	return nil
 }
 
-// readInboundJWT reads what tokens a listener asks for. Own says that they are for the pod's own SPIFFE ID, which is read later.
+// readInboundJWT reads what tokens a listener asks for. Own says that they are for the pod's own SPIFFE ID, which is
+// read later.
 func (r *reader) readInboundJWT(f *fieldErrors, written json.RawMessage, in *ir.Inbound) (own bool) {
 	if written == nil {
 		return false

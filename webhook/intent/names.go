@@ -2,8 +2,8 @@ package intent
 
 import "github.com/spire-injector/spire-injector/registrar"
 
-// Prefix is shared by all labels and annotations of the injector. Annotations under it that are not in the table are refused;
-// labels under it that are not ours belong to other tools.
+// Prefix is shared by all labels and annotations of the injector. Annotations under it that are not in the table are
+// refused; labels under it that are not ours belong to other tools.
 const Prefix = "spiffe.io/"
 
 // Labels.

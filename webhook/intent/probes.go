@@ -11,8 +11,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// The kubelet probes a pod at its address, where an app that listens on localhost only cannot be reached, and should not be. So
-// its probes ask Envoy, which asks the app: on a port of their own, where each leads to one thing of the app and nothing else.
+// The kubelet probes a pod at its address, where an app that listens on localhost only cannot be reached, and should
+// not be. So its probes ask Envoy, which asks the app: on a port of their own, where each leads to one thing of the app
+// and nothing else.
 
 // PodProbe is a probe of a container that Envoy is to answer or to pass on.
 type PodProbe struct {
@@ -25,7 +26,8 @@ type PodProbe struct {
 // Key names the probe in a pod's status.
 func (p PodProbe) Key() string { return p.Container.Name + "/" + p.Kind }
 
-// ProbesOf are the probes of a pod that Envoy has to do with, with the port on which Envoy takes each. They point into the pod.
+// ProbesOf are the probes of a pod that Envoy has to do with, with the port on which Envoy takes each. They point into
+// the pod.
 func ProbesOf(pod *corev1.Pod) []PodProbe {
 	var all []PodProbe
 	grpcPorts := map[uint16]uint16{} // the app's port to Envoy's
@@ -55,8 +57,8 @@ func ProbesOf(pod *corev1.Pod) []PodProbe {
 	return all
 }
 
-// probeOf is what a probe asks of the app. It is false for one that Envoy has nothing to do with: it runs a command, asks
-// another host, or names a port that the container does not have, which the kubelet will report.
+// probeOf is what a probe asks of the app. It is false for one that Envoy has nothing to do with: it runs a command,
+// asks another host, or names a port that the container does not have, which the kubelet will report.
 func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe, bool) {
 	p := ir.Probe{Listen: ir.ProbePort, Path: ProbePath(c, kind)}
 	var found bool
@@ -77,7 +79,8 @@ func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe,
 	return p, found
 }
 
-// requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one, else a path.
+// requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one,
+// else a path.
 func requestTarget(path string) string {
 	u, err := url.Parse(path)
 	if err != nil || u.Opaque != "" {

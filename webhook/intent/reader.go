@@ -30,17 +30,17 @@ type reader struct {
 	peers       []ir.Peer   // allowed-peers
 	audit       bool
 	short       bool // the inbound listener is that of app-port
-	// defaults says of each inbound listener what it takes from elsewhere, which is read later.
-	defaults []listenerDefaults
-	probes   []PodProbe // those that Envoy has to do with
+	inbound     []listener
+	probes      []PodProbe // those that Envoy has to do with
 	// told are the parts of the model that something is wrong with already.
 	told []string
 }
 
-// listenerDefaults says what an inbound listener does not say itself.
-type listenerDefaults struct {
-	peers    bool // its peers are those of allowed-peers
-	audience bool // its tokens are for the pod's own SPIFFE ID
+// listener is an inbound listener as it is written, with what it takes from elsewhere.
+type listener struct {
+	ir.Inbound
+	defaultPeers bool // its peers are those of allowed-peers
+	ownAudience  bool // its tokens are for the pod's own SPIFFE ID
 }
 
 func newReader(p Platform, ns Namespace, pod *corev1.Pod) *reader {

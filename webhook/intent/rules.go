@@ -29,7 +29,7 @@ func (r *reader) unusedMistakes() []Mistake {
 		return mistakes
 	}
 	where := "annotation " + AnnotationAllowedPeers
-	ofPeers := func(d listenerDefaults) bool { return d.peers }
+	hasDefaultPeers := func(l listener) bool { return l.defaultPeers }
 	switch {
 	case !has(AnnotationAppPort) && !has(AnnotationInbound):
 		mistakes = append(mistakes, Mistake{
@@ -37,7 +37,7 @@ func (r *reader) unusedMistakes() []Mistake {
 			What:  "has no effect without an inbound listener",
 			Hint:  "add " + AnnotationAppPort + " with the port on which the app listens, or remove it",
 		})
-	case len(r.defaults) > 0 && !slices.ContainsFunc(r.defaults, ofPeers):
+	case len(r.inbound) > 0 && !slices.ContainsFunc(r.inbound, hasDefaultPeers):
 		mistakes = append(mistakes, Mistake{
 			Where: where,
 			What: "has no effect: every listener of " + AnnotationInbound +
@@ -153,7 +153,7 @@ func (r *reader) mistakeOf(p ir.Problem) (Mistake, bool) {
 
 // inboundMistake is one in a listener, which may come from the short form, and its peers from allowed-peers.
 func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (Mistake, bool) {
-	if code == ir.PeersMissing && r.defaults[i].peers {
+	if code == ir.PeersMissing && r.inbound[i].defaultPeers {
 		m.Where, m.What = "annotation "+AnnotationAllowedPeers, "expected at least one peer that may call, got none"
 		m.Hint = `an example: "/web, /ns/prod/*"`
 		if r.Proxy.Inbound[i].Clients == ir.Request {
