@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -85,6 +87,95 @@ func TestInjectAgain(t *testing.T) {
 				t.Errorf("expected the pod as it came, already injected, got %+v", res.Decision)
 			}
 		})
+	}
+}
+
+// Each part finds what is not as it wrote it, and only that.
+func TestPartsAreCompared(t *testing.T) {
+	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
+	injector.Platform.Sidecar.JWT.Image = "injector"
+	pod := webhooktest.Server()
+	pod.Annotations[intent.AnnotationMode] = "sidecar,socket"
+	pod.Annotations[intent.AnnotationUpstreams] = jwtUpstream
+	probe := func(path string) *corev1.Probe {
+		return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(8080)}}}
+	}
+	pod.Spec.InitContainers = []corev1.Container{{Name: "prepare", Image: "app"}}
+	app := &pod.Spec.Containers[0]
+	app.StartupProbe, app.LivenessProbe, app.ReadinessProbe = probe("/start"), probe("/live"), probe("/ready")
+	res, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		change func(*corev1.Pod)
+		want   string // what is not as it was written
+	}{
+		"startup probe":       {func(p *corev1.Pod) { p.Spec.Containers[0].StartupProbe.HTTPGet.Path = "/x" }, "container app"},
+		"liveness probe":      {func(p *corev1.Pod) { p.Spec.Containers[0].LivenessProbe.HTTPGet.Path = "/x" }, "container app"},
+		"readiness probe":     {func(p *corev1.Pod) { p.Spec.Containers[0].ReadinessProbe.HTTPGet.Path = "/x" }, "container app"},
+		"hook":                {func(p *corev1.Pod) { p.Spec.Containers[0].Lifecycle = nil }, "container app"},
+		"mount of the socket": {func(p *corev1.Pod) { p.Spec.Containers[0].VolumeMounts[0].MountPath = "/x" }, "container app"},
+		"address of the socket": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].Env[0].Name = "OTHER"
+			p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: endpointVariable, Value: "unix:///x"})
+		}, "container app"},
+		"mount in an init container": {func(p *corev1.Pod) { p.Spec.InitContainers[2].VolumeMounts[0].ReadOnly = false }, "container prepare"},
+		"grace period":               {func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = new(int64(1)) }, "spec.terminationGracePeriodSeconds"},
+		"no grace period":            {func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = nil }, "spec.terminationGracePeriodSeconds"},
+		"jwt container":              {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "x" }, "container spiffe-jwt"},
+		"jwt volume":                 {func(p *corev1.Pod) { p.Spec.Volumes[1].EmptyDir.Medium = "" }, "volume spiffe-jwt"},
+	} {
+		arrived := res.Pod.DeepCopy()
+		test.change(arrived)
+		var got []string
+		for _, m := range altered(arrived, res.Pod) {
+			got = append(got, m.Where)
+		}
+		if !slices.Equal(got, []string{test.want}) {
+			t.Errorf("%s: expected %s, got %q", name, test.want, got)
+		}
+	}
+	swapped := res.Pod.DeepCopy()
+	c := &swapped.Spec.Containers[0]
+	c.LivenessProbe, c.ReadinessProbe = c.ReadinessProbe, c.LivenessProbe
+	if got := altered(swapped, res.Pod); len(got) != 1 {
+		t.Errorf("swapped probes: expected one mistake, got %v", got)
+	}
+}
+
+// What the parts add, they remove again.
+func TestStripUndoesInjection(t *testing.T) {
+	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
+	injector.Platform.Sidecar.JWT.Image = "injector"
+	socket := webhooktest.Server()
+	socket.Annotations = map[string]string{intent.AnnotationMode: "socket"}
+	busy := webhooktest.Server()
+	busy.Annotations[intent.AnnotationMode] = "sidecar,socket"
+	busy.Annotations[intent.AnnotationUpstreams] = jwtUpstream
+	busy.Spec.TerminationGracePeriodSeconds = new(int64(0))
+	own := &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
+	started := &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
+	busy.Spec.Containers = []corev1.Container{
+		{Name: "app", Image: "app", Lifecycle: started, Env: []corev1.EnvVar{{Name: "A", Value: "a"}}, LivenessProbe: &corev1.Probe{
+			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}},
+		}},
+		{Name: "hooked", Image: "app", Lifecycle: own, VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}},
+	}
+	busy.Spec.Volumes = []corev1.Volume{{Name: "data"}}
+	busy.Labels["app"], busy.Annotations["other.io/x"] = "x", "y"
+	for name, pod := range map[string]*corev1.Pod{"sidecar": webhooktest.Server(), "socket": socket, "busy": busy} {
+		res, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := pod.DeepCopy()
+		if want.Spec.TerminationGracePeriodSeconds == nil && len(StatusOf(res.Pod).Draining) > 0 {
+			want.Spec.TerminationGracePeriodSeconds = new(int64(30)) // the API server's default
+		}
+		if diff := cmp.Diff(want, strip(res.Pod), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
