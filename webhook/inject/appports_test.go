@@ -20,7 +20,8 @@ func TestAppPorts(t *testing.T) {
 		{"app-port", func(*corev1.Pod) {}, []uint16{8080}},
 		{"inbound", func(p *corev1.Pod) {
 			delete(p.Annotations, intent.AnnotationAppPort)
-			p.Annotations[intent.AnnotationInbound] = "[{listen: 8443, app: 9090}, {listen: 9443, app: 8080}, {listen: 9444, app: 8080}]"
+			p.Annotations[intent.AnnotationInbound] = `[
+				{listen: 8443, app: 9090}, {listen: 9443, app: 8080}, {listen: 9444, app: 8080}]`
 		}, []uint16{8080, 9090}},
 		{"no Envoy", func(p *corev1.Pod) {
 			p.Annotations = map[string]string{intent.AnnotationMode: "socket"}

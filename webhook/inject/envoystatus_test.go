@@ -14,7 +14,10 @@ import (
 // What is said of clients changes on a running pod, but for what Envoy reads once, and what is mounted.
 func TestUpdateOfClients(t *testing.T) {
 	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
-	const plain, optional = `[{listen: 8443, app: 8080, peers: [/web]}]`, `[{listen: 8443, app: 8080, peers: [/web], clientCertificate: optional}]`
+	const (
+		plain    = `[{listen: 8443, app: 8080, peers: [/web]}]`
+		optional = `[{listen: 8443, app: 8080, peers: [/web], clientCertificate: optional}]`
+	)
 	secret := func(name string) string {
 		return `[{listen: 8443, app: 8080, peers: [/web], certificate: {secret: ` + name + `}}]`
 	}
@@ -25,7 +28,8 @@ func TestUpdateOfClients(t *testing.T) {
 		{"forwarded", plain, `[{listen: 8443, app: 8080, peers: [/edge], forwardedClients: [/web]}]`, ""},
 		{"limits", plain, `[{listen: 8443, app: 8080, peers: [/web], limits: {maxRequestBytes: 1Ki}}]`, ""},
 		{"none", plain, `[{listen: 8443, app: 8080, clientCertificate: none}]`, ""},
-		{"peers of a port with a Secret", secret("web"), `[{listen: 8443, app: 8080, peers: [/x], certificate: {secret: web}}]`, ""},
+		{"peers of a port with a Secret", secret("web"),
+			`[{listen: 8443, app: 8080, peers: [/x], certificate: {secret: web}}]`, ""},
 		{"optional", plain, optional, "begins or ends to take callers with and without a certificate"},
 		{"no more optional", optional, plain, "begins or ends to take callers with and without a certificate"},
 		{"a Secret", plain, secret("web"), "names another Secret"},
@@ -81,7 +85,8 @@ func TestEnvoyStatus(t *testing.T) {
 		{listen: 8443, app: 9090, peers: [/web], clientCertificate: optional, certificate: {secret: web}},
 		{listen: 8444, app: 8080, peers: [/web]}, {listen: 8445, app: 8080, peers: [/web]}]`
 	pod.Annotations[intent.AnnotationUpstreams] = `[
-		{listen: 8001, address: "b.demo.svc:8443", peers: [/b], jwt: {audience: x}}, {listen: 5432, address: "db.demo.svc:8443", peers: [/db], protocol: tcp},
+		{listen: 8001, address: "b.demo.svc:8443", peers: [/b], jwt: {audience: x}},
+		{listen: 5432, address: "db.demo.svc:8443", peers: [/db], protocol: tcp},
 		{listen: 8000, address: "a.demo.svc:8443", peers: [/a]}]`
 	res, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
 	if err != nil {
@@ -96,13 +101,20 @@ func TestEnvoyStatus(t *testing.T) {
 
 // A running Envoy can take what says the same of ports, in whatever order.
 func TestSamePorts(t *testing.T) {
-	base := EnvoyStatus{Inbound: []uint16{8443, 9443}, App: []uint16{8080, 9090}, Upstreams: []uint16{8000, 8001, 8002}, TCP: []uint16{5432}}
+	base := EnvoyStatus{
+		Inbound:   []uint16{8443, 9443},
+		App:       []uint16{8080, 9090},
+		Upstreams: []uint16{8000, 8001, 8002},
+		TCP:       []uint16{5432},
+	}
 	for name, test := range map[string]struct {
 		change func(*EnvoyStatus)
 		want   bool
 	}{
-		"nothing":                       {func(*EnvoyStatus) {}, true},
-		"what is compared elsewhere":    {func(s *EnvoyStatus) { s.Secret, s.Audiences, s.Config = "x", []string{"x"}, "x" }, true},
+		"nothing": {func(*EnvoyStatus) {}, true},
+		"what is compared elsewhere": {func(s *EnvoyStatus) {
+			s.Secret, s.Audiences, s.Config = "x", []string{"x"}, "x"
+		}, true},
 		"order of inbound":              {func(s *EnvoyStatus) { s.Inbound = []uint16{9443, 8443} }, true},
 		"order of the app's ports":      {func(s *EnvoyStatus) { s.App = []uint16{9090, 8080} }, true},
 		"order of upstreams":            {func(s *EnvoyStatus) { s.Upstreams = []uint16{8000, 8002, 8001} }, true},

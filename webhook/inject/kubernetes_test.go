@@ -25,7 +25,13 @@ func TestKubernetesVersion(t *testing.T) {
 		got, err := ParseKubernetesVersion(test.text)
 		wantErrorWith(t, err, test.wantErr)
 		if got != test.want || got.hasNativeSidecars() != test.nativeSidecars || got.hasSleepHooks() != test.sleepingHooks {
-			t.Errorf("%q: got %+v, native sidecars %t, sleeping hooks %t", test.text, got, got.hasNativeSidecars(), got.hasSleepHooks())
+			t.Errorf(
+				"%q: got %+v, native sidecars %t, sleeping hooks %t",
+				test.text,
+				got,
+				got.hasNativeSidecars(),
+				got.hasSleepHooks(),
+			)
 		}
 	}
 }

@@ -27,10 +27,11 @@ func ofOlderVersion(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 func older(t *testing.T, injector Injector) *corev1.Pod {
 	t.Helper()
 	pod := ofOlderVersion(t, running(t, injector))
-	const status = `{"version":"old","spiffeID":"spiffe://example.org/api","entryIDs":["ENTRY"],"mode":"sidecar","sidecar":"envoy",` +
-		`"volumes":["spiffe-envoy-config","spiffe-agent-socket"],"draining":["app"],"gracePeriod":30}`
-	if want := strings.Replace(status, "ENTRY", StatusOf(pod).EntryIDs[0], 1); pod.Annotations[intent.AnnotationStatus] != want {
-		t.Fatalf("expected the status %s, got %s", want, pod.Annotations[intent.AnnotationStatus])
+	const status = `{"version":"old","spiffeID":"spiffe://example.org/api","entryIDs":["ENTRY"],"mode":"sidecar",` +
+		`"sidecar":"envoy","volumes":["spiffe-envoy-config","spiffe-agent-socket"],"draining":["app"],"gracePeriod":30}`
+	want, got := strings.Replace(status, "ENTRY", StatusOf(pod).EntryIDs[0], 1), pod.Annotations[intent.AnnotationStatus]
+	if got != want {
+		t.Fatalf("expected the status %s, got %s", want, got)
 	}
 	return pod
 }
@@ -48,7 +49,12 @@ func TestPodOfOlderVersion(t *testing.T) {
 		t.Errorf("expected the pod as it is, got %s, %v", res.Reason, err)
 	}
 	forged := pod.DeepCopy()
-	forged.Annotations[intent.AnnotationStatus] = strings.Replace(pod.Annotations[intent.AnnotationStatus], `"mode":"sidecar"`, `"mode":"sidecar,socket"`, 1)
+	forged.Annotations[intent.AnnotationStatus] = strings.Replace(
+		pod.Annotations[intent.AnnotationStatus],
+		`"mode":"sidecar"`,
+		`"mode":"sidecar,socket"`,
+		1,
+	)
 	_, err := injector.Validate(ns, forged)
 	wantRefusal(t, err, reason.Tampered, "annotation "+intent.AnnotationStatus)
 
@@ -77,10 +83,16 @@ func TestPodOfOlderVersion(t *testing.T) {
 func TestRefreshOfPodOfOlderVersion(t *testing.T) {
 	const upstream = `[{listen: 8000, address: "db.demo.svc:8443", peers: [/db]}]`
 	listens := func(inbound string) map[string]string {
-		return map[string]string{intent.AnnotationInbound: "[{" + inbound + ", peers: [/web]}]", intent.AnnotationUpstreams: upstream}
+		return map[string]string{
+			intent.AnnotationInbound:   "[{" + inbound + ", peers: [/web]}]",
+			intent.AnnotationUpstreams: upstream,
+		}
 	}
 	of := func(inbound, upstreams string) map[string]string {
-		return map[string]string{intent.AnnotationInbound: "[{" + inbound + ", peers: [/web]}]", intent.AnnotationUpstreams: upstreams}
+		return map[string]string{
+			intent.AnnotationInbound:   "[{" + inbound + ", peers: [/web]}]",
+			intent.AnnotationUpstreams: upstreams,
+		}
 	}
 	const port = "listen: 8443, app: 8080"
 	tests := []struct {
@@ -94,14 +106,38 @@ func TestRefreshOfPodOfOlderVersion(t *testing.T) {
 		{"inbound port", listens(port), listens("listen: 9443, app: 8080"), false, "ports: "},
 		{"kind of inbound port", listens(port), listens(port + ", tls: permissive"), true, ""},
 		{"a Secret", listens(port), listens(port + ", certificate: {secret: web}"), false, "Secret with the certificate"},
-		{"another Secret", listens(port + ", certificate: {secret: x}"), listens(port + ", certificate: {secret: web}"), false, "Secret"},
-		{"the same Secret", listens(port + ", certificate: {secret: x}"), listens(port + ", certificate: {secret: x}"), false, ""},
+		{
+			"another Secret",
+			listens(port + ", certificate: {secret: x}"),
+			listens(port + ", certificate: {secret: web}"),
+			false,
+			"Secret",
+		},
+		{
+			"the same Secret",
+			listens(port + ", certificate: {secret: x}"),
+			listens(port + ", certificate: {secret: x}"),
+			false,
+			"",
+		},
 		{"tokens", of(port, upstream), of(port, jwtUpstream), false, "jwt of inbound and upstreams"},
-		{"tokens for another", of(port, jwtUpstream), of(port, strings.Replace(jwtUpstream, "audience: /db", "audience: a$b", 1)), false, "jwt"},
+		{
+			"tokens for another",
+			of(port, jwtUpstream),
+			of(port, strings.Replace(jwtUpstream, "audience: /db", "audience: a$b", 1)),
+			false,
+			"jwt",
+		},
 		{"the same tokens", of(port, jwtUpstream), of(port, jwtUpstream), false, ""},
 		{"the same odd tokens", of(port, strings.Replace(jwtUpstream, "audience: /db", "audience: a$b", 1)),
 			of(port, strings.Replace(jwtUpstream, "audience: /db", "audience: a$b", 1)), false, ""},
-		{"upstream port, which nobody knows", listens(port), of(port, strings.Replace(upstream, "8000", "8001", 1)), true, ""},
+		{
+			"upstream port, which nobody knows",
+			listens(port),
+			of(port, strings.Replace(upstream, "8000", "8001", 1)),
+			true,
+			"",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

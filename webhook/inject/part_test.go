@@ -33,8 +33,10 @@ func TestInjectAgain(t *testing.T) {
 		{"nothing", func(*corev1.Pod) {}, nil},
 		{"the API server's defaults", func(p *corev1.Pod) {
 			c := envoy(p)
-			c.TerminationMessagePath, c.TerminationMessagePolicy, c.ImagePullPolicy = "/dev/termination-log", corev1.TerminationMessageReadFile, corev1.PullIfNotPresent
-			c.StartupProbe.TimeoutSeconds, c.StartupProbe.SuccessThreshold, c.StartupProbe.HTTPGet.Scheme = 1, 1, corev1.URISchemeHTTP
+			c.TerminationMessagePath, c.TerminationMessagePolicy = "/dev/termination-log", corev1.TerminationMessageReadFile
+			c.ImagePullPolicy = corev1.PullIfNotPresent
+			c.StartupProbe.TimeoutSeconds, c.StartupProbe.SuccessThreshold = 1, 1
+			c.StartupProbe.HTTPGet.Scheme = corev1.URISchemeHTTP
 			mode := int32(0o644)
 			volume(p, ConfigVolume).DownwardAPI.DefaultMode = &mode
 			volume(p, ConfigVolume).DownwardAPI.Items[0].FieldRef.APIVersion = "v1"
@@ -48,23 +50,57 @@ func TestInjectAgain(t *testing.T) {
 			p.Labels["other.io/x"], p.Annotations["other.io/x"] = "y", "y"
 		}, nil},
 
-		{"identity", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "another" }, []string{"label " + intent.LabelIdentity + ": " + undo}},
-		{"identity removed", func(p *corev1.Pod) { delete(p.Labels, intent.LabelIdentity) }, []string{"label " + intent.LabelIdentity + ": " + undo}},
-		{"status", func(p *corev1.Pod) { p.Annotations[intent.AnnotationStatus] += " " }, []string{"annotation " + intent.AnnotationStatus + ": " + undo}},
-		{"rules, which have to follow the peers", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/other" },
-			[]string{"annotation " + intent.AnnotationListeners + ": " + undo, "annotation " + intent.AnnotationAuthorization + ": " + undo}},
+		{
+			"identity",
+			func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "another" },
+			[]string{"label " + intent.LabelIdentity + ": " + undo},
+		},
+		{
+			"identity removed",
+			func(p *corev1.Pod) { delete(p.Labels, intent.LabelIdentity) },
+			[]string{"label " + intent.LabelIdentity + ": " + undo},
+		},
+		{
+			"status",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationStatus] += " " },
+			[]string{"annotation " + intent.AnnotationStatus + ": " + undo},
+		},
+		{
+			"rules, which have to follow the peers",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/other" },
+			[]string{
+				"annotation " + intent.AnnotationListeners + ": " + undo,
+				"annotation " + intent.AnnotationAuthorization + ": " + undo,
+			},
+		},
 		{"image", func(p *corev1.Pod) { envoy(p).Image = "another" }, []string{"container envoy: " + undo}},
 		{"an argument", func(p *corev1.Pod) { envoy(p).Args[3] = "trace" }, []string{"container envoy: " + undo}},
-		{"user", func(p *corev1.Pod) { envoy(p).SecurityContext.RunAsUser = new(int64(0)) }, []string{"container envoy: " + undo}},
+		{
+			"user",
+			func(p *corev1.Pod) { envoy(p).SecurityContext.RunAsUser = new(int64(0)) },
+			[]string{"container envoy: " + undo},
+		},
 		{"no startup probe", func(p *corev1.Pod) { envoy(p).StartupProbe = nil }, []string{"container envoy: " + undo}},
-		{"a mount elsewhere", func(p *corev1.Pod) { envoy(p).VolumeMounts[1].MountPath = "/elsewhere" }, []string{"container envoy: " + undo}},
+		{
+			"a mount elsewhere",
+			func(p *corev1.Pod) { envoy(p).VolumeMounts[1].MountPath = "/elsewhere" },
+			[]string{"container envoy: " + undo},
+		},
 		{"sidecar removed", func(p *corev1.Pod) { p.Spec.InitContainers = nil }, []string{"container envoy: " + undo}},
-		{"socket volume", func(p *corev1.Pod) { volume(p, SocketVolume).HostPath.Path = "/" }, []string{"volume " + SocketVolume + ": " + undo}},
+		{
+			"socket volume",
+			func(p *corev1.Pod) { volume(p, SocketVolume).HostPath.Path = "/" },
+			[]string{"volume " + SocketVolume + ": " + undo},
+		},
 		{"a file of the configuration", func(p *corev1.Pod) {
 			volume(p, ConfigVolume).DownwardAPI.Items[0].FieldRef.FieldPath = "metadata.annotations['mine']"
 		}, []string{"volume " + ConfigVolume + ": " + undo}},
 		{"several", func(p *corev1.Pod) { p.Annotations[intent.AnnotationClusters] = "{}"; p.Spec.Volumes = nil },
-			[]string{"annotation " + intent.AnnotationClusters + ": " + undo, "volume " + ConfigVolume + ": " + undo, "volume " + SocketVolume + ": " + undo}},
+			[]string{
+				"annotation " + intent.AnnotationClusters + ": " + undo,
+				"volume " + ConfigVolume + ": " + undo,
+				"volume " + SocketVolume + ": " + undo,
+			}},
 	}
 	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
 	for _, test := range tests {
@@ -98,7 +134,9 @@ func TestPartsAreCompared(t *testing.T) {
 	pod.Annotations[intent.AnnotationMode] = "sidecar,socket"
 	pod.Annotations[intent.AnnotationUpstreams] = jwtUpstream
 	probe := func(path string) *corev1.Probe {
-		return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(8080)}}}
+		return &corev1.Probe{
+			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(8080)}},
+		}
 	}
 	pod.Spec.InitContainers = []corev1.Container{{Name: "prepare", Image: "app"}}
 	app := &pod.Spec.Containers[0]
@@ -107,24 +145,33 @@ func TestPartsAreCompared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	inApp := func(change func(*corev1.Container)) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { change(&p.Spec.Containers[0]) }
+	}
 	for name, test := range map[string]struct {
 		change func(*corev1.Pod)
 		want   string // what is not as it was written
 	}{
-		"startup probe":       {func(p *corev1.Pod) { p.Spec.Containers[0].StartupProbe.HTTPGet.Path = "/x" }, "container app"},
-		"liveness probe":      {func(p *corev1.Pod) { p.Spec.Containers[0].LivenessProbe.HTTPGet.Path = "/x" }, "container app"},
-		"readiness probe":     {func(p *corev1.Pod) { p.Spec.Containers[0].ReadinessProbe.HTTPGet.Path = "/x" }, "container app"},
-		"hook":                {func(p *corev1.Pod) { p.Spec.Containers[0].Lifecycle = nil }, "container app"},
-		"mount of the socket": {func(p *corev1.Pod) { p.Spec.Containers[0].VolumeMounts[0].MountPath = "/x" }, "container app"},
-		"address of the socket": {func(p *corev1.Pod) {
-			p.Spec.Containers[0].Env[0].Name = "OTHER"
-			p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: endpointVariable, Value: "unix:///x"})
-		}, "container app"},
-		"mount in an init container": {func(p *corev1.Pod) { p.Spec.InitContainers[2].VolumeMounts[0].ReadOnly = false }, "container prepare"},
-		"grace period":               {func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = new(int64(1)) }, "spec.terminationGracePeriodSeconds"},
-		"no grace period":            {func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = nil }, "spec.terminationGracePeriodSeconds"},
-		"jwt container":              {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "x" }, "container spiffe-jwt"},
-		"jwt volume":                 {func(p *corev1.Pod) { p.Spec.Volumes[1].EmptyDir.Medium = "" }, "volume spiffe-jwt"},
+		"startup probe":       {inApp(func(c *corev1.Container) { c.StartupProbe.HTTPGet.Path = "/x" }), "container app"},
+		"liveness probe":      {inApp(func(c *corev1.Container) { c.LivenessProbe.HTTPGet.Path = "/x" }), "container app"},
+		"readiness probe":     {inApp(func(c *corev1.Container) { c.ReadinessProbe.HTTPGet.Path = "/x" }), "container app"},
+		"hook":                {inApp(func(c *corev1.Container) { c.Lifecycle = nil }), "container app"},
+		"mount of the socket": {inApp(func(c *corev1.Container) { c.VolumeMounts[0].MountPath = "/x" }), "container app"},
+		"address of the socket": {inApp(func(c *corev1.Container) {
+			c.Env[0].Name = "OTHER"
+			c.Env = append(c.Env, corev1.EnvVar{Name: endpointVariable, Value: "unix:///x"})
+		}), "container app"},
+		"mount in an init container": {func(p *corev1.Pod) {
+			p.Spec.InitContainers[2].VolumeMounts[0].ReadOnly = false
+		}, "container prepare"},
+		"grace period": {func(p *corev1.Pod) {
+			p.Spec.TerminationGracePeriodSeconds = new(int64(1))
+		}, "spec.terminationGracePeriodSeconds"},
+		"no grace period": {func(p *corev1.Pod) {
+			p.Spec.TerminationGracePeriodSeconds = nil
+		}, "spec.terminationGracePeriodSeconds"},
+		"jwt container": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "x" }, "container spiffe-jwt"},
+		"jwt volume":    {func(p *corev1.Pod) { p.Spec.Volumes[1].EmptyDir.Medium = "" }, "volume spiffe-jwt"},
 	} {
 		arrived := res.Pod.DeepCopy()
 		test.change(arrived)
@@ -157,14 +204,40 @@ func TestStripUndoesInjection(t *testing.T) {
 	own := &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
 	started := &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
 	busy.Spec.Containers = []corev1.Container{
-		{Name: "app", Image: "app", Lifecycle: started, Env: []corev1.EnvVar{{Name: "A", Value: "a"}}, LivenessProbe: &corev1.Probe{
-			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}},
-		}},
-		{Name: "hooked", Image: "app", Lifecycle: own, VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}},
+		{
+			Name:      "app",
+			Image:     "app",
+			Lifecycle: started,
+			Env:       []corev1.EnvVar{{Name: "A", Value: "a"}},
+			LivenessProbe: &corev1.Probe{
+				ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}},
+			},
+		},
+		{
+			Name:         "hooked",
+			Image:        "app",
+			Lifecycle:    own,
+			VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}},
+		},
 	}
 	busy.Spec.Volumes = []corev1.Volume{{Name: "data"}}
 	busy.Labels["app"], busy.Annotations["other.io/x"] = "x", "y"
-	for name, pod := range map[string]*corev1.Pod{"sidecar": webhooktest.Server(), "socket": socket, "busy": busy} {
+	gateway := webhooktest.Server()
+	gateway.Annotations = map[string]string{
+		intent.AnnotationMode:      "gateway",
+		intent.AnnotationInbound:   "[{listen: 8443, tls: none}]",
+		intent.AnnotationUpstreams: `[{match: /, address: "db.demo.svc:8443", peers: [/db]}]`,
+	}
+	// What injection adds to other containers in the mode socket is the user's own here.
+	gateway.Spec.Containers = []corev1.Container{{
+		Name:  intent.SidecarName,
+		Image: imageAuto,
+		Env:   []corev1.EnvVar{{Name: endpointVariable, Value: "unix:///run/spire/sockets/x"}},
+		Ports: []corev1.ContainerPort{{Name: "public", ContainerPort: 8443}},
+	}}
+	for name, pod := range map[string]*corev1.Pod{
+		"sidecar": webhooktest.Server(), "socket": socket, "busy": busy, "gateway": gateway,
+	} {
 		res, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
 		if err != nil {
 			t.Fatal(err)
