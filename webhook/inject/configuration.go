@@ -50,7 +50,7 @@ func configurationMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 	}}
 }
 
-// configFiles are the files of Envoy's configuration, each with the annotation that it shows.
+// configFiles are the files of Envoy's configuration, each with the annotation that it is made of.
 var configFiles = []struct{ file, annotation string }{
 	{templates.BootstrapFile, intent.AnnotationBootstrap},
 	{templates.ListenersFile, intent.AnnotationListeners},
@@ -76,7 +76,7 @@ func generated(cfg templates.Config) map[string]string {
 	return all
 }
 
-// configVolume shows what has been generated.
+// configVolume has the generated configuration as files.
 func configVolume(i injection) *corev1.VolumeSource {
 	if !i.intent.Mode.Envoy() {
 		return nil

@@ -32,7 +32,7 @@ func identityMistakes(_ injection, pod *corev1.Pod) []intent.Mistake {
 			Where: "label " + intent.LabelIdentity, What: "is written by the webhook alone", Hint: "remove it",
 		})
 	}
-	// The API server would say so too, but later: entries select by these names, and probes are told apart by them.
+	// The API server would say so too, but later: entries select by these names, and the status names probes by them.
 	names := map[string]bool{}
 	for c := range intent.ContainersOf(pod) {
 		if errs := validation.IsDNS1123Label(c.Name); len(errs) > 0 {

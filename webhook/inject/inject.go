@@ -13,7 +13,7 @@ import (
 )
 
 // Injector makes pods of pods. It is pure: the admission webhook and the offline command call the same methods, and
-// neither can be told from the other here.
+// nothing here depends on which of them it is.
 type Injector struct {
 	Platform   intent.Platform
 	Version    string            // of this program, written into the status

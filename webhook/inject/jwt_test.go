@@ -38,7 +38,7 @@ func TestUpdateOfTokens(t *testing.T) {
 		"tokens were not fetched before, would not be any more, or for another audience"
 	tests := []struct {
 		name, inbound, upstreams string
-		changed                  []string // annotations that the webhook writes anew
+		changed                  []string // annotations that the webhook writes again
 		refused                  string
 	}{
 		{
@@ -96,7 +96,7 @@ func TestUpdateOfTokens(t *testing.T) {
 			}
 			for _, key := range intent.WrittenByWebhook() {
 				if is := res.Pod.Annotations[key] != before.Annotations[key]; is != slices.Contains(test.changed, key) {
-					t.Errorf("%s: written anew %t", key, is)
+					t.Errorf("%s: written again %t", key, is)
 				}
 			}
 		})

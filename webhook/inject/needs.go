@@ -12,7 +12,7 @@ import (
 )
 
 // NeedsOfTemplate are the identities that pods made of a template will need. A template whose pods would be left alone
-// or refused needs none.
+// or denied needs none.
 func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) registrar.Needs {
 	decision, err := intent.Decide(ns, template)
 	if err != nil || !decision.Inject {
@@ -29,8 +29,8 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 // enough.
 //
 // The identity is the one of its injection, also if the platform would give it another one today. If the platform would
-// not allow it today, or does not understand any more what the pod asks for, its entries have to stay as they are:
-// nobody takes an identity away from a pod that runs, and nobody mints one anew that is not allowed.
+// not allow it today, or does not understand any more what the pod asks for, its entries stay as they are: a running
+// pod keeps its identity, and an identity that is not allowed is not minted again.
 func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Needs {
 	if !injected(pod) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return registrar.Needs{}
@@ -53,8 +53,8 @@ func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Nee
 	return registrar.Needs{Workloads: in.Workloads(base), Unconfirmed: status.Deferred}
 }
 
-// Trim returns what [Injector.NeedsOfPod] reads of a pod, and what is needed to tell of it: a small part, since all
-// injected pods of a cluster are kept in memory.
+// Trim returns what [Injector.NeedsOfPod] reads of a pod, and what names it in events: a small part, since all injected
+// pods of a cluster are kept in memory.
 func Trim(pod *corev1.Pod) *corev1.Pod {
 	out := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace:       pod.Namespace,

@@ -103,7 +103,7 @@ func TestNeedsOfNobody(t *testing.T) {
 	}
 }
 
-// A running pod keeps the identity of its injection. One that the platform does not allow any more is not minted anew.
+// A running pod keeps the identity of its injection. One that the platform does not allow any more is not minted again.
 func TestNeedsOfPodAfterThePlatformChanged(t *testing.T) {
 	i := Injector{Platform: webhooktest.Platform(t)}
 	ns := intent.Namespace{Name: "demo"}

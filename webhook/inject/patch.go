@@ -17,7 +17,7 @@ import (
 type Operation = jsonpatch.Operation
 
 // Patch is the JSON patch from a pod to what injection made of it: labels, annotations, containers, volumes and the
-// grace period, which is all that injection changes. Containers and volumes are told apart by their names and not by
+// grace period, which is all that injection changes. Containers and volumes are matched by their names and not by
 // their positions: with the sidecar in front, a field of the user's first init container that is newer than our API
 // version would else end on the sidecar. And comparing the whole pods would cost more than all the rest of an
 // admission.

@@ -9,19 +9,18 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// How running pods follow their namespace, the platform file and the templates: somebody gives the annotation refresh
-// another value, and the mutating webhook answers this as every change of a user's annotation, by making the
-// configuration anew. So the webhook stays the only writer of what it generates, the identity is registered with it as
-// ever, and the validating webhook compares as ever. A forged value gains nothing: whoever may annotate a pod gets what
-// any change of an annotation gives him. And there is no race with a user's own change: each is answered with what the
-// annotations say together.
+// How running pods follow their namespace, the platform file and the templates: the annotation refresh gets another
+// value, and the mutating webhook answers this as every change of a user's annotation: it generates the configuration
+// again. So the webhook stays the only writer of what it generates, the identity is registered as always, and the
+// validating webhook compares as always. A forged value gains nothing: any change of an annotation has the same effect.
+// And there is no race with a user's own change: each is answered with what the annotations say together.
 
 // Refresh is what of a running pod is outdated.
 type Refresh struct {
 	// Wanted is the [ConfigDigest] of what injection would make now. It is empty for a pod that has nothing of the kind.
 	Wanted   string
 	Outdated bool // some of it, or Envoy's image, is not what the pod has
-	// Value is to be written as [AnnotationRefresh] to bring it about: another one than the pod has.
+	// Value is to be written as [intent.AnnotationRefresh] to bring it about: another one than the pod has.
 	Value string
 	// Image is Envoy's, when the platform wants it changed in place and the pod has another one; then Envoy restarts.
 	Image string
@@ -29,8 +28,8 @@ type Refresh struct {
 	NewPod []intent.Mistake
 }
 
-// Refresh compares a running pod with what injection would make of it now. The error is a [Refusal], when the namespace
-// or the platform file have become such that the pod could not be injected: it stays as it is.
+// Refresh compares a running pod with what injection would make of it now. The error is a [intent.Refusal], when the
+// namespace or the platform file have become such that the pod could not be injected: it stays as it is.
 func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error) {
 	if !injected(pod) || StatusOf(pod).Sidecar == "" {
 		return Refresh{}, nil

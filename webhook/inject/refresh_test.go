@@ -11,7 +11,7 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
-// follower is a pod that leaves to its namespace who may call and whom it calls.
+// follower is a pod that leaves to its namespace who may call, and what it calls.
 func follower() *corev1.Pod {
 	pod := webhooktest.Server()
 	delete(pod.Annotations, intent.AnnotationAllowedPeers)

@@ -12,7 +12,7 @@ import (
 
 // Update decides on a change of a running pod. Who may call whom can change: the generated listeners, clusters and
 // authorization follow the annotations, and so does Envoy's image when a refresh is asked for and the platform wants
-// it. What the running containers cannot take is refused with "needs a new pod". A pod that was never injected, and a
+// it. What the running containers cannot take is denied with "needs a new pod". A pod that was never injected, and a
 // change that touches nothing of ours, come back as they are.
 func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
 	if !injected(before) {

@@ -27,7 +27,7 @@ func TestUpdate(t *testing.T) {
 		name    string
 		change  func(*corev1.Pod)
 		reason  reason.Reason // of the decision or of the refusal
-		changed []string      // annotations that the webhook writes anew
+		changed []string      // annotations that the webhook writes again
 		refused string        // part of the refusal
 	}{
 		{"nothing", func(*corev1.Pod) {}, reason.Unchanged, nil, ""},
@@ -146,7 +146,7 @@ func TestUpdate(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(test.changed, changed); diff != "" {
-				t.Errorf("annotations written anew (-want +got):\n%s", diff)
+				t.Errorf("annotations written again (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(before.Spec, res.Pod.Spec); diff != "" {
 				t.Errorf("the spec of a running pod cannot change:\n%s", diff)

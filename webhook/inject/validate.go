@@ -10,7 +10,7 @@ import (
 )
 
 // Validate checks a pod with which all mutating webhooks are done: it is exactly what injection makes of it, or it has
-// nothing of ours. Nothing in the pod changes, and nothing is to be registered. The error is a [Refusal].
+// nothing of ours. Nothing in the pod changes, and nothing is to be registered. The error is a [intent.Refusal].
 func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	decision, err := intent.Decide(ns, pod)
 	if err != nil {
