@@ -35,10 +35,10 @@ demo-%-down:
 .PHONY: test
 test: lint unit e2e ## Run every test
 
-# Many tests wait for Envoy and SPIRE, so more of them run at once than there are processors.
+# Many tests wait for Envoy and SPIRE, so more packages and tests run at once than there are processors.
 .PHONY: unit
 unit: ## Run the tests that need no cluster (real Envoy included)
-	go test -timeout 45m -parallel 8 $(UNIT)
+	go test -timeout 45m -p 4 -parallel 8 $(UNIT)
 
 # Long end-to-end tests that take SPIRE away from all others: they follow the demos, so that two clusters are busy for about as long.
 APART := ^Test(BesideControllerManager|DatabaseAndServersKilled)$$
@@ -47,8 +47,7 @@ E2E   := go test -count=1 -timeout 50m -parallel 6 -v
 # Two at a time, each on its own cluster, unless KUBECONFIG names one for all: three make a machine of two cores too slow.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters
-	go test -count=1 -timeout 20m ./test/cluster/lifecycle
-	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j2) e2e-most e2e-demos e2e-apart
+	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j2) e2e-most e2e-demos e2e-apart e2e-lifecycle
 
 # The cluster and the platform that stand are used again; only changed images are loaded.
 .PHONY: e2e-one
@@ -68,6 +67,11 @@ e2e-most:
 e2e-apart:
 	CLUSTER=apart $(E2E) -run '$(APART)' ./test/e2e
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name apart)
+
+# It starts and stops bare clusters of its own, which wait more than they compute.
+.PHONY: e2e-lifecycle
+e2e-lifecycle:
+	go test -count=1 -timeout 20m ./test/cluster/lifecycle
 
 .PHONY: bench
 bench: ## Measure and print figures, with the machine they were taken on

@@ -32,8 +32,8 @@ type CreateResult struct {
 // EntryUpdater changes entries in place.
 type EntryUpdater interface {
 	// UpdateEntries sets the given fields of the entries with these IDs and leaves the others. Each entry is updated on
-	// its own; the results are in the same order and as many. An error means that SPIRE did not answer about any of them;
-	// it is an [Error].
+	// its own; the results are in the same order and as many. An error means that SPIRE did not answer about any of
+	// them; it is an [Error].
 	UpdateEntries(ctx context.Context, entries []Entry, fields Fields) ([]UpdateResult, error)
 }
 

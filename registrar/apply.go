@@ -13,7 +13,7 @@ import (
 // Outcome is what became of a step.
 type Outcome struct {
 	Step
-	// Err is why nothing became of it: an [Error], or one that wraps [ErrNotFound] for an entry that vanished meanwhile.
+	// Err is why nothing became of it: an [Error], or one that wraps [ErrNotFound] for an entry that is gone meanwhile.
 	Err error
 }
 
@@ -27,12 +27,12 @@ type Entries interface {
 	BundleLister
 }
 
-// batch is how many entries one request is about: SPIRE works through them one by one, so that a larger one saves little more
-// and keeps others waiting for longer.
+// batch is how many entries one request is about: SPIRE works through them one by one, so that a larger one saves
+// little more and keeps others waiting for longer.
 const batch = 200
 
-// carryOut does what the steps say, in batches, and calls done with the outcome of each. It ends with the first error that is
-// about SPIRE and not about an entry.
+// carryOut does what the steps say, in batches, and calls done with the outcome of each. It ends with the first error
+// that is about SPIRE and not about an entry.
 func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done func(Outcome)) error {
 	var creates, removes []Step
 	updates := map[Fields][]Step{}
@@ -69,8 +69,8 @@ func (c Cluster) carryOut(ctx context.Context, api Entries, steps []Step, done f
 	return nil
 }
 
-// bisect sends what steps are about in one request. SPIRE's authorization policy denies a request for the sake of a single entry in it: then
-// halves are sent, until the denied ones are alone and the others through.
+// bisect sends what steps are about in one request. SPIRE's authorization policy denies a request for the sake of a
+// single entry in it: then halves are sent, until the denied ones are alone and the others through.
 func bisect(steps []Step, send func([]Step) error, done func(Outcome)) error {
 	err := send(steps)
 	switch {
@@ -120,8 +120,9 @@ func (c Cluster) created(ctx context.Context, api Entries, s Step, r CreateResul
 	return Outcome{s, err}, unavailable(err)
 }
 
-// followUp follows up on the result of one creation: what was there already is changed to what is wanted, or stands in its way. It
-// returns what was done, or tried. The error is an [Error], or wraps [ErrNotFound] for an entry that vanished meanwhile.
+// followUp follows up on the result of one creation: what was there already is changed to what is wanted, or stands in
+// its way. It returns what was done, or tried. The error is an [Error], or wraps [ErrNotFound] for an entry that is
+// gone meanwhile.
 func (c Cluster) followUp(ctx context.Context, api entryRepairer, want Entry, r CreateResult) (Plan, error) {
 	switch {
 	case r.Err != nil:

@@ -28,8 +28,8 @@ func (a Attributes) canonical() Attributes {
 	return a
 }
 
-// converge is what serves both who ask for a and who ask for b: the shortest TTLs that are set, all DNS names and federated trust
-// domains, the lesser authority (a flag stands only if both ask for it).
+// converge is what serves both who ask for a and who ask for b: the shortest TTLs that are set, all DNS names and
+// federated trust domains, the lesser authority (a flag stands only if both ask for it).
 func (a Attributes) converge(b Attributes) Attributes {
 	return Attributes{
 		X509SVIDTTL:   shortestTTL(a.X509SVIDTTL, b.X509SVIDTTL),

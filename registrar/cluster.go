@@ -1,8 +1,9 @@
 // Package registrar turns a workload's identity into SPIRE registration entries and sees to it that they exist.
 //
-// What an entry looks like, whether two entries agree, and what has to be done about a difference are pure
-// functions of values ([Cluster.WorkloadEntry], [Entry.Converge], [Cluster.Plan], [Cluster.Diff]). What does I/O, [Registrar] at
-// admission and [Reconciler] all the time, does it through the interfaces of api.go; the gRPC client behind them is in package spireapi.
+// What an entry looks like, whether two entries agree, and what has to be done about a difference are pure functions of
+// values ([Cluster.WorkloadEntry], [Entry.Converge], [Cluster.Plan], [Cluster.Diff]). What does I/O, [Registrar] at
+// admission and [Reconciler] all the time, does it through the interfaces of api.go; the gRPC client behind them is in
+// package spireapi.
 package registrar
 
 import (
@@ -22,7 +23,7 @@ const maxClusterName = 128
 
 // Cluster is the Kubernetes cluster whose workloads are registered. Make it with [NewCluster].
 type Cluster struct {
-	// Name tells clusters of one SPIRE server apart; it is part of every entry ID.
+	// Name distinguishes the clusters of one SPIRE server; it is part of every entry ID.
 	Name string
 	// TrustDomain is that of the SPIRE server, and of every identity registered here.
 	TrustDomain spiffeid.TrustDomain

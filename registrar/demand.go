@@ -10,7 +10,8 @@ import (
 	"sync"
 )
 
-// Owner is an object of the Kubernetes API that needs identities: a pod, or what pods are made of, such as a Deployment.
+// Owner is an object of the Kubernetes API that needs identities: a pod, or what pods are made of, such as a
+// Deployment.
 type Owner struct {
 	Kind      string
 	Namespace string
@@ -29,10 +30,11 @@ func (o Owner) compare(p Owner) int {
 // Needs is what one owner needs of SPIRE.
 type Needs struct {
 	Workloads []Workload
-	// Held are the IDs of entries that have to stay as they are, although nothing of the owner says any more that they may
-	// be created: the owner runs with them.
+	// Held are the IDs of entries that have to stay as they are, although nothing of the owner says any more that they
+	// may be created: the owner runs with them.
 	Held []string
-	// Unconfirmed says that the owner was admitted without an answer of SPIRE: that it is there says nothing about its entries.
+	// Unconfirmed says that the owner was admitted without an answer of SPIRE: that it is there says nothing about its
+	// entries.
 	Unconfirmed bool
 }
 
@@ -47,8 +49,8 @@ type Wanted struct {
 // maxOwners bounds the owners that are named beside an entry: each may get a Kubernetes event.
 const maxOwners = 3
 
-// Demand is which entries have to be there, and for whom. What it costs to change one owner does not depend on how many there
-// are. It is safe for concurrent use.
+// Demand is which entries have to be there, and for which owners. What it costs to change one owner does not depend on
+// how many there are. It is safe for concurrent use.
 type Demand struct {
 	cluster Cluster
 
@@ -57,7 +59,7 @@ type Demand struct {
 	byEntry map[string]map[variant]*claimants
 }
 
-// variant tells apart what owners ask for under one entry ID: owners are many, variants of an entry are few.
+// variant distinguishes what owners ask for under one entry ID: owners are many, variants of an entry are few.
 type variant string
 
 // held is the variant of owners that do not say what the entry has to be.
@@ -86,7 +88,8 @@ func NewDemand(c Cluster) *Demand {
 	return &Demand{cluster: c, byOwner: map[Owner]ownersClaims{}, byEntry: map[string]map[variant]*claimants{}}
 }
 
-// Set replaces what an owner needs; no needs forget it. It returns the IDs of entries that are wanted otherwise than before, in order.
+// Set replaces what an owner needs; no needs forget it. It returns the IDs of entries that are wanted otherwise than
+// before, in order.
 func (d *Demand) Set(o Owner, needs Needs) (changed []string) {
 	var claims []claim
 	entries := map[claim]*Entry{}
@@ -164,8 +167,9 @@ func (c *claimants) count(o Owner, of ownersClaims, n int) {
 	}
 }
 
-// Confirmed says whether a pod runs that needed just this entry, or one that serves in its place, and was admitted when SPIRE had
-// it: then SPIRE need not be asked for the next one. Should it be gone since, the reconciler creates it again.
+// Confirmed says whether a pod runs that needed just this entry, or one that serves in its place, and was admitted when
+// SPIRE had it: then SPIRE need not be asked for the next one. Should it be gone since, the reconciler creates it
+// again.
 func (d *Demand) Confirmed(want Entry) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -16,6 +16,8 @@ type Step struct {
 	Plan
 	// ID is that of the entry in SPIRE, also under Refuse.
 	ID string
+	// wanted is the ID under which it is wanted; the other one may be of an entry in its place.
+	wanted string
 	// Why is empty when there is nothing to say.
 	Why reason.Reason
 	// Missing are the trust domains that the entry has to do without until SPIRE has their bundles.
@@ -31,13 +33,14 @@ type Rules struct {
 	Grace time.Duration
 	// Bundles are the foreign trust domains that SPIRE has bundles of.
 	Bundles []spiffeid.TrustDomain
-	// Exactly also takes back what no owner asks for any more, such as a TTL shorter than needed. It is right only when what is
-	// wanted was read later than what is there: an owner that was admitted in between must not lose what it asked for.
+	// Exactly also takes back what no owner asks for any more, such as a TTL shorter than needed. It is right only when
+	// what is wanted was read later than what is there: an owner that was admitted in between must not lose what it
+	// asked for.
 	Exactly bool
 }
 
-// Diff compares what is wanted with what SPIRE holds below the alias, and returns what has to be done, what is left to wait
-// for, and what stands in the way, by entry ID; what is right as it is is left out.
+// Diff compares what is wanted with what SPIRE holds below the alias, and returns what has to be done, what is left to
+// wait for, and what stands in the way, by entry ID; what is right as it is is left out.
 //
 //	owners            in SPIRE                              step
 //	say what it is    nothing                               create
@@ -51,8 +54,8 @@ type Rules struct {
 //	none              ours, has expired                     remove
 //	none              another's, or the alias               none
 //
-// That an entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on while no replica
-// runs, all replicas know it, and SPIRE removes the entry if we never do.
+// That an entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on while no
+// replica runs, all replicas know it, and SPIRE removes the entry if we never do.
 func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []Step {
 	there := c.index(current)
 	var steps []Step
@@ -66,11 +69,13 @@ func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []
 }
 
 func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) Step {
-	s := Step{ID: id, Owners: wanted.Owners}
+	s := Step{ID: id, wanted: id, Owners: wanted.Owners}
 	switch {
 	case wanted.Entry != nil:
 		var narrowed Entry
-		narrowed, s.Missing = wanted.Entry.Narrow(func(td spiffeid.TrustDomain) bool { return slices.Contains(rules.Bundles, td) })
+		narrowed, s.Missing = wanted.Entry.Narrow(func(td spiffeid.TrustDomain) bool {
+			return slices.Contains(rules.Bundles, td)
+		})
 		if s.Plan = c.Plan(narrowed, current); rules.Exactly && current != nil && c.Owns(*current) {
 			s.Plan = exactly(narrowed, *current)
 		}
@@ -118,7 +123,7 @@ func exactly(want, current Entry) Plan {
 }
 
 func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
-	s := Step{ID: current.ID}
+	s := Step{ID: current.ID, wanted: current.ID}
 	switch {
 	case !c.Owns(current) || current.ID == c.NodeAlias().ID:
 		s.Plan = Plan{Action: Keep, Entry: current}

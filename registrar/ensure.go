@@ -20,19 +20,21 @@ const (
 
 // Options tune a [Registrar]; the zero value is good.
 type Options struct {
-	// CacheTTL is how long an entry that SPIRE confirmed is taken to be there, and a bundle that SPIRE lacked to be missing,
-	// without asking again; [DefaultCacheTTL] if it is 0.
+	// CacheTTL is how long an entry that SPIRE confirmed is taken to be there, and a bundle that SPIRE lacked to be
+	// missing, without asking again; [DefaultCacheTTL] if it is 0.
 	CacheTTL time.Duration
 	// CacheSize bounds how many confirmed entries, and how many missing bundles, are cached; 10,000 by default.
 	CacheSize int
 	// Timeout bounds one registration, which outlives a caller that gives up; [DefaultTimeout] if it is 0.
 	Timeout time.Duration
-	// Confirmed says of an entry that it was registered for a pod that runs, so that SPIRE need not be asked; nil: nobody knows.
+	// Confirmed says of an entry that it was registered for a pod that runs, so that SPIRE need not be asked; nil:
+	// nobody knows.
 	Confirmed func(Entry) bool
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
-	// OnMissingBundle, if set, is called after each registration that had to leave foreign trust domains out because SPIRE has
-	// no bundle of them, with the entry as SPIRE holds it. Callers wait for it; it may be called concurrently.
+	// OnMissingBundle, if set, is called after each registration that had to leave foreign trust domains out because
+	// SPIRE has no bundle of them, with the entry as SPIRE holds it. Callers wait for it; it may be called
+	// concurrently.
 	OnMissingBundle func(entry Entry, missing []spiffeid.TrustDomain)
 }
 
@@ -89,13 +91,14 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 	}
 }
 
-// Ensure returns when SPIRE holds, for each workload, an entry that gives it its identity, with those entries' IDs in the order of the
-// workloads. It changes nothing when it is called again.
+// Ensure returns when SPIRE holds, for each workload, an entry that gives it its identity, with those entries' IDs in
+// the order of the workloads. It changes nothing when it is called again.
 //
-// A workload that SPIRE confirmed a short while ago, or that runs already, costs no call; all others together cost one. Concurrent
-// callers for one identity share its registration; it goes on when one of them gives up, and for that one the error is of kind
-// Unavailable and wraps the context's. Callers that differ in attributes converge (see [Entry.Converge]); two
-// processes that do so in the same instant can leave the longer of two TTLs until one of them asks again.
+// A workload that SPIRE confirmed a short while ago, or that runs already, costs no call; all others together cost one.
+// Concurrent callers for one identity share its registration; it goes on when one of them gives up, and for that one
+// the error is of kind Unavailable and wraps the context's. Callers that differ in attributes converge (see
+// [Entry.Converge]); two processes that do so in the same instant can leave the longer of two TTLs until one of them
+// asks again.
 //
 // Foreign trust domains that SPIRE has no bundle of are left out of the entry, and reported (see
 // [Options.OnMissingBundle]): the workload serves its own domain meanwhile. Once their bundle is there, a call that
@@ -106,14 +109,15 @@ func (r *Registrar) Ensure(ctx context.Context, workloads []Workload) (entryIDs 
 	wants := make([]Entry, len(workloads))
 	for i, w := range workloads {
 		if err := r.cluster.Check(w); err != nil {
-			return nil, &Error{Kind: Invalid, Message: fmt.Sprintf("cannot register %s/%s: %v", w.Namespace, w.ServiceAccount, err), Err: err}
+			message := fmt.Sprintf("cannot register %s/%s: %v", w.Namespace, w.ServiceAccount, err)
+			return nil, &Error{Kind: Invalid, Message: message, Err: err}
 		}
 		wants[i] = r.cluster.WorkloadEntry(w)
 	}
 	entryIDs = make([]string, len(wants))
 	for {
-		// One that is shared may have been started by a caller whose attributes do not serve this one; but every registration
-		// serves the one who started it, so the loop ends.
+		// One that is shared may have been started by a caller whose attributes do not serve this one; but every
+		// registration serves the one who started it, so the loop ends.
 		awaited, err := r.begin(ctx, wants, entryIDs)
 		if err != nil {
 			return nil, err
@@ -137,16 +141,16 @@ func (r *Registrar) Ensure(ctx context.Context, workloads []Workload) (entryIDs 
 	}
 }
 
-// begin fills in the IDs that are still empty where SPIRE need not be asked, and returns, by the index of the others, their
-// registrations: those in flight, and new ones, which a caller that has given up does not start.
+// begin fills in the IDs that are still empty where SPIRE need not be asked, and returns, by the index of the others,
+// their registrations: those in flight, and new ones, which a caller that has given up does not start.
 //
-// They are per entry, not per set of attributes, so that within a process no update is computed from an entry that another one is about
-// to change.
-func (r *Registrar) begin(ctx context.Context, wants []Entry, entryIDs []string) (awaited map[int]*registration, err error) {
+// They are per entry, not per set of attributes, so that within a process no update is computed from an entry that
+// another one is about to change.
+func (r *Registrar) begin(ctx context.Context, wants []Entry, entryIDs []string) (map[int]*registration, error) {
 	ended := ctx.Err() != nil
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	awaited = map[int]*registration{}
+	awaited := map[int]*registration{}
 	var started []*registration
 	for i, want := range wants {
 		if entryIDs[i] == "" {
@@ -172,7 +176,8 @@ func (r *Registrar) begin(ctx context.Context, wants []Entry, entryIDs []string)
 	return awaited, nil
 }
 
-// lookUp returns the ID of the entry that serves as much of the wanted one as is possible, if SPIRE need not be asked; else nothing.
+// lookUp returns the ID of the entry that serves as much of the wanted one as is possible, if SPIRE need not be asked;
+// else nothing.
 func (r *Registrar) lookUp(want Entry) (entryID string) {
 	possible, _ := want.Narrow(r.mayHaveBundle)
 	if have, ok := r.entries.get(want.ID); ok && r.serves(have, possible) {
@@ -195,6 +200,7 @@ func (r *Registrar) serves(have, want Entry) bool { return r.cluster.Plan(want, 
 
 func gaveUp(ctx context.Context, want Entry) error {
 	return &Error{Kind: Unavailable, Err: context.Cause(ctx), Message: fmt.Sprintf(
-		"SPIRE did not confirm entry %q (%s) in the time allowed (%v): check that the SPIRE server can be reached, its load and its log, or allow more time",
+		"SPIRE did not confirm entry %q (%s) in the time allowed (%v): check that the SPIRE server can be reached, its load "+
+			"and its log, or allow more time",
 		want.ID, want.SPIFFEID, context.Cause(ctx))}
 }

@@ -32,7 +32,7 @@ type Relationship struct {
 	EndpointSPIFFEID spiffeid.ID
 }
 
-// Canonical returns the relationship as SPIRE tells it: two mean the same when their canonical forms are equal.
+// Canonical returns the relationship as SPIRE returns it: two mean the same when their canonical forms are equal.
 func (r Relationship) Canonical() Relationship {
 	if u, err := url.Parse(r.BundleEndpointURL); err == nil {
 		r.BundleEndpointURL = u.String()
@@ -107,13 +107,13 @@ func PlanFederation(wanted, current []Relationship) (create, update []Relationsh
 // Bundle is what SPIRE holds of a foreign trust domain's bundle, without its keys.
 type Bundle struct {
 	TrustDomain spiffeid.TrustDomain
-	// SequenceNumber grows with each change of the bundle; it is 0 for a source that does not count, and for all that SPIRE
-	// (1.15) has fetched itself.
+	// SequenceNumber grows with each change of the bundle; it is 0 for a source that does not count, and for all that
+	// SPIRE (1.15) has fetched itself.
 	SequenceNumber uint64
 	// Keys is a digest of its authorities: equal for two bundles that verify the same.
 	Keys string
 	// RefreshHint is how often its trust domain wants it fetched; zero says nothing, and then SPIRE waits for a
-	// fraction of the life of its authorities, which may be months.
+	// fraction of the TTL of its authorities, which may be months.
 	RefreshHint time.Duration
 }
 
@@ -125,8 +125,8 @@ var ErrNoRelationship = errors.New("SPIRE has no federation relationship with th
 
 // RelationshipLister knows SPIRE's federation relationships.
 type RelationshipLister interface {
-	// ListFederationRelationships returns all that are in SPIRE's database, which those in the server's own configuration
-	// file are not; the error is an [Error].
+	// ListFederationRelationships returns all that are in SPIRE's database, which those in the server's own
+	// configuration file are not; the error is an [Error].
 	ListFederationRelationships(ctx context.Context) ([]Relationship, error)
 }
 
@@ -141,8 +141,8 @@ type RelationshipWriter interface {
 
 // BundleRefresher has SPIRE fetch a bundle.
 type BundleRefresher interface {
-	// RefreshBundle returns when SPIRE has fetched the trust domain's bundle from its endpoint. The error is an [Error],
-	// or wraps [ErrNoRelationship].
+	// RefreshBundle returns when SPIRE has fetched the trust domain's bundle from its endpoint. The error is an
+	// [Error], or wraps [ErrNoRelationship].
 	RefreshBundle(ctx context.Context, td spiffeid.TrustDomain) error
 }
 

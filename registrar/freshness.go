@@ -8,7 +8,8 @@ const (
 	maxRefreshRetry = time.Minute
 )
 
-// staleAfter is after how many intervals without a fetch a bundle is stale: one that fails, and its retries, are no news.
+// staleAfter is after how many intervals without a fetch a bundle is stale: one that fails, and its retries, are no
+// news.
 const staleAfter = 3
 
 // Freshness is how the bundle of one trust domain has been kept.
@@ -22,11 +23,12 @@ type Freshness struct {
 	Failures int
 }
 
-// Stale says that the bundle has not been fetched for so long that its trust domain may have changed its keys meanwhile.
+// Stale says that the bundle has not been fetched for so long that its trust domain may have changed its keys
+// meanwhile.
 func (f Freshness) Stale(now time.Time) bool { return now.Sub(f.Fetched) > staleAfter*f.Interval }
 
-// Next is when to fetch again: after the interval, and after failures sooner. A spread from 0 to 1 makes it up to a tenth
-// earlier or later, so that what has one interval does not stay in step.
+// Next is when to fetch again: after the interval, and after failures sooner. A spread from 0 to 1 makes it up to a
+// tenth earlier or later, so that what has one interval does not stay in step.
 func (f Freshness) Next(spread float64) time.Time {
 	wait := f.Interval
 	if f.Failures > 0 {

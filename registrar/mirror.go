@@ -2,7 +2,8 @@ package registrar
 
 import "time"
 
-// mirror is what SPIRE was last seen to hold below the alias, and the alias. What it says of itself costs nothing to ask.
+// mirror is what SPIRE was last seen to hold below the alias, and the alias. What it says of itself costs nothing to
+// ask.
 type mirror struct {
 	cluster  Cluster
 	entries  map[string]Entry
@@ -41,12 +42,17 @@ func (m *mirror) remove(id string) {
 	delete(m.expiring, id)
 }
 
-// deletedIn yields the entries of ours that a newer list does not have, but for those that were to be removed: SPIRE does that
-// too.
+// expires says whether an entry of ours is to be removed, which SPIRE does too.
+func (m *mirror) expires(id string) bool {
+	_, is := m.expiring[id]
+	return is
+}
+
+// deletedIn yields the entries of ours that a newer list does not have, but for those that were to be removed.
 func (m *mirror) deletedIn(newer map[string]Entry) ids {
 	deleted := ids{}
 	for id, e := range m.entries {
-		if _, there := newer[id]; !there && m.cluster.Owns(e) && e.ExpiresAt.IsZero() {
+		if _, there := newer[id]; !there && m.cluster.Owns(e) && !m.expires(id) {
 			deleted[id] = true
 		}
 	}

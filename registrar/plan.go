@@ -42,7 +42,7 @@ type Plan struct {
 	Action Action
 	// Entry is what SPIRE holds once the plan is carried out; what stands in the way under Refuse.
 	Entry Entry
-	// Fields are those to update, and only those: every update makes each agent that holds the SVID sign anew.
+	// Fields are those to update, and only those: every update makes each agent that holds the SVID sign again.
 	Fields Fields
 	// Reason says, under Refuse, what is in the way and how to get rid of it.
 	Reason string

@@ -53,8 +53,8 @@ const (
 	// Between two tries while SPIRE is away.
 	minRetry = 500 * time.Millisecond
 	maxRetry = 10 * time.Second
-	// shortInterval is the time between resyncs while others delete our entries, an entry expires or a bundle is missing: soon
-	// enough to be of use, and too slow for a quarrel.
+	// shortInterval is the time between resyncs while others delete our entries, an entry expires or a bundle is
+	// missing: soon enough to be of use, and too slow for a quarrel.
 	shortInterval = 15 * time.Second
 	// quarrel is how long after the last deletion by others that goes on.
 	quarrel = 10 * time.Minute
@@ -66,8 +66,9 @@ const (
 	everything = "everything" // all entries, by a fresh list of what SPIRE holds
 )
 
-// Reconciler makes SPIRE hold what a [Demand] says, level-triggered: what it does follows from what is wanted and what is there
-// and from nothing that it may have missed. Only one process of a cluster should run one at a time; two do no harm.
+// Reconciler makes SPIRE hold what a [Demand] says, level-triggered: what it does follows from what is wanted and what
+// is there and from nothing that it may have missed. Only one process of a cluster should run one at a time; two do no
+// harm.
 type Reconciler struct {
 	cluster Cluster
 	api     Entries
@@ -80,7 +81,8 @@ type Reconciler struct {
 	mu      sync.Mutex
 	changed ids
 	paused  bool
-	// stale says that only a resync helps: what SPIRE was seen to hold may be out of date, it may even have lost everything.
+	// stale says that only a resync helps: what SPIRE was seen to hold may be out of date, it may even have lost
+	// everything.
 	stale bool
 	queue workqueue.TypedRateLimitingInterface[string] // nil before Run
 
@@ -150,8 +152,8 @@ func (r *Reconciler) Resync() {
 	r.enqueue(everything)
 }
 
-// Pause has nothing compared while the demand is not known to be what the cluster needs: neither what it says may be added, nor
-// what it does not say removed. The end of a pause is a resync.
+// Pause has nothing compared while the demand is not known to be what the cluster needs: neither what it says may be
+// added, nor what it does not say removed. The end of a pause is a resync.
 func (r *Reconciler) Pause(paused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +186,8 @@ func (r *Reconciler) Plan(ctx context.Context) ([]Step, error) {
 	return r.cluster.Diff(r.wanted(), slices.Collect(maps.Values(current)), r.rules(true)), nil
 }
 
-// Run reconciles until ctx is done. It must be called when the demand is complete, or in a pause, for what nobody needs is removed; and once.
+// Run reconciles until ctx is done. It must be called when the demand is complete, or in a pause, for what nobody needs
+// is removed; and once.
 func (r *Reconciler) Run(ctx context.Context) {
 	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry),
@@ -233,8 +236,8 @@ func (r *Reconciler) setStale(stale bool) {
 	r.stale = stale
 }
 
-// take returns the changed entries; false when nothing is to be done: in a pause, and for changes while only a resync helps. Both end with
-// a resync, which is about them as well.
+// take returns the changed entries; false when nothing is to be done: in a pause, and for changes while only a resync
+// helps. Both end with a resync, which is about them as well.
 func (r *Reconciler) take(what string) (changed []string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -246,7 +249,8 @@ func (r *Reconciler) take(what string) (changed []string, ok bool) {
 	return changed, what == everything || len(changed) > 0
 }
 
-// next is when to resync: at the interval, or sooner when an entry expires or a bundle is missing, but not at once each time.
+// next is when to resync: at the interval, or sooner when an entry expires or a bundle is missing, but not at once each
+// time.
 func (r *Reconciler) next() time.Time {
 	expiry, soon := r.seen.nextExpiry(), r.lastResync.Add(min(r.options.Interval, shortInterval))
 	switch {
@@ -320,7 +324,8 @@ func (r *Reconciler) resync(ctx context.Context) error {
 	return err
 }
 
-// reconcile compares some entries with what SPIRE was last seen to hold. If that is out of date, SPIRE's answer says so.
+// reconcile compares some entries with what SPIRE was last seen to hold. If that is out of date, SPIRE's answer says
+// so.
 func (r *Reconciler) reconcile(ctx context.Context, changed []string) error {
 	start := time.Now()
 	wanted := map[string]Wanted{}
@@ -345,11 +350,11 @@ func (r *Reconciler) reconcile(ctx context.Context, changed []string) error {
 func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps []Step) error {
 	for i, s := range steps {
 		if len(s.Missing) > 0 {
-			r.withoutBundle[s.ID] = true
+			r.withoutBundle[s.wanted] = true
 		}
 		if s.Action == Create {
-			r.missing[s.ID] = true
-			if r.deletedByOthers[s.ID] {
+			r.missing[s.wanted] = true
+			if r.deletedByOthers[s.wanted] {
 				steps[i].Why, r.lastDeletion = reason.EntryDeletedByOthers, start
 			}
 		}
@@ -366,16 +371,18 @@ func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps [
 func (r *Reconciler) note(o Outcome) {
 	switch {
 	case errors.Is(o.Err, ErrNotFound):
+		if !r.seen.expires(o.ID) {
+			r.deletedByOthers[o.wanted] = true
+		}
 		r.seen.remove(o.ID)
-		r.deletedByOthers[o.ID] = true
-		r.Changed(o.ID)
+		r.Changed(o.wanted)
 	case o.Err != nil:
-		r.refused[o.ID] = true
+		r.refused[o.wanted] = true
 	case o.Action == Remove:
 		r.seen.remove(o.ID)
 	default:
-		delete(r.missing, o.ID)
-		delete(r.deletedByOthers, o.ID)
+		delete(r.missing, o.wanted)
+		delete(r.deletedByOthers, o.wanted)
 		r.seen.put(o.Entry)
 	}
 }

@@ -341,6 +341,59 @@ func TestReconcilerRemovesAfterTheGracePeriod(t *testing.T) {
 	})
 }
 
+// Each entry goes when its own grace period is over, not with the last one, nor with the next resync.
+func TestReconcilerRemovesEachAtItsTime(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		paths := []string{"/0", "/1", "/2"}
+		for i, path := range paths {
+			expiring := protoOf(t, demoCluster(t).WorkloadEntry(workload(path, 0)))
+			expiring.ExpiresAt = time.Now().Add(time.Duration(i+1) * 5 * time.Minute).Unix()
+			r.server.Put(expiring)
+		}
+		r.start()
+		for i := range paths {
+			after(5*time.Minute - time.Second)
+			if r.entry(entryID(t, paths[i])) == nil {
+				t.Errorf("%s is gone before its time", paths[i])
+			}
+			after(time.Second)
+			if r.entry(entryID(t, paths[i])) != nil {
+				t.Errorf("%s is there after its time", paths[i])
+			}
+		}
+		r.wantEntries("in the end", alias)
+	})
+}
+
+// SPIRE removes what has expired by itself: that is not a deletion by others, however it is found.
+func TestReconcilerExpectsWhatExpires(t *testing.T) {
+	for name, found := range map[string]func(*reconciliation){
+		"by a resync": func(r *reconciliation) {
+			r.Pause(true)
+			r.set(pod("b"), needs(workload("/api", 0)))
+			r.Pause(false)
+		},
+		"by an update": func(r *reconciliation) { r.set(pod("b"), needs(workload("/api", 0))) },
+	} {
+		reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+			id := entryID(t, "/api")
+			r.set(pod("a"), needs(workload("/api", 0)))
+			r.start()
+			r.set(pod("a"), registrar.Needs{})
+			after(soon)
+			r.server.Delete(id)
+			found(r)
+			after(2 * soon)
+			r.wantEntries(name, alias, id)
+			for _, o := range r.outcomes {
+				if o.Why == reason.EntryDeletedByOthers {
+					t.Errorf("%s: %+v, want that nobody deleted it", name, o)
+				}
+			}
+		})
+	}
+}
+
 // An entry is removed only by a fresh list: what was seen last may have an owner of another replica's by now.
 func TestReconcilerRemovesNothingForAChange(t *testing.T) {
 	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
@@ -396,7 +449,11 @@ func TestReconcilerNoticesWhatOthersDelete(t *testing.T) {
 		r.start()
 		id := entryID(t, "/api")
 		r.server.Delete(id)
-		after(67 * time.Minute)
+		for start := time.Now(); r.entry(id) == nil; after(time.Second) {
+			if time.Since(start) > 67*time.Minute {
+				t.Fatal("the entry is not there again after an interval")
+			}
+		}
 		r.wantReasons(id, reason.EntryMissing, reason.EntryDeletedByOthers)
 		for n := range 3 {
 			r.server.Delete(id)
@@ -430,11 +487,17 @@ func TestReconcilerNoticesADeletionWhenItUpdates(t *testing.T) {
 			t.Errorf("entry %v, want it again", e)
 		}
 		r.wantReasons(id, reason.EntryMissing, reason.EntryDrifted, reason.EntryDeletedByOthers)
+		for _, o := range r.outcomes {
+			if o.Err != nil && o.Entry.SPIFFEID.Path() != "/api" {
+				t.Errorf("an update that failed is of %+v, want the entry that was to be", o.Entry)
+			}
+		}
 		r.wantCounts("then", registrar.Counts{Wanted: 1, Registered: 2})
 	})
 }
 
-// What the cluster needs may become unknown, and known again: what is there then stays, and what is not there is not made.
+// What the cluster needs may become unknown, and known again: what is there then stays, and what is not there is not
+// made.
 func TestReconcilerPauses(t *testing.T) {
 	reconciling(t, registrar.ReconcilerOptions{Interval: time.Minute}, func(t *testing.T, r *reconciliation) {
 		there, created := entryID(t, "/there"), entryID(t, "/new")
@@ -535,7 +598,8 @@ func TestReconcilerGoesOnWhenSPIREIsBack(t *testing.T) {
 	})
 }
 
-// While SPIRE is away it is asked more and more rarely, whatever changes; a call from outside that it is back comes through.
+// While SPIRE is away it is asked more and more rarely, whatever changes; a call from outside that it is back comes
+// through.
 func TestReconcilerSparesAServerThatIsAway(t *testing.T) {
 	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
 		r.start()
@@ -601,6 +665,40 @@ func TestReconcilerSaysWhatIsInTheWay(t *testing.T) {
 		r.wantEntries("beside what is in the way", alias, entryID(t, "/web"), "somebody")
 		r.wantReasons("somebody", reason.EntryInTheWay)
 		r.wantCounts("beside what is in the way", registrar.Counts{Wanted: 2, Registered: 2, Refused: 1})
+		r.set(pod("b"), registrar.Needs{})
+		after(soon)
+		r.wantCounts("when it serves", registrar.Counts{Wanted: 2, Registered: 2})
+	})
+}
+
+// What came into the place of an entry since the last list is found by SPIRE's answer to its creation.
+func TestReconcilerFindsWhatIsThereWhenItCreates(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {
+		r.start()
+		theirs := protoOf(t, demoCluster(t).WorkloadEntry(workload("/theirs", time.Hour)))
+		theirs.Id = "somebody"
+		r.server.Put(theirs)
+		ours := protoOf(t, demoCluster(t).WorkloadEntry(workload("/ours", time.Hour)))
+		r.server.Put(ours)
+		r.server.Before(func(_ context.Context, method string) error {
+			if method == modify {
+				return status.Error(codes.Unavailable, "restarting")
+			}
+			return nil
+		})
+		r.set(pod("a"), needs(workload("/theirs", time.Minute)))
+		after(soon)
+		r.wantReasons("somebody", reason.EntryInTheWay)
+		r.set(pod("b"), needs(workload("/ours", time.Minute)))
+		after(soon)
+		if kind := registrar.KindOf(r.last().Err); r.last().Err == nil || kind != registrar.Unavailable {
+			t.Errorf("the pass ended with %v, want that SPIRE is away", r.last().Err)
+		}
+		r.server.Before(nil)
+		after(time.Second)
+		if got := r.entry(ours.GetId()).GetX509SvidTtl(); got != 60 {
+			t.Errorf("TTL %d when SPIRE is back, want 60", got)
+		}
 	})
 }
 
@@ -624,6 +722,9 @@ func TestReconcilerRegistersTheOthersBesideADeniedOne(t *testing.T) {
 		if err := r.last().Err; err != nil || len(r.server.Entries()) != 6 {
 			t.Errorf("%d entries, and the pass ended early: %v", len(r.server.Entries()), err)
 		}
+		r.set(pod("admin"), registrar.Needs{})
+		after(soon)
+		r.wantCounts("when it is not wanted", registrar.Counts{Wanted: 5, Registered: 6})
 	})
 }
 
@@ -686,6 +787,11 @@ func TestReconcilerAddsAFederatedDomainWhenItsBundleComes(t *testing.T) {
 		r.wantCounts("without the domain", registrar.Counts{Wanted: 1, Registered: 2, WithoutBundle: 1})
 		after(time.Minute)
 		r.wantCounts("a while later", registrar.Counts{Wanted: 1, Registered: 2, WithoutBundle: 1})
+		r.set(pod("a"), needs(workload("/api", 0)))
+		after(soon)
+		r.wantCounts("when the domain is not wanted", registrar.Counts{Wanted: 1, Registered: 2})
+		r.set(pod("a"), needs(w))
+		after(soon)
 		r.server.PutBundle(&types.Bundle{TrustDomain: auxiliary.Name()})
 		after(watchful)
 		if got := r.entry(id).GetFederatesWith(); len(got) != 1 {

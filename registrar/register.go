@@ -77,7 +77,9 @@ func (r *Registrar) register(ctx context.Context, all []*registration) {
 			fail(all, err)
 			return
 		}
-		hasBundle = func(td spiffeid.TrustDomain) bool { return td == r.cluster.TrustDomain || slices.Contains(present, td) }
+		hasBundle = func(td spiffeid.TrustDomain) bool {
+			return td == r.cluster.TrustDomain || slices.Contains(present, td)
+		}
 		for _, p := range all {
 			_, missing := p.want.Narrow(hasBundle)
 			for _, td := range missing {
@@ -107,9 +109,9 @@ func fail(all []*registration, err error) {
 
 // gone is the error of an entry that was there at each creation, and was not when it was read.
 func gone(want Entry) error {
-	return &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE refuses entry %q (%s) as a duplicate but holds no entry of this ID, %d times in a row: "+
-		"something else deletes entries at the same moment, or the server's database is inconsistent; look at the SPIRE server's log",
-		want.ID, want.SPIFFEID, maxAttempts)}
+	return &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE refuses entry %q (%s) as a duplicate but holds no entry of "+
+		"this ID, %d times in a row: something else deletes entries at the same moment, or the server's database is "+
+		"inconsistent; look at the SPIRE server's log", want.ID, want.SPIFFEID, maxAttempts)}
 }
 
 func (r *Registrar) registerAlias(ctx context.Context) error {
@@ -123,8 +125,8 @@ func (r *Registrar) registerAlias(ctx context.Context) error {
 	return gone(alias)
 }
 
-// attempt tries once. The alias goes along every time: an entry whose parent is gone serves nobody, SPIRE does not say so, and one
-// more row in a request that is made anyway costs less than a second request.
+// attempt tries once. The alias goes along every time: an entry whose parent is gone serves nobody, SPIRE does not say
+// so, and one more row in a request that is made anyway costs less than a second request.
 func (r *Registrar) attempt(ctx context.Context, all []*registration) {
 	wants := []Entry{r.cluster.NodeAlias()}
 	for _, p := range all {
@@ -144,12 +146,13 @@ type ensured struct {
 	err   error
 }
 
-// ensure creates in one call the entries that are missing, repairs those of ours that differ, and returns what SPIRE holds of each. An error
-// is an [Error], or wraps [ErrNotFound].
+// ensure creates in one call the entries that are missing, repairs those of ours that differ, and returns what SPIRE
+// holds of each. An error is an [Error], or wraps [ErrNotFound].
 func (r *Registrar) ensure(ctx context.Context, wants []Entry) []ensured {
 	created, err := r.api.CreateEntries(ctx, wants)
 	if err == nil && len(created) != len(wants) {
-		err = &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE answered %d creations with %d results: expected one each", len(wants), len(created))}
+		err = &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE answered %d creations with %d results: expected one each",
+			len(wants), len(created))}
 	}
 	results := make([]ensured, len(wants))
 	for i, want := range wants {
@@ -159,8 +162,9 @@ func (r *Registrar) ensure(ctx context.Context, wants []Entry) []ensured {
 		plan, err := r.cluster.followUp(ctx, r.api, want, created[i])
 		results[i] = ensured{plan.Entry, err}
 		if err == nil && !r.serves(plan.Entry, want) {
-			results[i].err = &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE says that it holds entry %q (%s), but what it returns differs from what was asked for: "+
-				"something between the injector and SPIRE, or beside it, changes entries", want.ID, want.SPIFFEID)}
+			results[i].err = &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE says that it holds entry %q (%s), but what it "+
+				"returns differs from what was asked for: something between the injector and SPIRE, or beside it, changes entries",
+				want.ID, want.SPIFFEID)}
 		}
 	}
 	return results

@@ -22,7 +22,8 @@ import (
 //	upstream_request, upstream_connection  of the app
 //
 // "client" is the SPIFFE ID on whose behalf a gateway calls, or all of X-Forwarded-Client-Cert if it names none.
-// "subject" is that of a verified JWT-SVID. "audit" is "denied" when peers would have refused it, but are only audited, else "allowed".
+// "subject" is that of a verified JWT-SVID. "audit" is "denied" when peers would have refused it, but are only audited,
+// else "allowed".
 
 // requestFields are about any request.
 func requestFields() map[string]string {

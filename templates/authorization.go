@@ -49,8 +49,9 @@ func portPolicy(in ir.Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: who}
 }
 
-// callers puts together who is known by a certificate and who by a token. Where there are both, a caller needs both, but for
-// those who may come without a certificate: in plain text on a permissive port, or to a port where it is optional.
+// callers puts together who is known by a certificate and who by a token. Where there are both, a caller needs both,
+// but for those who may come without a certificate: in plain text on a permissive port, or to a port where it is
+// optional.
 func callers(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Principal {
 	if in.Clients == ir.Request {
 		peers = append(peers, nobody())

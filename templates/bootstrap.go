@@ -43,9 +43,9 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 	}
 }
 
-// fixedPorts are those of the listener that upstreams share. Envoy reads them nowhere. When the addresses of a listener change
-// it takes new sockets, and connections that are just being opened are lost with the old ones; so they belong to the file
-// that never changes in a running pod.
+// fixedPorts are those of the listener that upstreams share. Envoy reads them nowhere. When the addresses of a listener
+// change it takes new sockets, and connections that are just being opened are lost with the old ones; so they belong to
+// the file that never changes in a running pod.
 func (p envoy) fixedPorts() *structpb.Struct {
 	ports := &structpb.ListValue{}
 	for _, up := range p.Upstreams {

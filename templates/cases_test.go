@@ -140,8 +140,8 @@ func asGateway(p ir.Proxy) ir.Proxy {
 	return p
 }
 
-// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time from
-// it.
+// longLived has certificates of an hour, and so connections of half an hour to it, and of a third of the drain time
+// from it.
 func longLived(p ir.Proxy) ir.Proxy {
 	p.SVIDTTL, p.Drain = time.Hour, 10*time.Second
 	return p

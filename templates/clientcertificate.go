@@ -6,8 +6,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// sdsWithoutValidator makes the SPIRE agent name authorities to Envoy's own validator instead of its SPIFFE validator, which
-// refuses callers without a certificate whatever it is told. It holds for all of an Envoy.
+// sdsWithoutValidator makes the SPIRE agent name authorities to Envoy's own validator instead of its SPIFFE validator,
+// which refuses callers without a certificate whatever it is told. It holds for all of an Envoy.
 const sdsWithoutValidator = "disable_spiffe_cert_validation"
 
 // nodeMetadata is what the bootstrap says of the proxy, for the SPIRE agent and for [SamePorts].
@@ -23,8 +23,8 @@ func (p envoy) nodeMetadata() *structpb.Struct {
 	return metadata
 }
 
-// nobody is a caller of whom the app is told nothing: Envoy removes the header of callers without a certificate before it
-// asks for authorization, and sets it for all others.
+// nobody is a caller of whom the app is told nothing: Envoy removes the header of callers without a certificate before
+// it asks for authorization, and sets it for all others.
 func nobody() *rbacv3.Principal {
 	named := &rbacv3.Principal{Identifier: &rbacv3.Principal_Header{Header: &routev3.HeaderMatcher{
 		Name: xfccHeader, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},

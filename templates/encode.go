@@ -16,8 +16,8 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
-// encode writes m as compact JSON, fields in their order of declaration. protojson puts white space in at random, on purpose,
-// which would make every re-injection look like a change.
+// encode writes m as compact JSON, fields in their order of declaration. protojson puts white space in at random, on
+// purpose, which would make every re-injection look like a change.
 func encode(m proto.Message) (string, error) {
 	name := m.ProtoReflect().Descriptor().FullName()
 	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)

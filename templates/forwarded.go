@@ -12,17 +12,18 @@ import (
 
 const (
 	xfccHeader = "x-forwarded-client-cert"
-	// onBehalfOf is X-Forwarded-Client-Cert of a request that comes from a gateway: exactly one element that the gateway wrote, whose
-	// URI is the client, and after it one by which our Envoy names the gateway. Elements are separated by commas and parts by
-	// semicolons, neither of which is in an ID; nor are quotes. The gateway has no By if it shows a certificate of the public web.
-	// Envoy limits the size of a pattern, so the clients are compared apart from it.
+	// onBehalfOf is X-Forwarded-Client-Cert of a request that comes from a gateway: exactly one element that the gateway
+	// wrote, whose URI is the client, and after it one by which our Envoy names the gateway. Elements are separated by
+	// commas and parts by semicolons, neither of which is in an ID; nor are quotes. The gateway has no By if it shows a
+	// certificate of the public web. Envoy limits the size of a pattern, so the clients are compared apart from it.
 	onBehalfOf = `(By=[a-zA-Z0-9:/._-]+;)?Hash=[0-9a-f]+;URI=([a-zA-Z0-9:/._-]+),[!-+--~]+`
 	// What onBehalfOf finds as the client is kept under this key.
 	metadataNamespace = "spire-injector"
 	clientKey         = "client"
 )
 
-// clientFilter takes the client out of what a gateway says. A header of another form it leaves whole, for which authorization refuses it.
+// clientFilter takes the client out of what a gateway says. A header of another form it leaves whole, for which
+// authorization refuses it.
 func clientFilter() *hcmv3.HttpFilter {
 	return httpFilter("client", &headertometadatav3.Config{RequestRules: []*headertometadatav3.Config_Rule{{
 		Header: xfccHeader,

@@ -20,8 +20,8 @@ type Config struct {
 // envoy is the proxy that is configured. It breaks no rule.
 type envoy struct{ ir.Proxy }
 
-// Generate makes the configuration of p's Envoy. A proxy that breaks a rule is nobody's to run: the error lists all that [ir.Proxy.Validate]
-// finds.
+// Generate makes the configuration of p's Envoy. A proxy that breaks a rule is nobody's to run: the error lists all
+// that [ir.Proxy.Validate] finds.
 func Generate(p ir.Proxy) (Config, error) {
 	if problems := p.Validate(); len(problems) > 0 {
 		return Config{}, fmt.Errorf("cannot configure Envoy: %w", invalid(problems))

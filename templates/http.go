@@ -50,8 +50,8 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	return manager
 }
 
-// plainHTTP serves callers of whom nothing is known, in plain text or without a certificate: X-Forwarded-Client-Cert is removed, which is what
-// Envoy does when it is told nothing.
+// plainHTTP serves callers of whom nothing is known, in plain text or without a certificate: X-Forwarded-Client-Cert is
+// removed, which is what Envoy does when it is told nothing.
 func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	event, stats := plainEvent(in, "request")
 	manager := p.inboundHTTP(stats, in)

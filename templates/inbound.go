@@ -11,9 +11,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// serverFirstWait is how long a TCP port that also takes plain text waits for the caller's first byte, which tells TLS from
-// plain text. A caller that says nothing waits for the server to speak first, which TLS never does. It is long enough for
-// a lost packet to be sent again.
+// serverFirstWait is how long a TCP port that also takes plain text waits for the caller's first byte, which tells TLS
+// from plain text. A caller that says nothing waits for the server to speak first, which TLS never does. It is long
+// enough for a lost packet to be sent again.
 const serverFirstWait = 500 * time.Millisecond
 
 // edgeBuffer bounds what one connection of the public may make Envoy hold.
@@ -100,7 +100,8 @@ func (p envoy) plainChain(in ir.Inbound) *listenerv3.FilterChain {
 	return chain
 }
 
-// plainEvent names the log line and the statistics of a caller in plain text. On a port where nobody is known all are alike.
+// plainEvent names the log line and the statistics of a caller in plain text. On a port where nobody is known all are
+// alike.
 func plainEvent(in ir.Inbound, kind string) (event, stats string) {
 	if in.TLS != ir.Permissive {
 		return kind, inboundListener(in)

@@ -20,15 +20,16 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// Envoy gets JWT-SVIDs and the keys to verify them from a program beside it, because the agent's SDS has neither. The program
-// serves the keys on a socket and writes each token into a file, both in [JWTDir].
+// Envoy gets JWT-SVIDs and the keys to verify them from a program beside it, because the agent's SDS has neither. The
+// program serves the keys on a socket and writes each token into a file, both in [JWTDir].
 
 const (
 	// JWTDir is the directory that Envoy shares with the program that fetches JWT-SVIDs and the keys to verify them.
 	JWTDir = "/run/spiffe-jwt"
 	// JWKSSocket is a Unix socket in it, where GET [JWKSPath] answers the keys of a trust domain as a JWK set.
 	JWKSSocket = JWTDir + "/jwks.sock"
-	// JWTSubjectHeader tells the app the subject of the JWT-SVID that was verified. Whatever callers write there is removed.
+	// JWTSubjectHeader tells the app the subject of the JWT-SVID that was verified. Whatever callers write there is
+	// removed.
 	JWTSubjectHeader = "x-spiffe-jwt-subject"
 )
 
@@ -47,17 +48,18 @@ const (
 	jwtStatistics = "http.*.jwt_authn."
 	// authenticationFilter is under which name Envoy keeps what a token says.
 	authenticationFilter = "envoy.filters.http.jwt_authn"
-	// jwksCache lets Envoy ask for the keys once a second: it does so 5 s before they would be too old. Between a key's way to
-	// the agent and its first use there are minutes.
+	// jwksCache lets Envoy ask for the keys once a second: it does so 5 s before they would be too old. Between a key's
+	// way to the agent and its first use there are minutes.
 	jwksCache = 6 * time.Second
-	// jwtSubjectSpellings are the names that an app takes for [JWTSubjectHeader] if it turns hyphens into underscores, as many do.
+	// jwtSubjectSpellings are the names that an app takes for [JWTSubjectHeader] if it turns hyphens into underscores, as
+	// many do.
 	jwtSubjectSpellings = "x[-_]spiffe[-_]jwt[-_]subject"
 	// jwtClockSkew is how much the clocks of two nodes may differ.
 	jwtClockSkew = 5 * time.Second
 )
 
-// authenticate adds to an inbound port what verifies tokens. The header for the app is taken from every request to a pod that
-// verifies tokens, also on ports that do not.
+// authenticate adds to an inbound port what verifies tokens. The header for the app is taken from every request to a
+// pod that verifies tokens, also on ports that do not.
 func (p envoy) authenticate(manager *hcmv3.HttpConnectionManager, in ir.Inbound) {
 	if p.VerifiesJWT() {
 		manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
@@ -76,8 +78,8 @@ func (p envoy) authenticate(manager *hcmv3.HttpConnectionManager, in ir.Inbound)
 	}
 }
 
-// authentication has a provider for each trust domain, whose keys alone decide what it vouches for: what its tokens say is kept
-// under the domain's name, where [tokenPrincipals] looks for subjects of that domain and of no other.
+// authentication has a provider for each trust domain, whose keys alone decide what it vouches for: what its tokens say
+// is kept under the domain's name, where [tokenPrincipals] looks for subjects of that domain and of no other.
 func authentication(j ir.JWT) *jwtv3.JwtAuthentication {
 	out := &jwtv3.JwtAuthentication{Providers: map[string]*jwtv3.JwtProvider{}}
 	var each []*jwtv3.JwtRequirement

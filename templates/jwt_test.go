@@ -92,7 +92,8 @@ func TestEveryPortOfAVerifyingPodRemovesTheSubject(t *testing.T) {
 	})
 }
 
-// TestTokensAreVerifiedBeforeTheyAreLookedAt: what the rules read comes from the filter before them, of the trust domains meant.
+// TestTokensAreVerifiedBeforeTheyAreLookedAt: what the rules read comes from the filter before them, of the trust
+// domains meant.
 func TestTokensAreVerifiedBeforeTheyAreLookedAt(t *testing.T) {
 	var got []string
 	for _, manager := range all[*hcmv3.HttpConnectionManager](t, "jwt", cases(t)["jwt"]) {

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// tokenFilters give each request of an upstream its token. They are the cluster's own, so that upstreams with and without
-// tokens share a listener, and the routes of a gateway have them too.
+// tokenFilters give each request of an upstream its token. They are the cluster's own, so that upstreams with and
+// without tokens share a listener, and the routes of a gateway have them too.
 func tokenFilters(audience string) []*hcmv3.HttpFilter {
 	source := &corev3.ConfigSource{
 		ResourceApiVersion: corev3.ApiVersion_V3,
@@ -42,8 +42,8 @@ func tokenFilters(audience string) []*hcmv3.HttpFilter {
 	}
 }
 
-// expiryCheck takes the expiry from what the file holds, and answers as Envoy does without a token when it is over: also while the
-// program that renews tokens does not run. Whatever fails in it, what is sent is no token.
+// expiryCheck takes the expiry from what the file holds, and answers as Envoy does without a token when it is over:
+// also while the program that renews tokens does not run. Whatever fails in it, what is sent is no token.
 const expiryCheck = `function envoy_on_request(h)
   local token, expiry = (h:headers():get("authorization") or ""):match("^(.+)` + expirySeparator + `(%d+)$")
   if not expiry or os.time() >= tonumber(expiry) then
@@ -59,8 +59,8 @@ const expirySeparator = "~"
 // tokenSecret is the name of the one secret in a token's file.
 const tokenSecret = "token"
 
-// TokenSecret is the content of a [TokenFile]: a token and until when, to the second, it is sent. Without a token, or when it is
-// over, Envoy answers 401 to the app and sends nothing.
+// TokenSecret is the content of a [TokenFile]: a token and until when, to the second, it is sent. Without a token, or
+// when it is over, Envoy answers 401 to the app and sends nothing.
 func TokenSecret(token string, until time.Time) (string, error) {
 	if token != "" {
 		token += expirySeparator + strconv.FormatInt(until.Unix(), 10)

@@ -217,7 +217,8 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 	})
 }
 
-// TestWhoMayComeWithoutCertificate holds each port's TLS against what is said of its clients, and where its certificate comes from.
+// TestWhoMayComeWithoutCertificate holds each port's TLS against what is said of its clients, and where its certificate
+// comes from.
 func TestWhoMayComeWithoutCertificate(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		listeners := map[string]*listenerv3.Listener{}
@@ -473,7 +474,8 @@ func TestPlainTextOnlyWhereAskedFor(t *testing.T) {
 	})
 }
 
-// TestPeersAreCheckedByRequestToo compares what the filter of requests and the audit of connections accept with the peers.
+// TestPeersAreCheckedByRequestToo compares what the filter of requests and the audit of connections accept with the
+// peers.
 func TestPeersAreCheckedByRequestToo(t *testing.T) {
 	accepted := func(policy *rbacv3.Policy) []string {
 		out := []string{}
@@ -617,8 +619,8 @@ func TestConnectionsEndBeforeTheirCertificate(t *testing.T) {
 	})
 }
 
-// TestWhatAPodCanChange: the bootstrap file is read once, so what it says must not depend on what may change in a running pod;
-// and it must depend on every port, because none can change there.
+// TestWhatAPodCanChange: the bootstrap file is read once, so what it says must not depend on what may change in a
+// running pod; and it must depend on every port, because none can change there.
 func TestWhatAPodCanChange(t *testing.T) {
 	base := func() ir.Proxy {
 		p := cases(t)["observed"]
@@ -680,8 +682,8 @@ func TestArgs(t *testing.T) {
 	}
 }
 
-// TestOnlyForwardedIsBelieved: a caller's own X-Forwarded-Client-Cert goes further on ports alone whose requests are held against
-// the clients that may be in it.
+// TestOnlyForwardedIsBelieved: a caller's own X-Forwarded-Client-Cert goes further on ports alone whose requests are
+// held against the clients that may be in it.
 func TestOnlyForwardedIsBelieved(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		forwards := map[string]bool{}

@@ -20,8 +20,8 @@ const (
 	authorizationStats = "extension_config_discovery.http_filter." + authorizationName + "."
 )
 
-// alwaysKept are prefixes of statistics that no list leaves out. The health_check filter reads how many members a cluster
-// has from its statistics: without them nothing would ever be ready.
+// alwaysKept are prefixes of statistics that no list leaves out. The health_check filter reads how many members a
+// cluster has from its statistics: without them nothing would ever be ready.
 func alwaysKept() []string {
 	out := []string{
 		"cluster." + ownPorts + ".membership_", "cluster." + appPorts + ".membership_",

@@ -19,13 +19,15 @@ const spiffeIDPattern = `spiffe://[a-z0-9._-]+(/[a-zA-Z0-9._-]+)+`
 // noID is what Envoy makes of the URIs in a certificate when they are not one SPIFFE ID: it joins several by commas.
 const noID = `(?s).*[^a-zA-Z0-9:/._-].*`
 
-// isForeign says whether authorities of another trust domain vouch for callers. Our own issue SPIFFE IDs alone, one to a certificate.
+// isForeign says whether authorities of another trust domain vouch for callers. Our own issue SPIFFE IDs alone, one to
+// a certificate.
 func isForeign(id spiffeid.ID, verified []ir.Peer) bool {
 	return len(verified) == 0 || slices.ContainsFunc(verified, func(p ir.Peer) bool { return p.TrustDomain() != id.TrustDomain() })
 }
 
-// oneID ends connections of callers whose certificate has more than one URI, or one that is no SPIFFE ID, before their first byte is
-// read: the first could use an ID that is not theirs, and the second could be written so that it names somebody else in a header.
+// oneID ends connections of callers whose certificate has more than one URI, or one that is no SPIFFE ID, before their
+// first byte is read: the first could use an ID that is not theirs, and the second could be written so that it names
+// somebody else in a header.
 func oneID(in ir.Inbound) *tcprbacv3.RBAC {
 	type predicate = xdsmatcherv3.Matcher_MatcherList_Predicate
 	matches := func(pattern string) *predicate {

@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// SamePorts says whether the listeners, clusters and authorization that were generated together with one bootstrap are of use to an
-// Envoy that was started with another one: the ports that it watches for readiness and the ports of the app are there, and
-// stay, and so does how it is told of authorities. What else a bootstrap says, such as which statistics are kept, may differ. An error is of a bootstrap that is none.
+// SamePorts says whether the listeners, clusters and authorization that were generated together with one bootstrap are
+// of use to an Envoy that was started with another one: the ports that it watches for readiness and the ports of the
+// app are there, and stay, and so does how it is told of authorities. What else a bootstrap says, such as which
+// statistics are kept, may differ. An error is of a bootstrap that is none.
 func SamePorts(a, b string) (bool, error) {
 	inA, err := portsOf(a)
 	if err != nil {
@@ -27,7 +28,8 @@ func WithoutValidator(bootstrap string) bool {
 	return err == nil && slices.Contains(ports, sdsWithoutValidator)
 }
 
-// portsOf lists what a bootstrap says of ports: those that are shared by upstreams, and those that readiness connects to.
+// portsOf lists what a bootstrap says of ports: those that are shared by upstreams, and those that readiness connects
+// to.
 func portsOf(bootstrap string) ([]string, error) {
 	var b struct {
 		Node struct {

@@ -104,7 +104,8 @@ func (p envoy) probeClusters() []*clusterv3.Cluster {
 	return out
 }
 
-// unverifiedTLS asks the app for no name and no trusted certificate: the probe is about its answer, and stays in the pod.
+// unverifiedTLS asks the app for no name and no trusted certificate: the probe is about its answer, and stays in the
+// pod.
 func unverifiedTLS() *corev3.TransportSocket {
 	return tlsTransport(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
 		TlsParams: &tlsv3.TlsParameters{TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},

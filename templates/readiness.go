@@ -17,9 +17,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// Envoy calls itself ready also when it has rejected its listeners. So readiness is asked of the data ports
-// themselves: Envoy connects to each, and GET /ready says whether all of them answered. GET /ready/app also asks the app's
-// ports behind them.
+// Envoy calls itself ready also when it has rejected its listeners. So readiness is asked of the data ports themselves:
+// Envoy connects to each, and GET /ready says whether all of them answered. GET /ready/app also asks the app's ports
+// behind them.
 
 const (
 	readinessName = "readiness"
@@ -38,8 +38,8 @@ func (p envoy) readinessListener() *listenerv3.Listener {
 	return answering(readinessName, ir.ReadinessPort, []*routev3.Route{updatesRoute()}, healthAnswer(ReadinessPath, ownPorts), healthAnswer(AppReadinessPath, withApp...))
 }
 
-// answering is a listener for questions from outside, which are not logged. It has the given routes and answers, and 404
-// for everything else.
+// answering is a listener for questions from outside, which are not logged. It has the given routes and answers, and
+// 404 for everything else.
 func answering(name string, port uint16, routes []*routev3.Route, answers ...*hcmv3.HttpFilter) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:    name,

@@ -10,9 +10,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// gatewayRoutes sends each request to the upstream with the most specific match: first by host, a full name before "*.",
-// and the longer of two of those, and then by the longer path. Envoy looks only into the group of routes of the host that
-// fits best, so each group ends with the routes of all hosts that also fit. What matches nothing gets 404.
+// gatewayRoutes sends each request to the upstream with the most specific match: first by host, a full name before
+// "*.", and the longer of two of those, and then by the longer path. Envoy looks only into the group of routes of the
+// host that fits best, so each group ends with the routes of all hosts that also fit. What matches nothing gets 404.
 func (p envoy) gatewayRoutes() *routev3.RouteConfiguration {
 	byHost := map[string][]ir.Match{}
 	for _, up := range p.Upstreams {

@@ -6,15 +6,15 @@ import (
 )
 
 const (
-	// CertificateDir is where a Secret of type kubernetes.io/tls is mounted whose certificate inbound ports show. The kubelet
-	// replaces its files together, as those in [ConfigDir].
+	// CertificateDir is where a Secret of type kubernetes.io/tls is mounted whose certificate inbound ports show. The
+	// kubelet replaces its files together, as those in [ConfigDir].
 	CertificateDir = "/etc/envoy-certificate"
 	// certificateName is the certificate's name in CertificateFile.
 	certificateName = "certificate"
 )
 
-// secretCertificateFiles is the content of CertificateFile: where the Secret's files are. Only what comes in such a file is read anew when
-// they change; certificate and key are read together.
+// secretCertificateFiles is the content of CertificateFile: where the Secret's files are. Only what comes in such a
+// file is read anew when they change; certificate and key are read together.
 func secretCertificateFiles() []*tlsv3.Secret {
 	file := func(name string) *corev3.DataSource {
 		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: CertificateDir + "/" + name}}

@@ -10,8 +10,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// maxConfig is what the four files may have of the 256 KiB of a pod's annotations: the rest is for the status and for the
-// user's own.
+// maxConfig is what the four files may have of the 256 KiB of a pod's annotations: the rest is for the status and for
+// the user's own.
 const maxConfig = 250_000
 
 // TestSizeOfManyUpstreams: a hundred upstreams of ordinary names and one inbound port fit, with probes and statistics.

@@ -20,8 +20,8 @@ const (
 func (p envoy) connectionLife() time.Duration { return p.SVIDTTL / 2 }
 
 // peerConnectionLife bounds HTTP connections to peers, of which the caller's Envoy ends each between two requests. So
-// none is left when a peer ends that has served for the drain time since it was taken from DNS: a third of it for DNS, and
-// the rest for requests.
+// none is left when a peer ends that has served for the drain time since it was taken from DNS: a third of it for DNS,
+// and the rest for requests.
 func (p envoy) peerConnectionLife() time.Duration {
 	if p.Drain == 0 {
 		return p.connectionLife()

@@ -19,9 +19,10 @@ const (
 	allBundles = "ALL"
 )
 
-// bundle is the name of the bundles that peers are verified with. Where all of them are of one domain, it is that domain's
-// alone: with all bundles Envoy picks the one of the first URI in a certificate, but accepts any URI in it as the peer's ID, so
-// a CA could put an ID of another domain behind one of its own. Where there are several domains, [oneID] stands against that.
+// bundle is the name of the bundles that peers are verified with. Where all of them are of one domain, it is that
+// domain's alone: with all bundles Envoy picks the one of the first URI in a certificate, but accepts any URI in it as
+// the peer's ID, so a CA could put an ID of another domain behind one of its own. Where there are several domains,
+// [oneID] stands against that.
 func bundle(peers []ir.Peer) string {
 	td, one := ir.OneTrustDomain(peers)
 	if !one {
@@ -30,8 +31,8 @@ func bundle(peers []ir.Peer) string {
 	return td.IDString()
 }
 
-// downstreamTLS accepts the peers, or everyone of a trusted domain on a port whose peers are only audited, or which takes callers
-// without a certificate too.
+// downstreamTLS accepts the peers, or everyone of a trusted domain on a port whose peers are only audited, or which
+// takes callers without a certificate too.
 func downstreamTLS(id spiffeid.ID, in ir.Inbound) *corev3.TransportSocket {
 	peers, alpn := in.Verified(), []string{"h2", "http/1.1"}
 	if in.Protocol == ir.TCP {
@@ -82,8 +83,8 @@ func tlsTransport(context proto.Message) *corev3.TransportSocket {
 	}
 }
 
-// mutualTLS is what both sides have in common: own certificate, bundles and the accepted peers. No peers means everyone whom
-// the bundles vouch for.
+// mutualTLS is what both sides have in common: own certificate, bundles and the accepted peers. No peers means everyone
+// whom the bundles vouch for.
 func mutualTLS(id spiffeid.ID, peers []ir.Peer, alpn ...string) *tlsv3.CommonTlsContext {
 	accepted := make([]*tlsv3.SubjectAltNameMatcher, len(peers))
 	for i, peer := range peers {

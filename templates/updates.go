@@ -12,8 +12,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
-// Whoever changes the files has to learn whether Envoy took them, without a way into the admin interface: one page of these
-// statistics and nothing else, for reading alone.
+// Whoever changes the files has to learn whether Envoy took them, without a way into the admin interface: one page of
+// these statistics and nothing else, for reading alone.
 
 const updatesName = "updates"
 
@@ -52,8 +52,8 @@ func updatesRoute() *routev3.Route {
 	}
 }
 
-// Updates is how reading the changed files went in an Envoy's life, by the file's name. A file that this Envoy does not read is
-// not in it.
+// Updates is how reading the changed files went in an Envoy's life, by the file's name. A file that this Envoy does not
+// read is not in it.
 type Updates map[string]Update
 
 // Update is how reading one file went.

@@ -18,7 +18,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 )
 
-// trustDomain is a certificate authority of example.org and a key for JWT-SVIDs, and agents that give out what they sign.
+// trustDomain is a certificate authority of example.org and a key for JWT-SVIDs, and agents that give out what they
+// sign.
 type trustDomain struct {
 	key       *ecdsa.PrivateKey
 	authority *x509.Certificate

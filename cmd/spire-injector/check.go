@@ -21,16 +21,19 @@ import (
 type clusterFlags struct{ kubeconfig, context string }
 
 func (f *clusterFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, or ~/.kube/config, or the pod's own rights)")
+	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "",
+		"kubeconfig file (default $KUBECONFIG, or ~/.kube/config, or the pod's own rights)")
 	cmd.Flags().StringVar(&f.context, "context", "", "context in it (default its current one)")
 }
 
 func (f clusterFlags) config() (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.context}).ClientConfig()
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: f.context}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("finding the cluster: %w; set KUBECONFIG, or name a file with --kubeconfig and a context with --context", err)
+		return nil, fmt.Errorf("finding the cluster: %w; set KUBECONFIG, or name a file with --kubeconfig "+
+			"and a context with --context", err)
 	}
 	return config, nil
 }
@@ -42,10 +45,13 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look over a cluster: what keeps, or would keep, pods from their identities",
-		Long: "Look over a cluster: versions, SPIRE and its settings, agents and their socket, the injector's replicas, webhooks and certificates, the platform file\n" +
-			"and its claims, federation, registration entries, the rollout to running pods, and apps that can be reached around their Envoy. Of several\n" +
+		Long: "Look over a cluster: versions, SPIRE and its settings, agents and their socket, the injector's replicas, " +
+			"webhooks and certificates, the platform file\n" +
+			"and its claims, federation, registration entries, the rollout to running pods, and apps that can be reached " +
+			"around their Envoy. Of several\n" +
 			"SPIREs it looks at the one that the injector calls.\n\n" +
-			"It only reads. What replicas know they are asked through the API server, which takes the right to get pods/proxy; and the API server is asked\n" +
+			"It only reads. What replicas know they are asked through the API server, which takes the right to get " +
+			"pods/proxy; and the API server is asked\n" +
 			"to try, without creating it, a pod that the injector has to refuse.\n\n" +
 			"Each line is ok, warning (it works, with a risk or a cost) or error, with what to do about it.\n\n" +
 			"Exit codes: 0 no error, 1 errors, 2 called wrongly.",
@@ -77,7 +83,8 @@ func newCheckCommand() *cobra.Command {
 	}
 	cluster.add(cmd)
 	cmd.Flags().StringVarP(&names.Namespace, "namespace", "n", "spire-injector", "namespace of the injector")
-	cmd.Flags().StringVar(&names.SPIRE, "spire-namespace", "spire", "namespace of SPIRE; elsewhere it is found by its images")
+	cmd.Flags().StringVar(&names.SPIRE, "spire-namespace", "spire",
+		"namespace of SPIRE; elsewhere it is found by its images")
 	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text or json")
 	return cmd
 }
@@ -94,7 +101,13 @@ func lookOver(ctx context.Context, cluster clusterFlags, names check.Names) (che
 	if err != nil {
 		return check.Report{}, fmt.Errorf("setting up the client of %s: %w", config.Host, err)
 	}
-	facts := check.Gatherer{Client: client, Names: names, Settings: settingsOf, Hash: platformfile.Hash, Now: time.Now}.Gather(ctx)
+	facts := check.Gatherer{
+		Client:   client,
+		Names:    names,
+		Settings: settingsOf,
+		Hash:     platformfile.Hash,
+		Now:      time.Now,
+	}.Gather(ctx)
 	if err := facts.Unread[check.SourceVersion]; err != nil {
 		return check.Report{}, fmt.Errorf("asking the API server %s: %w", config.Host, err)
 	}
@@ -127,8 +140,13 @@ func settingsOf(arguments []string) (check.Settings, error) {
 		return check.Settings{}, err
 	}
 	return check.Settings{
-		Config: f.config, Webhooks: f.webhookConfig, Lease: f.leaderElectionName, Resync: f.resync, RolloutRate: float64(rate),
-		MetricsPort: portOf(f.metricsAddress), HealthPort: portOf(f.healthAddress),
+		Config:      f.config,
+		Webhooks:    f.webhookConfig,
+		Lease:       f.leaderElectionName,
+		Resync:      f.resync,
+		RolloutRate: float64(rate),
+		MetricsPort: portOf(f.metricsAddress),
+		HealthPort:  portOf(f.healthAddress),
 	}, nil
 }
 

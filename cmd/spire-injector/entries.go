@@ -63,7 +63,8 @@ func namespaceOf(ns *corev1.Namespace) intent.Namespace {
 	return intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
 }
 
-// minGrace keeps an entry for longer than any replica takes it for granted, and than a pod is on its way from admission to a cache.
+// minGrace keeps an entry for longer than any replica takes it for granted, and than a pod is on its way from admission
+// to a cache.
 const minGrace = time.Minute
 
 func (f serveFlags) checkEntries() error {

@@ -26,7 +26,8 @@ spire:
 sidecar: {image: envoy}
 `
 
-// What is registered for a pod, for what is kept of it in memory and for its template is one identity, by the rules of admission.
+// What is registered for a pod, for what is kept of it in memory and for its template is one identity, by the rules of
+// admission.
 func TestRulesOfEntries(t *testing.T) {
 	p, err := intent.ParsePlatform([]byte(platformOfEntries))
 	if err != nil {

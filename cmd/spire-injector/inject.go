@@ -21,7 +21,8 @@ func newInjectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inject -f FILE|-",
 		Short: "Inject manifests offline, exactly as the webhook would",
-		Long: "Inject manifests offline, exactly as the webhook would, and print them. Pods and the pod templates of workloads are injected,\n" +
+		Long: "Inject manifests offline, exactly as the webhook would, and print them. Pods and the pod templates of " +
+			"workloads are injected,\n" +
 			"Namespaces in the input give their defaults, every other document passes through as it is.\n\n" +
 			"Annotations of a pod, or of its Namespace:\n\n" + intent.Reference() + "\n" +
 			"Exit codes: 0 printed, 1 refused (nothing is printed, every mistake is on stderr), 2 called wrongly.",
@@ -44,7 +45,8 @@ func newInjectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, err := offline.Inject(inject.Injector{Platform: platform, Version: buildVersion(), Kubernetes: version}, namespace, input)
+			injector := inject.Injector{Platform: platform, Version: buildVersion(), Kubernetes: version}
+			out, err := offline.Inject(injector, namespace, input)
 			if err != nil {
 				return fmt.Errorf("nothing was printed:\n%w", err)
 			}
@@ -59,7 +61,8 @@ func newInjectCommand() *cobra.Command {
 	cmd.Flags().StringVar(&config, "config", "config.yaml", "platform file")
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "namespace of documents that name none")
 	cmd.Flags().StringVar(&kubernetes, "kubernetes-version", "", kubernetesVersionUsage+" (default a current one)")
-	cmd.Flags().BoolVar(&entries, "entries", false, "print the registration entries instead, as spire-server entry create -data takes them")
+	cmd.Flags().BoolVar(&entries, "entries", false,
+		"print the registration entries instead, as spire-server entry create -data takes them")
 	return cmd
 }
 

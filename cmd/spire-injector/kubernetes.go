@@ -6,9 +6,11 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
-const kubernetesVersionUsage = "version of the cluster's Kubernetes, such as 1.34, on which what can be injected depends"
+const kubernetesVersionUsage = "version of the cluster's Kubernetes, such as 1.34, on which what can be injected " +
+	"depends"
 
-// parseKubernetesVersion reads the flag --kubernetes-version; without it the version is unknown, which stands for a current one.
+// parseKubernetesVersion reads the flag --kubernetes-version; without it the version is unknown, which stands for a
+// current one.
 func parseKubernetesVersion(flag string) (inject.KubernetesVersion, error) {
 	if flag == "" {
 		return inject.KubernetesVersion{}, nil

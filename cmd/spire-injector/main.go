@@ -52,9 +52,11 @@ func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "spire-injector",
 		Short: "Give labelled pods a SPIFFE identity and mutual TLS",
-		Long: "Give labelled pods a SPIFFE identity and mutual TLS: register them in SPIRE, inject an Envoy sidecar and generate its configuration.\n\n" +
+		Long: "Give labelled pods a SPIFFE identity and mutual TLS: register them in SPIRE, inject an Envoy sidecar and " +
+			"generate its configuration.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 called wrongly.",
-		Example:                    "  spire-injector inject -f deployment.yaml --config config.yaml\n  spire-injector serve --config /etc/spire-injector/config.yaml\n  spire-injector check",
+		Example: "  spire-injector inject -f deployment.yaml --config config.yaml\n  spire-injector serve --config " +
+			"/etc/spire-injector/config.yaml\n  spire-injector check",
 		Version:                    buildVersion(),
 		SilenceErrors:              true,
 		SilenceUsage:               true,

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"spire-injector": main})
 }
 
-// TestScripts is the specification of the command line: usage, output and exit codes. Each script finds a valid platform
-// file, config.yaml, in its directory.
+// TestScripts is the specification of the command line: usage, output and exit codes. Each script finds a valid
+// platform file, config.yaml, in its directory.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	platform, err := os.ReadFile("testdata/config.yaml")

@@ -23,8 +23,8 @@ import (
 // patience is how long SPIRE is given to take up a federation relationship by itself.
 const patience = 2 * time.Second
 
-// newFederationSyncer lets the leading replica keep SPIRE's federation relationships at what the platform file says. Arrived is called when a
-// bundle has come.
+// newFederationSyncer lets the leading replica keep SPIRE's federation relationships at what the platform file says.
+// Arrived is called when a bundle has come.
 func newFederationSyncer(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client, arrived func()) *federation.Syncer {
 	syncer := federation.New(federation.Config{
 		SPIRE:    spire,

@@ -24,8 +24,8 @@ func parseRolloutRate(flag string) (rate.Limit, error) {
 	return limit, nil
 }
 
-// addRollout lets the leading replica carry changes of namespaces, of the platform and, by its own start, of the templates to running
-// pods.
+// addRollout lets the leading replica carry changes of namespaces, of the platform and, by its own start, of the
+// templates to running pods.
 func (s *server) addRollout(ctx context.Context) error {
 	if err := s.setUpRollout(ctx); err != nil {
 		return fmt.Errorf("setting up what carries changes to running pods: %w", err)

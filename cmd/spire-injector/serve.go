@@ -48,7 +48,9 @@ func serveCommand(f *serveFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the admission webhook and the registrar",
-		Long:  "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; one leads, keeps the registration entries at what the cluster needs, carries changes to running pods, and keeps the serving certificate.",
+		Long: "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; " +
+			"one leads, keeps the registration entries at what the cluster needs, carries changes to running pods, and keeps " +
+			"the serving certificate.",
 		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml\n" +
 			"  spire-injector serve --config /etc/spire-injector/config.yaml --dry-run",
 		Args: noArguments,
@@ -62,32 +64,46 @@ func serveCommand(f *serveFlags) *cobra.Command {
 func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "config", "/etc/spire-injector/config.yaml", "platform file")
 	flags.StringVar(&f.configMap, "config-map", "",
-		"ConfigMap in the injector's own namespace that the platform file is mounted from, so that its changes arrive at once and at all replicas (default none: the file is watched)")
+		"ConfigMap in the injector's own namespace that the platform file is mounted from, so that its changes arrive at "+
+			"once and at all replicas (default none: the file is watched)")
 	flags.StringVar(&f.kubernetes, "kubernetes-version", "", kubernetesVersionUsage+" (default the API server is asked)")
-	flags.StringVar(&f.namespace, "namespace", "spire-injector", "namespace of the injector's own Service, Secret and Lease")
-	flags.StringVar(&f.service, "service", "spire-injector", "Service by which the API server reaches the webhook; the serving certificate is for it")
-	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert", "Secret that holds the serving certificate")
+	flags.StringVar(&f.namespace, "namespace", "spire-injector",
+		"namespace of the injector's own Service, Secret and Lease")
+	flags.StringVar(&f.service, "service", "spire-injector",
+		"Service by which the API server reaches the webhook; the serving certificate is for it")
+	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert",
+		"Secret that holds the serving certificate")
 	flags.StringVar(&f.rotation, "serving-cert-rotation", rotationSelf,
-		"who fills and renews that Secret and keeps its CA in the webhook configurations: self, or external, such as cert-manager")
+		"who fills and renews that Secret and keeps its CA in the webhook configurations: self, or external, such as "+
+			"cert-manager")
 	flags.StringVar(&f.certDir, "serving-cert-dir", "/run/spire-injector/serving-cert", "where that Secret is mounted")
-	flags.StringVar(&f.webhookConfig, "webhook-configuration", "spire-injector", "name of the MutatingWebhookConfiguration and, if there is one, the ValidatingWebhookConfiguration that register this webhook")
+	flags.StringVar(&f.webhookConfig, "webhook-configuration", "spire-injector",
+		"name of the MutatingWebhookConfiguration and, if there is one, the ValidatingWebhookConfiguration that register "+
+			"this webhook")
 	flags.IntVar(&f.webhookPort, "webhook-port", 9443, "port of the webhook")
 	flags.StringVar(&f.metricsAddress, "metrics-address", ":8080", "address of Prometheus metrics, 0 for none")
 	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
-	flags.StringVar(&f.workloadAPI, "workload-api", "", "socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's agentSocket)")
+	flags.StringVar(&f.workloadAPI, "workload-api", "",
+		"socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's "+
+			"agentSocket)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&f.leaderElectionName, "leader-election-lease", "spire-injector", "Lease by which the replicas elect a leader")
-	flags.DurationVar(&f.grace, "entry-grace-time", 10*time.Minute, "how long a registration entry stays that no pod and no pod template needs any more")
-	flags.DurationVar(&f.resync, "resync-interval", 5*time.Minute, "time between two comparisons of all entries in SPIRE with what the cluster needs, give or take a tenth")
+	flags.StringVar(&f.leaderElectionName, "leader-election-lease", "spire-injector",
+		"Lease by which the replicas elect a leader")
+	flags.DurationVar(&f.grace, "entry-grace-time", 10*time.Minute,
+		"how long a registration entry stays that no pod and no pod template needs any more")
+	flags.DurationVar(&f.resync, "resync-interval", 5*time.Minute,
+		"time between two comparisons of all entries in SPIRE with what the cluster needs, give or take a tenth")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be changed in SPIRE, change nothing, and end")
 	flags.StringVar(&f.rolloutRate, "rollout-rate", rollout.DefaultRate,
-		"how many running pods a second follow a changed namespace, platform file or template version, such as 0.5 or 10/s; 0: none")
+		"how many running pods a second follow a changed namespace, platform file or template version, such as 0.5 or "+
+			"10/s; 0: none")
 }
 
 // host is the name by which the API server calls the webhook.
 func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
 
-// listening is an address to listen at. A dry run has none: it may be beside a replica that listens, as in kubectl exec.
+// listening is an address to listen at. A dry run has none: it may be beside a replica that listens, as in kubectl
+// exec.
 func (f serveFlags) listening(address string) string {
 	if f.dryRun {
 		return "0"
@@ -97,7 +113,10 @@ func (f serveFlags) listening(address string) string {
 
 // certificateSource is where the serving certificate comes from, and who is to trust it.
 func (f serveFlags) certificateSource() servingcert.Source {
-	return servingcert.Source{Secret: types.NamespacedName{Namespace: f.namespace, Name: f.secret}, Configuration: f.webhookConfig}
+	return servingcert.Source{
+		Secret:        types.NamespacedName{Namespace: f.namespace, Name: f.secret},
+		Configuration: f.webhookConfig,
+	}
 }
 
 // Who keeps the serving certificate, and its CA in the webhook configurations.

@@ -28,25 +28,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// apiServer answers what a replica asks that leads nobody: there is a Secret with a certificate, webhook configurations that trust it, and
-// nothing else. It takes no writes.
+// apiServer answers what a replica asks that leads nobody: there is a Secret with a certificate, webhook
+// configurations that trust it, and nothing else. It takes no writes.
 type apiServer struct {
 	objects map[string][]any // by the last part of a list's path
 }
 
 // kinds of the lists, by the last part of their path.
 var kinds = map[string]metav1.TypeMeta{
-	"pods":                            {APIVersion: "v1", Kind: "Pod"},
-	"namespaces":                      {APIVersion: "v1", Kind: "Namespace"},
-	"secrets":                         {APIVersion: "v1", Kind: "Secret"},
-	"configmaps":                      {APIVersion: "v1", Kind: "ConfigMap"},
-	"deployments":                     {APIVersion: "apps/v1", Kind: "Deployment"},
-	"statefulsets":                    {APIVersion: "apps/v1", Kind: "StatefulSet"},
-	"daemonsets":                      {APIVersion: "apps/v1", Kind: "DaemonSet"},
-	"jobs":                            {APIVersion: "batch/v1", Kind: "Job"},
-	"cronjobs":                        {APIVersion: "batch/v1", Kind: "CronJob"},
-	"mutatingwebhookconfigurations":   {APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingWebhookConfiguration"},
-	"validatingwebhookconfigurations": {APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingWebhookConfiguration"},
+	"pods":         {APIVersion: "v1", Kind: "Pod"},
+	"namespaces":   {APIVersion: "v1", Kind: "Namespace"},
+	"secrets":      {APIVersion: "v1", Kind: "Secret"},
+	"configmaps":   {APIVersion: "v1", Kind: "ConfigMap"},
+	"deployments":  {APIVersion: "apps/v1", Kind: "Deployment"},
+	"statefulsets": {APIVersion: "apps/v1", Kind: "StatefulSet"},
+	"daemonsets":   {APIVersion: "apps/v1", Kind: "DaemonSet"},
+	"jobs":         {APIVersion: "batch/v1", Kind: "Job"},
+	"cronjobs":     {APIVersion: "batch/v1", Kind: "CronJob"},
+	"mutatingwebhookconfigurations": {
+		APIVersion: "admissionregistration.k8s.io/v1",
+		Kind:       "MutatingWebhookConfiguration",
+	},
+	"validatingwebhookconfigurations": {
+		APIVersion: "admissionregistration.k8s.io/v1",
+		Kind:       "ValidatingWebhookConfiguration",
+	},
 }
 
 func (a apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -84,9 +90,10 @@ func (a apiServer) watch(w http.ResponseWriter, r *http.Request, kind metav1.Typ
 		for _, o := range objects {
 			answer(w, map[string]any{"type": "ADDED", "object": o})
 		}
-		answer(w, map[string]any{"type": "BOOKMARK", "object": metav1.PartialObjectMetadata{TypeMeta: kind, ObjectMeta: metav1.ObjectMeta{
+		end := metav1.PartialObjectMetadata{TypeMeta: kind, ObjectMeta: metav1.ObjectMeta{
 			ResourceVersion: "1", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
-		}}})
+		}}
+		answer(w, map[string]any{"type": "BOOKMARK", "object": end})
 	}
 	w.(http.Flusher).Flush()
 	<-r.Context().Done()
@@ -96,13 +103,17 @@ func groups() metav1.APIGroupList {
 	list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
 	for _, name := range []string{"apps", "batch", "admissionregistration.k8s.io"} {
 		v := metav1.GroupVersionForDiscovery{GroupVersion: name + "/v1", Version: "v1"}
-		list.Groups = append(list.Groups, metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v})
+		list.Groups = append(list.Groups,
+			metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v})
 	}
 	return list
 }
 
 func resources(version string) metav1.APIResourceList {
-	list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: version}
+	list := metav1.APIResourceList{
+		TypeMeta:     metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"},
+		GroupVersion: version,
+	}
 	for name, kind := range kinds {
 		if kind.APIVersion == version {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
@@ -122,8 +133,12 @@ func certificateFor(t *testing.T, host string) (certificate, key []byte) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{host},
-		IsCA: true, BasicConstraintsValid: true,
+		SerialNumber:          big.NewInt(1),
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		DNSNames:              []string{host},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, own.Public(), own)
 	if err != nil {
@@ -133,7 +148,8 @@ func certificateFor(t *testing.T, host string) (certificate, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
+	certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return certificate, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
 }
 
 // cluster has what a replica called injector in the namespace system finds.
@@ -156,7 +172,11 @@ func cluster(t *testing.T) (kubeconfig string, trusted *x509.CertPool) {
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf(`{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: %q}}], contexts: [{name: c, context: {cluster: c}}], current-context: c}`, server.URL)
+	text := fmt.Sprintf(
+		`{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: %q}}],
+  contexts: [{name: c, context: {cluster: c}}], current-context: c}`,
+		server.URL,
+	)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +210,8 @@ func TestServe(t *testing.T) {
 	t.Setenv("KUBECONFIG", kubeconfig)
 	hooks, health, metrics := freePort(t), freePort(t), freePort(t)
 	f := flagsOf(t, "--config=testdata/config.yaml", "--namespace=system", "--service=injector", "--webhook-port="+hooks,
-		"--health-address=127.0.0.1:"+health, "--metrics-address=127.0.0.1:"+metrics, "--log-level=error", "--serving-cert-dir="+t.TempDir())
+		"--health-address=127.0.0.1:"+health, "--metrics-address=127.0.0.1:"+metrics, "--log-level=error",
+		"--serving-cert-dir="+t.TempDir())
 	s, err := newServer(f)
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +232,8 @@ func TestServe(t *testing.T) {
 	ready := "http://127.0.0.1:" + health + "/readyz?verbose"
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		_, body := get(ready)
-		if strings.Contains(body, "[+]webhook ok") && strings.Contains(body, "[+]namespaces ok") && strings.Contains(body, "[+]certificate ok") &&
+		if strings.Contains(body, "[+]webhook ok") && strings.Contains(body, "[+]namespaces ok") &&
+			strings.Contains(body, "[+]certificate ok") &&
 			strings.Contains(body, "[-]identity failed") {
 			break
 		}
@@ -229,7 +251,8 @@ func TestServe(t *testing.T) {
 	}
 	_, body := get("http://127.0.0.1:" + metrics + "/metrics")
 	for _, name := range []string{
-		`spire_injector_build_info{version="`, "spire_injector_config_hash ", "spire_injector_serving_certificate_expiry_timestamp_seconds ",
+		`spire_injector_build_info{version="`, "spire_injector_config_hash ",
+		"spire_injector_serving_certificate_expiry_timestamp_seconds ",
 		"spire_injector_rollout_paused 0", `workqueue_depth{controller="rollout",name="rollout"`,
 	} {
 		if !strings.Contains(body, "\n"+name) {
@@ -249,12 +272,16 @@ func TestServe(t *testing.T) {
 // admits asks the webhooks about a pod that is not labelled, and about one that is and has a mistake.
 func admits(t *testing.T, url string, trusted *x509.CertPool) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"}}}
+	client := http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"}},
+	}
 	defer client.CloseIdleConnections()
 	ask := func(path, group, resource, kind, object string) string {
 		t.Helper()
-		review := fmt.Sprintf(`{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "1", "operation": "CREATE", "namespace": "demo",
-			"kind": {"group": %q, "version": "v1", "kind": %q}, "resource": {"group": %q, "version": "v1", "resource": %q}, "object": %s}}`,
+		review := fmt.Sprintf(
+			`{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+				"uid": "1", "operation": "CREATE", "namespace": "demo", "kind": {"group": %q, "version": "v1", "kind": %q},
+				"resource": {"group": %q, "version": "v1", "resource": %q}, "object": %s}}`,
 			group, kind, group, resource, object)
 		response, err := client.Post(url+path, "application/json", strings.NewReader(review))
 		if err != nil {
@@ -267,9 +294,16 @@ func admits(t *testing.T, url string, trusted *x509.CertPool) {
 		}
 		return string(body)
 	}
-	const plain = `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "demo"}, "spec": {"containers": [{"name": "app", "image": "app"}]}}`
-	asking := strings.Replace(plain, `"name": "p",`, `"name": "p", "labels": {"spiffe.io/inject": "enabled"}, "annotations": {"spiffe.io/app-port": "none"},`, 1)
-	deployment := `{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "demo"}, "spec": {"template": ` + asking + `}}`
+	const plain = `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "demo"},
+		"spec": {"containers": [{"name": "app", "image": "app"}]}}`
+	asking := strings.Replace(
+		plain,
+		`"name": "p",`,
+		`"name": "p", "labels": {"spiffe.io/inject": "enabled"}, "annotations": {"spiffe.io/app-port": "none"},`,
+		1,
+	)
+	deployment := `{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "demo"},
+		"spec": {"template": ` + asking + `}}`
 	for _, path := range []string{"/mutate-pod", "/validate-pod"} {
 		if got := ask(path, "", "pods", "Pod", plain); !strings.Contains(got, `"allowed":true`) {
 			t.Errorf("%s of a pod that asks for nothing: %s", path, got)

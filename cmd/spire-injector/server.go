@@ -119,14 +119,17 @@ func (s *server) run(ctx context.Context) error {
 		}
 	}
 	for _, add := range []func(context.Context) error{
-		s.webhooks(registrar.Options{Confirmed: controller.Confirmed}), s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
+		s.webhooks(registrar.Options{Confirmed: controller.Confirmed}),
+		s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
 	} {
 		if err := add(ctx); err != nil {
 			return err
 		}
 	}
-	s.logger.Info("starting", "version", buildVersion(), "cluster", s.platform.Cluster.Name, "trustDomain", s.platform.Cluster.TrustDomain.Name(),
-		"spireServer", s.platform.ServerAddress, "kubernetes", fmt.Sprintf("%d.%d", s.kubernetes.Major, s.kubernetes.Minor))
+	cluster := s.platform.Cluster
+	s.logger.Info("starting", "version", buildVersion(), "cluster", cluster.Name,
+		"trustDomain", cluster.TrustDomain.Name(), "spireServer", s.platform.ServerAddress,
+		"kubernetes", fmt.Sprintf("%d.%d", s.kubernetes.Major, s.kubernetes.Minor))
 	return s.manager.Start(ctx)
 }
 
@@ -143,14 +146,22 @@ func (s *server) watchPlatform(ctx context.Context) error {
 	s.inForce = platformfile.New(platformfile.Config{
 		File: s.file,
 		Injector: inject.Injector{
-			Platform: s.platform, Version: buildVersion(), Kubernetes: s.kubernetes, Generate: templates.NewCache(rememberedConfigs).Generate,
+			Platform:   s.platform,
+			Version:    buildVersion(),
+			Kubernetes: s.kubernetes,
+			Generate:   templates.NewCache(rememberedConfigs).Generate,
 		},
 		SocketFixed: s.flags.workloadAPI != "",
 		Metrics:     reloads,
 		Logger:      logger,
 		Event:       eventsOf(s.manager, "Reload").Event,
 	})
-	source := platformfile.Source{File: s.flags.config, ConfigMap: s.flags.configMap, Offer: s.inForce.Offer, Logger: logger}
+	source := platformfile.Source{
+		File:      s.flags.config,
+		ConfigMap: s.flags.configMap,
+		Offer:     s.inForce.Offer,
+		Logger:    logger,
+	}
 	if s.flags.configMap != "" {
 		return watch(ctx, s.manager, &corev1.ConfigMap{}, source.Changed)
 	}
@@ -174,9 +185,19 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		decoder := admission.NewDecoder(s.manager.GetScheme())
 		server := s.manager.GetWebhookServer()
 		for path, handler := range map[string]admission.Handler{
-			"/mutate-pod":        &webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
-			"/validate-pod":      &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions},
-			"/validate-workload": &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces, Metrics: admissions},
+			"/mutate-pod": &webhook.Handler{
+				Injector:   injector,
+				Registrar:  spire,
+				Namespaces: namespaces,
+				Decoder:    decoder,
+				Metrics:    admissions,
+			},
+			"/validate-pod": &webhook.Validator{
+				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions,
+			},
+			"/validate-workload": &webhook.WorkloadValidator{
+				Injector: injector, Namespaces: namespaces, Metrics: admissions,
+			},
 		} {
 			server.Register(path, s.shutdown.Wrap(&admission.Webhook{Handler: handler}))
 		}
@@ -184,7 +205,8 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 	}
 }
 
-// addCertificate has every replica watch the serving certificate and, unless somebody else does, the leading one rotate it.
+// addCertificate has every replica watch the serving certificate and, unless somebody else does, the leading one
+// rotate it.
 func (s *server) addCertificate(ctx context.Context) error {
 	source := s.flags.certificateSource()
 	logger := s.manager.GetLogger().WithName("serving-certificate")
@@ -194,7 +216,12 @@ func (s *server) addCertificate(ctx context.Context) error {
 	if s.flags.rotation == rotationExternal {
 		return nil
 	}
-	rotator := servingcert.Rotator{Client: s.manager.GetClient(), Source: source, Host: s.flags.host(), CertDir: s.flags.certDir}
+	rotator := servingcert.Rotator{
+		Client:  s.manager.GetClient(),
+		Source:  source,
+		Host:    s.flags.host(),
+		CertDir: s.flags.certDir,
+	}
 	if err := rotator.AddTo(s.manager); err != nil {
 		return fmt.Errorf("setting up the rotation of the serving certificate: %w", err)
 	}
@@ -209,7 +236,9 @@ func (s *server) addReadiness(context.Context) error {
 }
 
 func (s *server) registerMetrics(context.Context) error {
-	return replica.Process{Version: buildVersion(), Certificate: s.certificate.Expiry, SVID: s.spire.SVIDExpiry}.Register(metrics.Registry)
+	return replica.Process{
+		Version: buildVersion(), Certificate: s.certificate.Expiry, SVID: s.spire.SVIDExpiry,
+	}.Register(metrics.Registry)
 }
 
 // warmNamespaces fills the cache before the first pod comes: namespaces are read at admission.
@@ -283,8 +312,10 @@ func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manage
 		Scheme: scheme,
 		Cache:  cache.Options{ByObject: watched},
 		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Port:    f.webhookPort,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.Get }},
+			Port: f.webhookPort,
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+				c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.Get
+			}},
 		}),
 		Metrics:                       metricsserver.Options{BindAddress: f.listening(f.metricsAddress)},
 		HealthProbeBindAddress:        f.listening(f.healthAddress),

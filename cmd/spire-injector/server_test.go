@@ -73,7 +73,8 @@ func TestAgentAddress(t *testing.T) {
 // What is watched is no more than what there is a right to see, and of pods the digest of their configuration is kept.
 func TestWatchedObjects(t *testing.T) {
 	t.Parallel()
-	f := flagsOf(t, "--config-map=platform", "--namespace=system", "--serving-cert-secret=cert", "--webhook-configuration=hooks")
+	f := flagsOf(t, "--config-map=platform", "--namespace=system", "--serving-cert-secret=cert",
+		"--webhook-configuration=hooks")
 	watched, err := watchedObjects(f)
 	if err != nil {
 		t.Fatal(err)

@@ -21,19 +21,23 @@ func newTokensCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tokens",
 		Short: "Fetch JWT-SVIDs, and the keys to verify them, for the Envoy of an injected pod",
-		Long: "Fetch JWT-SVIDs, and the keys to verify them, for the Envoy of an injected pod. This is what the container spiffe-jwt runs, in pods whose\n" +
+		Long: "Fetch JWT-SVIDs, and the keys to verify them, for the Envoy of an injected pod. This is what the container " +
+			"spiffe-jwt runs, in pods whose\n" +
 			"inbound or upstreams have jwt.\n\n" +
-			"Keys are served on a Unix socket as they are; a token is renewed after half of its TTL, and taken away when it expires.\n\n" +
+			"Keys are served on a Unix socket as they are; a token is renewed after half of its TTL, and taken away when it " +
+			"expires.\n\n" +
 			"Exit codes: 0 ended by a signal, 1 failed, 2 called wrongly.",
-		Example: "  spire-injector tokens --workload-api unix:///run/spire/sockets/agent.sock --spiffe-id spiffe://example.org/web --audience spiffe://example.org/api",
-		Args:    noArguments,
+		Example: "  spire-injector tokens --workload-api unix:///run/spire/sockets/agent.sock --spiffe-id " +
+			"spiffe://example.org/web --audience spiffe://example.org/api",
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if c.ID, err = spiffeid.FromString(id); err != nil {
 				return usageError{fmt.Errorf("--spiffe-id: expected one such as spiffe://example.org/web, got %q: %w", id, err)}
 			}
 			if c.WorkloadAPI == "" {
-				return usageError{errors.New("--workload-api: expected the agent's address, such as unix:///run/spire/sockets/agent.sock, got nothing")}
+				return usageError{errors.New("--workload-api: expected the agent's address, " +
+					"such as unix:///run/spire/sockets/agent.sock, got nothing")}
 			}
 			c.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil))
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -45,6 +49,7 @@ func newTokensCommand() *cobra.Command {
 	cmd.Flags().StringVar(&id, "spiffe-id", "", "the identity whose tokens are fetched")
 	cmd.Flags().StringArrayVar(&c.Audiences, "audience", nil, "fetch tokens for it; may be given several times")
 	cmd.Flags().StringVar(&c.Dir, "dir", templates.JWTDir, "directory for tokens and the socket with the keys")
-	cmd.Flags().StringVar(&c.ProbeAddress, "probe-address", fmt.Sprintf(":%d", ir.JWTProbePort), "where GET "+templates.ReadinessPath+" answers")
+	cmd.Flags().StringVar(&c.ProbeAddress, "probe-address", fmt.Sprintf(":%d", ir.JWTProbePort),
+		"where GET "+templates.ReadinessPath+" answers")
 	return cmd
 }

@@ -19,7 +19,12 @@ type build struct {
 }
 
 func thisBuild() build {
-	b := build{Version: buildVersion(), Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{
+		Version:  buildVersion(),
+		Commit:   commit,
+		Go:       runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || commit != "" {
 		return b
@@ -58,7 +63,8 @@ func newVersionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and what it was built from",
-		Long: "Print the version of this command, the commit that it was built from if that is known, and Go's version and the platform.\n\n" +
+		Long: "Print the version of this command, the commit that it was built from if that is known, and Go's version and " +
+			"the platform.\n\n" +
 			"Exit codes: 0 printed, 2 called wrongly.",
 		Example: "  spire-injector version\n  spire-injector version -o json | jq -r .version",
 		Args:    noArguments,

@@ -50,7 +50,8 @@ func (s source) List(options metav1.ListOptions) (runtime.Object, error) {
 // IsWatchListSemanticsUnSupported says that a list comes before the watch.
 func (source) IsWatchListSemanticsUnSupported() bool { return true }
 
-// cluster is a controller at work between the objects of an API server and a stand-in of SPIRE, in a bubble of time of its own.
+// cluster is a controller at work between the objects of an API server and a stand-in of SPIRE, in a bubble of time of
+// its own.
 type cluster struct {
 	*Controller
 	t        *testing.T
@@ -73,7 +74,8 @@ const (
 	alias    = "spire-injector.demo-cluster.node"
 )
 
-// configuration is the MutatingWebhookConfiguration. Its label says the only team whose namespaces are served; empty: all are.
+// configuration is the MutatingWebhookConfiguration. Its label says the only team whose namespaces are served; empty:
+// all are.
 func configuration(team string, generation int64) *admissionregistrationv1.MutatingWebhookConfiguration {
 	return &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "spire-injector", Generation: generation, Labels: map[string]string{"team": team}},
@@ -133,10 +135,21 @@ func inCluster(t *testing.T, objects []client.Object, test func(*testing.T, *clu
 					t.Errorf("an event about %T", about)
 					return
 				}
-				c.note(&c.events, fmt.Sprintf("%s/%s %s %s: %s", o.GetNamespace(), o.GetName(), eventType, why, note))
+				c.note(&c.events, fmt.Sprintf("%s %s/%s %s %s: %s",
+					reflect.TypeOf(o).Elem().Name(), o.GetNamespace(), o.GetName(), eventType, why, note))
 			},
 		})
-		go func() { _ = cached.Start(t.Context()) }()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = cached.Start(t.Context())
+		}()
+		t.Cleanup(func() {
+			<-ended // before its watches end, which would be errors
+			for _, s := range c.sources {
+				s.Broadcaster.Shutdown()
+			}
+		})
 		test(t, c)
 	})
 }
@@ -162,7 +175,6 @@ func (c *cluster) source(of runtime.Object) source {
 	kind := reflect.TypeOf(of)
 	if _, there := c.sources[kind]; !there {
 		c.sources[kind] = source{sources.NewFakeControllerSource(), &atomic.Int64{}}
-		c.t.Cleanup(c.sources[kind].Broadcaster.Shutdown)
 	}
 	return c.sources[kind]
 }

@@ -33,13 +33,15 @@ type Config struct {
 type Rules struct {
 	NeedsOfPod      func(ns *corev1.Namespace, pod *corev1.Pod) registrar.Needs
 	NeedsOfTemplate func(ns *corev1.Namespace, template *corev1.Pod) registrar.Needs
-	// Served says of which namespaces, by their labels, the API server asks this injector about pods: what nobody injects needs no
-	// identity of ours. The error is why that is not known, and with it whose the pods of any namespace are.
+	// Served says of which namespaces, by their labels, the API server asks this injector about pods: what nobody
+	// injects needs no identity of ours. The error is why that is not known, and with it whose the pods of any
+	// namespace are.
 	Served func(ctx context.Context) (func(namespaceLabels map[string]string) bool, error)
 }
 
-// Controller makes SPIRE hold what the pods and pod templates of a cluster need. It has two parts for a manager to run: every replica
-// watches, because who knows which identities are in use need not ask SPIRE; and the leading one reconciles.
+// Controller makes SPIRE hold what the pods and pod templates of a cluster need. It has two parts for a manager to run:
+// every replica watches, because who knows which identities are in use need not ask SPIRE; and the leading one
+// reconciles.
 type Controller struct {
 	config     Config
 	demand     *registrar.Demand
@@ -99,8 +101,8 @@ func (c *Controller) RulesChanged() {
 	}
 }
 
-// Resync has all entries in SPIRE compared soon, because SPIRE was away and may have lost everything, or because it has a bundle
-// that entries may have waited for.
+// Resync has all entries in SPIRE compared soon, because SPIRE was away and may have lost everything, or because it has
+// a bundle that entries may have waited for.
 func (c *Controller) Resync() { c.reconciler.Resync() }
 
 // Plan returns what the reconciler would do, and does nothing. The cache has to be running.
@@ -135,12 +137,14 @@ func (c *Controller) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-c.rules:
-			_ = c.watcher.resync(ctx, "") // an error is reported when the webhook configuration changes, which is a resync too
+			// An error is reported when the webhook configuration changes, which is a resync too.
+			_ = c.watcher.resync(ctx, "")
 		}
 	}
 }
 
-// reconcile keeps SPIRE at the demand until ctx is done. What is not needed may be removed, so the demand has to be complete.
+// reconcile keeps SPIRE at the demand until ctx is done. What is not needed may be removed, so the demand has to be
+// complete.
 func (c *Controller) reconcile(ctx context.Context) error {
 	metrics, err := newCollectors(c.config.Metrics, c.reconciler.Queued)
 	if err != nil {

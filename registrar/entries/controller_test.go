@@ -32,12 +32,12 @@ func TestControllerKeepsEntriesAtWhatObjectsNeed(t *testing.T) {
 		c.start()
 		c.wantIDs("at first", "/before", "/template")
 		c.wantLogged("at first", "every object was evaluated")
-		c.wantEvents("at first", "a/before Normal EntryMissing: registered spiffe://example.org/before, which admission could not")
+		c.wantEvents("at first", "Pod a/before Normal EntryMissing: registered spiffe://example.org/before, which admission could not")
 
 		c.source(&corev1.Pod{}).Add(pod("b", "later", "/later"))
 		after(soon)
 		c.wantIDs("after a pod came", "/before", "/later", "/template")
-		c.wantEvents("after a pod came", "b/later Normal EntryMissing: registered spiffe://example.org/later")
+		c.wantEvents("after a pod came", "Pod b/later Normal EntryMissing: registered spiffe://example.org/later")
 		c.source(&corev1.Pod{}).Modify(pod("b", "later", "/renamed"))
 		c.source(&corev1.Pod{}).Delete(pod("a", "before", "/before"))
 		after(soon)
@@ -80,7 +80,8 @@ func TestConfirmedFollowsThePodsThatRun(t *testing.T) {
 	})
 }
 
-// A namespace that is not served needs nothing, and what changes of one has its own objects evaluated again, and no others.
+// A namespace that is not served needs nothing, and what changes of one has its own objects evaluated again, and no
+// others.
 func TestNamespaces(t *testing.T) {
 	inCluster(t, []client.Object{
 		configuration("red", 1), namespace("a", "team=red"), namespace("b", "team=blue"), pod("a", "p", "/a"), pod("b", "p", "/b"),
@@ -213,13 +214,13 @@ func TestResyncBringsBackWhatSPIRELost(t *testing.T) {
 		c.Resync()
 		after(soon)
 		c.wantIDs("after a resync", "/p")
-		c.wantEvents("after a resync", "a/p Warning EntryDeletedByOthers: entry spire-injector.demo-cluster.")
+		c.wantEvents("after a resync", "Pod a/p Warning EntryDeletedByOthers: entry spire-injector.demo-cluster.")
 	})
 }
 
-// Owners that are there get the event, all of them.
+// Owners get the event, all of them, each about itself.
 func TestEventsAreAboutTheOwners(t *testing.T) {
-	inCluster(t, []client.Object{configuration("", 1), namespace("a"), pod("a", "p", "/p"), deployment("a", "d", "/p")}, func(t *testing.T, c *cluster) {
+	inCluster(t, []client.Object{configuration("", 1), namespace("a"), pod("a", "same", "/p"), deployment("a", "same", "/p")}, func(t *testing.T, c *cluster) {
 		c.server.Before(func(_ context.Context, method string) error {
 			if method == "BatchCreateEntry" {
 				return status.Error(codes.PermissionDenied, "denied by policy")
@@ -228,7 +229,7 @@ func TestEventsAreAboutTheOwners(t *testing.T) {
 		})
 		c.start()
 		const what = " Warning EntryMissing: the SPIRE server at unix:///in/memory denies BatchCreateEntry"
-		c.wantEvents("when SPIRE denies it", "a/d"+what, "a/p"+what)
+		c.wantEvents("when SPIRE denies it", "Deployment a/same"+what, "Pod a/same"+what)
 	})
 }
 

@@ -23,46 +23,66 @@ type kind struct {
 	needs func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs
 }
 
-// kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is on the
-// agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
+// kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is
+// on the agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
 var kinds = []kind{
-	{registrar.KindPod, func() client.Object { return &corev1.Pod{} }, func() client.ObjectList { return &corev1.PodList{} },
-		func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs {
+	{
+		name: registrar.KindPod,
+		new:  func() client.Object { return &corev1.Pod{} },
+		list: func() client.ObjectList { return &corev1.PodList{} },
+		needs: func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs {
 			if pod, ok := o.(*corev1.Pod); ok {
 				return r.NeedsOfPod(ns, pod)
 			}
 			return registrar.Needs{}
-		}},
-	ofTemplate("Deployment", func() *appsv1.Deployment { return &appsv1.Deployment{} }, func() client.ObjectList { return &appsv1.DeploymentList{} },
+		},
+	},
+	ofTemplate("Deployment",
+		func() *appsv1.Deployment { return &appsv1.Deployment{} },
+		func() client.ObjectList { return &appsv1.DeploymentList{} },
 		func(o *appsv1.Deployment) *corev1.PodTemplateSpec { return &o.Spec.Template }),
-	ofTemplate("StatefulSet", func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} }, func() client.ObjectList { return &appsv1.StatefulSetList{} },
+	ofTemplate("StatefulSet",
+		func() *appsv1.StatefulSet { return &appsv1.StatefulSet{} },
+		func() client.ObjectList { return &appsv1.StatefulSetList{} },
 		func(o *appsv1.StatefulSet) *corev1.PodTemplateSpec { return &o.Spec.Template }),
-	ofTemplate("DaemonSet", func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} }, func() client.ObjectList { return &appsv1.DaemonSetList{} },
+	ofTemplate("DaemonSet",
+		func() *appsv1.DaemonSet { return &appsv1.DaemonSet{} },
+		func() client.ObjectList { return &appsv1.DaemonSetList{} },
 		func(o *appsv1.DaemonSet) *corev1.PodTemplateSpec { return &o.Spec.Template }),
-	ofTemplate("Job", func() *batchv1.Job { return &batchv1.Job{} }, func() client.ObjectList { return &batchv1.JobList{} },
+	ofTemplate("Job",
+		func() *batchv1.Job { return &batchv1.Job{} },
+		func() client.ObjectList { return &batchv1.JobList{} },
 		func(o *batchv1.Job) *corev1.PodTemplateSpec {
 			if hasEnded(o) {
 				return nil
 			}
 			return &o.Spec.Template
 		}),
-	ofTemplate("CronJob", func() *batchv1.CronJob { return &batchv1.CronJob{} }, func() client.ObjectList { return &batchv1.CronJobList{} },
+	ofTemplate("CronJob",
+		func() *batchv1.CronJob { return &batchv1.CronJob{} },
+		func() client.ObjectList { return &batchv1.CronJobList{} },
 		func(o *batchv1.CronJob) *corev1.PodTemplateSpec { return &o.Spec.JobTemplate.Spec.Template }),
 }
 
 // ofTemplate is a kind whose objects have a pod template, or nil when they make no more pods.
-func ofTemplate[O client.Object](name string, empty func() O, list func() client.ObjectList, template func(O) *corev1.PodTemplateSpec) kind {
-	return kind{name, func() client.Object { return empty() }, list, func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs {
-		object, ok := o.(O)
-		if !ok {
-			return registrar.Needs{}
-		}
-		t := template(object)
-		if t == nil {
-			return registrar.Needs{}
-		}
-		return r.NeedsOfTemplate(ns, &corev1.Pod{ObjectMeta: t.ObjectMeta, Spec: t.Spec})
-	}}
+func ofTemplate[O client.Object](name string, empty func() O, list func() client.ObjectList,
+	template func(O) *corev1.PodTemplateSpec) kind {
+	return kind{
+		name: name,
+		new:  func() client.Object { return empty() },
+		list: list,
+		needs: func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs {
+			object, ok := o.(O)
+			if !ok {
+				return registrar.Needs{}
+			}
+			t := template(object)
+			if t == nil {
+				return registrar.Needs{}
+			}
+			return r.NeedsOfTemplate(ns, &corev1.Pod{ObjectMeta: t.ObjectMeta, Spec: t.Spec})
+		},
+	}
 }
 
 func hasEnded(job *batchv1.Job) bool {
@@ -74,7 +94,8 @@ func hasEnded(job *batchv1.Job) bool {
 	return false
 }
 
-// Watched narrows what is kept in memory: of pods those that have an identity, as trim leaves them, and of each object what is read.
+// Watched narrows what is kept in memory: of pods those that have an identity, as trim leaves them, and of each object
+// what is read.
 func Watched(trim func(*corev1.Pod) *corev1.Pod) (map[client.Object]cache.ByObject, error) {
 	hasIdentity, err := labels.NewRequirement(registrar.IdentityLabel, selection.Exists, nil)
 	if err != nil {
@@ -86,12 +107,13 @@ func Watched(trim func(*corev1.Pod) *corev1.Pod) (map[client.Object]cache.ByObje
 	}
 	for o := range watched {
 		if _, isPod := o.(*corev1.Pod); isPod {
-			watched[o] = cache.ByObject{Label: labels.NewSelector().Add(*hasIdentity), Transform: func(o any) (any, error) {
+			transform := func(o any) (any, error) {
 				if pod, ok := o.(*corev1.Pod); ok {
 					return trim(pod), nil
 				}
 				return o, nil
-			}}
+			}
+			watched[o] = cache.ByObject{Label: labels.NewSelector().Add(*hasIdentity), Transform: transform}
 		}
 	}
 	return watched, nil

@@ -37,6 +37,7 @@ func TestEventsOnOwners(t *testing.T) {
 		"missed at admission":           {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aPod)}, corev1.EventTypeNormal, "registered spiffe://example.org/api"},
 		"before the first pod":          {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment)}, "", ""},
 		"with a pod and its Deployment": {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment, aPod)}, "", ""},
+		"of nobody's":                   {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing)}, "", ""},
 		"repaired":                      {registrar.Outcome{Step: step(registrar.Update, reason.EntryDrifted, aPod)}, "", ""},
 	} {
 		kind, note := eventOf(tc.outcome)
@@ -73,17 +74,37 @@ func TestMetricsOfALook(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.now = func() time.Time { return time.Unix(1000, 0) }
+	counts := registrar.Counts{
+		Wanted:        1,
+		Registered:    2,
+		Missing:       3,
+		Orphaned:      4,
+		Refused:       5,
+		WithoutBundle: 6,
+		PendingPods:   8,
+	}
 	m.outcome(registrar.Outcome{Step: step(registrar.Keep, "")}) // no change
 	m.outcome(registrar.Outcome{Step: step(registrar.Update, reason.EntryDrifted)})
 	m.outcome(registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing), Err: &registrar.Error{}})
-	m.pass(registrar.Pass{Full: true, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Orphaned: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
-	m.pass(registrar.Pass{Err: &registrar.Error{}, Counts: registrar.Counts{Wanted: 1, Registered: 2, Missing: 3, Orphaned: 4, Refused: 5, WithoutBundle: 6, PendingPods: 8}})
+	m.pass(registrar.Pass{Full: true, Counts: counts})
+	m.now = func() time.Time { return time.Unix(2000, 0) }
+	m.pass(registrar.Pass{Full: true, Err: &registrar.Error{}, Counts: counts})
+	m.pass(registrar.Pass{Counts: counts})
+	m.pass(registrar.Pass{Err: &registrar.Error{}, Counts: counts})
 	const want = `
 # HELP spire_injector_entry_changes_total Changes of registration entries by the reconciler, by action (create, update, refuse, remove), its reason and result (success, failure).
 # TYPE spire_injector_entry_changes_total counter
 spire_injector_entry_changes_total{action="create",reason="EntryDeletedByOthers",result="success"} 0
 spire_injector_entry_changes_total{action="create",reason="EntryMissing",result="failure"} 1
 spire_injector_entry_changes_total{action="update",reason="EntryDrifted",result="success"} 1
+# HELP spire_injector_entries Registration entries by state: wanted (something needs it), registered (ours, in SPIRE), missing (wanted and not in SPIRE), orphaned (to be removed after the grace period), refused (SPIRE or an entry of others stands in the way), without_bundle (lacks a federated trust domain whose bundle SPIRE does not have).
+# TYPE spire_injector_entries gauge
+spire_injector_entries{state="missing"} 3
+spire_injector_entries{state="orphaned"} 4
+spire_injector_entries{state="refused"} 5
+spire_injector_entries{state="registered"} 2
+spire_injector_entries{state="wanted"} 1
+spire_injector_entries{state="without_bundle"} 6
 # HELP spire_injector_pending_pods Pods that wait because their registration entry is not in SPIRE.
 # TYPE spire_injector_pending_pods gauge
 spire_injector_pending_pods 8
@@ -96,11 +117,11 @@ spire_injector_reconcile_queue_length 7
 # HELP spire_injector_reconciles_total Comparisons of what is wanted with what SPIRE holds, by kind (full, changes) and result (success, failure).
 # TYPE spire_injector_reconciles_total counter
 spire_injector_reconciles_total{kind="changes",result="failure"} 1
-spire_injector_reconciles_total{kind="changes",result="success"} 0
-spire_injector_reconciles_total{kind="full",result="failure"} 0
+spire_injector_reconciles_total{kind="changes",result="success"} 1
+spire_injector_reconciles_total{kind="full",result="failure"} 1
 spire_injector_reconciles_total{kind="full",result="success"} 1
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "spire_injector_entry_changes_total", "spire_injector_pending_pods",
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "spire_injector_entry_changes_total", "spire_injector_pending_pods", "spire_injector_entries",
 		"spire_injector_reconcile_last_success_timestamp_seconds", "spire_injector_reconcile_queue_length", "spire_injector_reconciles_total"); err != nil {
 		t.Error(err)
 	}

@@ -60,7 +60,11 @@ func (w *watcher) start(ctx context.Context) error {
 				w.set(ctx, k, o, served)
 			}
 		}
-		h := toolscache.ResourceEventHandlerFuncs{AddFunc: set, UpdateFunc: func(_, after any) { set(after) }, DeleteFunc: func(o any) { w.forget(k, o) }}
+		h := toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    set,
+			UpdateFunc: func(_, after any) { set(after) },
+			DeleteFunc: func(o any) { w.forget(k, o) },
+		}
 		if err := handle(k.new(), h); err != nil {
 			return err
 		}
@@ -132,7 +136,8 @@ func configurationAlike(before, after any) bool {
 	return okA && okB && b.Generation == a.Generation
 }
 
-// resync evaluates every object of a namespace again, of all for the empty one; error while it is not known which are served.
+// resync evaluates every object of a namespace again, of all for the empty one; error while it is not known which are
+// served.
 func (w *watcher) resync(ctx context.Context, namespace string) error {
 	served, err := w.rules.Served(ctx)
 	if err != nil {
@@ -144,7 +149,11 @@ func (w *watcher) resync(ctx context.Context, namespace string) error {
 			w.logger.Error(err, "what "+k.name+"s need is not evaluated again")
 			continue
 		}
-		if err := meta.EachListItem(list, func(o runtime.Object) error { w.set(ctx, k, o, served); return nil }); err != nil {
+		err := meta.EachListItem(list, func(o runtime.Object) error {
+			w.set(ctx, k, o, served)
+			return nil
+		})
+		if err != nil {
 			w.logger.Error(err, "what "+k.name+"s need is not evaluated again")
 		}
 	}
@@ -160,7 +169,8 @@ func (w *watcher) set(ctx context.Context, k kind, o any, served func(namespaceL
 	var ns corev1.Namespace
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns); err != nil {
 		// What is not known to be orphaned stays, and the namespace's own event comes.
-		w.logger.Error(err, "what the object needs is not evaluated", "kind", k.name, "namespace", object.GetNamespace(), "name", object.GetName())
+		w.logger.Error(err, "what the object needs is not evaluated",
+			"kind", k.name, "namespace", object.GetNamespace(), "name", object.GetName())
 		return
 	}
 	var needs registrar.Needs

@@ -105,4 +105,12 @@ func TestHurry(t *testing.T) {
 	if got := all.begin(later); len(got) != 0 {
 		t.Errorf("due %s, want none", names(got))
 	}
+	for range 10 {
+		due[2].end(later, errors.New("no answer"), 0)
+	}
+	due[2].hurry(later)
+	due[2].end(later, errors.New("no answer"), 0.5)
+	if again := due[2].due.Sub(later); again > 2*time.Second {
+		t.Errorf("tried again after %v, want it soon: the failures before do not count", again)
+	}
 }

@@ -10,8 +10,8 @@ const (
 	failure = "failure"
 )
 
-// collectors are the metrics of the leading replica; the others do not export them. They have a series for each trust domain of
-// the platform file.
+// collectors are the metrics of the leading replica; the others do not export them. They have a series for each trust
+// domain of the platform file.
 type collectors struct {
 	refreshes *prometheus.CounterVec
 	changes   *prometheus.CounterVec

@@ -13,7 +13,8 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// reporter reports what the syncer does: everything in the log, and what somebody has to look at in events about the platform file.
+// reporter reports what the syncer does: everything in the log, and what somebody has to mend in events about the
+// platform file.
 type reporter struct {
 	logger logr.Logger
 	event  func(eventType string, why reason.Reason, note string)
@@ -21,12 +22,12 @@ type reporter struct {
 
 func (r reporter) warn(why reason.Reason, note string) { r.event(corev1.EventTypeWarning, why, note) }
 
-// failed tells that the relationships could not be looked at.
+// failed reports that the relationships could not be compared.
 func (r reporter) failed(err error) {
 	r.logger.Error(err, "federation relationships are compared again soon")
 }
 
-// made tells that a relationship was created or updated.
+// made reports that a relationship was created or updated.
 func (r reporter) made(of registrar.Relationship, done string) {
 	r.logger.Info("federation relationship "+done, "trustDomain", of.TrustDomain.Name(), "bundleEndpoint", of.BundleEndpointURL, "profile", of.Profile)
 }
@@ -36,13 +37,13 @@ func (r reporter) rejected(of registrar.Relationship, err error) {
 	r.warn(reason.RelationshipRejected, fmt.Sprintf("spire.federation: SPIRE does not take the relationship with %s: %v", of.TrustDomain, err))
 }
 
-// dropped tells of a trust domain that the platform file does not have any more.
+// dropped reports a trust domain that the platform file does not have any more.
 func (r reporter) dropped(d *domain) {
 	r.logger.Info("bundle is not kept fresh any more; the federation relationship stays in SPIRE until it is removed there: spire-server federation delete",
 		"trustDomain", d.TrustDomain.Name())
 }
 
-// fetched tells of a fetch, loudly if it is the first, follows on failures or brought other keys.
+// fetched reports a fetch, loudly if it is the first, follows on failures or brought other keys.
 func (r reporter) fetched(d *domain, before domain) {
 	log := r.logger.WithValues("trustDomain", d.TrustDomain.Name())
 	switch {

@@ -30,9 +30,9 @@ type Config struct {
 	Wanted func() []registrar.Federated
 	// Interval is the time between two comparisons of the relationships in SPIRE, give or take a tenth.
 	Interval time.Duration
-	// Patience is how long SPIRE is given to take up a relationship by itself before it is told to fetch any bundle, after one has
-	// been created and when SPIRE may have just started: if SPIRE (1.15) finds a relationship when it is told to fetch, its own
-	// polling of that one ends with the call.
+	// Patience is how long SPIRE is given to take up a relationship by itself before it is told to fetch any bundle,
+	// after one has been created and when SPIRE may have just started: if SPIRE (1.15) finds a relationship when it is
+	// told to fetch, its own polling of that one ends with the call.
 	Patience time.Duration
 	// Arrived is called when SPIRE has got a bundle that it did not have: entries may wait for it.
 	Arrived func()
@@ -60,8 +60,8 @@ const (
 	bundles       = "bundles"       // one or more are due
 )
 
-// Syncer keeps SPIRE's federation relationships at what the platform file says, and their bundles fresh. It is a Runnable of a
-// manager, on the leading replica only. It removes no relationship: others may rely on it.
+// Syncer keeps SPIRE's federation relationships at what the platform file says, and their bundles fresh. It is a
+// Runnable of a manager, on the leading replica only. It removes no relationship: others may rely on it.
 type Syncer struct {
 	config Config
 	report reporter
@@ -90,7 +90,8 @@ func (s *Syncer) NeedLeaderElection() bool { return true }
 // RelationshipsChanged has the relationships compared soon, after the platform file changed.
 func (s *Syncer) RelationshipsChanged() { s.queue.Add(changed) }
 
-// Reconnected has the relationships compared and all bundles fetched soon, after SPIRE was away: it may have lost what it knew.
+// Reconnected has the relationships compared and all bundles fetched soon, after SPIRE was away: it may have lost what
+// it knew.
 func (s *Syncer) Reconnected() { s.queue.Add(reconnected) }
 
 // Start keeps relationships and bundles until ctx is done.

@@ -158,7 +158,8 @@ func (k *keeping) endpoints() map[string]string {
 	return all
 }
 
-// metric is the value of a series of a trust domain, by the end of its name and its result if it has one; false if it is not there.
+// metric is the value of a series of a trust domain, by the end of its name and its result if it has one; false if it
+// is not there.
 func (k *keeping) metric(t *testing.T, name, td, result string) (float64, bool) {
 	t.Helper()
 	families, err := k.registry.Gather()
@@ -536,5 +537,144 @@ func TestArrivalsAreNoticed(t *testing.T) {
 		publish(k, "partner.org", 2)
 		k.Reconnected()
 		eventually(t, "the second arrival", func() bool { return k.arrived.Load() == 2 })
+	})
+}
+
+// While SPIRE takes up a new relationship by itself, it is not told to fetch any bundle, of others neither.
+func TestOthersWaitForANewRelationship(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := serve(t, federated("often.org", often))
+		publish(k, "often.org", 1)
+		k.start(t)
+		eventually(t, "the first bundle", k.sequence("often.org", 1))
+		var created, fetched time.Time
+		var mu sync.Mutex
+		k.server.Before(func(_ context.Context, method string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case method == "BatchCreateFederationRelationship":
+				created = time.Now()
+			case method == "RefreshBundle" && !created.IsZero() && fetched.IsZero():
+				fetched = time.Now()
+			}
+			return nil
+		})
+		k.want(federated("often.org", often), federated("new.org", rarely))
+		time.Sleep(10 * patience)
+		mu.Lock()
+		defer mu.Unlock()
+		if created.IsZero() || fetched.Sub(created) < patience {
+			t.Errorf("created at %v, and a bundle fetched at %v; want it %v later", created, fetched, patience)
+		}
+	})
+}
+
+// What SPIRE cannot answer now is tried again, and is no rejection.
+func TestSPIREGoesWhileARelationshipIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := serve(t, federated("partner.org", rarely))
+		k.server.Before(func(_ context.Context, method string) error {
+			if method == "BatchCreateFederationRelationship" {
+				return status.Error(codes.Unavailable, "restarting")
+			}
+			return nil
+		})
+		k.start(t)
+		time.Sleep(10 * time.Second)
+		if k.happened("Warning RelationshipRejected") {
+			t.Errorf("events %q, want none: SPIRE did not reject it", k.events)
+		}
+		tries := k.server.Calls("BatchCreateFederationRelationship")
+		if tries < 4 || tries > 9 { // after 0.5, 1, 2, … seconds, and after fetches that find no relationship
+			t.Errorf("%d tries in ten seconds, want some that come more and more rarely", tries)
+		}
+		k.server.Before(nil)
+		time.Sleep(31 * time.Second)
+		if len(k.endpoints()) != 1 {
+			t.Error("the relationship is not made when SPIRE is back")
+		}
+
+		// The next failure is tried again soon.
+		k.server.DeleteRelationship(spiffeid.RequireTrustDomainFromString("partner.org"))
+		k.server.Before(func(context.Context, string) error { return status.Error(codes.Unavailable, "restarting") })
+		k.RelationshipsChanged()
+		time.Sleep(100 * time.Millisecond)
+		k.server.Before(nil)
+		time.Sleep(time.Second)
+		if len(k.endpoints()) != 1 {
+			t.Error("the first retry of another failure was not soon")
+		}
+	})
+}
+
+// Relationships are compared at the interval, however rarely their bundles are fetched.
+func TestRelationshipsAreComparedAtTheInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := serve(t, federated("partner.org", 100*rarely))
+		publish(k, "partner.org", 1)
+		k.start(t)
+		eventually(t, "the bundle", k.sequence("partner.org", 1))
+		for range 3 {
+			k.server.DeleteRelationship(spiffeid.RequireTrustDomainFromString("partner.org"))
+			time.Sleep(rarely * 112 / 100)
+			if len(k.endpoints()) != 1 {
+				t.Error("the relationship is not there again after an interval")
+			}
+		}
+	})
+}
+
+// A fetch that ends after its trust domain has left the platform file leaves nothing behind.
+func TestAFetchThatNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := serve(t, federated("slow.org", often))
+		k.start(t)
+		time.Sleep(time.Second)
+		k.want()
+		time.Sleep(time.Minute)
+		for _, result := range []string{"success", "failure"} {
+			if _, there := k.metric(t, "refreshes_total", "slow.org", result); there {
+				t.Errorf("refreshes_total has %s of slow.org, want it dropped", result)
+			}
+		}
+	})
+}
+
+// A comparison that SPIRE does not answer is made again, soon at first and then more and more rarely, also while no
+// bundle is due.
+func TestAComparisonThatFailsIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := serve(t, federated("partner.org", 100*rarely))
+		publish(k, "partner.org", 1)
+		k.start(t)
+		eventually(t, "the bundle", k.sequence("partner.org", 1))
+		// fails has comparisons fail for a while, in which the relationship goes.
+		fails := func(outage time.Duration) (tries int) {
+			before := k.server.Calls("ListFederatedBundles")
+			k.server.Before(func(_ context.Context, method string) error {
+				if method == "ListFederatedBundles" {
+					return status.Error(codes.Unavailable, "restarting")
+				}
+				return nil
+			})
+			k.server.DeleteRelationship(spiffeid.RequireTrustDomainFromString("partner.org"))
+			k.RelationshipsChanged()
+			time.Sleep(outage)
+			k.server.Before(nil)
+			return k.server.Calls("ListFederatedBundles") - before
+		}
+		if tries := fails(10 * time.Minute); tries < 20 || tries > 30 {
+			t.Errorf("%d tries in ten minutes, want one every half a minute in the end", tries)
+		}
+		time.Sleep(31 * time.Second)
+		if len(k.endpoints()) != 1 {
+			t.Fatal("the relationship is not there again")
+		}
+		fails(100 * time.Millisecond)
+		time.Sleep(time.Second)
+		if len(k.endpoints()) != 1 {
+			t.Error("the first retry of another failure was not soon")
+		}
 	})
 }

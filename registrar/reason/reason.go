@@ -1,5 +1,5 @@
-// Package reason is the one vocabulary of why something was done, left or not allowed: log, event, metric, status and command say it by
-// a [Reason]. A value never changes its meaning, so that people can search for it.
+// Package reason is the one vocabulary of why something was done, left or not allowed: log, event, metric, status and
+// command say it by a [Reason]. A value never changes its meaning, so that people can search for it.
 package reason
 
 import (
@@ -82,48 +82,57 @@ type Row struct {
 	Kind   Kind
 	// Meaning is for people.
 	Meaning string
-	// EventType is that of the Kubernetes event when what was done succeeded; empty where there is no event. What failed is a warning.
+	// EventType is that of the Kubernetes event when what was done succeeded; empty where there is no event. What
+	// failed is a warning.
 	EventType string
 }
 
+// Event types, as in package corev1.
+const (
+	none    = "" // there is no event
+	normal  = corev1.EventTypeNormal
+	warning = corev1.EventTypeWarning
+)
+
 // rows are all reasons, in the order of their kinds.
 var rows = [...]Row{
-	{PodEnabled, Decision, "the pod's own label says enabled", ""},
-	{NamespaceEnabled, Decision, "the namespace's label says enabled, the pod's says nothing", ""},
-	{NamespaceRequired, Decision, "the namespace's label says required", ""},
-	{Regenerated, Decision, "a running pod's configuration follows its annotations", ""},
-	{RegistrationDeferred, Decision, "SPIRE did not answer in time, and the platform lets pods wait: the reconciler registers the identity", ""},
-	{NotLabelled, Decision, "neither the pod nor its namespace asks for injection", ""},
-	{PodDisabled, Decision, "the pod's own label says disabled", ""},
-	{AlreadyInjected, Decision, "the pod already is what injection would make of it", ""},
-	{Unchanged, Decision, "the update touches nothing of the injector's", ""},
-	{LeftoversRemoved, Decision, "a copy of an injected pod without its labels and annotations lost the rest of the injection too", ""},
+	{PodEnabled, Decision, "the pod's own label says enabled", none},
+	{NamespaceEnabled, Decision, "the namespace's label says enabled, the pod's says nothing", none},
+	{NamespaceRequired, Decision, "the namespace's label says required", none},
+	{Regenerated, Decision, "a running pod's configuration follows its annotations", none},
+	{RegistrationDeferred, Decision, "SPIRE did not answer in time, and the platform lets pods wait: the reconciler registers it", none},
+	{NotLabelled, Decision, "neither the pod nor its namespace asks for injection", none},
+	{PodDisabled, Decision, "the pod's own label says disabled", none},
+	{AlreadyInjected, Decision, "the pod already is what injection would make of it", none},
+	{Unchanged, Decision, "the update touches nothing of the injector's", none},
+	{LeftoversRemoved, Decision, "a copy of an injected pod without its labels and annotations lost the rest of the injection too", none},
 
-	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", ""},
-	{NeedsNewPod, Refusal, "a running pod cannot take this change", ""},
-	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", ""},
-	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", ""},
-	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", ""},
-	{Internal, Refusal, "a defect or a failing dependency of the injector itself", ""},
+	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", none},
+	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
+	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", none},
+	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", none},
+	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", none},
+	{Internal, Refusal, "a defect or a failing dependency of the injector itself", none},
 
-	{EntryMissing, Entry, "a pod or a template needs the entry, and admission has not created it", corev1.EventTypeNormal},
-	{EntryDeletedByOthers, Entry, "the entry was there, and something else than the injector deleted it", corev1.EventTypeWarning},
-	{EntryDrifted, Entry, "the entry does not say what its owners need", corev1.EventTypeNormal},
-	{EntryNeededAgain, Entry, "the entry was to be removed, and has an owner again", corev1.EventTypeNormal},
-	{EntryOrphaned, Entry, "the entry has no owner any more, and is removed after the grace period", corev1.EventTypeNormal},
-	{EntryExpired, Entry, "the entry was orphaned for the whole grace period", corev1.EventTypeNormal},
-	{EntryInTheWay, Entry, "an entry of others has its place", corev1.EventTypeWarning},
-	{EntryNotAllowed, Entry, "the entry is missing, and the platform file does not allow its pods this identity any more", corev1.EventTypeWarning},
-	{BundleMissing, Entry, "SPIRE has no bundle of a trust domain that the entry is to federate with", corev1.EventTypeWarning},
+	{EntryMissing, Entry, "a pod or a template needs the entry, and admission has not created it", normal},
+	{EntryDeletedByOthers, Entry, "the entry was there, and something else than the injector deleted it", warning},
+	{EntryDrifted, Entry, "the entry does not say what its owners need", normal},
+	{EntryNeededAgain, Entry, "the entry was to be removed, and has an owner again", normal},
+	{EntryOrphaned, Entry, "the entry has no owner any more, and is removed after the grace period", normal},
+	{EntryExpired, Entry, "the entry was orphaned for the whole grace period", normal},
+	{EntryInTheWay, Entry, "an entry of others has its place", warning},
+	{EntryNotAllowed, Entry, "the entry is missing, and the platform file does not allow its pods this identity any more",
+		warning},
+	{BundleMissing, Entry, "SPIRE has no bundle of a trust domain that the entry is to federate with", warning},
 
-	{BundleStale, Federation, "SPIRE has not fetched the bundle of a foreign trust domain for several of its intervals", corev1.EventTypeWarning},
-	{RelationshipRejected, Federation, "SPIRE does not take a federation relationship of the platform file", corev1.EventTypeWarning},
+	{BundleStale, Federation, "SPIRE has not fetched the bundle of a foreign trust domain for several of its intervals", warning},
+	{RelationshipRejected, Federation, "SPIRE does not take a federation relationship of the platform file", warning},
 
-	{PlatformReloaded, Platform, "a new platform file is in force", corev1.EventTypeNormal},
-	{PlatformRejected, Platform, "a new platform file is wrong, or needs a restart: the old one stays in force", corev1.EventTypeWarning},
+	{PlatformReloaded, Platform, "a new platform file is in force", normal},
+	{PlatformRejected, Platform, "a new platform file is wrong, or needs a restart: the old one stays in force", warning},
 
 	{ConfigurationRejected, Rollout, "Envoy does not take the configuration, or not start with the image, that a running pod was given",
-		corev1.EventTypeWarning},
+		warning},
 }
 
 // All returns every reason, in the order of their kinds.
@@ -152,11 +161,12 @@ func (r Reason) Row() (Row, bool) {
 	return Row{}, false
 }
 
-// EventType is that of the Kubernetes event for this reason: a warning when what was done failed, or when the reason is no good news.
+// EventType is that of the Kubernetes event for this reason: a warning when what was done failed, or when the reason is
+// no good news.
 func (r Reason) EventType(err error) string {
 	row, known := r.Row()
-	if err != nil || !known || row.EventType == "" {
-		return corev1.EventTypeWarning
+	if err != nil || !known || row.EventType == none {
+		return warning
 	}
 	return row.EventType
 }

@@ -16,7 +16,7 @@ type item[Asked, Sent any] struct {
 	sent  Sent
 }
 
-// convert returns what can be sent, and tells of what cannot.
+// convert returns what can be sent, and reports what cannot.
 func convert[Asked, Sent any](all []Asked, to func(Asked) (Sent, error), invalid func(index int, err error)) []item[Asked, Sent] {
 	items := make([]item[Asked, Sent], 0, len(all))
 	for i, asked := range all {
@@ -65,8 +65,8 @@ func split[T any](items []T, size func(T) int) [][]T {
 	return batches
 }
 
-// inBatches has the items sent one batch after the other. When a batch fails, those after it are not sent, and each item
-// that got no answer is told why; that is the error of the whole only if no item got an answer.
+// inBatches has the items sent one batch after the other. When a batch fails, those after it are not sent, and each
+// item that got no answer gets the reason; that is the error of the whole only if no item got an answer.
 func inBatches[T any](items []T, size func(T) int, send func(batch []T) error, unanswered func(it T, err error)) error {
 	answered := 0
 	for _, batch := range split(items, size) {

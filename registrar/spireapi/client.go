@@ -1,5 +1,6 @@
-// Package spireapi is the gRPC edge to the SPIRE server's Entry, Bundle and Trust Domain APIs: it converts, calls, and says in one error what
-// went wrong and what to do. What to call, and what to make of the answer, is decided in package registrar.
+// Package spireapi is the gRPC edge to the SPIRE server's Entry, Bundle and Trust Domain APIs: it converts, calls, and
+// says in one error what went wrong and what to do. What to call, and what to make of the answer, is decided in package
+// registrar.
 package spireapi
 
 import (
@@ -36,7 +37,7 @@ type Config struct {
 	TrustDomain spiffeid.TrustDomain
 	// Connect, if set, makes the connections to the server in the place of the network.
 	Connect func(ctx context.Context, address string) (net.Conn, error)
-	// Observe, if set, is told of each call to the server once it has ended: the method's bare name, as in
+	// Observe, if set, is called after each call to the server: the method's bare name, as in
 	// BatchCreateEntry, its code, and how long it took. It is called concurrently, and callers wait for it.
 	Observe func(method string, code codes.Code, took time.Duration)
 }
@@ -53,8 +54,8 @@ type Client struct {
 	rights       rights
 
 	reconnected chan struct{} // of one place
-	stopFollow  context.CancelFunc
-	followed    chan struct{}
+	stopWatch   context.CancelFunc
+	watched     chan struct{}
 }
 
 var (
@@ -103,14 +104,14 @@ func Dial(cfg Config) (*Client, error) {
 	}
 	c.entries, c.bundles, c.trustDomains = entryv1.NewEntryClient(c.conn), bundlev1.NewBundleClient(c.conn), trustdomainv1.NewTrustDomainClient(c.conn)
 	var ctx context.Context
-	ctx, c.stopFollow = context.WithCancel(context.Background())
-	c.reconnected, c.followed = make(chan struct{}, 1), make(chan struct{})
-	go c.follow(ctx)
+	ctx, c.stopWatch = context.WithCancel(context.Background())
+	c.reconnected, c.watched = make(chan struct{}, 1), make(chan struct{})
+	go c.watch(ctx)
 	return c, nil
 }
 
-// Ready says why calls cannot succeed yet for want of an own identity, or nil; it does not ask the server. It waits only
-// until the SPIRE agent has been tried once.
+// Ready says why calls cannot succeed yet for want of an own identity, or nil; it does not ask the server. It waits
+// only until the SPIRE agent has been tried once.
 func (c *Client) Ready(ctx context.Context) error {
 	if c.identity == nil {
 		return nil
@@ -122,9 +123,9 @@ func (c *Client) Ready(ctx context.Context) error {
 // Close ends the connection and what runs in the background.
 func (c *Client) Close() error {
 	var errs []error
-	if c.stopFollow != nil {
-		c.stopFollow()
-		<-c.followed
+	if c.stopWatch != nil {
+		c.stopWatch()
+		<-c.watched
 	}
 	if c.conn != nil {
 		errs = append(errs, c.conn.Close())
@@ -135,7 +136,7 @@ func (c *Client) Close() error {
 	return errors.Join(errs...)
 }
 
-// target returns the gRPC target of the server's address, and over TCP starts to follow the own identity.
+// target returns the gRPC target of the server's address, and over TCP starts to watch the own identity.
 func (c *Client) target(cfg Config) (string, error) {
 	if path, ok := strings.CutPrefix(cfg.ServerAddress, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {
@@ -151,7 +152,7 @@ func (c *Client) target(cfg Config) (string, error) {
 			"as in unix:///run/spire/sockets/agent.sock", cfg.AgentSocket, cfg.ServerAddress)
 	}
 	var err error
-	c.identity, err = followIdentity(cfg.AgentSocket)
+	c.identity, err = watchIdentity(cfg.AgentSocket)
 	// passthrough looks the name up with each attempt; gRPC's own resolver would do so at most every 30 s, too late
 	// for a server that comes back with another address.
 	return "passthrough:///" + cfg.ServerAddress, err
@@ -170,8 +171,9 @@ func reconnectOptions() []grpc.DialOption {
 	}
 }
 
-// noticeSilence finds a server that does not answer any more. Pings only while a call waits: SPIRE's server ends connections that ping
-// when idle. Setting them also makes the kernel give up on a connection whose data nobody acknowledges for the timeout.
+// noticeSilence finds a server that does not answer any more. Pings only while a call waits: SPIRE's server ends
+// connections that ping when idle. Setting them also makes the kernel give up on a connection whose data nobody
+// acknowledges for the timeout.
 func noticeSilence() grpc.DialOption {
 	return grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second})
 }

@@ -12,13 +12,13 @@ import (
 )
 
 // Reconnected gets a value each time the server can be reached again after it could not, be it for want of an own
-// identity: it may be another one, or have lost what it knew. Several that nobody has received are one. A connection that
-// the server ends and takes up again at once, as SPIRE's does every three minutes over TCP, is not among them.
+// identity: it may be another one, or have lost what it knew. Several that nobody has received are one. A connection
+// that the server ends and takes up again at once, as SPIRE's does every three minutes over TCP, is not among them.
 func (c *Client) Reconnected() <-chan struct{} { return c.reconnected }
 
-// follow keeps the connection up, also when there are no calls, and tells when it is back.
-func (c *Client) follow(ctx context.Context) {
-	defer close(c.followed)
+// watch keeps the connection up, also when there are no calls, and notifies when it is back.
+func (c *Client) watch(ctx context.Context) {
+	defer close(c.watched)
 	failed, err := c.waitForIdentity(ctx)
 	if err != nil {
 		return
@@ -69,7 +69,7 @@ func (c *Client) waitForIdentity(ctx context.Context) (late bool, err error) {
 	}
 }
 
-// observing tells of each call that is sent.
+// observing reports each call that is sent.
 func observing(observe func(method string, code codes.Code, took time.Duration)) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		start := time.Now()

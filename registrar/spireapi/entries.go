@@ -50,7 +50,7 @@ func (c *call) created(asked registrar.Entry, r *entryv1.BatchCreateEntryRespons
 	existed := st.Code() == codes.AlreadyExists
 	switch {
 	case st.Code() != codes.OK && !existed:
-		return registrar.CreateResult{Err: c.refusedEntry(asked, st)}
+		return registrar.CreateResult{Err: c.rejectedEntry(asked, st)}
 	case r.GetEntry() == nil && existed:
 		return registrar.CreateResult{Existed: true}
 	}
@@ -96,12 +96,12 @@ func (c *call) updated(asked registrar.Entry, r *entryv1.BatchUpdateEntryRespons
 	case codes.NotFound:
 		return registrar.UpdateResult{Err: fmt.Errorf("update entry %q: %w", asked.ID, registrar.ErrNotFound)}
 	default:
-		return registrar.UpdateResult{Err: c.refusedEntry(asked, st)}
+		return registrar.UpdateResult{Err: c.rejectedEntry(asked, st)}
 	}
 }
 
-func (c *call) refusedEntry(asked registrar.Entry, st *status.Status) error {
-	return c.refused(fmt.Sprintf("take entry %q (%s)", asked.ID, asked.SPIFFEID), st)
+func (c *call) rejectedEntry(asked registrar.Entry, st *status.Status) error {
+	return c.rejected(fmt.Sprintf("take entry %q (%s)", asked.ID, asked.SPIFFEID), st)
 }
 
 // DeleteEntries implements [registrar.EntryDeleter].
@@ -139,7 +139,7 @@ func (c *call) deleted(id string, r *entryv1.BatchDeleteEntryResponse_Result) er
 	case st.Code() == codes.OK || st.Code() == codes.NotFound:
 		return nil
 	default:
-		return c.refused(fmt.Sprintf("delete entry %q", id), st)
+		return c.rejected(fmt.Sprintf("delete entry %q", id), st)
 	}
 }
 

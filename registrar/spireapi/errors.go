@@ -53,8 +53,8 @@ func (c *call) failed(ctx context.Context, err error) error {
 	return e
 }
 
-// refused explains the status of one of a batch; what is the thing that the server does not do.
-func (c *call) refused(what string, st *status.Status) error {
+// rejected explains the status of one of a batch; what is the thing that the server does not do.
+func (c *call) rejected(what string, st *status.Status) error {
 	e := &registrar.Error{Kind: kindOf(st), Err: st.Err()}
 	remedy := "look at the server's log"
 	switch {
@@ -73,7 +73,7 @@ func (c *call) refused(what string, st *status.Status) error {
 	return e
 }
 
-// missingBundle is all that tells this refusal of SPIRE's from its other internal errors.
+// missingBundle is all that tells this error of SPIRE's from its other internal errors.
 const missingBundle = "unable to find federated bundle"
 
 func (c *call) denied(st *status.Status) string {
@@ -87,8 +87,8 @@ func (c *call) denied(st *status.Status) string {
 // policyData is where the authorization policy of this project's manifests has its limits.
 const policyData = "policy-data.json, beside the server's configuration,"
 
-// rightsRemedy is how the own ID gets the right to call: as an admin, from the authorization policy, or, if SPIRE's answers do not
-// tell which of them it lacks, from both.
+// rightsRemedy is how the own ID gets the right to call: as an admin, from the authorization policy, or, if SPIRE's
+// answers do not tell which of them it lacks, from both.
 func (c *call) rightsRemedy() string {
 	const admin = "set the admin flag on that ID's registration entry (spire-server entry update … -admin) or list the ID under admin_ids in the server's configuration"
 	const policy = "authorization policy (auth_opa_policy_engine)"

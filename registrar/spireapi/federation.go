@@ -37,7 +37,7 @@ func (c *Client) ListFederationRelationships(ctx context.Context) ([]registrar.R
 	return all, nil
 }
 
-// CreateFederationRelationships implements [registrar.RelationshipKeeper].
+// CreateFederationRelationships implements [registrar.RelationshipWriter].
 func (c *Client) CreateFederationRelationships(ctx context.Context, relationships []registrar.Relationship) ([]error, error) {
 	return c.setRelationships(ctx, "BatchCreateFederationRelationship", relationships, func(pbs []*types.FederationRelationship) ([]hasStatus, error) {
 		resp, err := c.trustDomains.BatchCreateFederationRelationship(ctx, &trustdomainv1.BatchCreateFederationRelationshipRequest{
@@ -47,7 +47,7 @@ func (c *Client) CreateFederationRelationships(ctx context.Context, relationship
 	})
 }
 
-// UpdateFederationRelationships implements [registrar.RelationshipKeeper].
+// UpdateFederationRelationships implements [registrar.RelationshipWriter].
 func (c *Client) UpdateFederationRelationships(ctx context.Context, relationships []registrar.Relationship) ([]error, error) {
 	return c.setRelationships(ctx, "BatchUpdateFederationRelationship", relationships, func(pbs []*types.FederationRelationship) ([]hasStatus, error) {
 		resp, err := c.trustDomains.BatchUpdateFederationRelationship(ctx, &trustdomainv1.BatchUpdateFederationRelationshipRequest{
@@ -93,7 +93,7 @@ func (c *Client) setRelationships(ctx context.Context, method string, relationsh
 		}
 		for i, it := range batch {
 			if st := resultStatus(answers[i].GetStatus()); st.Code() != codes.OK {
-				results[it.index] = call.refused(fmt.Sprintf("take the federation relationship with %q", it.asked.TrustDomain), st)
+				results[it.index] = call.rejected(fmt.Sprintf("take the federation relationship with %q", it.asked.TrustDomain), st)
 			}
 		}
 		return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// identity is this process' own X.509-SVID and bundle, followed in the background. Unlike go-spiffe's X509Source it
+// identity is this process' own X.509-SVID and bundle, watched in the background. Unlike go-spiffe's X509Source it
 // exists before the agent does, and can say why there is no SVID.
 type identity struct {
 	socket string
@@ -38,7 +38,7 @@ type identity struct {
 // retryAgent is how long to wait before asking an agent again that was away or had no SVID for us.
 const retryAgent = time.Second
 
-func followIdentity(socket string) (*identity, error) {
+func watchIdentity(socket string) (*identity, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	// No pings: the stream never ends, and an agent closes connections that ping more than once in 5 minutes.
 	client, err := workloadapi.New(ctx, workloadapi.WithAddr(socket), workloadapi.WithBackoffStrategy(steady{}),
@@ -48,16 +48,16 @@ func followIdentity(socket string) (*identity, error) {
 		return nil, fmt.Errorf("agent socket %q: %w", socket, err)
 	}
 	i := &identity{socket: socket, client: client, stop: stop, ended: make(chan struct{}), answered: make(chan struct{}), issued: make(chan struct{})}
-	go i.follow(ctx)
+	go i.watch(ctx)
 	return i, nil
 }
 
-func (i *identity) follow(ctx context.Context) {
+func (i *identity) watch(ctx context.Context) {
 	defer close(i.ended)
 	for ctx.Err() == nil {
 		// The watch retries by itself, but ends when the agent says Canceled (as it does when it shuts down) or
 		// InvalidArgument.
-		_ = i.client.WatchX509Context(ctx, i) // the watcher has been told the error
+		_ = i.client.WatchX509Context(ctx, i) // the watcher has got the error
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryAgent):

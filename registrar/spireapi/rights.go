@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// rights are what is known of the own ID's. SPIRE denies a caller who is no admin in the same words as one whom its authorization
-// policy does not let, so that only what it answered otherwise tells the two apart.
+// rights are what is known of the own ID's. SPIRE denies a caller who is no admin in the same words as one that its
+// authorization policy does not let, so that only its other answers distinguish the two.
 type rights struct{ admin atomic.Bool }
 
 // learning learns from each answer. All methods that are called want an admin.
@@ -21,7 +21,7 @@ func (r *rights) learning(ctx context.Context, method string, req, reply any, co
 	case code == codes.OK || code == codes.NotFound:
 		r.admin.Store(true)
 	case code == codes.PermissionDenied && isRead(method):
-		r.admin.Store(false) // it may have been one before; a policy has no reason to deny a look
+		r.admin.Store(false) // it may have been one before; a policy has no reason to deny reading
 	}
 	return err
 }

@@ -56,7 +56,8 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-// SPIRE says the same of a caller who is no admin and of one whom its policy denies: what is known of its other answers decides.
+// SPIRE says the same of a caller who is no admin and of one whom its policy denies: what is known of its other answers
+// decides.
 func TestCallerWithoutRights(t *testing.T) {
 	ca := spiretest.NewCA(t, exampleOrg)
 	agent := spiretest.NewAgent(t, ca)

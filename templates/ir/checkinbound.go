@@ -49,17 +49,21 @@ func inboundChecks() []inboundCheck {
 		}},
 		{".peers", PeersUnused, unusedPeers},
 		{".peers", PeerZero, func(_ Proxy, in Inbound) string { return zeroPeer(in.Peers) }},
+		{".forwardedClients", ForwardedMissing, func(_ Proxy, in Inbound) string {
+			return unless(in.Forwarded == nil || len(in.Forwarded) > 0,
+				"expected at least one client, got an empty list: remove it where peers call for themselves")
+		}},
 		{".forwardedClients", ForwardedPublic, func(_ Proxy, in Inbound) string {
-			return unless(len(in.Forwarded) == 0 || !in.Public(),
+			return unless(in.Forwarded == nil || !in.Public(),
 				"has no effect where callers may come without a certificate, who could name any client: "+
 					"remove it, or use tls: mutual and clientCertificate: required")
 		}},
 		{".forwardedClients", ForwardedTCP, func(_ Proxy, in Inbound) string {
-			return unless(len(in.Forwarded) == 0 || in.Protocol != TCP,
+			return unless(in.Forwarded == nil || in.Protocol != TCP,
 				"expected protocol http, http2 or grpc, whose requests name the client in a header, got tcp")
 		}},
 		{".forwardedClients", ForwardedAudited, func(_ Proxy, in Inbound) string {
-			return unless(len(in.Forwarded) == 0 || !in.Audit || in.Public(),
+			return unless(in.Forwarded == nil || !in.Audit || in.Public(),
 				"is not possible where peers are audited: others than the gateways are let in, who could name any client")
 		}},
 		{".forwardedClients", PeerZero, func(_ Proxy, in Inbound) string { return zeroPeer(in.Forwarded) }},
@@ -86,7 +90,7 @@ const (
 )
 
 func unusedPeers(_ Proxy, in Inbound) string {
-	if in.Identifies() || len(in.Peers) == 0 {
+	if in.Identifies() || in.Peers == nil {
 		return ""
 	}
 	subjects := ""
@@ -128,8 +132,8 @@ func (p Proxy) checkInbound(found *problems, ports portOwners) {
 	p.checkRequested(found)
 }
 
-// checkRequested finds ports that need the SPIFFE validator beside one that cannot have it: there is one for all of an Envoy, and it
-// refuses callers without a certificate.
+// checkRequested finds ports that need the SPIFFE validator beside one that cannot have it: there is one for all of an
+// Envoy, and it refuses callers without a certificate.
 func (p Proxy) checkRequested(found *problems) {
 	request := p.request()
 	if request < 0 {

@@ -8,7 +8,8 @@ type portOwners struct {
 	app   map[uint16]string
 }
 
-// checkPorts gives each port to whoever asks first: what Envoy always has, the app's containers, listeners, and upstreams.
+// checkPorts gives each port to whoever asks first: what Envoy always has, the app's containers, listeners, and
+// upstreams.
 func (p Proxy) checkPorts(found *problems) portOwners {
 	ports := p.ownPorts(found)
 	for i, app := range p.AppPorts {

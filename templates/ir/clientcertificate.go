@@ -1,6 +1,7 @@
 package ir
 
-// ClientCertificate says whether callers of an inbound port with TLS have to present a certificate. The zero value is Require.
+// ClientCertificate says whether callers of an inbound port with TLS have to present a certificate. The zero value is
+// Require.
 type ClientCertificate int
 
 // The client certificate modes.

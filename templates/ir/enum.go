@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// parseName reads a value of an enum by its name; "" is the default, its zero value. The error names the field and lists the names.
+// parseName reads a value of an enum by its name; "" is the default, its zero value. The error names the field and
+// lists the names.
 func parseName[E ~int](field string, names []string, s string) (E, error) {
 	if s == "" {
 		return 0, nil

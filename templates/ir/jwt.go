@@ -8,8 +8,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// JWT is what a request's JWT-SVID, in its header Authorization, has to be: for one of the audiences, and of one of the subjects.
-// The zero value asks for none; otherwise there are both.
+// JWT is what a request's JWT-SVID, in its header Authorization, has to be: for one of the audiences, and of one of the
+// subjects. The zero value, in which both are nil, asks for none; otherwise there are both.
 type JWT struct {
 	Audiences []string
 	// Subjects are those that may call. Envoy takes no keys but those of their trust domains.
@@ -17,7 +17,7 @@ type JWT struct {
 }
 
 // IsZero says whether no token is asked for.
-func (j JWT) IsZero() bool { return len(j.Audiences) == 0 && len(j.Subjects) == 0 }
+func (j JWT) IsZero() bool { return j.Audiences == nil && j.Subjects == nil }
 
 // TrustDomains are those of the subjects, in the order of their names.
 func (j JWT) TrustDomains() []spiffeid.TrustDomain {
@@ -29,7 +29,8 @@ func (j JWT) TrustDomains() []spiffeid.TrustDomain {
 	return slices.Compact(out)
 }
 
-// ParseAudience reads for whom a token is: a path in the own trust domain, a SPIFFE ID, or any other text in printable ASCII.
+// ParseAudience reads for whom a token is: a path in the own trust domain, a SPIFFE ID, or any other text in printable
+// ASCII.
 func ParseAudience(own spiffeid.TrustDomain, s string) (string, error) {
 	const want = `expected an audience such as "/api", "spiffe://example.org/api" or "api.example.org"`
 	if s == "" || !isPrintable(s) {

@@ -16,8 +16,8 @@ type Limits struct {
 	IdleTimeout time.Duration
 }
 
-// DefaultLimits are sensible ones for a port where callers are not known, and none for others. How long a body may be, and how long
-// TCP may rest, only the app knows.
+// DefaultLimits are sensible ones for a port where callers are not known, and none for others. How long a body may be,
+// and how long TCP may rest, only the app knows.
 func DefaultLimits(in Inbound) Limits {
 	switch {
 	case !in.Public():

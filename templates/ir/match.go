@@ -105,8 +105,8 @@ func nearestMatch(s string) (string, bool) {
 	return near, problem == "" && near != s
 }
 
-// notInPath leaves out the percent sign: Envoy compares paths as they were sent, in which a letter has many spellings. And it
-// leaves out the asterisk, which would look like a pattern.
+// notInPath leaves out the percent sign: Envoy compares paths as they were sent, in which a letter has many spellings.
+// And it leaves out the asterisk, which would look like a pattern.
 func notInPath(r rune) bool {
 	switch {
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':

@@ -1,19 +1,20 @@
 package ir
 
-// Metrics is a port on all addresses where GET /stats/prometheus shows Envoy's statistics, and nothing else is answered.
+// Metrics is a port on all addresses where GET /stats/prometheus shows Envoy's statistics, and nothing else is
+// answered.
 type Metrics struct {
 	// Port is zero for none.
 	Port uint16
 	// Include are prefixes of the names, in Envoy's own spelling with dots, of the statistics that are kept at all; the
-	// admin interface has no others either. An asterisk stands for any text without a dot: "cluster.*.upstream_rq_" has the
-	// requests to all clusters. Empty keeps everything. What readiness needs and what tells of rejected configuration is always kept.
-	// [DefaultStatistics] is a good list.
+	// admin interface has no others either. An asterisk stands for any text without a dot: "cluster.*.upstream_rq_" has
+	// the requests to all clusters. Empty keeps everything. What readiness needs and what tells of rejected configuration
+	// is always kept. [DefaultStatistics] is a good list.
 	Include []string
 }
 
-// DefaultStatistics is for [Metrics.Include]: requests and connections of callers and to upstreams, how they ended and how
-// long they took; handshakes and why they failed; and how long the certificate still lasts. With one inbound port and one
-// upstream that is a tenth of all.
+// DefaultStatistics is for [Metrics.Include]: requests and connections of callers and to upstreams, how they ended and
+// how long they took; handshakes and why they failed; and how long the certificate still lasts. With one inbound port
+// and one upstream that is a tenth of all.
 func DefaultStatistics() []string {
 	out := []string{
 		"http.inbound_*.rbac.", "inbound_*.rbac.", // refused and audited requests, audited TCP connections

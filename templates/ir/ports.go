@@ -12,8 +12,8 @@ const (
 	JWTProbePort = 15023
 	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.
 	FirstGRPCProbePort = 15030
-	// DefaultMetricsPort is that of [Metrics] unless the platform names another one. Those from ReadinessPort up to it are the
-	// proxy's own.
+	// DefaultMetricsPort is that of [Metrics] unless the platform names another one. Those from ReadinessPort up to it are
+	// the proxy's own.
 	DefaultMetricsPort = 15090
 )
 

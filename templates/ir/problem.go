@@ -4,7 +4,8 @@ import "fmt"
 
 // Problem is a rule that a [Proxy] breaks.
 type Problem struct {
-	// Path leads to the field, in the spelling of the annotations: "inbound[0].jwt.subjects". It is empty for the proxy as a whole.
+	// Path leads to the field, in the spelling of the annotations: "inbound[0].jwt.subjects". It is empty for the proxy as
+	// a whole.
 	Path string
 	Code Code
 	// Text says what was expected and what came, and what to do where that can be said in the words of the model.
@@ -50,6 +51,7 @@ const (
 	RequestAudited   Code = "RequestAudited"   // Envoy's own validator cannot let everyone of a trusted domain in
 	CertificateNoTLS Code = "CertificateNoTLS" // without TLS nothing is presented
 
+	ForwardedMissing Code = "ForwardedMissing" // an empty list is not one that is not written
 	ForwardedPublic  Code = "ForwardedPublic"  // whoever is no known gateway could name any client
 	ForwardedTCP     Code = "ForwardedTCP"     // TCP has no header that names a client
 	ForwardedAudited Code = "ForwardedAudited" // as ForwardedPublic
@@ -73,6 +75,16 @@ const (
 	ProbeTwice  Code = "ProbeTwice"  // a path leads to one thing
 )
 
+// MissesValue says whether the rule is broken by a value that is not there, as one is that could not be read.
+func (c Code) MissesValue() bool {
+	switch c {
+	case IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, ForwardedMissing,
+		AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing:
+		return true
+	}
+	return false
+}
+
 // Codes are all rules.
 func Codes() []Code {
 	return []Code{
@@ -80,7 +92,7 @@ func Codes() []Code {
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
-		RequestWithTCP, RequestAudited, CertificateNoTLS, ForwardedPublic, ForwardedTCP,
+		RequestWithTCP, RequestAudited, CertificateNoTLS, ForwardedMissing, ForwardedPublic, ForwardedTCP,
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
 		MatchTwice, AddressMissing, ProbePath, ProbeTarget, ProbeTwice,

@@ -42,19 +42,20 @@ type Inbound struct {
 	Listen uint16
 	// App is zero in a gateway.
 	App uint16
-	// Peers may call. Never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as with
-	// TLS None, there are none.
+	// Peers may call. Never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as
+	// with TLS None, there are none.
 	Peers []Peer
 	// Protocol is what the app speaks: HTTP (callers may use HTTP/1.1 or HTTP/2 all the same), HTTP2, GRPC or TCP. A
 	// gateway has no TCP.
 	Protocol Protocol
 	TLS      TLSMode
-	// Clients says what callers present with TLS Mutual; with the other modes it is Require. With NoRequest there are no Peers.
+	// Clients says what callers present with TLS Mutual; with the other modes it is Require. With NoRequest there are no
+	// Peers.
 	Clients ClientCertificate
 	// Certificate says that Envoy presents the certificate of a Secret instead of the SVID.
 	Certificate bool
 	// Forwarded are the clients on whose behalf Peers, all of them gateways, may call, by naming each in
-	// X-Forwarded-Client-Cert. The app sees both. None means that Peers call for themselves.
+	// X-Forwarded-Client-Cert. The app sees both. Nil means that Peers call for themselves.
 	Forwarded []Peer
 	Limits    Limits
 	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections
@@ -75,15 +76,16 @@ type Upstream struct {
 	Peers []Peer
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol
-	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for none. Not
-	// with TCP.
+	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for
+	// none. Not with TCP.
 	JWTAudience string
 }
 
 // Identifies says whether callers of the port may present who they are.
 func (in Inbound) Identifies() bool { return in.TLS != None && in.Clients != NoRequest }
 
-// Public says whether callers may come that do not present who they are, for good and not only until a migration has ended.
+// Public says whether callers may come that do not present who they are, for good and not only until a migration has
+// ended.
 func (in Inbound) Public() bool { return in.TLS == None || in.Clients != Require }
 
 // ChecksRequests says whether requests to the port are authorized one by one.

@@ -14,8 +14,8 @@ const (
 	minSVIDTTL    = 2 * time.Second
 )
 
-// Validate returns every rule that the proxy breaks, field by field in the order of the model; none means that its Envoy can be
-// configured.
+// Validate returns every rule that the proxy breaks, field by field in the order of the model; none means that its
+// Envoy can be configured.
 func (p Proxy) Validate() []Problem {
 	var found problems
 	p.checkWhole(&found)

@@ -123,6 +123,8 @@ func TestRules(t *testing.T) {
 			`upstreams[0].peers: expected at least one peer, got none; "/*" allows the whole trust domain`},
 		{PeersUnused, sidecar, func(p *Proxy) { p.Inbound[0].TLS = None },
 			`inbound[0].peers: has no effect without TLS, where nobody presents a certificate: remove peers, or use tls: mutual or permissive`},
+		{PeersUnused, sidecar, func(p *Proxy) { p.Inbound[0].TLS, p.Inbound[0].Peers = None, []Peer{} },
+			`inbound[0].peers: has no effect without TLS, where nobody presents a certificate: remove peers, or use tls: mutual or permissive`},
 		{PeersUnused, sidecar, func(p *Proxy) {
 			p.Inbound[0].Clients, p.Inbound[0].JWT = NoRequest, JWT{[]string{"a"}, p.Inbound[0].Peers}
 		}, `inbound[0].peers: has no effect with clientCertificate: none, where nobody presents a certificate: remove peers, ` +
@@ -155,6 +157,8 @@ func TestRules(t *testing.T) {
 		{CertificateNoTLS, sidecar, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, Certificate: true} },
 			`inbound[0].certificate: has no effect with tls: none: remove one of both`},
 
+		{ForwardedMissing, sidecar, func(p *Proxy) { p.Inbound[0].Forwarded = []Peer{} },
+			`inbound[0].forwardedClients: expected at least one client, got an empty list: remove it where peers call for themselves`},
 		{ForwardedPublic, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Forwarded = Request, peers(t, "/web") },
 			`inbound[0].forwardedClients: has no effect where callers may come without a certificate, who could name any client: ` +
 				`remove it, or use tls: mutual and clientCertificate: required`},
@@ -168,6 +172,8 @@ func TestRules(t *testing.T) {
 		{JWTWithTCP, sidecar, func(p *Proxy) { p.Upstreams[0].Protocol, p.Upstreams[0].JWTAudience = TCP, "a" },
 			`upstreams[0].jwt: tokens are for requests, expected protocol http, http2 or grpc, got tcp: remove jwt`},
 		{AudienceMissing, sidecar, func(p *Proxy) { p.Inbound[0].JWT.Subjects = peers(t, "/web") },
+			`inbound[0].jwt.audiences: expected at least one audience, got none; without audiences it is the pod's own SPIFFE ID`},
+		{AudienceMissing, sidecar, func(p *Proxy) { p.Inbound[0].JWT = JWT{[]string{}, peers(t, "/web")} },
 			`inbound[0].jwt.audiences: expected at least one audience, got none; without audiences it is the pod's own SPIFFE ID`},
 		{AudienceSpelling, sidecar, func(p *Proxy) { p.Inbound[0].JWT = JWT{[]string{"a", "a b"}, peers(t, "/web")} },
 			`inbound[0].jwt.audiences: expected audiences in printable ASCII, got "a b"`},

@@ -148,7 +148,8 @@ func TestInjectorMay(t *testing.T) {
 	}
 }
 
-// What the injector is denied, another admin may do: so it is the policy that denies it, and nothing else is wrong with it.
+// What the injector is denied, another admin may do: so it is the policy that denies it, and nothing else is wrong with
+// it.
 func TestInjectorMayNot(t *testing.T) {
 	t.Parallel()
 	s := narrowed(t, nil)

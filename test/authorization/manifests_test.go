@@ -18,7 +18,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// The server's own configuration makes the injector an admin and turns the policy on. What needs a cluster is cut out of it.
+// The server's own configuration makes the injector an admin and turns the policy on. What needs a cluster is cut out
+// of it.
 func TestServerConfiguration(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "authorization-")

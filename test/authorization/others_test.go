@@ -33,8 +33,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// Everybody but the injector may call what SPIRE's own policy lets them call, and nothing else. Every method of the server is
-// tried, with an empty request, by every kind of caller.
+// Everybody but the injector may call what SPIRE's own policy lets them call, and nothing else. Every method of the
+// server is tried, with an empty request, by every kind of caller.
 func TestOthersAreAsWithoutThePolicy(t *testing.T) {
 	t.Parallel()
 	without, with := map[string][]string{}, map[string][]string{}

@@ -19,7 +19,8 @@ import (
 
 const (
 	domain = "example.org"
-	// injectorPath and adminPath are those of IDs that the server's configuration makes admins; the policy knows the first.
+	// injectorPath and adminPath are those of IDs that the server's configuration makes admins; the policy knows the
+	// first.
 	injectorPath = "/ns/spire-injector/sa/spire-injector"
 	adminPath    = "/admin-by-configuration"
 )

@@ -61,8 +61,8 @@ func (c *cluster) admin(ctx context.Context, namespace, pod, path string) ([]byt
 	return body, nil
 }
 
-// envoyTimes are when Envoy had read its bootstrap, and when the last of its secrets came. Envoy's configuration dump has
-// both to the millisecond, where Kubernetes rounds to seconds.
+// envoyTimes are when Envoy had read its bootstrap, and when the last of its secrets came. Envoy's configuration dump
+// has both to the millisecond, where Kubernetes rounds to seconds.
 type envoyTimes struct{ bootstrap, secrets time.Time }
 
 func parseConfigDump(dump []byte) (envoyTimes, error) {

@@ -14,7 +14,8 @@ type burstFigures struct {
 	Accounts   int    `json:"accounts"` // service accounts, so identities
 	Entries    int    `json:"entries"`
 	Creation   load   `json:"creation"` // P50 and P99 are what users wait, admission included
-	// Registered is from the answer to the last pod's creation until SPIRE has the entries of all; at least what a look takes.
+	// Registered is from the answer to the last pod's creation until SPIRE has the entries of all; at least what a look
+	// takes.
 	Registered seconds `json:"registered"`
 	// Calls are all that SPIRE had from registrants from the first pod's creation until then, by its own count.
 	Calls    calls   `json:"calls"`

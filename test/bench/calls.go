@@ -37,8 +37,8 @@ func difference(before, after *float64) *int {
 // serverCalls begins the server's count of calls; the rest of the name is the method.
 const serverCalls = "spire_server_rpc_"
 
-// calls are those that SPIRE has had so far, by method: those that change or list entries or federation relationships. Agents
-// have others, and so have the questions of the bench.
+// calls are those that SPIRE has had so far, by method: those that change or list entries or federation relationships.
+// Agents have others, and so have the questions of the bench.
 type calls map[string]int
 
 func callsOf(replicas []sums) calls {

@@ -18,8 +18,8 @@ const (
 	patchFolder = "/etc/bench"
 )
 
-// patchOfOurs is the patch with which the injector answers for each of the pods that are created. They differ in nothing that
-// matters to it, so that it fits all of them.
+// patchOfOurs is the patch with which the injector answers for each of the pods that are created. They differ in
+// nothing that matters to it, so that it fits all of them.
 func (c *cluster) patchOfOurs(ctx context.Context, namespace string) ([]inject.Operation, error) {
 	root, err := parts.Root()
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
-	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// The constant patch must make of any of its pods what the injector makes of any of its own, whatever names the API server
-// has given to both. Only the label by which they were chosen may differ.
+// The constant patch must make of any of its pods what the injector makes of any of its own, whatever names the API
+// server has given to both. Only the label by which they were chosen may differ.
 func TestConstantPatchDoesWhatOursDoes(t *testing.T) {
 	root, err := parts.Root()
 	if err != nil {

@@ -28,7 +28,8 @@ func (c *cluster) webhookCalls(ctx context.Context, name string) (webhookCalls, 
 	return parseWebhookCalls(text, name)
 }
 
-// parseWebhookCalls adds up what metrics in Prometheus' text format say of a webhook; that is nothing before its first call.
+// parseWebhookCalls adds up what metrics in Prometheus' text format say of a webhook; that is nothing before its first
+// call.
 func parseWebhookCalls(metrics []byte, name string) (webhookCalls, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(metrics))

@@ -98,8 +98,8 @@ func (c *cluster) create(ctx context.Context, namespace string, v variant, n, at
 	})
 }
 
-// leaveTo lets the injector's webhooks and policies see the namespace only when it is their turn: they would refuse what the constant
-// patch makes.
+// leaveTo lets the injector's webhooks and policies see the namespace only when it is their turn: they would refuse
+// what the constant patch makes.
 func (c *cluster) leaveTo(ctx context.Context, namespace string, v variant) error {
 	release := `"bench"`
 	if v == ours() {

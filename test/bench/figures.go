@@ -15,8 +15,8 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 	return json.Marshal(math.Round(time.Duration(s).Seconds()*1e4) / 1e4)
 }
 
-// quantile is the smallest value that at least the fraction q of all values does not exceed ("nearest rank"), so that it is
-// always one that was measured; zero without values. q is in (0, 1].
+// quantile is the smallest value that at least the fraction q of all values does not exceed ("nearest rank"), so that
+// it is always one that was measured; zero without values. q is in (0, 1].
 func quantile[T int | float64 | seconds](values []T, q float64) T {
 	if len(values) == 0 {
 		return 0

@@ -10,8 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// firstOKFigures are the way from kubectl apply to the first answered call. Parts are in order; each is how much later than
-// the one before both pods had made a step.
+// firstOKFigures are the way from kubectl apply to the first answered call. Parts are in order; each is how much later
+// than the one before both pods had made a step.
 type firstOKFigures struct {
 	Parts []part `json:"parts"`
 	Total spread `json:"total"`

@@ -19,7 +19,8 @@ type load struct {
 	InWebhook  seconds `json:"inWebhook,omitempty"` // mean of one call as the API server sees it
 }
 
-// drive does something n times, atOnce at a time, and measures each and all of it. When ctx ends, what is left is not done.
+// drive does something n times, atOnce at a time, and measures each and all of it. When ctx ends, what is left is not
+// done.
 func drive(ctx context.Context, n, atOnce int, do func(context.Context) error) (load, error) {
 	var mu sync.Mutex
 	var l load

@@ -1,5 +1,5 @@
-// Bench measures what the injector costs: creations per second, the way to the first call, bytes, memory, and how fast a
-// changed policy is in force. It asserts nothing: figures depend on the machine, which is printed with them.
+// Bench measures what the injector costs: creations per second, the way to the first call, bytes, memory, and how fast
+// a changed policy is in force. It asserts nothing: figures depend on the machine, which is printed with them.
 package main
 
 import (

@@ -18,8 +18,8 @@ import (
 
 const noopReplicas = 2 // as many as the injector has
 
-// startNoop starts a webhook that decides nothing, with the replicas and resources of the injector's manifest, and returns
-// the CAs of its replicas: each makes its own. Its answer is always the given patch, if there is one.
+// startNoop starts a webhook that decides nothing, with the replicas and resources of the injector's manifest, and
+// returns the CAs of its replicas: each makes its own. Its answer is always the given patch, if there is one.
 func (c *cluster) startNoop(ctx context.Context, namespace, name string, patch []inject.Operation) ([]byte, error) {
 	labels := map[string]string{"app": name}
 	ephemeral := metav1.CreateOptions{}

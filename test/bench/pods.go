@@ -9,8 +9,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// pendingPod is a pod that no node can run, as a controller would create it. Without its webhook the annotations are only
-// text, so that all variants send the same bytes but for one label.
+// pendingPod is a pod that no node can run, as a controller would create it. Without its webhook the annotations are
+// only text, so that all variants send the same bytes but for one label.
 func pendingPod(namespace string, v variant) *corev1.Pod {
 	return &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},

@@ -61,8 +61,8 @@ func measurePolicy(ctx context.Context, s settings, c *cluster, r *report) error
 	})
 }
 
-// obeyed changes the API's peers and returns how long after that the client's calls have the wanted outcome; zero if they
-// have it before kubectl is back.
+// obeyed changes the API's peers and returns how long after that the client's calls have the wanted outcome; zero if
+// they have it before kubectl is back.
 func (c *cluster) obeyed(ctx context.Context, w workloads, peers string, ok bool) (time.Duration, error) {
 	select {
 	case <-time.After(settling):

@@ -28,9 +28,9 @@ func (c *cluster) provide(ctx context.Context, namespace string, v variant, answ
 	return unregister, nil
 }
 
-// register makes the API server call a webhook of the bench for the pods of one namespace that carry its label, on the same
-// terms as the injector, but for creations alone: nobody updates these pods, and a constant patch would not fit. The returned
-// function undoes that.
+// register makes the API server call a webhook of the bench for the pods of one namespace that carry its label, on the
+// same terms as the injector, but for creations alone: nobody updates these pods, and a constant patch would not fit.
+// The returned function undoes that.
 func (c *cluster) register(ctx context.Context, namespace string, authorities []byte, v variant) (func() error, error) {
 	configurations := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	made, err := configurations.Create(ctx, &admissionv1.MutatingWebhookConfiguration{

@@ -14,9 +14,10 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// registrant is one of the two that register workloads in SPIRE. Each gets the same pods but for one label, under the same
-// identities, and is measured while the other has nothing to do: spire-controller-manager does not run then, because it looks at
-// all of SPIRE's entries whatever pod changes; the injector does, and hears nothing of pods that did not ask for it.
+// registrant is one of the two that register workloads in SPIRE. Each gets the same pods but for one label, under the
+// same identities, and is measured while the other has nothing to do: spire-controller-manager does not run then,
+// because it looks at all of SPIRE's entries whatever pod changes; the injector does, and hears nothing of pods that
+// did not ask for it.
 type registrant struct {
 	name      string
 	label     string // with its value, what makes pods its own
@@ -110,8 +111,9 @@ func clusterSPIFFEID(namespace, label, value string) (string, error) {
 	return string(data), err
 }
 
-// boundPod is a pod that is on a node from the beginning. spire-controller-manager registers a pod once it is on a node that the
-// API server knows, the injector before it exists. Here the scheduler takes no time, which is in favour of the former.
+// boundPod is a pod that is on a node from the beginning. spire-controller-manager registers a pod once it is on a node
+// that the API server knows, the injector before it exists. Here the scheduler takes no time, which is in favour of the
+// former.
 func boundPod(namespace, account string, r registrant) *corev1.Pod {
 	pod := pendingPod(namespace, variant{label: r.label, value: r.value})
 	pod.Labels["app"] = burstApp

@@ -64,8 +64,8 @@ func measureRegistration(ctx context.Context, s settings, c *cluster, r *report)
 	})
 }
 
-// registering runs use while a registrant is at work in a fresh namespace with service accounts, in which it has registered
-// warmUpPods, and removes the pods and what was registered for them.
+// registering runs use while a registrant is at work in a fresh namespace with service accounts, in which it has
+// registered warmUpPods, and removes the pods and what was registered for them.
 func (c *cluster) registering(ctx context.Context, r registrant, accounts int, use func(namespace string) error) error {
 	return c.in(ctx, "registration", func(namespace string) (err error) {
 		if err := c.makeAccounts(ctx, namespace, accounts); err != nil {
@@ -91,8 +91,8 @@ func (c *cluster) registering(ctx context.Context, r registrant, accounts int, u
 // warmUpPods is how many pods, and entries, each registrant gets before the first that counts.
 const warmUpPods = 1
 
-// warmUp returns when a registrant has registered a pod of a service account that comes for nothing else: it may have to connect to
-// a SPIRE server that was just restarted, or to read what is in the cluster.
+// warmUp returns when a registrant has registered a pod of a service account that comes for nothing else: it may have
+// to connect to a SPIRE server that was just restarted, or to read what is in the cluster.
 func (c *cluster) warmUp(ctx context.Context, namespace string, r registrant) error {
 	const account = "warm-up"
 	_, err := c.client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{})

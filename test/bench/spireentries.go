@@ -12,7 +12,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
-// countEntries asks the SPIRE server how many entries it has by a filter. The question is cheap for the server, whatever there is.
+// countEntries asks the SPIRE server how many entries it has by a filter. The question is cheap for the server,
+// whatever there is.
 func (c *cluster) countEntries(ctx context.Context, filter []string) (int, error) {
 	out, err := install.Server(ctx, c.kubectl, append([]string{"entry", "count", "-output", "json"}, filter...)...)
 	if err != nil {
@@ -27,8 +28,9 @@ func (c *cluster) countEntries(ctx context.Context, filter []string) (int, error
 	return answer.Count, nil
 }
 
-// awaitEntries returns when the SPIRE server has so many entries by a filter. The longer it takes, the rarer are the looks, which
-// cost processor time that is then missing: a time is at most a twentieth too long, and never less than one look.
+// awaitEntries returns when the SPIRE server has so many entries by a filter. The longer it takes, the rarer are the
+// looks, which cost processor time that is then missing: a time is at most a twentieth too long, and never less than
+// one look.
 func (c *cluster) awaitEntries(ctx context.Context, filter []string, want int, atMost time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, atMost, fmt.Errorf("not after %s", atMost))
 	defer cancel()

@@ -12,15 +12,16 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// standIn is a node without a machine: thousands of pods can be on it, and nothing runs them. No agent is there that would fetch
-// what spire-controller-manager registers for it, while the nodes' real agents fetch the injector's entries, which are for every
-// node: their work is in the figures of the injector alone.
+// standIn is a node without a machine: thousands of pods can be on it, and nothing runs them. No agent is there that
+// would fetch what spire-controller-manager registers for it, while the nodes' real agents fetch the injector's
+// entries, which are for every node: their work is in the figures of the injector alone.
 const standIn = "bench-stand-in"
 
 // burstApp is the label app of all pods on the stand-in.
 const burstApp = "burst"
 
-// withStandIn runs use while the stand-in is there. Until it is gone, no DaemonSet that tolerates everything is complete.
+// withStandIn runs use while the stand-in is there. Until it is gone, no DaemonSet that tolerates everything is
+// complete.
 func (c *cluster) withStandIn(ctx context.Context, use func(types.UID) error) (err error) {
 	node, err := c.client.CoreV1().Nodes().Create(ctx, &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: standIn},

@@ -71,7 +71,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// durations are how long each step took when all pods had to make it before the next counts, and the last one is until end.
+// durations are how long each step took when all pods had to make it before the next counts, and the last one is until
+// end.
 func durations(start time.Time, pods []timeline, end time.Time) [steps + 1]seconds {
 	var out [steps + 1]seconds
 	before := start

@@ -1,7 +1,6 @@
 package main
 
 import (
-
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -22,8 +21,9 @@ func withoutWebhook() variant { return variant{name: "none", label: benchLabel, 
 // doingNothing is the floor of any webhook: what a call costs.
 func doingNothing() variant { return ofTheBench("noop") }
 
-// patchingConstantly answers with what the injector would, but does nothing for it: the floor of any webhook that injects a
-// sidecar. What it costs beyond one that does nothing is the API server's work of applying the patch and keeping a bigger pod.
+// patchingConstantly answers with what the injector would, but does nothing for it: the floor of any webhook that
+// injects a sidecar. What it costs beyond one that does nothing is the API server's work of applying the patch and
+// keeping a bigger pod.
 func patchingConstantly() variant {
 	v := ofTheBench("constant")
 	v.injects = true

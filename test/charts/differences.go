@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Differences lists what differs between the objects of a kustomization and those of a chart, each with its path, in order.
+// Differences lists what differs between the objects of a kustomization and those of a chart, each with its path, in
+// order.
 func Differences(kustomize, helm Objects) []string {
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(union(kustomize, helm))) {

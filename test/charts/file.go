@@ -9,7 +9,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// readFiles puts what files of a ConfigMap mean in the place of their text: comments, order and white space mean nothing.
+// readFiles puts what files of a ConfigMap mean in the place of their text: comments, order and white space mean
+// nothing.
 func readFiles(object unstructured.Unstructured) error {
 	if object.GetKind() != "ConfigMap" {
 		return nil

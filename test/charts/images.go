@@ -6,8 +6,9 @@ import (
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// ImageArgs are the arguments of Helm by which a chart, one of [InjectorChart] and [SPIREChart], finds its images where they were
-// pushed. References are those by the names that manifests use; for an image that has its name on the cluster there is no argument.
+// ImageArgs are the arguments of Helm by which a chart, one of [InjectorChart] and [SPIREChart], finds its images where
+// they were pushed. References are those by the names that manifests use; for an image that has its name on the cluster
+// there is no argument.
 func ImageArgs(chart string, references map[string]string) []string {
 	var args []string
 	whole := func(value, name string) {

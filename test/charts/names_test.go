@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// ordinary are the names of the kustomizations in places where an installation has its own. A role's lists of objects' names, which
-// stay, are indented less than those of namespaces.
+// ordinary are the names of the kustomizations in places where an installation has its own. A role's lists of objects'
+// names, which stay, are indented less than those of namespaces.
 var ordinary = regexp.MustCompile(`(?m)example\.org|demo-cluster|namespace: "?spire(-injector)?"?$|\bspire-server\.spire\b|\.spire-injector\.svc|` +
 	`/ns/spire(-injector)?/|"ns:spire|serviceaccount:spire:|"spire:|/run/spire/sockets|^ {4,}- (spire|spire-injector)$|inject-ca-from: spire-injector/`)
 

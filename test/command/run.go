@@ -21,7 +21,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.err }
 
-// run gives the program of a name its standard input and returns what it printed on its standard output; the error is an [Error].
+// run gives the program of a name its standard input and returns what it printed on its standard output; the error is
+// an [Error].
 func run(name string, c *exec.Cmd, stdin string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &stdout, &stderr

@@ -1,5 +1,5 @@
-// Package command runs programs as a user would: kubectl, Helm, and the project's own tools, whose signals, messages and exit
-// codes are the same for all of them.
+// Package command runs programs as a user would: kubectl, Helm, and the project's own tools, whose signals, messages
+// and exit codes are the same for all of them.
 package command
 
 import (
@@ -18,8 +18,8 @@ type UsageError struct{ Err error }
 
 func (e UsageError) Error() string { return e.Err.Error() }
 
-// Run runs the tool in the folder test/NAME until it ends or is told to by a signal, and returns the exit code: 0 done, 1
-// failed, 2 called wrongly.
+// Run runs the tool in the folder test/NAME until it ends or is told to by a signal, and returns the exit code: 0 done,
+// 1 failed, 2 called wrongly.
 func Run(name string, c *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

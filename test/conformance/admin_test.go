@@ -42,7 +42,8 @@ func TestAdminReads(t *testing.T) {
 	}
 }
 
-// TestAdminChangesNothing: the app's containers reach the admin interface, and whatever runs in them cannot change or stop Envoy.
+// TestAdminChangesNothing: the app's containers reach the admin interface, and whatever runs in them cannot change or
+// stop Envoy.
 func TestAdminChangesNothing(t *testing.T) {
 	t.Parallel()
 	x, listen := startAPI(t)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// authority is a root CA. Its key is known to a SPIRE server, which signs with it, and to the tests, which sign what no SPIRE
-// server would.
+// authority is a root CA. Its key is known to a SPIRE server, which signs with it, and to the tests, which sign what no
+// SPIRE server would.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// showing is a caller's TLS with this certificate, which it shows whomever the server asks for. Whom it calls is not its
-// concern here, so it checks nothing.
+// showing is a caller's TLS with this certificate, which it shows whomever the server asks for. Whom it calls is not
+// its concern here, so it checks nothing.
 func showing(certificate tls.Certificate) *tls.Config {
 	return &tls.Config{
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil },
@@ -26,8 +26,8 @@ func showing(certificate tls.Certificate) *tls.Config {
 	}
 }
 
-// call makes one request on a new connection. The state is that of the connection after the answer, when everything has come that
-// belongs to the handshake.
+// call makes one request on a new connection. The state is that of the connection after the answer, when everything has
+// come that belongs to the handshake.
 func call(port uint16, config *tls.Config, headers ...string) (seen, tls.ConnectionState, error) {
 	connection, err := dial(port, config)
 	if err != nil {
@@ -55,7 +55,8 @@ func serves(t *testing.T, port uint16, config *tls.Config, headers ...string) (s
 	return got, state
 }
 
-// refuses fails the test unless the caller is refused in the handshake with this alert, and the log gives a reason for it that matches.
+// refuses fails the test unless the caller is refused in the handshake with this alert, and the log gives a reason for
+// it that matches.
 func (x *proxy) refuses(t *testing.T, port uint16, config *tls.Config, alert, reason string) {
 	t.Helper()
 	x.logsRefusal(t, refused(t, port, config, alert), reason)
@@ -71,8 +72,8 @@ func refused(t *testing.T, port uint16, config *tls.Config, alert string) map[st
 	case err != nil:
 		t.Fatal(err)
 	default:
-		// For a TLS 1.3 client the handshake is over before the server has looked at its certificate. The client waits for the
-		// verdict, and sends nothing, because the answer to that could overtake it.
+		// For a TLS 1.3 client the handshake is over before the server has looked at its certificate. The client waits for
+		// the verdict, and sends nothing, because the answer to that could overtake it.
 		defer connection.Close()
 		inHandshake = &handshakeError{self: connection.LocalAddr().String()}
 		if _, inHandshake.err = connection.Read(make([]byte, 1)); errors.Is(inHandshake.err, os.ErrDeadlineExceeded) {
@@ -90,8 +91,8 @@ func connectionOf(caller string, port uint16) map[string]string {
 	return map[string]string{"remote": caller, "listener": fmt.Sprintf("inbound_%d", port)}
 }
 
-// logsRefusal is the second half of refuses. The log is written every 200 ms, so who has several callers asks first and looks
-// then.
+// logsRefusal is the second half of refuses. The log is written every 200 ms, so who has several callers asks first and
+// looks then.
 func (x *proxy) logsRefusal(t *testing.T, connection map[string]string, reason string) {
 	t.Helper()
 	event := x.event(t, connection)

@@ -43,8 +43,8 @@ func startEdge(t *testing.T) *edge {
 	return e
 }
 
-// TestPathTricks: whatever spelling a path has, the gateway and the app mean the same by it, and nothing outside of /public
-// reaches the app.
+// TestPathTricks: whatever spelling a path has, the gateway and the app mean the same by it, and nothing outside of
+// /public reaches the app.
 func TestPathTricks(t *testing.T) {
 	t.Parallel()
 	e := startEdge(t)

@@ -27,14 +27,16 @@ type proxy struct {
 	admin, ready uint16
 }
 
-// startProxy runs Envoy as /path of our trust domain with the generated command line and files, and returns when it is ready.
-// Of the configuration only the directory and the two fixed ports are moved, because several Envoys share this machine.
+// startProxy runs Envoy as /path of our trust domain with the generated command line and files, and returns when it is
+// ready. Of the configuration only the directory and the two fixed ports are moved, because several Envoys share this
+// machine.
 func startProxy(t *testing.T, path string, p ir.Proxy) *proxy {
 	t.Helper()
 	return shared.startProxy(t, path, p, "")
 }
 
-// startProxy is the same for other trust domains than those that all tests share. What the program beside Envoy writes is in tokens.
+// startProxy is the same for other trust domains than those that all tests share. What the program beside Envoy writes
+// is in tokens.
 func (s *spire) startProxy(t *testing.T, path string, p ir.Proxy, tokens string) *proxy {
 	t.Helper()
 	p.ID, p.AgentSocket = spiffeid.RequireFromPath(s.own.Domain, path), s.socket

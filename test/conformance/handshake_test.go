@@ -39,8 +39,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestCurves: three, of which the one that also resists a quantum computer is taken when the caller has it, whatever the caller
-// likes better.
+// TestCurves: three, of which the one that also resists a quantum computer is taken when the caller has it, whatever
+// the caller likes better.
 func TestCurves(t *testing.T) {
 	t.Parallel()
 	x, listen := startAPI(t)
@@ -72,8 +72,9 @@ func TestCurves(t *testing.T) {
 	}
 }
 
-// chosenCurve is the curve in the answer to a ClientHello that names X25519 before X25519MLKEM768 and brings a key for both. Go's
-// client has an order of its own, so its words are put into the other order; the answer comes before the server can tell.
+// chosenCurve is the curve in the answer to a ClientHello that names X25519 before X25519MLKEM768 and brings a key for
+// both. Go's client has an order of its own, so its words are put into the other order; the answer comes before the
+// server can tell.
 func chosenCurve(t *testing.T, port uint16) tls.CurveID {
 	t.Helper()
 	const hybridFirst, hybridLast = "\x00\x0a\x00\x06\x00\x04\x11\xec\x00\x1d", "\x00\x0a\x00\x06\x00\x04\x00\x1d\x11\xec"
@@ -101,8 +102,8 @@ func chosenCurve(t *testing.T, port uint16) tls.CurveID {
 	return keyShare(t, record[0], answer)
 }
 
-// keyShare finds the curve in a ServerHello: type and length (4), version (2), random (32), session, suite (2), compression (1),
-// extensions.
+// keyShare finds the curve in a ServerHello: type and length (4), version (2), random (32), session, suite (2),
+// compression (1), extensions.
 func keyShare(t *testing.T, recordType byte, hello []byte) tls.CurveID {
 	t.Helper()
 	const handshake, serverHello, keyShareExtension = 22, 2, 51
@@ -134,8 +135,8 @@ func (r *recorder) Write(p []byte) (int, error) {
 
 func (*recorder) Read([]byte) (int, error) { return 0, io.EOF }
 
-// TestNoResumption: the server gives nothing to resume a session by. Otherwise the second connection of this caller, whose
-// certificate has expired since the first, would skip the look at it.
+// TestNoResumption: the server gives nothing to resume a session by. Otherwise the second connection of this caller,
+// whose certificate has expired since the first, would skip the look at it.
 func TestNoResumption(t *testing.T) {
 	t.Parallel()
 	x, listen := startAPI(t)
@@ -182,7 +183,8 @@ func TestCertificateRequired(t *testing.T) {
 	x.logsRefusal(t, connectionOf(connection.LocalAddr().String(), listen), "HTTP_REQUEST")
 }
 
-// TestServersIdentity: what a caller sees of the server is the SVID that SPIRE gave to this Envoy, with the way to the root.
+// TestServersIdentity: what a caller sees of the server is the SVID that SPIRE gave to this Envoy, with the way to the
+// root.
 func TestServersIdentity(t *testing.T) {
 	t.Parallel()
 	_, listen := startAPI(t)

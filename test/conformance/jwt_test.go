@@ -31,8 +31,9 @@ import (
 // tokenLife is that of JWT-SVIDs here, so that several come and go within a test.
 const tokenLife = 10 * time.Second
 
-// TestTokensOfSPIRE: real tokens and keys, from the program beside Envoy. Keys are rotated and the old one revoked under traffic of
-// which nothing is lost; while the agent does not answer, no expired token is sent; and all recovers by itself.
+// TestTokensOfSPIRE: real tokens and keys, from the program beside Envoy. Keys are rotated and the old one revoked
+// under traffic of which nothing is lost; while the agent does not answer, no expired token is sent; and all recovers
+// by itself.
 func TestTokensOfSPIRE(t *testing.T) {
 	t.Parallel()
 	s, err := startSPIRE(t.Context(), t.TempDir(), programs)

@@ -15,8 +15,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// tokenPorts are an Envoy's ports that ask for a token beside a certificate, beside one or none, and instead of one; and one that asks
-// for nothing. They let in certificates of /web, and tokens of /web and of the partner's workloads.
+// tokenPorts are an Envoy's ports that ask for a token beside a certificate, beside one or none, and instead of one;
+// and one that asks for nothing. They let in certificates of /web, and tokens of /web and of the partner's workloads.
 type tokenPorts struct {
 	proxy                                 *proxy
 	app                                   *app
@@ -36,8 +36,8 @@ func startTokenPorts(t *testing.T) tokenPorts {
 	return p
 }
 
-// ask returns the status and what the app saw; 0 for a connection that ends without an answer. The app must be reached only by what
-// is served.
+// ask returns the status and what the app saw; 0 for a connection that ends without an answer. The app must be reached
+// only by what is served.
 func (p tokenPorts) ask(t *testing.T, port uint16, certificate tls.Certificate, request string, headers ...string) (int, seen) {
 	t.Helper()
 	before := p.app.requests.Load()
@@ -59,8 +59,8 @@ func (p tokenPorts) ask(t *testing.T, port uint16, certificate tls.Certificate, 
 	return status, got
 }
 
-// TestTokensAndCertificates tries each kind of token with each kind of certificate at each kind of port. A good token does not help
-// whoever shows a certificate that is not a peer's, and a good certificate not whoever has no token.
+// TestTokensAndCertificates tries each kind of token with each kind of certificate at each kind of port. A good token
+// does not help whoever shows a certificate that is not a peer's, and a good certificate not whoever has no token.
 func TestTokensAndCertificates(t *testing.T) {
 	t.Parallel()
 	p := startTokenPorts(t)
@@ -148,7 +148,8 @@ func TestTokensAndCertificates(t *testing.T) {
 		"peer": own("/other"), "subject": own("/web")})
 }
 
-// TestTokensCannotBeDoneWithout: what a caller may send that is no plain request, or that looks like what Envoy tells the app.
+// TestTokensCannotBeDoneWithout: what a caller may send that is no plain request, or that looks like what Envoy tells
+// the app.
 func TestTokensCannotBeDoneWithout(t *testing.T) {
 	t.Parallel()
 	p := startTokenPorts(t)

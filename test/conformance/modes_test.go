@@ -77,8 +77,8 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// TestTCP: bytes of a peer reach the app, and nobody else's connection does. That of a peer ends before its certificate can
-// have expired.
+// TestTCP: bytes of a peer reach the app, and nobody else's connection does. That of a peer ends before its certificate
+// can have expired.
 func TestTCP(t *testing.T) {
 	t.Parallel()
 	app := startEcho(t)

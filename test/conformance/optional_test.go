@@ -11,8 +11,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// TestOptionalCertificate holds the authorities that a real SPIRE agent names without its validator against callers: nobody, a peer,
-// and those who show what is no peer's certificate. The proxy's other ports, and its upstreams, are as strict as ever.
+// TestOptionalCertificate holds the authorities that a real SPIRE agent names without its validator against callers:
+// nobody, a peer, and those who show what is no peer's certificate. The proxy's other ports, and its upstreams, are as
+// strict as ever.
 func TestOptionalCertificate(t *testing.T) {
 	t.Parallel()
 	server := startApp(t)

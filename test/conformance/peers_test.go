@@ -10,8 +10,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// TestPeers: who is let in by an exact peer, by a prefix, by a whole domain, and by the same of a federated domain. Certificates
-// come from the SPIRE servers, or are signed with their roots' keys where no SPIRE server would sign.
+// TestPeers: who is let in by an exact peer, by a prefix, by a whole domain, and by the same of a federated domain.
+// Certificates come from the SPIRE servers, or are signed with their roots' keys where no SPIRE server would sign.
 func TestPeers(t *testing.T) {
 	t.Parallel()
 	lists := map[string][]string{

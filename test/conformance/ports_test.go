@@ -7,8 +7,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// TestPortsForThePlatform: readiness, probes and statistics answer what they are for, on every address, and are no way to the
-// app or to the admin interface behind them.
+// TestPortsForThePlatform: readiness, probes and statistics answer what they are for, on every address, and are no way
+// to the app or to the admin interface behind them.
 func TestPortsForThePlatform(t *testing.T) {
 	t.Parallel()
 	server := startApp(t)

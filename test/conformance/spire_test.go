@@ -38,8 +38,8 @@ var identities = map[string]bool{"/api": true, "/caller": true, "/edge": false, 
 // startSPIRE starts everything below dir. What it returns is to be stopped also when there is an error.
 func startSPIRE(ctx context.Context, dir string, programs parts.Programs) (*spire, error) {
 	s := &spire{socket: filepath.Join(dir, "agent.sock"), envoys: map[string]string{}}
-	// All before the first start: a program that is being written cannot be run, and a process that begins meanwhile inherits
-	// the open file for a moment.
+	// All before the first start: a program that is being written cannot be run, and a process that begins meanwhile
+	// inherits the open file for a moment.
 	for path := range identities {
 		s.envoys[path] = filepath.Join(dir, "envoy-"+path[1:])
 		if err := linkOrCopy(programs.Envoy, s.envoys[path]); err != nil {
@@ -87,9 +87,9 @@ func (s *spire) federate(ctx context.Context) error {
 	return failed("give the server the partner's bundle", response.Results[0].Status)
 }
 
-// register gives each of the Envoy programs its identity, when this user runs it on the node of the agent; and, before and
-// after it in whatever order the agent has, other identities, so that an Envoy has to know which one it wants. This program is what
-// runs beside the Envoys that have to do with tokens.
+// register gives each of the Envoy programs its identity, when this user runs it on the node of the agent; and, before
+// and after it in whatever order the agent has, other identities, so that an Envoy has to know which one it wants. This
+// program is what runs beside the Envoys that have to do with tokens.
 func (s *spire) register(ctx context.Context, agent string) error {
 	program, err := os.Executable()
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// TestTwoIDs: a federated domain's CA puts one of our IDs beside one of its own into a certificate, which no SPIRE server does.
-// Envoy looks for the bundle of the first URI, and takes each for the peer's ID. Nobody may use that to be one of ours.
+// TestTwoIDs: a federated domain's CA puts one of our IDs beside one of its own into a certificate, which no SPIRE
+// server does. Envoy looks for the bundle of the first URI, and takes each for the peer's ID. Nobody may use that to be
+// one of ours.
 func TestTwoIDs(t *testing.T) {
 	t.Parallel()
 	forge := func(first, second string) *tls.Config {

@@ -19,7 +19,8 @@ type played struct {
 	down time.Duration
 }
 
-// playAll plays each demo in turn and takes it down before the next. It goes on after one that fails, and ends with a table.
+// playAll plays each demo in turn and takes it down before the next. It goes on after one that fails, and ends with a
+// table.
 func playAll(ctx context.Context, demos []play.Demo, options story.Options, out, progress io.Writer) error {
 	var (
 		all  []played

@@ -1,5 +1,6 @@
-// Demo plays a demo on a real cluster and tells it as a story: what a user writes, what the webhook makes of it, who may call. It
-// checks whatever it tells. What each demo is and does is a package of its own; the package demos lists them.
+// Demo plays a demo on a real cluster and tells it as a story: what a user writes, what the webhook makes of it, who
+// may call. It checks whatever it tells. What each demo is and does is a package of its own; the package demos lists
+// them.
 package main
 
 import (

@@ -15,13 +15,13 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// Of a thousand creations, fifty at a time and none tried again, none fails; each of their identities is registered once. Not parallel:
-// it takes the whole machine, and tells figures.
+// Of a thousand creations, fifty at a time and none tried again, none fails; each of their identities is registered
+// once. Not parallel: it takes the whole machine, and tells figures.
 func TestThousandCreations(t *testing.T) {
 	const (
 		pods, atOnce, identities = 1000, 50, 100
-		// An identity takes a call at each of the two replicas, if both are asked at once, and one of the reconciler's; the rest is for
-		// what goes on besides. A call for each pod would be far more.
+		// An identity takes a call at each of the two replicas, if both are asked at once, and one of the reconciler's; the
+		// rest is for what goes on besides. A call for each pod would be far more.
 		mostCalls = 4 * identities
 	)
 	ns := namespace(t)

@@ -25,16 +25,16 @@ import (
 //	CHURN=30m go test -count=1 -timeout 1h -run TestChurn -v ./test/e2e
 const churnVariable = "CHURN"
 
-// steady are a replica's metrics that must not grow with what has been, and what is allowed between two halves of the churn: a heap is a
-// saw, and what is in its time of grace is remembered.
+// steady are a replica's metrics that must not grow with what has been, and what is allowed between two halves of the
+// churn: a heap is a saw, and what is in its time of grace is remembered.
 var steady = map[string]monitoring.Allowance{
 	"go_goroutines":                 {Share: 0.1, Extra: 20},
 	"go_memstats_heap_inuse_bytes":  {Share: 0.25, Extra: 8 << 20},
 	"process_resident_memory_bytes": {Share: 0.25, Extra: 16 << 20},
 }
 
-// Pods of ever other identities come and go: what they leave behind, in SPIRE and in the replicas, is nothing. Not parallel: what others
-// do would be taken for growth.
+// Pods of ever other identities come and go: what they leave behind, in SPIRE and in the replicas, is nothing. Not
+// parallel: what others do would be taken for growth.
 func TestChurn(t *testing.T) {
 	duration := 30 * time.Second
 	if text := os.Getenv(churnVariable); text != "" {
@@ -113,7 +113,8 @@ type churn struct {
 	stop  func()
 }
 
-// startChurn has ten pods a second come, and as many go. Two of them after each other are of one identity, which then never comes again.
+// startChurn has ten pods a second come, and as many go. Two of them after each other are of one identity, which then
+// never comes again.
 func startChurn(t *testing.T, ns string) *churn {
 	t.Helper()
 	const workers, life = 40, 4 * time.Second

@@ -21,7 +21,8 @@ import (
 // patience is how long to wait for what should take seconds: test machines are slow and shared.
 const patience = 2 * time.Minute
 
-// namespace makes a namespace for one test and removes it afterwards. When the test fails, what happened in it is logged.
+// namespace makes a namespace for one test and removes it afterwards. When the test fails, what happened in it is
+// logged.
 func namespace(t *testing.T) string {
 	t.Helper()
 	return namespaceNamed(t, strings.ToLower(strings.TrimPrefix(t.Name(), "Test")))
@@ -122,7 +123,8 @@ func eventuallyWithin(t *testing.T, patience time.Duration, what string, try fun
 	}
 }
 
-// nextTry is how long to wait before the next try: each takes processor time away from what is waited for, so a long wait has few.
+// nextTry is how long to wait before the next try: each takes processor time away from what is waited for, so a long
+// wait has few.
 func nextTry(waited time.Duration) time.Duration {
 	return min(max(waited/20, 200*time.Millisecond), time.Second)
 }
@@ -141,8 +143,8 @@ func in(t *testing.T, namespace, workload string, command ...string) (string, er
 	return shared.k.Run(t.Context(), append([]string{"--namespace", namespace, "exec", workload, "--container", "app", "--"}, command...)...)
 }
 
-// awaitOK waits until the app of a workload gets ok from the API. At first it may not: the node learns of a pod that is ready
-// some time after everybody else does.
+// awaitOK waits until the app of a workload gets ok from the API. At first it may not: the node learns of a pod that is
+// ready some time after everybody else does.
 func awaitOK(t *testing.T, namespace, workload string) {
 	t.Helper()
 	eventually(t, workload+" gets ok", func() error {

@@ -16,8 +16,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// compaction deletes a key of etcd and has etcd forget how its keys were before, while the API server cannot look: it is stopped, and its
-// connection to etcd broken. A watch that goes on where it was finds that this is compacted.
+// compaction deletes a key of etcd and has etcd forget how its keys were before, while the API server cannot look: it
+// is stopped, and its connection to etcd broken. A watch that goes on where it was finds that this is compacted.
 const compaction = `
 set -e
 server=$(pidof kube-apiserver)
@@ -36,8 +36,8 @@ revision=$(echo "$answer" | sed 's/.*"revision":"\([0-9]*\)".*/\1/')
 etcd compaction "{\"revision\": \"$revision\", \"physical\": true}"
 `
 
-// Etcd is compacted beyond what the API server has seen, so that every watch is too old: what was deleted meanwhile, an event that nobody
-// ever gets, is noticed all the same, by replicas that went on.
+// Etcd is compacted beyond what the API server has seen, so that every watch is too old: what was deleted meanwhile, an
+// event that nobody ever gets, is noticed all the same, by replicas that went on.
 func TestEtcdCompacted(t *testing.T) {
 	ns := namespace(t)
 	apply(t, asleep(ns, client(ns, "stays")), asleep(ns, client(ns, "goes")))

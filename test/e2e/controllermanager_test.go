@@ -10,7 +10,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
-// controllerManager puts spire-controller-manager on the cluster for one test, and the SPIRE server's socket where it finds it.
+// controllerManager puts spire-controller-manager on the cluster for one test, and the SPIRE server's socket where it
+// finds it.
 func controllerManager(t *testing.T) install.ControllerManager {
 	t.Helper()
 	t.Cleanup(func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,8 @@ import (
 // signals sends a signal to the processes of a program, as `podtool signal` does.
 type signals func(program, signal string, flags ...string) error
 
-// onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never sees.
+// onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never
+// sees.
 func onTheNode(t *testing.T) signals {
 	t.Helper()
 	const namespace = "kube-system"
@@ -73,8 +75,14 @@ func onUnavailable(t *testing.T, what string) {
 			t.Error(err)
 		}
 	})
+	was := configHashes(t)
 	must(t, set(t.Context(), after))
-	time.Sleep(2 * time.Second) // every replica watches
+	eventually(t, "another platform file in force at every replica", func() error {
+		if now := configHashes(t); len(now) != 1 || maps.Equal(now, was) {
+			return fmt.Errorf("before %v, now %v", was, now)
+		}
+		return nil
+	})
 }
 
 // stopServer makes the SPIRE server hang, at the latest until the end of the test.

@@ -20,7 +20,8 @@ import (
 )
 
 // handshakes calls each replica of an injector over and over as an API server does that has just started: with the
-// caBundle of this moment, on a new connection. The real one keeps connections, and would meet a new certificate seldom.
+// caBundle of this moment, on a new connection. The real one keeps connections, and would meet a new certificate
+// seldom.
 type handshakes struct {
 	client   kubernetes.Interface
 	injector string // its namespace, and the name of its webhook configuration

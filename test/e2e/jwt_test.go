@@ -86,8 +86,8 @@ func TestTokensThroughGateway(t *testing.T) {
 	})
 }
 
-// Jobs end although tokens are fetched beside them, their init containers have tokens already, and no container of the user has
-// what the sidecars share.
+// Jobs end although tokens are fetched beside them, their init containers have tokens already, and no container of the
+// user has what the sidecars share.
 func TestTokensOfJobs(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)

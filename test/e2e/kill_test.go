@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// kill ends a process in a pod of one container by SIGKILL, at once; the kubelet starts it again. A deleted pod is told to end first,
-// also by force, and goes on for seconds.
+// kill ends a process in a pod of one container by SIGKILL, at once; the kubelet starts it again. A deleted pod is told
+// to end first, also by force, and goes on for seconds.
 func kill(t *testing.T, signal signals, namespace, pod, process string) {
 	t.Helper()
 	container, _ := incarnation(t, namespace, pod)

@@ -18,7 +18,8 @@ const (
 	untilOutlived = 25 * time.Second // which is after the restart
 )
 
-// A server that holds many entries, most of them of no concern and the rest of no use, delays nobody, and loses nothing of others.
+// A server that holds many entries, most of them of no concern and the rest of no use, delays nobody, and loses nothing
+// of others.
 func TestRestartWithManyEntries(t *testing.T) {
 	ns := namespace(t)
 	manyEntries(t, ns)
@@ -35,7 +36,8 @@ func TestRestartWithManyEntries(t *testing.T) {
 	}
 }
 
-// manyEntries are entries in SPIRE, most of them of no concern and the rest of no use. IDs of others are under our alias, too.
+// manyEntries are entries in SPIRE, most of them of no concern and the rest of no use. IDs of others are under our
+// alias, too.
 func manyEntries(t *testing.T, ns string) {
 	t.Helper()
 	t.Cleanup(func() { forgetMany(t, ns) })
@@ -101,7 +103,8 @@ func forgetMany(t *testing.T, ns string) {
 	}
 }
 
-// wantManyRight waits until what is ours and unneeded is gone, or will be after the grace time, and checks that nothing else is.
+// wantManyRight waits until what is ours and unneeded is gone, or will be after the grace time, and checks that nothing
+// else is.
 func wantManyRight(t *testing.T, ns string) {
 	t.Helper()
 	took := eventually(t, "the removal of what nobody needs", func() error {

@@ -25,7 +25,8 @@ func exported(t *testing.T, replica string) string {
 	return text
 }
 
-// What the alerts and the dashboard read is really exported, and nothing is exported that is not known or has no bounds.
+// What the alerts and the dashboard read is really exported, and nothing is exported that is not known or has no
+// bounds.
 func TestWatchedMetricsAreExported(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -102,13 +103,19 @@ func own(text string) string {
 // The replicas work by one platform file, and say so.
 func TestReplicasHaveOneConfigHash(t *testing.T) {
 	t.Parallel()
+	if hashes := configHashes(t); len(hashes) != 1 || hashes[""] {
+		t.Errorf("expected one hash, got %v", hashes)
+	}
+}
+
+// configHashes are those of the platform files that replicas work by.
+func configHashes(t *testing.T) map[string]bool {
+	t.Helper()
 	hashes := map[string]bool{}
 	for _, replica := range replicas(t) {
 		hashes[scrape(t, replica)["spire_injector_config_hash"]] = true
 	}
-	if len(hashes) != 1 || hashes[""] {
-		t.Errorf("expected one hash, got %v", hashes)
-	}
+	return hashes
 }
 
 // What watches the injector is found by the operator by its kind, and by Grafana by its label.

@@ -31,10 +31,10 @@ const (
 	vanishedReason = "EntryDeletedByOthers"
 )
 
-// spire-controller-manager registers workloads of the same SPIRE server, one of ours among them. Which entries it deletes
-// depends on its settings: all that begin with its prefix and a dot, without a prefix all of SPIRE's; and what is to be cleaned
-// up, which with an empty value is every ID without a dot. The last row deletes even the injector's own entry, so that nothing
-// may come after it.
+// spire-controller-manager registers workloads of the same SPIRE server, one of ours among them. Which entries it
+// deletes depends on its settings: all that begin with its prefix and a dot, without a prefix all of SPIRE's; and what
+// is to be cleaned up, which with an empty value is every ID without a dot. The last row deletes even the injector's
+// own entry, so that nothing may come after it.
 func TestBesideControllerManager(t *testing.T) {
 	ns := namespace(t)
 	manager := controllerManager(t)
@@ -115,8 +115,8 @@ func wantPeace(t *testing.T, run managerRun, ns string, ours []string, seen floa
 	}
 }
 
-// wantRepair lets the two quarrel for a while: what the manager deletes comes back, at our pace and not at its, and people are
-// told. What it registered itself is left alone.
+// wantRepair lets the two quarrel for a while: what the manager deletes comes back, at our pace and not at its, and
+// people are told. What it registered itself is left alone.
 func wantRepair(t *testing.T, run managerRun, ns string, ours []string, seen float64) {
 	t.Helper()
 	managers := managersEntry(t, ns)
@@ -236,7 +236,8 @@ func containsAll(got map[string]bool, want []string) bool {
 // vanished is how many entries the replicas have created again because others had deleted them.
 func vanished(t *testing.T) float64 { return total(t, vanishedMetric) }
 
-// wantTold waits for a warning event in the test's namespace. Later ones of the same words are counted in it, minutes later.
+// wantTold waits for a warning event in the test's namespace. Later ones of the same words are counted in it, minutes
+// later.
 func wantTold(t *testing.T, ns string) {
 	t.Helper()
 	eventually(t, "an event "+vanishedReason, func() error {

@@ -17,8 +17,8 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// newcomers creates pods without end, each with an identity that SPIRE does not know yet, and tries those that are refused again
-// until they are not, as a controller does.
+// newcomers creates pods without end, each with an identity that SPIRE does not know yet, and tries those that are
+// refused again until they are not, as a controller does.
 type newcomers struct {
 	namespace string
 	client    kubernetes.Interface

@@ -12,8 +12,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/command"
 )
 
-// maxRounds bounds how often it is tried to meet an open connection after the new rules: on a busy machine they may come later
-// after the new listener than the next request.
+// maxRounds bounds how often it is tried to meet an open connection after the new rules: on a busy machine they may
+// come later after the new listener than the next request.
 const maxRounds = 12
 
 // Who may call is changed on a running pod, both ways, while a peer that stays on the list keeps calling.

@@ -11,9 +11,9 @@ import (
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
-// SPIRE's two servers share a PostgreSQL database. The database is killed, then its pod is taken away, then each of the servers is
-// killed, all under traffic between two pods and while pods with new identities are created: no request fails, who is refused is
-// told why and accepted later, and in the end everybody is registered, exactly once.
+// SPIRE's two servers share a PostgreSQL database. The database is killed, then its pod is taken away, then each of the
+// servers is killed, all under traffic between two pods and while pods with new identities are created: no request
+// fails, who is refused is told why and accepted later, and in the end everybody is registered, exactly once.
 func TestDatabaseAndServersKilled(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
@@ -69,12 +69,12 @@ func TestDatabaseAndServersKilled(t *testing.T) {
 	awaitOK(t, ns, "deployment/late")
 }
 
-// svidLife is twice what passes until an SVID is renewed, which is once while all this happens, and longer than the database is away and
-// agents, which ask at growing intervals, take to notice that it is back.
+// svidLife is twice what passes until an SVID is renewed, which is once while all this happens, and longer than the
+// database is away and agents, which ask at growing intervals, take to notice that it is back.
 const svidLife = 2 * time.Minute
 
-// withoutAnswer is how long at most nobody is accepted while one of two servers is away: until the injector's connection is known
-// to be dead, and with it a margin for a busy machine.
+// withoutAnswer is how long at most nobody is accepted while one of two servers is away: until the injector's
+// connection is known to be dead, and with it a margin for a busy machine.
 const withoutAnswer = 15 * time.Second
 
 // spireOnPostgreSQL has two SPIRE servers on PostgreSQL in the place of the one on SQLite until the test is over.

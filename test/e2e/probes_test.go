@@ -13,8 +13,8 @@ import (
 
 // The apps of these tests listen on 127.0.0.1 alone, where the kubelet cannot ask them.
 
-// probed has two containers that together have a probe of every kind and protocol. The first is an API on all four protocols,
-// the second one on two.
+// probed has two containers that together have a probe of every kind and protocol. The first is an API on all four
+// protocols, the second one on two.
 func probed(namespace string) workload {
 	w := workload{
 		name: "probed",

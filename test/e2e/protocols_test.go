@@ -115,8 +115,8 @@ func TestAudit(t *testing.T) {
 	must(t, err)
 }
 
-// One connection of a gRPC client reaches all pods of a headless service, and pods that come back are found again without
-// the client's doing.
+// One connection of a gRPC client reaches all pods of a headless service, and pods that come back are found again
+// without the client's doing.
 func TestUpstreamsOfManyPods(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)

@@ -11,7 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// SPIRE can read its database and not write it: what is known goes on, what is new is refused with the reason, and nothing is half-done.
+// SPIRE can read its database and not write it: what is known goes on, what is new is refused with the reason, and
+// nothing is half-done.
 func TestSPIREServerReadOnly(t *testing.T) {
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))

@@ -23,8 +23,8 @@ const injectorName = "spire-injector"
 // dryRun lets the API server decide as ever and store nothing.
 var dryRun = []string{metav1.DryRunAll}
 
-// asInjector is the configuration of a client with a token of the injector's service account: exactly what someone has who takes over
-// the injector's pod.
+// asInjector is the configuration of a client with a token of the injector's service account: exactly what someone has
+// who takes over the injector's pod.
 func asInjector(t *testing.T) *rest.Config {
 	t.Helper()
 	token, err := clientset(t).CoreV1().ServiceAccounts(injectorName).CreateToken(t.Context(), injectorName, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
@@ -42,8 +42,8 @@ type call struct {
 	do   func(context.Context, kubernetes.Interface) error
 }
 
-// The injector can do what it has to. Most of that it does all the time, or no other test would pass; here are the calls that
-// it makes seldom too.
+// The injector can do what it has to. Most of that it does all the time, or no other test would pass; here are the
+// calls that it makes seldom too.
 func TestInjectorHasItsRights(t *testing.T) {
 	t.Parallel()
 	client, err := kubernetes.NewForConfig(asInjector(t))
@@ -105,8 +105,8 @@ func TestInjectorHasItsRights(t *testing.T) {
 	}
 }
 
-// Whoever takes the injector over does not get the cluster with it. The same attempts succeed for an administrator, or fail for
-// another reason: so there is nothing else wrong with them.
+// Whoever takes the injector over does not get the cluster with it. The same attempts succeed for an administrator, or
+// fail for another reason: so there is nothing else wrong with them.
 func TestInjectorHasNoOtherRights(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)

@@ -25,8 +25,8 @@ func byDefault(namespace string, replicas int32) workload {
 	return w
 }
 
-// rolled waits until the rules of all pods of an app have a text, and wants them to have got it one after the other, a second apart. The
-// API server's clock tells, to the second: this one's looks may be late.
+// rolled waits until the rules of all pods of an app have a text, and wants them to have got it one after the other, a
+// second apart. The API server's clock tells, to the second: this one's looks may be late.
 func rolled(t *testing.T, namespace, app, text string) {
 	t.Helper()
 	took := eventually(t, "rules with "+text+" in all pods", func() error {
@@ -77,8 +77,8 @@ func answered(t *testing.T, namespace, client, status string) {
 	must(t, err)
 }
 
-// A namespace's list of peers changes, both ways: its running pods obey, one after the other and without a restart, and who stays on
-// the list loses nothing.
+// A namespace's list of peers changes, both ways: its running pods obey, one after the other and without a restart, and
+// who stays on the list loses nothing.
 func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -146,8 +146,8 @@ func TestPlatformDefaultsReachRunningPods(t *testing.T) {
 	untouched(t, ns, "api", before)
 }
 
-// An image that does not start is carried to one pod, is told there and at its owner, and goes no further. One that starts is
-// carried to all, where Envoy alone restarts. Not parallel: the platform is everybody's.
+// An image that does not start is carried to one pod, is told there and at its owner, and goes no further. One that
+// starts is carried to all, where Envoy alone restarts. Not parallel: the platform is everybody's.
 func TestImageOfRunningPods(t *testing.T) {
 	ns := namespace(t)
 	original := platformInForce(t)
@@ -251,8 +251,8 @@ func TestImageOfRunningPods(t *testing.T) {
 // envoyStarts is how often a pod's sidecar has been started again.
 func envoyStarts(pod corev1.Pod) int32 { return pod.Status.InitContainerStatuses[0].RestartCount }
 
-// A change that the first pod's Envoy refuses, and the generator cannot know of, goes no further: here somebody has taken the port
-// away from that Envoy. The next change of the namespace is tried again.
+// A change that the first pod's Envoy refuses, and the generator cannot know of, goes no further: here somebody has
+// taken the port away from that Envoy. The next change of the namespace is tried again.
 func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -306,7 +306,8 @@ func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 	})
 	answered(t, ns, "valid", "200") // by the others
 
-	// The same Envoy is the only one that has something to follow: it is tried again, and the others are as they should be.
+	// The same Envoy is the only one that has something to follow: it is tried again, and the others are as they should
+	// be.
 	allow(valid)
 	eventually(t, "nobody with the new peer", func() error {
 		if got := following("/other"); len(got) > 0 {
@@ -316,8 +317,8 @@ func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 	})
 }
 
-// What a running Envoy refuses is told on its pod and on the owner within a minute, whoever wrote it. Nothing that the injector
-// generates is refused, so this is written past it.
+// What a running Envoy refuses is told on its pod and on the owner within a minute, whoever wrote it. Nothing that the
+// injector generates is refused, so this is written past it.
 func TestRejectedConfigurationIsTold(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -361,7 +362,8 @@ func pastInjector(t *testing.T, namespace, pod, annotation, value string) {
 	k(t, "", "label", "namespace", namespace, "injector.spiffe.io/release-")
 }
 
-// eventOf finds the event of a rejection about a kind of object, with a part of its text; in all namespaces, if none is named.
+// eventOf finds the event of a rejection about a kind of object, with a part of its text; in all namespaces, if none is
+// named.
 func eventOf(t *testing.T, namespace, kind, part string) error {
 	t.Helper()
 	where := []string{"events", "--namespace", namespace}

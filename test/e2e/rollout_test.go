@@ -18,8 +18,8 @@ import (
 type variant struct {
 	name  string
 	flags []string
-	// lasting says that the app lets its TCP callers end their connections. From an app that stops at once no connection can be
-	// saved that lives longer than the app, so such servers are called over new TCP connections alone.
+	// lasting says that the app lets its TCP callers end their connections. From an app that stops at once no connection
+	// can be saved that lives longer than the app, so such servers are called over new TCP connections alone.
 	lasting bool
 }
 
@@ -30,8 +30,9 @@ var variants = []variant{
 	{name: "graceful-late", flags: []string{"--start-delay", "5s"}, lasting: true},
 }
 
-// Servers of every kind are restarted, a gateway before one of them too, then their client, then the servers are scaled down, all
-// under constant traffic over HTTP/1.1, gRPC and TCP, by the service's address and by its pods' addresses: not one request fails.
+// Servers of every kind are restarted, a gateway before one of them too, then their client, then the servers are scaled
+// down, all under constant traffic over HTTP/1.1, gRPC and TCP, by the service's address and by its pods' addresses:
+// not one request fails.
 func TestRolloutsLoseNothing(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)

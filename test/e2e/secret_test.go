@@ -22,8 +22,8 @@ import (
 // secretDelay is how long the kubelet may take to replace the files of a Secret.
 const secretDelay = 3 * time.Minute
 
-// TestCertificateOfASecret: callers with and without an identity see the certificate of a Secret that Envoy alone mounts, and the next one
-// without a restart; a pod waits for a Secret that is not there yet.
+// TestCertificateOfASecret: callers with and without an identity see the certificate of a Secret that Envoy alone
+// mounts, and the next one without a restart; a pod waits for a Secret that is not there yet.
 func TestCertificateOfASecret(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)

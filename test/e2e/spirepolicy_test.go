@@ -18,8 +18,9 @@ import (
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
-// The running server has its authorization policy in force: with the injector's SVID one can read entries, and neither make an
-// admin nor let an agent join. What else it may and may not do is tested without a cluster, in test/authorization.
+// The running server has its authorization policy in force: with the injector's SVID one can read entries, and neither
+// make an admin nor let an agent join. What else it may and may not do is tested without a cluster, in
+// test/authorization.
 func TestSPIREsPolicyIsInForce(t *testing.T) {
 	t.Parallel()
 	svid, err := install.Server(t.Context(), shared.k, "x509", "mint", "-spiffeID", "spiffe://example.org/ns/spire-injector/sa/spire-injector", "-ttl", "10m")

@@ -15,8 +15,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
-// The app must find mTLS when it starts. Each of these identities is new to SPIRE, and the pods come at different moments
-// of its intervals: some wait for the whole of them.
+// The app must find mTLS when it starts. Each of these identities is new to SPIRE, and the pods come at different
+// moments of its intervals: some wait for the whole of them.
 func TestAppStartsAfterMTLS(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -45,8 +45,8 @@ func TestAppStartsAfterMTLS(t *testing.T) {
 	wg.Wait()
 }
 
-// A pod whose entry is not there yet waits, for as long as it takes, and starts when the entry comes. This pod was injected
-// by the offline command, and what SPIRE is told is what that command prints.
+// A pod whose entry is not there yet waits, for as long as it takes, and starts when the entry comes. This pod was
+// injected by the offline command, and what SPIRE is told is what that command prints.
 func TestAppWaitsForLateEntry(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)

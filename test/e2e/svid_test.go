@@ -66,8 +66,8 @@ func TestSDSGivesNobodyElsesSVID(t *testing.T) {
 	}
 }
 
-// secondEnvoy runs an Envoy beside the sidecar, in its container, that asks the agent for one SVID, and returns its log of a
-// few seconds.
+// secondEnvoy runs an Envoy beside the sidecar, in its container, that asks the agent for one SVID, and returns its log
+// of a few seconds.
 func secondEnvoy(t *testing.T, namespace, workload, spiffeID string) string {
 	t.Helper()
 	config := envoyAskingFor(t, spiffeID)

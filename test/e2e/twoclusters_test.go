@@ -14,8 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Each of two injectors keeps what its own cluster needs for longer than the grace time, and removes what its own cluster does not need
-// any more; the entries of the other it leaves alone, also those of an identity that both clusters have.
+// Each of two injectors keeps what its own cluster needs for longer than the grace time, and removes what its own
+// cluster does not need any more; the entries of the other it leaves alone, also those of an identity that both
+// clusters have.
 func clustersShareAServer(t *testing.T) {
 	first, second := namespaceNamed(t, "cluster-one"), namespaceNamed(t, "cluster-two")
 	injector := releaseFor(t, second, "injector/base", "--entry-grace-time="+shortGrace.String(), "--resync-interval=10s")
@@ -75,8 +76,8 @@ func clustersShareAServer(t *testing.T) {
 	unknownNamespacesAreLeftAlone(t, injector, first, second)
 }
 
-// While its MutatingWebhookConfiguration is away an injector cannot know which namespaces are its own: it registers nothing, not even for
-// those of others, and removes nothing.
+// While its MutatingWebhookConfiguration is away an injector cannot know which namespaces are its own: it registers
+// nothing, not even for those of others, and removes nothing.
 func unknownNamespacesAreLeftAlone(t *testing.T, injector, others, own string) {
 	var configuration admissionregistrationv1.MutatingWebhookConfiguration
 	must(t, shared.k.Get(t.Context(), &configuration, "mutatingwebhookconfiguration", injector))

@@ -23,8 +23,9 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// The injector is taken back to the version before this one, and then upgraded to this one, each with its manifests: no creation is
-// refused meanwhile, no request between running pods fails, and what is registered stays. Not parallel: it is everybody's injector.
+// The injector is taken back to the version before this one, and then upgraded to this one, each with its manifests: no
+// creation is refused meanwhile, no request between running pods fails, and what is registered stays. Not parallel: it
+// is everybody's injector.
 func TestUpgradeUnderLoad(t *testing.T) {
 	ns := namespace(t)
 	cache, err := parts.UserCache()

@@ -359,7 +359,8 @@ func TestPolicyHoldsWithoutInjector(t *testing.T) {
 	k(t, ns, "delete", "pod", "api", "--grace-period=0", "--force")
 }
 
-// The validating webhook holds where the policy is not installed, as on older clusters. Not parallel: it disturbs all tests.
+// The validating webhook holds where the policy is not installed, as on older clusters. Not parallel: it disturbs all
+// tests.
 func TestValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))

@@ -50,7 +50,8 @@ func identified(namespace, name string, others map[string]string) map[string]str
 	return all
 }
 
-// polyglot serves HTTP at 8443, gRPC at 8444 and TCP at 8445, all with mTLS for one peer. Its app listens on 127.0.0.1 alone.
+// polyglot serves HTTP at 8443, gRPC at 8444 and TCP at 8445, all with mTLS for one peer. Its app listens on 127.0.0.1
+// alone.
 func polyglot(namespace, name, peer string, flags ...string) workload {
 	return workload{
 		name:    name,

@@ -34,9 +34,9 @@ var (
 	auxiliary   = spiffeid.RequireTrustDomainFromString("auxiliary.org")
 )
 
-// agent is a real SDS server on a Unix socket that answers as a SPIRE agent does: an SVID by its
-// SPIFFE ID, the bundles under "ALL" for Envoy's SPIFFE validator, one of them under its domain, and a refusal for everything it
-// does not hold.
+// agent is a real SDS server on a Unix socket that answers as a SPIRE agent does: an SVID by its SPIFFE ID, the bundles
+// under "ALL" for Envoy's SPIFFE validator, one of them under its domain, and a refusal for everything it does not
+// hold.
 type agent struct {
 	secretv3.UnimplementedSecretDiscoveryServiceServer
 	domain    spiffeid.TrustDomain

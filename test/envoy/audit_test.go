@@ -9,8 +9,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// TestAuditHTTP: every caller of the trust domain passes, those that are no peers are told apart in log and counter, and the
-// running Envoy goes from audit to enforcement and back.
+// TestAuditHTTP: every caller of the trust domain passes, those that are no peers are told apart in log and counter,
+// and the running Envoy goes from audit to enforcement and back.
 func TestAuditHTTP(t *testing.T) {
 	t.Parallel()
 	agent, stranger := startAgent(t, "/api"), startAgent(t)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestFederatedPeers: a peer of another trust domain is let in by that domain's authority alone, and neither authority can
-// speak for the other's domain.
+// TestFederatedPeers: a peer of another trust domain is let in by that domain's authority alone, and neither authority
+// can speak for the other's domain.
 func TestFederatedPeers(t *testing.T) {
 	t.Parallel()
 	foreign := startAgentOf(t, auxiliary, nil)

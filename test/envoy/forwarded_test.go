@@ -37,7 +37,8 @@ func startBehind(t *testing.T, forwarded ...string) *behind {
 	return b
 }
 
-// as asks as one of our IDs, with headers X-Forwarded-Client-Cert of its own, and returns the status and what the app saw.
+// as asks as one of our IDs, with headers X-Forwarded-Client-Cert of its own, and returns the status and what the app
+// saw.
 func (b *behind) as(t *testing.T, path, url string, xfcc ...string) (int, string) {
 	t.Helper()
 	client := anonymous()
@@ -57,8 +58,8 @@ func (b *behind) as(t *testing.T, path, url string, xfcc ...string) (int, string
 	return response.StatusCode, response.Header.Get("Saw-Xfcc")
 }
 
-// TestForwardedClient: the app sees the client and the gateway; who is not on the list is refused, whatever the client says of itself;
-// and the list changes on a running Envoy.
+// TestForwardedClient: the app sees the client and the gateway; who is not on the list is refused, whatever the client
+// says of itself; and the list changes on a running Envoy.
 func TestForwardedClient(t *testing.T) {
 	t.Parallel()
 	b := startBehind(t, "/web", "/shop/*")
@@ -105,8 +106,8 @@ func TestForwardedClient(t *testing.T) {
 	}
 }
 
-// TestForwardedIsStrict: a gateway that passes on what no Envoy writes, because it is none or has been taken over by a client, gets
-// nobody in but by the one form.
+// TestForwardedIsStrict: a gateway that passes on what no Envoy writes, because it is none or has been taken over by a
+// client, gets nobody in but by the one form.
 func TestForwardedIsStrict(t *testing.T) {
 	t.Parallel()
 	// The gateways themselves are below one of the clients' prefixes.

@@ -37,8 +37,8 @@ func ask(t *testing.T, client *http.Client, url, token string, headers ...string
 	return response, string(body)
 }
 
-// jwtProxy has a port of each TLS mode that asks for a token of /web, of what is below /ns/prod, or of auxiliary.org, and one that asks
-// for none.
+// jwtProxy has a port of each TLS mode that asks for a token of /web, of what is below /ns/prod, or of auxiliary.org,
+// and one that asks for none.
 func jwtProxy(t *testing.T, a *agent) ir.Proxy {
 	t.Helper()
 	p := apiProxy(t, a, "/web")
@@ -200,8 +200,8 @@ func TestChangedSubjects(t *testing.T) {
 	eventually(t, 3*time.Second, "the refused signer", gets(403))
 }
 
-// TestKeysRotate: a new key is known within two seconds, nothing is lost while the program that has them is away, and a key that
-// is gone is refused.
+// TestKeysRotate: a new key is known within two seconds, nothing is lost while the program that has them is away, and a
+// key that is gone is refused.
 func TestKeysRotate(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")

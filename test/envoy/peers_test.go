@@ -28,8 +28,8 @@ func TestChangedPeers(t *testing.T) {
 		m.allow(t, "/valid", "/invalid")
 		added := eventually(t, time.Second, "the new peer", answers(client, m.invalid.http, 200))
 		m.allow(t, "/valid")
-		// Its Envoy still has an open connection, so the refusal comes as an answer, unless a request came just before the new
-		// rules and ended that connection with a last 200 (TestRemovedPeersOpenConnection avoids that moment).
+		// Its Envoy still has an open connection, so the refusal comes as an answer, unless a request came just before the
+		// new rules and ended that connection with a last 200 (TestRemovedPeersOpenConnection avoids that moment).
 		removed := eventually(t, time.Second, "the removal", answers(client, m.invalid.http, 403, 503))
 		// Either way a new connection is refused in the handshake.
 		eventually(t, time.Second, "the refused handshake", answers(client, m.invalid.http, 503))

@@ -48,7 +48,8 @@ func seen(t *testing.T, client *http.Client, url string) string {
 	return response.Header.Get("Saw-Xfcc")
 }
 
-// TestOptionalCertificate: who shows none is nobody, a peer is named, and whoever shows a certificate that is not a peer's is refused.
+// TestOptionalCertificate: who shows none is nobody, a peer is named, and whoever shows a certificate that is not a
+// peer's is refused.
 func TestOptionalCertificate(t *testing.T) {
 	t.Parallel()
 	partner := startAgentOf(t, auxiliary, nil)
@@ -135,7 +136,8 @@ func TestCraftedIDsOfPartners(t *testing.T) {
 	}
 }
 
-// TestNoClientCertificate: nobody is asked, and a certificate that is shown all the same says nothing. Plain text is refused.
+// TestNoClientCertificate: nobody is asked, and a certificate that is shown all the same says nothing. Plain text is
+// refused.
 func TestNoClientCertificate(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
@@ -200,7 +202,8 @@ func shown(t *testing.T, port uint16) string {
 	return leaf.DNSNames[0]
 }
 
-// TestCertificateOfASecret: shown to callers, replaced without a restart, kept when what replaces it is broken; other ports show the SVID.
+// TestCertificateOfASecret: shown to callers, replaced without a restart, kept when what replaces it is broken; other
+// ports show the SVID.
 func TestCertificateOfASecret(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")

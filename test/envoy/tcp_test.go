@@ -14,8 +14,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// TestTCPInbound: bytes pass, the app sees only callers that TLS let in, each has one line in the log, and a changed peer list
-// ends the open streams.
+// TestTCPInbound: bytes pass, the app sees only callers that TLS let in, each has one line in the log, and a changed
+// peer list ends the open streams.
 func TestTCPInbound(t *testing.T) {
 	t.Parallel()
 	agent, app := startAgent(t, "/db"), startTCPApp(t, "hello\n")

@@ -121,8 +121,8 @@ func TestUpstreamFollowsDNS(t *testing.T) {
 	}
 }
 
-// TestConnectionsToPeersEndByThemselves: with a drain time none is kept for longer than a third of it, and no request is lost
-// when one ends.
+// TestConnectionsToPeersEndByThemselves: with a drain time none is kept for longer than a third of it, and no request
+// is lost when one ends.
 func TestConnectionsToPeersEndByThemselves(t *testing.T) {
 	t.Parallel()
 	agent, port := startAgent(t, "/web"), freePort(t)
@@ -142,7 +142,8 @@ func TestConnectionsToPeersEndByThemselves(t *testing.T) {
 	}
 }
 
-// TestAppChoosesNoCluster: the header by which a port leads to its upstream is not the app's to set, and nobody sees it.
+// TestAppChoosesNoCluster: the header by which a port leads to its upstream is not the app's to set, and nobody sees
+// it.
 func TestAppChoosesNoCluster(t *testing.T) {
 	t.Parallel()
 	agent, port := startAgent(t, "/web"), freePort(t)

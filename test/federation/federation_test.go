@@ -140,7 +140,8 @@ func TestBundlesStayFresh(t *testing.T) {
 	eventually(t, "the key that is missed", own.has(t, key))
 }
 
-// wantExported holds what is known of the metrics about federation, which alerts and the dashboard read, against what was exported.
+// wantExported holds what is known of the metrics about federation, which alerts and the dashboard read, against what
+// was exported.
 func wantExported(t *testing.T, registry *prometheus.Registry) {
 	t.Helper()
 	families, err := registry.Gather()
@@ -195,7 +196,8 @@ func TestStaleBundlesAreReported(t *testing.T) {
 	eventually(t, "the partner's bundle", own.has(t, ""))
 }
 
-// The partner shows a certificate of the public web: nobody has to introduce it, and who does not know its authority fetches nothing.
+// The partner shows a certificate of the public web: nobody has to introduce it, and who does not know its authority
+// fetches nothing.
 func TestPublicCertificates(t *testing.T) {
 	t.Parallel()
 	partner, endpoint, roots := startPublic(t)

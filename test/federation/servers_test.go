@@ -55,8 +55,9 @@ func start(t *testing.T, c standalone.ServerConfig) server {
 // rootLife is how long the authority above the partner's lives.
 const rootLife = 365 * 24 * time.Hour
 
-// startPartner returns a server that serves its bundle, and where. It shows its own SVID there. Its bundle does not say how often it
-// wants to be fetched, so that SPIRE goes by the life of the root, which is a year; the keys for JWTs are others every day.
+// startPartner returns a server that serves its bundle, and where. It shows its own SVID there. Its bundle does not say
+// how often it wants to be fetched, so that SPIRE goes by the life of the root, which is a year; the keys for JWTs are
+// others every day.
 func startPartner(t *testing.T) (partner server, endpoint string) {
 	t.Helper()
 	port, err := shared.ports.Free(t.Context())
@@ -73,7 +74,8 @@ func startPartner(t *testing.T) (partner server, endpoint string) {
 	return start(t, c), fmt.Sprintf("https://127.0.0.1:%d", port)
 }
 
-// startPublic returns a server that serves its bundle, and where, with a certificate of the public web: of the authority in the file roots.
+// startPublic returns a server that serves its bundle, and where, with a certificate of the public web: of the
+// authority in the file roots.
 func startPublic(t *testing.T) (partner server, endpoint, roots string) {
 	t.Helper()
 	const host, life = "localhost", time.Hour

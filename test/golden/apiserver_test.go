@@ -39,8 +39,8 @@ func TestAPIServer(t *testing.T) {
 	}
 }
 
-// Every case once more, by a real API server with the injector's own registration: what it stores is what the function returns,
-// and what the offline command prints, stored by it, is the same pod.
+// Every case once more, by a real API server with the injector's own registration: what it stores is what the function
+// returns, and what the offline command prints, stored by it, is the same pod.
 func testCorpus(t *testing.T, s *apiServer) {
 	cases, err := Read("cases")
 	must(t, err)
@@ -129,8 +129,8 @@ func unique(all []registrar.Workload) []registrar.Workload {
 	return out
 }
 
-// wantStored compares with what the function makes of the pod that the API server hands to the webhook, where it has its defaults.
-// Nothing of that may be missing or stand elsewhere in what is stored.
+// wantStored compares with what the function makes of the pod that the API server hands to the webhook, where it has
+// its defaults. Nothing of that may be missing or stand elsewhere in what is stored.
 func (s *apiServer) wantStored(t *testing.T, in input, stored map[string]any) {
 	t.Helper()
 	if len(s.handed) == 0 { // not even asked
@@ -184,8 +184,8 @@ var tokenVolume = regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`)
 
 const anyToken = "kube-api-access-xxxxx"
 
-// comparable is a pod without what is of each pod alone. The API server appends the token's volume and mounts to what it has by
-// then, before the webhook sees the pod or after: here they are the last ones.
+// comparable is a pod without what is of each pod alone. The API server appends the token's volume and mounts to what
+// it has by then, before the webhook sees the pod or after: here they are the last ones.
 func comparable(t *testing.T, pod map[string]any) map[string]any {
 	t.Helper()
 	data, err := json.Marshal(pod)

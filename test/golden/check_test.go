@@ -13,7 +13,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// The check reads everything of a real API server, and is told by its answer whether that reaches the webhook and trusts it.
+// The check reads everything of a real API server, and is told by its answer whether that reaches the webhook and
+// trusts it.
 func testCheck(t *testing.T, s *apiServer) {
 	platform, err := os.ReadFile(filepath.Join(manifests, "config.yaml"))
 	must(t, err)

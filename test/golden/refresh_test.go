@@ -50,7 +50,8 @@ func (s *apiServer) asInjector(t *testing.T) client.Client {
 	return c
 }
 
-// The leading replica brings running pods up to date with its one annotation. With the same rights it can do nothing else to pods.
+// The leading replica brings running pods up to date with its one annotation. With the same rights it can do nothing
+// else to pods.
 func testRefresh(t *testing.T, s *apiServer) {
 	platform, err := intent.ParsePlatform(defaultPlatform)
 	must(t, err)

@@ -30,8 +30,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/rollout"
 )
 
-// envoys stand for those of pods that no kubelet runs: each has read its files when it is asked for the second time after they have
-// changed, and refuses listeners with the peer "bad".
+// envoys stand for those of pods that no kubelet runs: each has read its files when it is asked for the second time
+// after they have changed, and refuses listeners with the peer "bad".
 type envoys struct {
 	cluster rollout.Cluster
 	mu      sync.Mutex
@@ -88,20 +88,30 @@ func podCache(t *testing.T, config *rest.Config) cache.Cache {
 	return pods
 }
 
-// The leading replica, with its own rights, on a real API server with the real webhooks: pods follow their namespace, what one rejects
-// stops there and is told, and so is what a pod rejects of its own.
+// The leading replica, with its own rights, on a real API server with the real webhooks: pods follow their namespace,
+// what one rejects stops there and is told, and so is what a pod rejects of its own.
 func testRollout(t *testing.T, s *apiServer) {
 	platform, err := intent.ParsePlatform(defaultPlatform)
 	must(t, err)
 	injector := inject.Injector{Platform: platform, Version: "test"}
 	s.use(injector)
 	allow := func(peer string) {
-		s.prepare(t, intent.Namespace{Name: "rolling", Annotations: map[string]string{intent.AnnotationAllowedPeers: "/ns/rolling/" + peer}}, peer)
+		s.prepare(
+			t,
+			intent.Namespace{
+				Name:        "rolling",
+				Annotations: map[string]string{intent.AnnotationAllowedPeers: "/ns/rolling/" + peer},
+			},
+			peer,
+		)
 	}
 	allow("first")
 	for i := range 3 {
-		created, err := s.create(t, []byte(fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: api-%d, namespace: rolling,
-			labels: {spiffe.io/inject: enabled}, annotations: {spiffe.io/app-port: "8080"}}, spec: {containers: [{name: app, image: app}]}}`, i)))
+		created, err := s.create(
+			t,
+			[]byte(fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: api-%d, namespace: rolling,
+			labels: {spiffe.io/inject: enabled}, annotations: {spiffe.io/app-port: "8080"}}, spec: {containers: [{name: app, image: app}]}}`, i)),
+		)
 		must(t, err)
 		defer s.remove(t, created)
 		runs := `{"status": {"podIP": "10.0.0.1", "initContainerStatuses": [{"name": "envoy", "image": "x", "imageID": "x", "ready": true, "restartCount": 0,
@@ -117,8 +127,13 @@ func testRollout(t *testing.T, s *apiServer) {
 	told := make(chan string, 10)
 	r := rollout.New(rollout.Config{
 		Injector: func() inject.Injector { return injector }, Cluster: cluster,
-		Envoys: &envoys{cluster: cluster, written: map[types.UID]string{}, unread: map[types.UID]bool{}, updates: map[types.UID]templates.Updates{}},
-		Rate:   10, Metrics: metrics, Logger: logr.Discard(), Calm: time.Millisecond,
+		Envoys: &envoys{
+			cluster: cluster,
+			written: map[types.UID]string{},
+			unread:  map[types.UID]bool{},
+			updates: map[types.UID]templates.Updates{},
+		},
+		Rate: 10, Metrics: metrics, Logger: logr.Discard(), Calm: time.Millisecond,
 		Event: func(about, _ runtime.Object, _ string, why reason.Reason, note string) {
 			told <- about.(*corev1.Pod).Name + " " + why.String() + ": " + note
 		},
@@ -161,7 +176,8 @@ func testRollout(t *testing.T, s *apiServer) {
 			t.Errorf("%q was not told", want)
 		}
 	}
-	// What became of a change is known a while after the change: until then the rollout takes another one for a part of the first.
+	// What became of a change is known a while after the change: until then the rollout takes another one for a part of
+	// the first.
 	known := func(outcome rollout.Outcome, want float64) {
 		t.Helper()
 		s.eventually(t, fmt.Sprintf("%g changes that are %s", want, outcome), func() error {
@@ -192,12 +208,25 @@ func testRollout(t *testing.T, s *apiServer) {
 
 	pod, err := cluster.Pod(t.Context(), types.NamespacedName{Namespace: "rolling", Name: "api-2"})
 	must(t, err)
-	must(t, s.Patch(t.Context(), pod, client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"annotations": {"spiffe.io/allowed-peers": "/ns/rolling/bad"}}}`))))
+	must(
+		t,
+		s.Patch(
+			t.Context(),
+			pod,
+			client.RawPatch(
+				types.MergePatchType,
+				[]byte(`{"metadata": {"annotations": {"spiffe.io/allowed-peers": "/ns/rolling/bad"}}}`),
+			),
+		),
+	)
 	hear("api-2 ConfigurationRejected")
 
 	// Events are written with the same rights.
 	event := &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "rolling", Name: "told"}, EventTime: metav1.NowMicro(), Type: corev1.EventTypeWarning,
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "rolling",
+			Name:      "told",
+		}, EventTime: metav1.NowMicro(), Type: corev1.EventTypeWarning,
 		Reason: reason.ConfigurationRejected.String(), Action: "Refresh", ReportingController: "spire-injector", ReportingInstance: "x",
 		Regarding: corev1.ObjectReference{Kind: "Pod", Namespace: "rolling", Name: "api-2"},
 	}

@@ -159,7 +159,8 @@ func (s *apiServer) register(t *testing.T) {
 	})
 }
 
-// prepare makes a namespace be as it should be, with its service accounts, and waits until the API server's admission sees it so.
+// prepare makes a namespace be as it should be, with its service accounts, and waits until the API server's admission
+// sees it so.
 func (s *apiServer) prepare(t *testing.T, ns intent.Namespace, name string, accounts ...string) {
 	t.Helper()
 	object := &corev1.Namespace{}

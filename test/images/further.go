@@ -35,8 +35,8 @@ func ForCertManager(ctx context.Context, cache parts.Cache, progress io.Writer) 
 	return archives, certManager.CRDs, err
 }
 
-// ForCSI returns the archives of the SPIFFE CSI driver. Its containers run as root: one mounts, the other writes into the
-// kubelet's folder.
+// ForCSI returns the archives of the SPIFFE CSI driver. Its containers run as root: one mounts, the other writes into
+// the kubelet's folder.
 func ForCSI(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, error) {
 	programs, err := parts.EnsureCSI(ctx, cache, progress)
 	if err != nil {
@@ -48,7 +48,8 @@ func ForCSI(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archi
 	})
 }
 
-// ForControllerManager returns the archive of spire-controller-manager, and the folder of its CustomResourceDefinitions.
+// ForControllerManager returns the archive of spire-controller-manager, and the folder of its
+// CustomResourceDefinitions.
 func ForControllerManager(ctx context.Context, cache parts.Cache, progress io.Writer) (archives []Archive, crds string, err error) {
 	manager, err := parts.EnsureControllerManager(ctx, cache, progress)
 	if err != nil {
@@ -71,8 +72,8 @@ func rootImage(name, path, program string) Image {
 	return Image{Name: name, Entries: []Entry{{Path: path, Source: program}}, Entrypoint: []string{path}}
 }
 
-// ForUpgrade returns the archive of the injector's version before the working tree's, under the name [InjectorBefore], and the
-// project's sources of then.
+// ForUpgrade returns the archive of the injector's version before the working tree's, under the name [InjectorBefore],
+// and the project's sources of then.
 func ForUpgrade(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, parts.Sources, error) {
 	const injector = "./cmd/spire-injector"
 	before, err := parts.Previous(ctx, cache, injector, progress)

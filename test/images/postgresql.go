@@ -10,8 +10,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
-// ForPostgreSQL returns the archive of PostgreSQL's server. On its PATH are postgres, initdb and pg_isready, which other images
-// of it have as well, and a shell.
+// ForPostgreSQL returns the archive of PostgreSQL's server. On its PATH are postgres, initdb and pg_isready, which
+// other images of it have as well, and a shell.
 func ForPostgreSQL(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive, error) {
 	postgres, err := parts.EnsurePostgreSQL(ctx, cache, progress)
 	if err != nil {
@@ -66,8 +66,8 @@ func postgreSQLImage(postgres parts.PostgreSQL, busybox string) (Image, error) {
 	return Image{Name: PostgreSQL, Entries: inImage(postgres.Tree, append(entries, share...)), Entrypoint: []string{"postgres"}, User: nonRoot}, nil
 }
 
-// inImage takes the folder that stands for the root out of the entries' paths. Of entries with one path the first stays: two
-// programs need the same libraries.
+// inImage takes the folder that stands for the root out of the entries' paths. Of entries with one path the first
+// stays: two programs need the same libraries.
 func inImage(root string, entries []Entry) []Entry {
 	var out []Entry
 	seen := map[string]bool{}

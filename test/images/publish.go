@@ -49,7 +49,8 @@ const (
 	annotationName = "io.containerd.image.name"
 )
 
-// WriteOCI writes one image of several platforms as an archive in OCI's image layout, which takes along its full name and its tag.
+// WriteOCI writes one image of several platforms as an archive in OCI's image layout, which takes along its full name
+// and its tag.
 func WriteOCI(path, name, tag string, platforms []v1.Image, annotations map[string]string) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, image := range platforms {

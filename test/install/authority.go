@@ -77,7 +77,8 @@ func sign(template, parent *x509.Certificate, parentKey any) (Authority, error) 
 	}, err
 }
 
-// TLSSecret puts a certificate and its key on a cluster, in the place of those that are there, with the namespace if need be.
+// TLSSecret puts a certificate and its key on a cluster, in the place of those that are there, with the namespace if
+// need be.
 func TLSSecret(ctx context.Context, env environment.Environment, namespace, name string, certificate, key []byte) error {
 	return applyObjects(ctx, env, []unstructured.Unstructured{
 		{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace}}},

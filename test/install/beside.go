@@ -12,7 +12,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/command"
 )
 
-// Neighbour is a SPIRE with an injector of its own in one namespace, of a kustomization with the component manifests/beside.
+// Neighbour is a SPIRE with an injector of its own in one namespace, of a kustomization with the component
+// manifests/beside.
 type Neighbour struct {
 	Kustomization string
 	Namespace     string // of both

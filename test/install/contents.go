@@ -13,7 +13,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 )
 
-// contentAnnotation names what a Deployment's images hold, so that a program which changed under one name rolls its pods.
+// contentAnnotation names what a Deployment's images hold, so that a program which changed under one name rolls its
+// pods.
 const contentAnnotation = "test.spire-injector/image-content"
 
 // Decode reads the documents of rendered manifests.
@@ -33,7 +34,8 @@ func Decode(manifests string) ([]unstructured.Unstructured, error) {
 	}
 }
 
-// withContents annotates the pod templates of Deployments that run images of the environment, and returns all objects as text.
+// withContents annotates the pod templates of Deployments that run images of the environment, and returns all objects
+// as text.
 func withContents(env environment.Environment, objects []unstructured.Unstructured) (string, error) {
 	var out strings.Builder
 	for _, object := range objects {

@@ -32,7 +32,8 @@ type ControllerManager struct {
 	crds string // folder
 }
 
-// ControllerManagerSettings are those of its settings that decide which entries it deletes, and when. The names are its own.
+// ControllerManagerSettings are those of its settings that decide which entries it deletes, and when. The names are its
+// own.
 type ControllerManagerSettings struct {
 	EntryIDPrefix        string        // empty: none, and every entry of SPIRE is its own
 	EntryIDPrefixCleanup *string       // nil: not set

@@ -19,8 +19,8 @@ import (
 // timeout of each wait for pods: images are there already, only programs have to start.
 const timeout = "180s"
 
-// Platform installs SPIRE and the injector of a kustomization and waits until pods can be injected. It may be called again,
-// and then changes what differs. Every step is told on progress.
+// Platform installs SPIRE and the injector of a kustomization and waits until pods can be injected. It may be called
+// again, and then changes what differs. Every step is told on progress.
 func Platform(ctx context.Context, env environment.Environment, kustomization string, progress io.Writer) error {
 	k := env.Client()
 	return run(progress, []step{
@@ -82,8 +82,8 @@ func WithImages(env environment.Environment, manifests string) string {
 	return strings.NewReplacer(pairs...).Replace(manifests)
 }
 
-// rollout waits until all pods of a workload are ready. The error has the last lines of its logs, or if there are none the warnings of its
-// namespace.
+// rollout waits until all pods of a workload are ready. The error has the last lines of its logs, or if there are none
+// the warnings of its namespace.
 func rollout(ctx context.Context, k command.Kubectl, namespace, workload string) func() error {
 	return func() error {
 		_, err := k.Run(ctx, "--namespace", namespace, "rollout", "status", workload, "--timeout", timeout)
@@ -99,7 +99,8 @@ func rollout(ctx context.Context, k command.Kubectl, namespace, workload string)
 	}
 }
 
-// InjectorEntries registers the injector itself, once: everything else it registers with the identity that this gives it.
+// InjectorEntries registers the injector itself, once: everything else it registers with the identity that this gives
+// it.
 func InjectorEntries(ctx context.Context, k command.Kubectl) error {
 	out, err := Server(ctx, k, "entry", "create", "-data", "/etc/spire/injector-entries.json")
 	return unlessThere(out, err)

@@ -55,8 +55,8 @@ func PostgreSQL(ctx context.Context, env environment.Environment, progress io.Wr
 	})
 }
 
-// MoveSPIRE is [SPIRE] from a kustomization with another database than SPIRE had. Its authorities and its entries are others then:
-// agents know it only when they start again, running pods when they have the next certificate.
+// MoveSPIRE is [SPIRE] from a kustomization with another database than SPIRE had. Its authorities and its entries are
+// others then: agents know it only when they start again, running pods when they have the next certificate.
 func MoveSPIRE(ctx context.Context, env environment.Environment, kustomization string, progress io.Writer) error {
 	k := env.Client()
 	return run(progress, []step{

@@ -20,8 +20,8 @@ const ReleaseLabel = "injector.spiffe.io/release"
 // standard is the namespace of the default release, and the beginning of the names of what it has cluster-wide.
 const standard = "spire-injector"
 
-// Release is an injector beside the default one, in a namespace of its own. It shares SPIRE with it and nothing else, registers
-// workloads under its Name as the cluster's, and serves the namespaces whose [ReleaseLabel] is its Name.
+// Release is an injector beside the default one, in a namespace of its own. It shares SPIRE with it and nothing else,
+// registers workloads under its Name as the cluster's, and serves the namespaces whose [ReleaseLabel] is its Name.
 type Release struct {
 	Name    string   // of its namespace, and in the place of the default's name in what it has cluster-wide
 	Overlay string   // path of the injector's kustomization

@@ -20,8 +20,8 @@ const trial = `{
   "spec": {"containers": [{"name": "app", "image": "app"}]}
 }`
 
-// AwaitWebhook returns once pods are injected. A ready replica is not enough: the node's rules for the Service follow by a
-// second or so.
+// AwaitWebhook returns once pods are injected. A ready replica is not enough: the node's rules for the Service follow
+// by a second or so.
 func AwaitWebhook(ctx context.Context, k command.Kubectl) error {
 	return awaitInjection(ctx, k, "default")
 }

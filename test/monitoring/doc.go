@@ -1,3 +1,3 @@
-// Package monitoring reads what manifests/injector/monitoring asks of the injector's metrics, to hold it against those that
-// are known and those that replicas really export.
+// Package monitoring reads what manifests/injector/monitoring asks of the injector's metrics, to hold it against those
+// that are known and those that replicas really export.
 package monitoring

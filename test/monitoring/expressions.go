@@ -34,7 +34,8 @@ type Matcher struct {
 	Value string `json:"value"`
 }
 
-// values are those that the matcher names, as alternatives if it is a regular expression; none that a dashboard's variable gives.
+// values are those that the matcher names, as alternatives if it is a regular expression; none that a dashboard's
+// variable gives.
 func (m Matcher) values() []string {
 	switch {
 	case strings.HasPrefix(m.Value, "$"):
@@ -52,7 +53,8 @@ type Grouping struct {
 	Metrics []string `json:"metrics"`
 }
 
-// Read parses expressions by the program expressions of test/tools/promtool, and returns what they read, in the same order.
+// Read parses expressions by the program expressions of test/tools/promtool, and returns what they read, in the same
+// order.
 func Read(ctx context.Context, program string, expressions []Expression) ([]Reading, error) {
 	texts := make([]string, len(expressions))
 	for i, e := range expressions {

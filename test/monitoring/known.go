@@ -14,8 +14,8 @@ const Prefix = "spire_injector_"
 // FederationPrefix begins the names of those that are exported only where the platform file has spire.federation.
 const FederationPrefix = Prefix + "federation_"
 
-// Known are all metrics of the injector itself, and those of its libraries that are of interest, with every value of each label
-// that has few by design.
+// Known are all metrics of the injector itself, and those of its libraries that are of interest, with every value of
+// each label that has few by design.
 func Known() Metrics {
 	result := []string{"success", "failure"}
 	kind := []string{"full", "changes"}

@@ -6,13 +6,15 @@ import (
 	"slices"
 )
 
-// Allowance is by how much the second half of a series may exceed the first: by Share of it (0.1 is a tenth), and by Extra besides.
+// Allowance is by how much the second half of a series may exceed the first: by Share of it (0.1 is a tenth), and by
+// Extra besides.
 type Allowance struct {
 	Share, Extra float64
 }
 
-// Flat compares the medians of a series' halves, of which single peaks move neither, and returns them. The error says why the series is
-// not flat: the second half's median exceeds the first's by more than is allowed, or there are fewer than Fewest values.
+// Flat compares the medians of a series' halves, of which single peaks move neither, and returns them. The error says
+// why the series is not flat: the second half's median exceeds the first's by more than is allowed, or there are fewer
+// than Fewest values.
 func Flat(values []float64, a Allowance) (first, second float64, err error) {
 	if len(values) < Fewest {
 		return 0, 0, fmt.Errorf("expected %d measurements and more, got %d: that says nothing", Fewest, len(values))

@@ -44,15 +44,6 @@ func (a answer) failed() bool {
 	return a.Err != nil || a.Protocol == "" && (a.Status < 200 || a.Status > 299)
 }
 
-// summary is the answer's first line, or the error.
-func (a answer) summary() string {
-	if a.Err != nil {
-		return a.Err.Error()
-	}
-	line, _, _ := strings.Cut(a.Body, "\n")
-	return strings.TrimRight(line, "\r")
-}
-
 // statusText is the status code, or "answered" where a protocol has none, or "error" when no complete
 // answer came.
 func (a answer) statusText() string {

@@ -56,8 +56,8 @@ func TestNoopWebhookWithPatch(t *testing.T) {
 	}
 }
 
-// askNoopWebhook runs it with further flags and speaks to it as the API server does: it verifies the Service's name with the
-// CA.
+// askNoopWebhook runs it with further flags and speaks to it as the API server does: it verifies the Service's name
+// with the CA.
 func askNoopWebhook(t *testing.T, flags ...string) *admissionv1.AdmissionResponse {
 	t.Helper()
 	address, authorityFile := freePort(t), filepath.Join(t.TempDir(), "ca.pem")

@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// alwaysAnswer allows every request, with the patch if it is not nil. The patch is sent as it was read: nothing is left to do
-// for a request.
+// alwaysAnswer allows every request, with the patch if it is not nil. The patch is sent as it was read: nothing is left
+// to do for a request.
 func alwaysAnswer(patch []byte) admission.HandlerFunc {
 	return func(context.Context, admission.Request) admission.Response {
 		response := admission.Allowed("")

@@ -17,7 +17,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// writeCharts packages each of the charts under the release's version. Helm would do it too, but with the time of day in it.
+// writeCharts packages each of the charts under the release's version. Helm would do it too, but with the time of day
+// in it.
 func (r release) writeCharts(_ context.Context, stage string) error {
 	files, err := filepath.Glob(filepath.Join(r.root, "manifests", "charts", "*", "Chart.yaml"))
 	if err != nil {

@@ -25,7 +25,8 @@ func (r release) repository() string {
 	return strings.TrimPrefix(r.image.Name(), name.DefaultRegistry+"/")
 }
 
-// writeImages writes one archive with the image of every platform, and one of each for programs that read no OCI layout.
+// writeImages writes one archive with the image of every platform, and one of each for programs that read no OCI
+// layout.
 func (r release) writeImages(_ context.Context, stage string) error {
 	reference := r.image.Tag(r.source.version)
 	var all []v1.Image

@@ -18,7 +18,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// writeManifests renders each kustomization that people install, with the release's image, for a plain `kubectl apply -f`.
+// writeManifests renders each kustomization that people install, with the release's image, for a plain `kubectl apply
+// -f`.
 func (r release) writeManifests(_ context.Context, stage string) error {
 	folders, err := kustomizations(filepath.Join(r.root, "manifests"))
 	if err != nil {
@@ -38,8 +39,8 @@ func (r release) writeManifests(_ context.Context, stage string) error {
 
 var componentKind = regexp.MustCompile(`(?m)^kind: Component$`)
 
-// kustomizations are the folders below manifests that people apply: of SPIRE and of the injector the base, each overlay, and what
-// stands beside those. A component is for kustomizations of others.
+// kustomizations are the folders below manifests that people apply: of SPIRE and of the injector the base, each
+// overlay, and what stands beside those. A component is for kustomizations of others.
 func kustomizations(manifests string) ([]string, error) {
 	var folders []string
 	for _, pattern := range []string{"spire/*", "spire/overlays/*", "injector/*", "injector/overlays/*"} {

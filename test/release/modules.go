@@ -55,7 +55,8 @@ func writeBill(path string, bom *cyclonedx.BOM) error {
 	return errors.Join(err, f.Close())
 }
 
-// billOf is the bill of materials of a program with that checksum: every module whose code is in it, and Go's own library.
+// billOf is the bill of materials of a program with that checksum: every module whose code is in it, and Go's own
+// library.
 func billOf(info *debug.BuildInfo, s source, p platform, sum string) (*cyclonedx.BOM, error) {
 	id := identity{path: info.Main.Path, version: s.version}
 	app := id.component(cyclonedx.ComponentTypeApplication)

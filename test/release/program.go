@@ -34,7 +34,8 @@ func imagePlatforms() string {
 	return strings.Join(names, ", ")
 }
 
-// build cross-compiles the program into a file. Nothing of this machine goes into it: neither paths nor the environment.
+// build cross-compiles the program into a file. Nothing of this machine goes into it: neither paths nor the
+// environment.
 func (r release) build(ctx context.Context, p platform, file string) error {
 	// What Go itself finds out of git depends on the kind of checkout.
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",

@@ -23,8 +23,8 @@ type release struct {
 // program is the name of the command, and begins the names of files.
 const program = "spire-injector"
 
-// make writes the release to a folder of its own in out, named by the version, in place of an earlier one, and returns that folder.
-// A release that failed or was interrupted leaves nothing under that name.
+// make writes the release to a folder of its own in out, named by the version, in place of an earlier one, and returns
+// that folder. A release that failed or was interrupted leaves nothing under that name.
 func (r release) make(ctx context.Context, out string, progress io.Writer) (folder string, err error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return "", err

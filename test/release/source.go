@@ -19,7 +19,8 @@ type source struct {
 	time    time.Time // of the commit; the beginning of Unix time without one
 }
 
-// describe asks git about the sources below root. A version that is given is taken as it is, and then git may know nothing.
+// describe asks git about the sources below root. A version that is given is taken as it is, and then git may know
+// nothing.
 func describe(ctx context.Context, root, given string) (source, error) {
 	s := source{version: given, time: time.Unix(0, 0)}
 	commit, err := git(ctx, root, "log", "-1", "--format=%H %ct")

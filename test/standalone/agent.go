@@ -16,7 +16,8 @@ func (s *Server) JoinToken(ctx context.Context) (string, error) {
 	return token.GetValue(), err
 }
 
-// StartAgent starts an agent that joins a server and offers the Workload API at socket. It makes dir for what the agent keeps.
+// StartAgent starts an agent that joins a server and offers the Workload API at socket. It makes dir for what the agent
+// keeps.
 func StartAgent(ctx context.Context, dir, program string, s *Server, socket, token string) (*Process, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err

@@ -14,9 +14,9 @@ type Ports struct {
 	given atomic.Uint32
 }
 
-// Free returns a port that is free on all addresses. It lies below the range that the kernel takes for outgoing connections,
-// which could otherwise take it between its choice and its use. Where the search begins is far apart for any two processes, so
-// that tests of two packages do not choose the same.
+// Free returns a port that is free on all addresses. It lies below the range that the kernel takes for outgoing
+// connections, which could otherwise take it between its choice and its use. Where the search begins is far apart for
+// any two processes, so that tests of two packages do not choose the same.
 func (p *Ports) Free(ctx context.Context) (uint16, error) {
 	var config net.ListenConfig
 	for range 20000 {

@@ -19,7 +19,7 @@ func AppPorts(p intent.Platform, ns intent.Namespace, pod *corev1.Pod) []uint16 
 		return nil
 	}
 	var ports []uint16
-	for _, l := range in.Inbound {
+	for _, l := range in.Proxy.Inbound {
 		ports = append(ports, l.App)
 	}
 	slices.Sort(ports)

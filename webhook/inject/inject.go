@@ -127,18 +127,14 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 
 // addEnvoy changes the pod's containers for Envoy, notes in the status what was there before, and returns Envoy's configuration.
 func (i Injector) addEnvoy(pod *corev1.Pod, in intent.Intent, status *Status) (templates.Config, error) {
-	proxy := ir.Proxy{
-		ID: in.ID, SVIDTTL: in.X509SVIDTTL, AgentSocket: intent.AgentSocketInSidecar(i.Platform), Inbound: in.Inbound, Upstreams: in.Upstreams, Gateway: in.Mode.Gateway,
-		Metrics: in.Sidecar.Metrics, Drain: i.Platform.Drain,
-	}
 	if in.Mode.Sidecar {
-		proxy.Probes, status.Probes = redirectProbes(pod)
+		status.Probes = redirectProbes(pod)
 	}
 	generate := i.Generate
 	if generate == nil {
 		generate = templates.Generate
 	}
-	cfg, err := generate(proxy)
+	cfg, err := generate(in.Proxy)
 	if err != nil {
 		// Whatever it is, it came from the pod, its namespace or the platform file: who asks for it reads the reason.
 		return templates.Config{}, intent.Refuse(reason.Invalid, []intent.Mistake{{Where: "Envoy's configuration", What: err.Error()}})
@@ -151,7 +147,7 @@ func (i Injector) addEnvoy(pod *corev1.Pod, in intent.Intent, status *Status) (t
 	if in.Mode.Gateway {
 		i.fillGateway(pod, in, user)
 	}
-	if len(in.Inbound) > 0 && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks() {
+	if len(in.Proxy.Inbound) > 0 && i.Platform.Drain > 0 && i.Kubernetes.hasSleepHooks() {
 		status.Draining, status.GracePeriod = addDrain(pod, i.Platform.Drain)
 	}
 	if in.Mode.Sidecar {

@@ -2,7 +2,6 @@ package inject
 
 import (
 	"cmp"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -11,19 +10,14 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// redirectProbes lets the probes of a pod ask Envoy. It returns what Envoy has to do, and the probes as they were, by
-// "container/kind".
-func redirectProbes(pod *corev1.Pod) ([]ir.Probe, map[string]corev1.ProbeHandler) {
-	var all []ir.Probe
+// redirectProbes lets the probes of a pod ask Envoy. It returns the probes as they were, by "container/kind".
+func redirectProbes(pod *corev1.Pod) map[string]corev1.ProbeHandler {
 	originals := map[string]corev1.ProbeHandler{}
-	for _, q := range intent.Questions(pod) {
-		originals[q.Key()] = completed(*q.Handler.DeepCopy())
-		redirect(q.Handler, q.Asked)
-		if !slices.Contains(all, q.Asked) { // gRPC probes of one port ask the same of Envoy, whatever service they name
-			all = append(all, q.Asked)
-		}
+	for _, probe := range intent.ProbesOf(pod) {
+		originals[probe.Key()] = completed(*probe.Handler.DeepCopy())
+		redirect(probe.Handler, probe.Asked)
 	}
-	return all, originals
+	return originals
 }
 
 // completed has the API server's defaults, so that a pod's status is the same whether we see the pod before it gets them or after.

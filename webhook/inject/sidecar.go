@@ -64,7 +64,7 @@ func (i Injector) envoy(in intent.Intent, user int64) corev1.Container {
 	if in.CertificateSecret != "" {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: CertificateVolume, MountPath: templates.CertificateDir, ReadOnly: true})
 	}
-	for _, l := range in.Inbound {
+	for _, l := range in.Proxy.Inbound {
 		name := "mtls"
 		switch {
 		case l.TLS == ir.None:
@@ -74,7 +74,7 @@ func (i Injector) envoy(in intent.Intent, user int64) corev1.Container {
 		}
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: fmt.Sprintf("%s-%d", name, l.Listen), ContainerPort: int32(l.Listen), Protocol: corev1.ProtocolTCP})
 	}
-	if port := in.Sidecar.Metrics.Port; port != 0 {
+	if port := in.Proxy.Metrics.Port; port != 0 {
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: "envoy-metrics", ContainerPort: int32(port), Protocol: corev1.ProtocolTCP})
 	}
 	return c

@@ -14,14 +14,17 @@ type annotation struct {
 	doc     string // meaning, for people
 	example string
 	live    bool // may change on a running pod
-	// parse puts the value into the draft. It is nil for what the webhook writes, which no user may set.
-	parse func(d *draft, value string) []problem
+	// parse puts the value into the intent. It is nil for what the webhook writes, which no user may set.
+	parse func(r *reader, value string) []problem
+	// model is the part of [Intent.Proxy] that it says, as paths of [ir.Problem] begin; empty if none.
+	model string
 }
 
 // name is the key without our prefix, by which the platform file locks it.
 func (a annotation) name() string { return strings.TrimPrefix(a.key, Prefix) }
 
-// problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole value.
+// problem is a mistake inside one annotation. Path leads to the item, such as "[0].peers", and is empty for the whole
+// value.
 type problem struct {
 	path string
 	err  error
@@ -34,52 +37,59 @@ func whole(err error) []problem {
 	return []problem{{err: err}}
 }
 
-// annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read by,
-// such as the mode and the federated domains, comes before it.
+// Parts of the model that annotations say. The peers of listeners that say none are a part of their own.
+const (
+	modelInbound      = "inbound"
+	modelUpstreams    = "upstreams"
+	modelAllowedPeers = "allowedPeers"
+)
+
+// annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read
+// by, such as the mode and the federated domains, comes before it.
 var annotations = []annotation{
-	{key: AnnotationMode, example: "sidecar,socket", parse: (*draft).parseMode,
+	{key: AnnotationMode, example: "sidecar,socket", parse: (*reader).parseMode,
 		doc: "a list of: sidecar (default); gateway: the pod is only an Envoy, in a container envoy with image auto; " +
 			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
-	{key: AnnotationSPIFFEID, example: "/api", parse: (*draft).parseSPIFFEID,
+	{key: AnnotationSPIFFEID, example: "/api", parse: (*reader).parseSPIFFEID, model: "id",
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
-	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*draft).parseFederatesWith,
+	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*reader).parseFederatesWith,
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
-	{key: AnnotationAppPort, example: `"8080"`, parse: (*draft).parseAppPort,
+	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
 		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
-	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*draft).parseAllowedPeers,
+	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*reader).parseAllowedPeers, model: modelAllowedPeers,
 		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
-	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*draft).parseInbound,
+	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*reader).parseInbound, model: modelInbound,
 		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
 			"protocol is http (default), http2, grpc or tcp; " +
 			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
 			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +
 			"of one of subjects, written as peers are; jwt in a pod that had none needs a new pod; " +
 			"the last four are for gateways and the services behind them"},
-	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*draft).parseUpstreams,
+	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*reader).parseUpstreams, model: modelUpstreams,
 		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
 			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
 			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod"},
-	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*draft).parseEnforcement,
+	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*reader).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
-	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*draft).parseX509SVIDTTL,
+	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*reader).parseX509SVIDTTL, model: "svidTTL",
 		doc: "TTL of the X.509-SVID, a Go duration"},
-	{key: AnnotationJWTSVIDTTL, example: "5m", parse: (*draft).parseJWTSVIDTTL,
+	{key: AnnotationJWTSVIDTTL, example: "5m", parse: (*reader).parseJWTSVIDTTL,
 		doc: "TTL of JWT-SVIDs, a Go duration"},
-	{key: AnnotationDNSNames, example: "api.example.org", parse: (*draft).parseDNSNames,
+	{key: AnnotationDNSNames, example: "api.example.org", parse: (*reader).parseDNSNames,
 		doc: "DNS names in the X.509-SVID, separated by commas or white space; each needs a claim by the platform"},
-	{key: AnnotationDownstream, example: `"true"`, parse: (*draft).parseDownstream,
+	{key: AnnotationDownstream, example: `"true"`, parse: (*reader).parseDownstream,
 		doc: "the identity may run a nested SPIRE server; needs a claim by the platform"},
-	{key: AnnotationAdmin, example: `"true"`, parse: (*draft).parseAdmin,
+	{key: AnnotationAdmin, example: `"true"`, parse: (*reader).parseAdmin,
 		doc: "the identity may use SPIRE's management API; needs a claim by the platform"},
-	{key: AnnotationProxyImage, example: "envoyproxy/envoy:v1.40.0", parse: (*draft).parseProxyImage,
+	{key: AnnotationProxyImage, example: "envoyproxy/envoy:v1.40.0", parse: (*reader).parseProxyImage,
 		doc: "Envoy's image"},
-	{key: AnnotationProxyLogLevel, example: "info", parse: (*draft).parseProxyLogLevel,
+	{key: AnnotationProxyLogLevel, example: "info", parse: (*reader).parseProxyLogLevel,
 		doc: "Envoy's log level: " + strings.Join(logLevels, ", ")},
-	{key: AnnotationProxyConcurrency, example: `"2"`, parse: (*draft).parseProxyConcurrency,
+	{key: AnnotationProxyConcurrency, example: `"2"`, parse: (*reader).parseProxyConcurrency,
 		doc: fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency)},
-	{key: AnnotationProxyResources, example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*draft).parseProxyResources,
+	{key: AnnotationProxyResources, example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*reader).parseProxyResources,
 		doc: "resources of Envoy's container, in YAML"},
-	{key: AnnotationRefresh, example: `"1"`, live: true, parse: (*draft).parseRefresh,
+	{key: AnnotationRefresh, example: `"1"`, live: true, parse: (*reader).parseRefresh,
 		doc: "another value than before, up to 64 bytes, regenerates the configuration of a running pod from its namespace and the platform " +
 			"file; the injector writes it when they change, at its --rollout-rate"},
 	{key: AnnotationStatus, doc: "what was injected, as JSON"},
@@ -105,8 +115,8 @@ func annotationFor(key string) (annotation, bool) {
 	return annotations[i], true
 }
 
-// IsFrozen says whether an annotation is one whose change a running pod cannot take. It is false for a key that is not in the table,
-// which is refused for what it is when it is parsed.
+// IsFrozen says whether an annotation is one whose change a running pod cannot take. It is false for a key that is not
+// in the table, which is refused for what it is when it is parsed.
 func IsFrozen(key string) bool {
 	row, known := annotationFor(key)
 	return known && !row.live
@@ -167,7 +177,8 @@ func portNumber(n int) (uint16, error) {
 	return uint16(n), nil
 }
 
-// Bounds of a lifetime: SPIRE backdates by 10 s and renews at half-life, so that less than 10 s is never usable in time.
+// Bounds of a lifetime: SPIRE backdates by 10 s and renews at half-life, so that less than 10 s is never usable in
+// time.
 const (
 	minTTL = 10 * time.Second
 	maxTTL = 30 * 24 * time.Hour

@@ -4,9 +4,11 @@ import (
 	"iter"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// containersOf are all containers of a pod, to be changed in place: init containers first, as they start.
+// ContainersOf are all containers of a pod, to be changed in place: init containers first, as they start.
 func ContainersOf(pod *corev1.Pod) iter.Seq[*corev1.Container] {
 	return func(yield func(*corev1.Container) bool) {
 		for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
@@ -17,4 +19,22 @@ func ContainersOf(pod *corev1.Pod) iter.Seq[*corev1.Container] {
 			}
 		}
 	}
+}
+
+// appPorts are the TCP ports that the pod's containers declare beside Envoy's.
+func appPorts(pod *corev1.Pod) []ir.AppPort {
+	var all []ir.AppPort
+	for c := range ContainersOf(pod) {
+		if c.Name == SidecarName {
+			continue
+		}
+		for _, declared := range c.Ports {
+			port, err := portNumber(int(declared.ContainerPort))
+			if err != nil || declared.Protocol != "" && declared.Protocol != corev1.ProtocolTCP {
+				continue
+			}
+			all = append(all, ir.AppPort{Container: c.Name, Port: port})
+		}
+	}
+	return all
 }

@@ -5,10 +5,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// FederatesWith are the foreign trust domains of those pods of a namespace that name none themselves: what its annotation names, as far
-// as it can be understood, or the platform's defaults.
+// FederatesWith are the foreign trust domains of those pods of a namespace that name none themselves: what its
+// annotation names, as far as it can be understood, or the platform's defaults.
 func FederatesWith(p Platform, ns Namespace) []spiffeid.TrustDomain {
-	d := newDraft(p)
-	d.read(p.written(ns, &corev1.Pod{}))
-	return d.federated
+	r := newReader(p, ns, &corev1.Pod{})
+	r.read()
+	return r.FederatesWith
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// workloads are the identities to register: that of Envoy's container and of the one that fetches tokens, and in socket mode those of the user's containers.
+// Workloads are the identities to register: that of Envoy's container and of the one that fetches tokens, and in socket
+// mode those of the user's containers.
 func (in Intent) Workloads(pod *corev1.Pod) []registrar.Workload {
 	w := registrar.Workload{
 		ID:             in.ID,

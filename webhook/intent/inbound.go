@@ -15,9 +15,6 @@ const (
 	enforcementAudit   = "audit"
 )
 
-// protocols are the names that [ir.ParseProtocol] reads.
-var protocols = []string{"http", "http2", "grpc", "tcp"}
-
 // inboundItem is one item of the inbound annotation as it is written.
 type inboundItem struct {
 	Listen   *int      `json:"listen"`
@@ -30,27 +27,28 @@ type inboundItem struct {
 	JWT json.RawMessage `json:"jwt"` // an [inboundJWT]
 }
 
-func (d *draft) parseAppPort(v string) []problem {
+func (r *reader) parseAppPort(v string) []problem {
 	n, err := strconv.Atoi(v)
 	if err != nil {
 		return whole(fmt.Errorf("expected a port from 1 to 65535, got %q", v))
 	}
 	app, err := portNumber(n)
-	if err == nil && d.mode.Gateway {
-		err = fmt.Errorf("a gateway has no app; write its listeners in %s", AnnotationInbound)
-	}
-	d.inbound = []ir.Inbound{{Listen: d.platform.InboundPort, App: app, Peers: d.peers}}
-	d.defaultPeers = []bool{true}
+	r.short = true
+	r.inbound = []listener{{Inbound: ir.Inbound{Listen: r.platform.InboundPort, App: app}, defaultPeers: true}}
 	return whole(err)
 }
 
-func (d *draft) parseAllowedPeers(v string) []problem {
-	peers, problems := d.peerList("", fields(v))
-	d.peers = peers
+func (r *reader) parseAllowedPeers(v string) []problem {
+	items := fields(v)
+	if len(items) == 0 {
+		return whole(errors.New("expected at least one peer, got an empty list"))
+	}
+	peers, problems := r.peerList("", items)
+	r.peers = peers
 	return problems
 }
 
-func (d *draft) parseInbound(v string) []problem {
+func (r *reader) parseInbound(v string) []problem {
 	var items []inboundItem
 	if err := decodeStrictly([]byte(v), &items); err != nil {
 		return whole(fmt.Errorf("expected a YAML list such as - {listen: 8443, app: 8080, peers: [/web]}: %w", err))
@@ -58,77 +56,66 @@ func (d *draft) parseInbound(v string) []problem {
 	if len(items) == 0 {
 		return whole(errors.New("expected at least one listener, got an empty list"))
 	}
-	d.inbound, d.defaultPeers = nil, nil
+	r.inbound, r.short = nil, false
 	var problems []problem
 	for i, item := range items {
-		in, inItem := d.inboundListener(fmt.Sprintf("[%d]", i), item)
-		d.inbound = append(d.inbound, in)
-		d.defaultPeers = append(d.defaultPeers, item.Peers == nil && in.Identifies())
+		l, inItem := r.listener(fmt.Sprintf("[%d]", i), item)
+		r.inbound = append(r.inbound, l)
 		problems = append(problems, inItem...)
 	}
 	return problems
 }
 
-func (d *draft) inboundListener(path string, item inboundItem) (ir.Inbound, []problem) {
+// listener reads one item. What it leaves out is told of when the model is checked.
+func (r *reader) listener(path string, item inboundItem) (listener, []problem) {
 	var in ir.Inbound
-	var problems []problem
-	fail := func(field string, err error) {
-		if err != nil {
-			problems = append(problems, problem{path + field, err})
-		}
-	}
+	f := fieldErrors{path: path}
+	in.Listen = f.port(".listen", item.Listen)
+	in.App = f.port(".app", item.App)
 	var err error
-	if item.Listen == nil {
-		fail(".listen", errors.New("expected the port that callers use, got nothing"))
-	} else {
-		in.Listen, err = portNumber(*item.Listen)
-		fail(".listen", err)
-	}
-	switch {
-	case d.modeUnclear:
-	case d.mode.Gateway && item.App != nil:
-		fail(".app", fmt.Errorf("a gateway has no app; its requests go where %s says", AnnotationUpstreams))
-	case !d.mode.Gateway && item.App == nil:
-		fail(".app", errors.New("expected the port on which the app listens on localhost, got nothing"))
-	case item.App != nil:
-		in.App, err = portNumber(*item.App)
-		fail(".app", err)
-	}
 	in.Protocol, err = ir.ParseProtocol(item.Protocol)
-	fail(".protocol", withHint(err, item.Protocol, protocols...))
-	if err == nil && d.mode.Gateway && in.Protocol == ir.TCP {
-		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
-	}
+	f.add(".protocol", withHint(err, item.Protocol, ir.Protocols()...))
 	in.TLS, err = ir.ParseTLSMode(item.TLS)
-	fail(".tls", withHint(err, item.TLS, "mutual", "permissive", "none"))
-	problems = append(problems, d.clientsOf(path, item.clientsItem, &in)...)
+	f.add(".tls", withHint(err, item.TLS, ir.TLSModes()...))
+	r.readClients(&f, item.clientsItem, &in)
 	if item.Peers != nil {
-		switch {
-		case in.TLS == ir.None:
-			fail(".peers", fmt.Errorf("has no effect without TLS, where nobody shows a certificate: remove peers, or use tls: mutual or permissive%s", orSubjects(item)))
-		case !in.Identifies():
-			fail(".peers", fmt.Errorf("has no effect with clientCertificate: none, where nobody shows a certificate: remove peers, or use required or optional%s", orSubjects(item)))
-		}
-		var inPeers []problem
-		in.Peers, inPeers = d.peerList(path+".peers", *item.Peers)
-		problems = append(problems, inPeers...)
+		in.Peers = r.peersOf(&f, ".peers", *item.Peers)
 	}
-	var inJWT []problem
-	in.JWT, inJWT = d.inboundJWT(path+".jwt", item.JWT, in.Protocol)
-	return in, append(problems, inJWT...)
+	own := r.readInboundJWT(&f, item.JWT, &in)
+	return listener{Inbound: in, defaultPeers: item.Peers == nil && in.Identifies(), ownAudience: own}, f.problems
 }
 
-// orSubjects reminds of the other list of callers.
-func orSubjects(item inboundItem) string {
-	if item.JWT == nil {
-		return ""
-	}
-	return "; whose tokens pass is in jwt.subjects"
+// fieldErrors collects what is wrong with the fields of one item of a list.
+type fieldErrors struct {
+	path     string // of the item
+	problems []problem
 }
 
-func (d *draft) parseEnforcement(v string) []problem {
-	d.audit = v == enforcementAudit
-	if d.audit || v == enforcementEnforce {
+func (f *fieldErrors) add(field string, err error) {
+	if err != nil {
+		f.problems = append(f.problems, problem{f.path + field, err})
+	}
+}
+
+// port reads a port that may be left out.
+func (f *fieldErrors) port(field string, written *int) uint16 {
+	if written == nil {
+		return 0
+	}
+	port, err := portNumber(*written)
+	f.add(field, err)
+	return port
+}
+
+func (r *reader) peersOf(f *fieldErrors, field string, items []string) []ir.Peer {
+	peers, problems := r.peerList(f.path+field, items)
+	f.problems = append(f.problems, problems...)
+	return peers
+}
+
+func (r *reader) parseEnforcement(v string) []problem {
+	r.audit = v == enforcementAudit
+	if r.audit || v == enforcementEnforce {
 		return nil
 	}
 	return whole(withHint(fmt.Errorf("expected %s or %s, got %q", enforcementEnforce, enforcementAudit, v), v, enforcementEnforce, enforcementAudit))

@@ -2,8 +2,8 @@ package intent
 
 import "github.com/spire-injector/spire-injector/registrar"
 
-// Prefix is shared by all labels and annotations of the injector. Annotations under it that are not in the table are refused;
-// labels under it that are not ours belong to other tools.
+// Prefix is shared by all labels and annotations of the injector. Annotations under it that are not in the table are
+// refused; labels under it that are not ours belong to other tools.
 const Prefix = "spiffe.io/"
 
 // Labels.
@@ -57,7 +57,7 @@ const (
 	JWTName     = "spiffe-jwt"            // fetches tokens and keys
 )
 
-// socketMountPath is where containers see the directory of the SPIRE agent's socket.
+// SocketMountPath is where containers see the directory of the SPIRE agent's socket.
 const SocketMountPath = "/run/spire/sockets"
 
 const (

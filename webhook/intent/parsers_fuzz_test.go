@@ -30,8 +30,8 @@ func FuzzParseID(f *testing.F) {
 	})
 }
 
-// Whatever a tenant writes into labels, a template makes a SPIFFE ID of it or none, and a template that begins with a namespace's
-// path never leaves it.
+// Whatever a tenant writes into labels, a template makes a SPIFFE ID of it or none, and a template that begins with a
+// namespace's path never leaves it.
 func FuzzIDTemplate(f *testing.F) {
 	for _, s := range []string{"/ns/{namespace}/sa/{serviceAccount}", "/{label:app}", "/ns/{namespace}/{label:app}", "/{", "{namespace}", "/{label:}", "/a{}", "/ns/{namespace}/../x"} {
 		f.Add(s, "api")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 )
 
 var update = flag.Bool("update", false, "rewrite the reference in webhook/README.md")
@@ -57,8 +58,8 @@ func TestExamplesAreValid(t *testing.T) {
 		if a.parse == nil {
 			continue
 		}
-		d := newDraft(platform(t))
-		if problems := a.parse(&d, strings.Trim(a.example, `"`)); len(problems) > 0 {
+		r := newReader(platform(t), Namespace{}, &corev1.Pod{})
+		if problems := a.parse(r, strings.Trim(a.example, `"`)); len(problems) > 0 {
 			t.Errorf("%s: the example %q is refused: %v", a.key, a.example, problems[0].err)
 		}
 	}

@@ -21,7 +21,8 @@ func (m Mistake) String() string {
 	return m.Where + ": " + m.What + "; " + m.Hint
 }
 
-// Refusal is the error of a pod that is not admitted. It lists every mistake at once, so that a manifest is mended in one go.
+// Refusal is the error of a pod that is not admitted. It lists every mistake at once, so that a manifest is mended in
+// one go.
 type Refusal struct {
 	Reason   reason.Reason
 	Mistakes []Mistake

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
@@ -20,11 +19,11 @@ type upstreamItem struct {
 	JWT json.RawMessage `json:"jwt"` // an [upstreamJWT]
 }
 
-func (d *draft) parseUpstreams(v string) []problem {
+func (r *reader) parseUpstreams(v string) []problem {
 	var items []upstreamItem
 	if err := decodeStrictly([]byte(v), &items); err != nil {
 		example := `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`
-		if d.mode.Gateway {
+		if r.Mode.Gateway {
 			example = `- {match: /api, address: "api.default.svc:8443", peers: [/api]}`
 		}
 		return whole(fmt.Errorf(`expected a YAML list such as %s: %w`, example, err))
@@ -33,69 +32,31 @@ func (d *draft) parseUpstreams(v string) []problem {
 		return whole(errors.New("expected at least one upstream, got an empty list"))
 	}
 	var problems []problem
-	matched := map[ir.Match]int{}
 	for i, item := range items {
-		up, inItem := d.upstream(fmt.Sprintf("[%d]", i), item)
-		d.upstreams = append(d.upstreams, up)
+		up, inItem := r.upstream(fmt.Sprintf("[%d]", i), item)
+		r.Proxy.Upstreams = append(r.Proxy.Upstreams, up)
 		problems = append(problems, inItem...)
-		if earlier, ok := matched[up.Match]; ok && up.Match != (ir.Match{}) {
-			problems = append(problems, problem{fmt.Sprintf("[%d].match", i), fmt.Errorf("%s is matched already by [%d]", up.Match, earlier)})
-			continue
-		}
-		matched[up.Match] = i
 	}
 	return problems
 }
 
-func (d *draft) upstream(path string, item upstreamItem) (ir.Upstream, []problem) {
+// upstream reads one item. What it leaves out is told of when the model is checked.
+func (r *reader) upstream(path string, item upstreamItem) (ir.Upstream, []problem) {
 	var up ir.Upstream
-	var problems []problem
-	fail := func(field string, err error) {
-		if err != nil {
-			problems = append(problems, problem{path + field, err})
-		}
-	}
+	f := fieldErrors{path: path}
+	up.Listen = f.port(".listen", item.Listen)
 	var err error
-	switch {
-	case d.modeUnclear:
-	case d.mode.Gateway:
-		if item.Listen != nil {
-			fail(".listen", fmt.Errorf("a gateway has no app that could talk to it: its ports are in %s, remove listen", AnnotationInbound))
-		}
-		if item.Match == nil {
-			fail(".match", errors.New(`expected the host and path of the requests that go there, such as "/api" or "api.example.org/", got nothing`))
-		} else {
-			up.Match, err = ir.ParseMatch(*item.Match)
-			fail(".match", err)
-		}
-	default:
-		if item.Match != nil {
-			fail(".match", errors.New("is for gateways, which route requests by host and path: remove match, or add "+AnnotationMode+": gateway"))
-		}
-		if item.Listen == nil {
-			fail(".listen", errors.New("expected the port on 127.0.0.1 that the app talks to, got nothing"))
-		} else {
-			up.Listen, err = portNumber(*item.Listen)
-			fail(".listen", err)
-		}
+	if item.Match != nil {
+		up.Match, err = ir.ParseMatch(*item.Match)
+		f.add(".match", err)
 	}
-	up.Address, err = ir.ParseAddress(item.Address)
-	fail(".address", err)
+	if item.Address != "" {
+		up.Address, err = ir.ParseAddress(item.Address)
+		f.add(".address", err)
+	}
 	up.Protocol, err = ir.ParseProtocol(item.Protocol)
-	fail(".protocol", withHint(err, item.Protocol, protocols...))
-	if err == nil && d.mode.Gateway && up.Protocol == ir.TCP {
-		fail(".protocol", errors.New("expected http, http2 or grpc at a gateway, which routes by host and path, got tcp"))
-	}
-	var inPeers []problem
-	up.Peers, inPeers = d.peerList(path+".peers", item.Peers)
-	// Envoy, as a client, would trust the CA of each of these domains for the peers of all of them.
-	for _, peer := range up.Peers {
-		if first := up.Peers[0].TrustDomain(); peer.TrustDomain() != first {
-			fail(".peers", fmt.Errorf("expected peers of one trust domain, got %s and %s: write an upstream for each", first, peer.TrustDomain()))
-			break
-		}
-	}
-	var inJWT []problem
-	up.JWTAudience, inJWT = d.upstreamAudience(path+".jwt", item.JWT, up)
-	return up, slices.Concat(problems, inPeers, inJWT)
+	f.add(".protocol", withHint(err, item.Protocol, ir.Protocols()...))
+	up.Peers = r.peersOf(&f, ".peers", item.Peers)
+	up.JWTAudience = r.readUpstreamJWT(&f, item.JWT, up)
+	return up, f.problems
 }

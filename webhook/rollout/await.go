@@ -21,8 +21,9 @@ var ErrNoPage = errors.New("this pod's Envoy does not say how it took its config
 
 var (
 	errRejected     = errors.New("a running pod rejects its configuration")
-	errOtherReplica = errors.New("the replica that answered goes by another namespace, platform file or version than this one")
-	errGone         = errors.New("the pod is gone")
+	errOtherReplica = errors.New(
+		"the replica that answered goes by another namespace, platform file or version than this one")
+	errGone = errors.New("the pod is gone")
 )
 
 // await is a changed pod whose outcome is awaited.
@@ -47,8 +48,8 @@ type outcome struct {
 	gone    bool              // there is nothing to know any more
 }
 
-// pauses between two looks at a changed pod. The kubelet writes the files within a second; all together are well below the minute
-// within which a rejection is reported.
+// pauses between two looks at a changed pod. The kubelet writes the files within a second; all together are well
+// below the minute within which a rejection is reported.
 var pauses = []time.Duration{
 	300 * time.Millisecond, 500 * time.Millisecond, time.Second, time.Second, 2 * time.Second, 2 * time.Second,
 	3 * time.Second, 5 * time.Second, 5 * time.Second, 10 * time.Second, 10 * time.Second,
@@ -57,12 +58,13 @@ var pauses = []time.Duration{
 const (
 	// maxObserved bounds how many pods are looked at, at a time, that others than the rollout have changed.
 	maxObserved = 100
-	// startLimit is how long a sidecar may be down for its new image. The kubelet does not say why one does not start that ended well
-	// before (its state stays "terminated"), so that time has to tell.
+	// startLimit is how long a sidecar may be down for its new image. The kubelet does not say why one does not start
+	// that ended well before (its state stays "terminated"), so that time has to tell.
 	startLimit = 30 * time.Second
 )
 
-// observe learns what becomes of a pod that somebody else has changed. Its Envoy is asked what it has read before, unless it was.
+// observe learns what becomes of a pod that somebody else has changed. Its Envoy is asked what it has read before,
+// unless it was.
 func (r *Rollout) observe(ctx context.Context, key Pod, before templates.Updates) {
 	observed := 0
 	for _, a := range r.awaited {
@@ -142,7 +144,8 @@ func (r *Rollout) outcome(ctx context.Context, a *await) *outcome {
 	return o
 }
 
-// awaitStart says whether the outcome is known because the sidecar does not start with its new image. Without a reason why, it has.
+// awaitStart says whether the outcome is known because the sidecar does not start with its new image. Without a
+// reason why, it has.
 func (o *outcome) awaitStart(ctx context.Context, cluster Cluster, waited time.Duration) (known bool) {
 	replaced, problem, err := o.of.replaced(ctx, cluster)
 	switch {
@@ -239,14 +242,26 @@ func (a *await) replaced(ctx context.Context, cluster Cluster) (done bool, probl
 	if problem := startProblem(status); problem != "" {
 		return false, problem, nil
 	}
-	return status.ContainerID != a.container && status.State.Running != nil && status.Started != nil && *status.Started, "", nil
+	return status.ContainerID != a.container && status.State.Running != nil && status.Started != nil &&
+		*status.Started, "", nil
 }
 
 // brokenImages are the kubelet's reasons for an image that does not become a container.
-var brokenImages = []string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ErrImageInspect"}
+var brokenImages = []string{
+	"ErrImagePull",
+	"ImagePullBackOff",
+	"InvalidImageName",
+	"ErrImageNeverPull",
+	"ErrImageInspect",
+}
 
 // brokenContainers are its reasons for a container that does not start, and not for one that will in a moment.
-var brokenContainers = []string{"CrashLoopBackOff", "CreateContainerError", "CreateContainerConfigError", "RunContainerError"}
+var brokenContainers = []string{
+	"CrashLoopBackOff",
+	"CreateContainerError",
+	"CreateContainerConfigError",
+	"RunContainerError",
+}
 
 // startProblem is why a container does not start, in the kubelet's words; empty if it does, or may.
 func startProblem(status corev1.ContainerStatus) string {

@@ -21,7 +21,8 @@ func (w *world) inTurn(f func(context.Context)) {
 	<-done
 }
 
-// Many pods may be changed by others at a time. Only some are looked at, and those that the rollout changes are not counted.
+// Many pods may be changed by others at a time. Only some are looked at, and those that the rollout changes are not
+// counted.
 func TestObservedPodsAreBounded(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 10, append(some("a", maxObserved+2), "b/0"), func(w *world) {

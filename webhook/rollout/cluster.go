@@ -23,8 +23,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// APIServer is the [Cluster] of a manager. Pods are read from the API server itself, page by page and only when there is a reason: they
-// carry their whole configuration, which would fill the memory.
+// APIServer is the [Cluster] of a manager. Pods are read from the API server itself, page by page and only when there
+// is a reason: they carry their whole configuration, which would fill the memory.
 type APIServer struct {
 	Cached client.Reader // has namespaces and webhook configurations
 	Direct client.Reader
@@ -44,7 +44,8 @@ func (a *APIServer) Each(ctx context.Context, namespace string, do func(*corev1.
 	}
 	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		var pods corev1.PodList
-		err := a.Direct.List(ctx, &pods, client.InNamespace(namespace), client.HasLabels{intent.LabelIdentity}, client.Limit(o.Limit), client.Continue(o.Continue))
+		err := a.Direct.List(ctx, &pods, client.InNamespace(namespace), client.HasLabels{intent.LabelIdentity},
+			client.Limit(o.Limit), client.Continue(o.Continue))
 		return &pods, err
 	})
 	pages.PageSize, pages.PageBufferSize = page, 1
@@ -93,8 +94,8 @@ func (a *APIServer) Namespace(ctx context.Context, name string) (intent.Namespac
 	return webhook.Namespaces{Cached: a.Cached, Direct: a.Direct}.Namespace(ctx, name)
 }
 
-// Refresh implements [Cluster]. The patch is for this pod and no later one of its name. It may meet a change by its owner, which is not
-// lost by it: the webhook makes the configuration by what the pod says at that moment.
+// Refresh implements [Cluster]. The patch is for this pod and no later one of its name. It may meet a change by its
+// owner, which is not lost by it: the webhook makes the configuration by what the pod says at that moment.
 func (a *APIServer) Refresh(ctx context.Context, pod *corev1.Pod, value string) (*corev1.Pod, error) {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid": pod.UID, "annotations": map[string]string{intent.AnnotationRefresh: value},

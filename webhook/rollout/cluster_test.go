@@ -43,31 +43,35 @@ func onePodAPage(t *testing.T) client.Client {
 		}})
 	}
 	objects = append(objects, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "plain"}})
-	return fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
-			if err := c.List(ctx, list, options...); err != nil {
-				return err
-			}
-			var o client.ListOptions
-			o.ApplyOptions(options)
-			if o.Limit != page {
-				return fmt.Errorf("expected pages of %d, got %d", page, o.Limit)
-			}
-			pods := list.(*corev1.PodList)
-			at := 0
-			if o.Continue != "" {
-				if _, err := fmt.Sscan(o.Continue, &at); err != nil {
+	return fake.NewClientBuilder().
+		WithScheme(clientgoscheme.Scheme).
+		WithObjects(objects...).
+		WithInterceptorFuncs(interceptor.Funcs{
+			List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+				if err := c.List(ctx, list, options...); err != nil {
 					return err
 				}
-			}
-			all := pods.Items
-			pods.Items = all[at:min(at+1, len(all))]
-			if at+1 < len(all) {
-				pods.Continue = fmt.Sprint(at + 1)
-			}
-			return nil
-		},
-	}).Build()
+				var o client.ListOptions
+				o.ApplyOptions(options)
+				if o.Limit != page {
+					return fmt.Errorf("expected pages of %d, got %d", page, o.Limit)
+				}
+				pods := list.(*corev1.PodList)
+				at := 0
+				if o.Continue != "" {
+					if _, err := fmt.Sscan(o.Continue, &at); err != nil {
+						return err
+					}
+				}
+				all := pods.Items
+				pods.Items = all[at:min(at+1, len(all))]
+				if at+1 < len(all) {
+					pods.Continue = fmt.Sprint(at + 1)
+				}
+				return nil
+			},
+		}).
+		Build()
 }
 
 func TestEachPod(t *testing.T) {
@@ -106,7 +110,9 @@ func TestRefreshOfPod(t *testing.T) {
 	if _, err := (&APIServer{Writer: api}).Refresh(t.Context(), before, "value"); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"metadata": map[string]any{"uid": "uid", "annotations": map[string]any{intent.AnnotationRefresh: "value"}}}
+	want := map[string]any{
+		"metadata": map[string]any{"uid": "uid", "annotations": map[string]any{intent.AnnotationRefresh: "value"}},
+	}
 	if fmt.Sprint(patch) != fmt.Sprint(want) {
 		t.Errorf("expected %v, got %v", want, patch)
 	}
@@ -121,7 +127,12 @@ type answers struct {
 
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.asked = r.Method + " " + r.URL.String()
-	return &http.Response{StatusCode: a.status, Status: http.StatusText(a.status), Body: io.NopCloser(strings.NewReader(a.body)), Request: r}, nil
+	return &http.Response{
+		StatusCode: a.status,
+		Status:     http.StatusText(a.status),
+		Body:       io.NopCloser(strings.NewReader(a.body)),
+		Request:    r,
+	}, nil
 }
 
 func TestUpdatesByHTTP(t *testing.T) {

@@ -66,7 +66,8 @@ func (c comparison) look(ctx context.Context, pod *corev1.Pod) {
 		return
 	}
 	if c.cannot[pod.Namespace]++; c.cannot[pod.Namespace] == 1 {
-		c.rollout.config.Logger.Info("a pod cannot follow its namespace and the platform; others of its namespace are only counted",
+		c.rollout.config.Logger.Info(
+			"a pod cannot follow its namespace and the platform; others of its namespace are only counted",
 			"namespace", pod.Namespace, "pod", pod.Name, "state", c.rollout.stuck[key], "reason", why)
 	}
 }

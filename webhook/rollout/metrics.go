@@ -29,13 +29,16 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		}),
 		pods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "spire_injector_rollout_pods",
-			Help: "Running pods that are not what their namespace, the platform file and the templates would make of them, by state: outdated (wait for " +
-				"their turn), rejected (their Envoy refuses what they were given), needs_new_pod (their ports or identity would change), " +
+			Help: "Running pods that are not what their namespace, the platform file and the templates would make of them, by " +
+				"state: outdated (wait for " +
+				"their turn), rejected (their Envoy refuses what they were given), needs_new_pod (their ports or identity would " +
+				"change), " +
 				"invalid (their namespace or the platform file would have them refused).",
 		}, []string{"state"}),
 		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spire_injector_rollout_refreshes_total",
-			Help: "Changes of running pods, by outcome: taken, rejected, unknown (the pod does not say), failed (it was not changed).",
+			Help: "Changes of running pods, by outcome: taken, rejected, unknown (the pod does not say), failed (it was not " +
+				"changed).",
 		}, []string{"outcome"}),
 	}
 	for _, state := range states() {

@@ -25,8 +25,9 @@ type Verdict struct {
 	Files   []string // sorted; only of what is rejected
 }
 
-// Judge concludes from what an Envoy said of its files before a change, and what it says afterwards. All files are replaced at once and
-// read at once, also those whose content stays. An Envoy that has restarted meanwhile counts from zero.
+// Judge concludes from what an Envoy said of its files before a change, and what it says afterwards. All files are
+// replaced at once and read at once, also those whose content stays. An Envoy that has restarted meanwhile counts
+// from zero.
 func Judge(before, after templates.Updates) Verdict {
 	if restarted(before, after) {
 		before = nil
@@ -53,8 +54,8 @@ func Judge(before, after templates.Updates) Verdict {
 // behind is by how much a file's last success has to be older than another one's to belong to an earlier change.
 const behind = time.Second
 
-// Standing concludes from one look at an Envoy whether what it was given last is in force: a file that was refused once, and was taken
-// last long before another one, was refused last.
+// Standing concludes from one look at an Envoy whether what it was given last is in force: a file that was refused
+// once, and was taken last long before another one, was refused last.
 func Standing(now templates.Updates) Verdict {
 	var newest time.Time
 	for _, u := range now {

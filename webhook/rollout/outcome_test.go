@@ -27,13 +27,43 @@ func TestJudge(t *testing.T) {
 		{"not read", first, first, Verdict{Outcome: Pending}},
 		{"read in part", first, templates.Updates{lds: {Taken: 2}, cds: {Taken: 1}}, Verdict{Outcome: Pending}},
 		{"taken", first, templates.Updates{lds: {Taken: 2}, cds: {Taken: 2}}, Verdict{Outcome: Taken}},
-		{"listeners refused", first, templates.Updates{lds: {Taken: 1, Refused: 1}, cds: {Taken: 2}}, Verdict{Rejected, []string{lds}}},
-		{"clusters refused before the listeners are read", first, templates.Updates{lds: {Taken: 1}, cds: {Taken: 1, Refused: 1}}, Verdict{Rejected, []string{cds}}},
-		{"all refused", first, templates.Updates{lds: {Taken: 1, Refused: 1}, cds: {Taken: 1, Refused: 1}}, Verdict{Rejected, []string{cds, lds}}},
-		{"refused long ago, taken now", later, templates.Updates{lds: {Taken: 8, Refused: 2}, cds: {Taken: 10}}, Verdict{Outcome: Taken}},
+		{
+			"listeners refused",
+			first,
+			templates.Updates{lds: {Taken: 1, Refused: 1}, cds: {Taken: 2}},
+			Verdict{Rejected, []string{lds}},
+		},
+		{
+			"clusters refused before the listeners are read",
+			first,
+			templates.Updates{lds: {Taken: 1}, cds: {Taken: 1, Refused: 1}},
+			Verdict{Rejected, []string{cds}},
+		},
+		{
+			"all refused",
+			first,
+			templates.Updates{lds: {Taken: 1, Refused: 1}, cds: {Taken: 1, Refused: 1}},
+			Verdict{Rejected, []string{cds, lds}},
+		},
+		{
+			"refused long ago, taken now",
+			later,
+			templates.Updates{lds: {Taken: 8, Refused: 2}, cds: {Taken: 10}},
+			Verdict{Outcome: Taken},
+		},
 		{"restarted", later, templates.Updates{lds: {Taken: 1}, cds: {Taken: 1}}, Verdict{Outcome: Taken}},
-		{"restarted, and refused", later, templates.Updates{lds: {Refused: 1}, cds: {Taken: 1}}, Verdict{Rejected, []string{lds}}},
-		{"a file more than before", first, templates.Updates{lds: {Taken: 2}, cds: {Taken: 2}, ecds: {}}, Verdict{Outcome: Pending}},
+		{
+			"restarted, and refused",
+			later,
+			templates.Updates{lds: {Refused: 1}, cds: {Taken: 1}},
+			Verdict{Rejected, []string{lds}},
+		},
+		{
+			"a file more than before",
+			first,
+			templates.Updates{lds: {Taken: 2}, cds: {Taken: 2}, ecds: {}},
+			Verdict{Outcome: Pending},
+		},
 		{"nothing known before", nil, templates.Updates{lds: {Taken: 1}}, Verdict{Outcome: Taken}},
 		{"nothing known after", first, nil, Verdict{Outcome: Pending}},
 	}
@@ -52,10 +82,26 @@ func TestStanding(t *testing.T) {
 		now  templates.Updates
 		want Verdict
 	}{
-		{"never refused", templates.Updates{lds: {Taken: 1, Last: at(1000)}, cds: {Taken: 2, Last: at(9000)}}, Verdict{Outcome: Taken}},
-		{"refused, then taken", templates.Updates{lds: {Taken: 1, Refused: 1, Last: at(9000)}, cds: {Taken: 2, Last: at(9005)}}, Verdict{Outcome: Taken}},
-		{"refused last", templates.Updates{lds: {Taken: 1, Refused: 1, Last: at(1000)}, cds: {Taken: 2, Last: at(9005)}}, Verdict{Rejected, []string{lds}}},
-		{"refused ever", templates.Updates{lds: {Refused: 1}, cds: {Taken: 2, Last: at(9005)}}, Verdict{Rejected, []string{lds}}},
+		{
+			"never refused",
+			templates.Updates{lds: {Taken: 1, Last: at(1000)}, cds: {Taken: 2, Last: at(9000)}},
+			Verdict{Outcome: Taken},
+		},
+		{
+			"refused, then taken",
+			templates.Updates{lds: {Taken: 1, Refused: 1, Last: at(9000)}, cds: {Taken: 2, Last: at(9005)}},
+			Verdict{Outcome: Taken},
+		},
+		{
+			"refused last",
+			templates.Updates{lds: {Taken: 1, Refused: 1, Last: at(1000)}, cds: {Taken: 2, Last: at(9005)}},
+			Verdict{Rejected, []string{lds}},
+		},
+		{
+			"refused ever",
+			templates.Updates{lds: {Refused: 1}, cds: {Taken: 2, Last: at(9005)}},
+			Verdict{Rejected, []string{lds}},
+		},
 	}
 	for _, test := range tests {
 		if diff := cmp.Diff(test.want, Standing(test.now)); diff != "" {

@@ -16,8 +16,8 @@ type Pod struct {
 }
 
 const (
-	// maxUnknown is how many first pods may say nothing of their outcome before the others follow all the same: those that older
-	// templates made say nothing, ever.
+	// maxUnknown is how many first pods may say nothing of their outcome before the others follow all the same: those
+	// that older templates made say nothing, ever.
 	maxUnknown = 3
 	// maxRejecting is in how many namespaces pods may reject what is proven elsewhere, until all others are left alone.
 	maxRejecting = 3
@@ -25,10 +25,11 @@ const (
 
 // Plan says which outdated pod is changed next, and when. It is pure: time and outcomes come from its caller.
 //
-// What pods follow comes from two sides, their namespace and the platform (its file, and the version of the templates). Each side, once
-// changed, is tried on one pod, whose outcome is awaited; then the others follow, at the rate. A pod that rejects stops its
-// namespace. It stops everything when it is the first pod of a changed platform, or when pods of several namespaces reject.
-// What was stopped goes on when its namespace or the platform changes again.
+// What pods follow comes from two sides, their namespace and the platform (its file, and the version of the
+// templates). Each side, once changed, is tried on one pod, whose outcome is awaited; then the others follow, at the
+// rate. A pod that rejects stops its namespace. It stops everything when it is the first pod of a changed platform,
+// or when pods of several namespaces reject. What was stopped goes on when its namespace or the platform changes
+// again.
 type Plan struct {
 	limiter    *rate.Limiter // of pods; a limit of 0 is a pause
 	notBefore  time.Time     // of any pod
@@ -94,8 +95,8 @@ func (p *Plan) PlatformChanged() {
 	}
 }
 
-// Compared says that all pods were compared with what they should be. When none is outdated, the platform as it is needs no proof: what
-// a pod rejects later is the fault of its namespace.
+// Compared says that all pods were compared with what they should be. When none is outdated, the platform as it is
+// needs no proof: what a pod rejects later is the fault of its namespace.
 func (p *Plan) Compared() {
 	if len(p.queue)+len(p.inFlight) == 0 {
 		p.platform.proven = true
@@ -114,8 +115,8 @@ func (p *Plan) Namespace(name, version string) bool {
 // NamespaceGone forgets a namespace. Its pods are forgotten one by one.
 func (p *Plan) NamespaceGone(name string) { delete(p.namespaces, name) }
 
-// Want says that a pod is outdated. Its namespace is known already. Where Envoy restarts for it, no other pod of the namespace is changed
-// at the same time: they may be each other's replicas.
+// Want says that a pod is outdated. Its namespace is known already. Where Envoy restarts for it, no other pod of the
+// namespace is changed at the same time: they may be each other's replicas.
 func (p *Plan) Want(pod Pod, restarts bool) {
 	if _, queued := p.queued[pod]; !queued {
 		p.queue = append(p.queue, pod)
@@ -139,8 +140,8 @@ func (p *Plan) Gone(pod Pod) {
 	delete(p.rejected, pod)
 }
 
-// Next takes the pod that is to be changed at this time, if there is one. What became of it is said by [Plan.Done], [Plan.Skip] or
-// [Plan.Retry].
+// Next takes the pod that is to be changed at this time, if there is one. What became of it is said by [Plan.Done],
+// [Plan.Skip] or [Plan.Retry].
 func (p *Plan) Next(now time.Time) (Pod, bool) {
 	if p.zeroRate() || p.Stopped() || now.Before(p.notBefore) || p.delay(now) > 0 {
 		return Pod{}, false
@@ -184,7 +185,8 @@ func (p *Plan) anyInFlight(namespace string) bool {
 	return false
 }
 
-// Wait is how long it takes at least until [Plan.Next] has a pod. It is false when there is none to wait for but an outcome or a change.
+// Wait is how long it takes at least until [Plan.Next] has a pod. It is false when there is none to wait for but an
+// outcome or a change.
 func (p *Plan) Wait(now time.Time) (time.Duration, bool) {
 	if p.zeroRate() || p.Stopped() {
 		return 0, false

@@ -81,7 +81,8 @@ func TestPlanKeepsToRate(t *testing.T) {
 	for _, name := range []string{"a/3", "a/4"} { // without waiting for outcomes
 		r.wait(400 * time.Millisecond)
 		r.none()
-		if d, ok := r.plan.Wait(r.now); !ok || d.Round(time.Microsecond) != 100*time.Millisecond { // the rate counts in fractions
+		if d, ok := r.plan.Wait(r.now); !ok ||
+			d.Round(time.Microsecond) != 100*time.Millisecond { // the rate counts in fractions
 			t.Errorf("expected to wait for 100 ms, got %s, %t", d, ok)
 		}
 		r.wait(100 * time.Millisecond)
@@ -118,7 +119,8 @@ func TestPlanStopsNamespace(t *testing.T) {
 	r.want("b/2")
 	step()
 	r.none()
-	if !r.plan.Paused() || r.plan.Stopped() || r.plan.Rejecting() != 1 || r.plan.Outdated() != 2 || !slices.Equal(r.plan.StoppedNamespaces(), []string{"a"}) {
+	if !r.plan.Paused() || r.plan.Stopped() || r.plan.Rejecting() != 1 || r.plan.Outdated() != 2 ||
+		!slices.Equal(r.plan.StoppedNamespaces(), []string{"a"}) {
 		t.Errorf("expected namespace a stopped with two outdated pods and one that rejects, got %+v", r.plan)
 	}
 	if r.plan.Namespace("a", "1") {
@@ -186,7 +188,8 @@ func TestPlanStopsWhenSeveralNamespacesReject(t *testing.T) {
 	r.want("e/1")
 }
 
-// Pods that say nothing, because they are older than the page that says it, hold up the others for a while and not for ever.
+// Pods that say nothing, because they are older than the page that says it, hold up the others for a while and not
+// for ever.
 func TestPlanGoesOnWithoutOutcomes(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1000, "a/1", "a/2", "a/3", "a/4", "a/5")
@@ -300,8 +303,8 @@ func TestPlanCountsRejectionsOfOthers(t *testing.T) {
 	r.want("a/1")
 }
 
-// A pod that was changed for a changed platform, and whose outcome is awaited, keeps the platform unproven: what it rejects is not its
-// namespace's fault.
+// A pod that was changed for a changed platform, and whose outcome is awaited, keeps the platform unproven: what it
+// rejects is not its namespace's fault.
 func TestPlanAwaitsProofOfPlatform(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1000, "a/1")

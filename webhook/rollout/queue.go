@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// debounce is how long a change of a namespace or the platform waits: such changes come several at a time, and the other replicas
-	// have to see them too.
+	// debounce is how long a change of a namespace or the platform waits: such changes come several at a time, and the
+	// other replicas have to see them too.
 	debounce = 500 * time.Millisecond
 	// resyncAfter is the time between two comparisons of all pods, for changes that nobody notified of.
 	resyncAfter = 30 * time.Minute
@@ -26,8 +26,7 @@ type task interface {
 func newQueue() workqueue.TypedRateLimitingInterface[task] {
 	return workqueue.NewTypedRateLimitingQueueWithConfig(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[task](retryAfter, 6*retryAfter),
-		workqueue.TypedRateLimitingQueueConfig[task]{Name: "rollout"},
-	)
+		workqueue.TypedRateLimitingQueueConfig[task]{Name: "rollout"})
 }
 
 // PlatformChanged says that another platform file is in force.

@@ -15,7 +15,8 @@ func TestParseRate(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "fast", "-1", "-0.1", "10.1", "11", "NaN", "Inf", "1/m", "/s"} {
-		if got, err := ParseRate(text); err == nil || !strings.Contains(err.Error(), "from 0 to 10, such as 0.5 or 10/s, got") {
+		if got, err := ParseRate(text); err == nil ||
+			!strings.Contains(err.Error(), "from 0 to 10, such as 0.5 or 10/s, got") {
 			t.Errorf("%q: expected an error, got %g, %v", text, got, err)
 		}
 	}

@@ -16,7 +16,8 @@ const (
 	recalled = 3
 )
 
-// recall learns what an earlier leader has learnt: where a pod rejects what a rollout gave it, the others are left alone from the start.
+// recall learns what an earlier leader has learnt: where a pod rejects what a rollout gave it, the others are left
+// alone from the start.
 func (r *Rollout) recall(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, recalling)
 	defer cancel()
@@ -40,7 +41,8 @@ func (r *Rollout) recall(ctx context.Context) {
 		}
 		r.plan.Namespace(ns.Name, versionOf(ns))
 		r.plan.Recall(podOf(pod))
-		r.config.Logger.Info("a running pod rejects what its namespace and the platform are; others of its namespace are not changed",
+		r.config.Logger.Info(
+			"a running pod rejects what its namespace and the platform are; others of its namespace are not changed",
 			"namespace", pod.Namespace, "pod", pod.Name, "why", why)
 	})
 	if err != nil {

@@ -39,7 +39,9 @@ func (o *outcome) note(plan *Plan) string {
 	case plan.Stopped():
 		out.WriteString("; no further pod is changed until the platform file or the namespaces change again")
 	default:
-		fmt.Fprintf(&out, "; no further pod of namespace %s is changed until its annotations or the platform file change again", o.of.pod.Namespace)
+		fmt.Fprintf(&out,
+			"; no further pod of namespace %s is changed until its annotations or the platform file change again",
+			o.of.pod.Namespace)
 	}
 	return out.String()
 }

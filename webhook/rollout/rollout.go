@@ -42,14 +42,15 @@ type Config struct {
 	Rate     rate.Limit // pods a second; 0 is none
 	Metrics  *Metrics
 	Logger   logr.Logger
-	// Calm is how long a new leader changes nothing: until replicas of the version before, which may know less, have ended.
+	// Calm is how long a new leader changes nothing: until replicas of the version before, which may know less, have
+	// ended.
 	Calm time.Duration
 	// Event makes a Kubernetes event about an object, and another one that it has to do with.
 	Event func(about, related runtime.Object, eventType string, why reason.Reason, note string)
 }
 
-// Rollout carries changes to running pods. It works only where Start runs, which is in the leading replica; what it is notified of
-// before is kept until then.
+// Rollout carries changes to running pods. It works only where Start runs, which is in the leading replica; what it
+// is notified of before is kept until then.
 type Rollout struct {
 	config Config
 	plan   *Plan
@@ -161,9 +162,17 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 		r.plan.Retry(key, refresh.Image != "", time.Now().Add(retryAfter))
 		return
 	}
-	logger.Info("changed a running pod to what its namespace and the platform are", "config", refresh.Wanted, "image", refresh.Image)
+	logger.Info("changed a running pod to what its namespace and the platform are",
+		"config", refresh.Wanted, "image", refresh.Image)
 	r.wrote[key] = Digest(after)
-	r.start(ctx, &await{pod: after, before: before, silent: silent, image: refresh.Image, container: containerOf(pod), ours: true})
+	r.start(ctx, &await{
+		pod:       after,
+		before:    before,
+		silent:    silent,
+		image:     refresh.Image,
+		container: containerOf(pod),
+		ours:      true,
+	})
 }
 
 // read returns a pod and its namespace, or no pod when it is gone or has ended.

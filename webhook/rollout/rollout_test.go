@@ -136,12 +136,14 @@ func (w *world) add(name types.NamespacedName) {
 		w.t.Fatal(err)
 	}
 	p = res.Pod
-	started := true
 	p.Status.PodIP = "10.0.0.1"
 	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{
-		Name: intent.SidecarName, ContainerID: "first", Started: &started, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		Name: intent.SidecarName, ContainerID: "first", Started: new(true), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 	}}
-	w.pods[name], w.updates[name] = p, templates.Updates{lds: {Taken: 1, Last: time.Now()}, cds: {Taken: 1, Last: time.Now()}}
+	w.pods[name], w.updates[name] = p, templates.Updates{
+		lds: {Taken: 1, Last: time.Now()},
+		cds: {Taken: 1, Last: time.Now()},
+	}
 }
 
 func (w *world) inForce() inject.Injector {
@@ -153,7 +155,8 @@ func (w *world) inForce() inject.Injector {
 func (w *world) Each(_ context.Context, namespace string, do func(*corev1.Pod)) error {
 	w.mu.Lock()
 	w.lists++
-	names := slices.SortedFunc(maps.Keys(w.pods), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
+	names := slices.SortedFunc(maps.Keys(w.pods),
+		func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 	var all []*corev1.Pod
 	for _, name := range names {
 		if namespace == "" || name.Namespace == namespace {
@@ -235,7 +238,9 @@ func (w *world) kubelet(name types.NamespacedName, image string) {
 	case strings.HasPrefix(to, "silent"): // what a kubelet shows of a sidecar that ended well and whose next image is none
 		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	case strings.HasPrefix(to, "missing"):
-		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "not found"}}
+		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{
+			Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "not found"},
+		}
 	default:
 		p.Status.InitContainerStatuses[0].ContainerID += to
 		p.Status.InitContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
@@ -268,7 +273,10 @@ func (w *world) Updates(_ context.Context, p *corev1.Pod) (templates.Updates, er
 // allow changes a namespace.
 func (w *world) allow(namespace, peers string) {
 	w.mu.Lock()
-	w.namespaces[namespace] = intent.Namespace{Name: namespace, Annotations: map[string]string{intent.AnnotationAllowedPeers: peers, "other.io/x": peers}}
+	w.namespaces[namespace] = intent.Namespace{
+		Name:        namespace,
+		Annotations: map[string]string{intent.AnnotationAllowedPeers: peers, "other.io/x": peers},
+	}
 	w.mu.Unlock()
 	w.rollout.NamespaceChanged(namespace)
 }
@@ -587,7 +595,10 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		w.platform(func(p *intent.Platform) { p.Sidecar.Image, p.InPlace = "missing", true })
 		time.Sleep(time.Minute)
 		w.want("a/0")
-		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: ErrImagePull: not found")
+		w.wantEvents(
+			"a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: " +
+				"ErrImagePull: not found",
+		)
 		w.platform(func(p *intent.Platform) { p.Sidecar.Image = "envoy" }) // which the others have still
 		time.Sleep(time.Minute)
 		w.want("a/0")
@@ -598,7 +609,8 @@ func TestRolloutOfImageInPlace(t *testing.T) {
 		w.platform(func(p *intent.Platform) { p.Sidecar.Image = "silent" })
 		time.Sleep(time.Minute)
 		w.want("a/0")
-		w.wantEvents("a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: not within 30s")
+		w.wantEvents(
+			"a/0 ConfigurationRejected: the sidecar of this pod does not start with the image that it was given: not within 30s")
 		w.platform(func(p *intent.Platform) { p.Sidecar.Image = "newer" })
 		time.Sleep(time.Minute)
 		w.wantEvents()
@@ -624,7 +636,10 @@ func TestRolloutCountsPodsThatCannotFollow(t *testing.T) {
 		w.lead()
 		w.allow("a", "first") // which is no peer
 		w.mu.Lock()
-		w.namespaces["b"] = intent.Namespace{Name: "b", Annotations: map[string]string{intent.AnnotationAllowedPeers: "/first", intent.AnnotationSPIFFEID: "/ns/b/other"}}
+		w.namespaces["b"] = intent.Namespace{
+			Name:        "b",
+			Annotations: map[string]string{intent.AnnotationAllowedPeers: "/first", intent.AnnotationSPIFFEID: "/ns/b/other"},
+		}
 		w.mu.Unlock()
 		w.rollout.NamespaceChanged("b")
 		w.allow("c", "/second")
@@ -649,7 +664,8 @@ func TestRolloutCountsPodsThatCannotFollow(t *testing.T) {
 	})
 }
 
-// While one version of the injector takes another one's place, or before all have seen a change, a pod may be given something else.
+// While one version of the injector takes another one's place, or before all have seen a change, a pod may be given
+// something else.
 func TestRolloutNoticesOtherReplicas(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 10, some("a", 2), func(w *world) {
@@ -869,7 +885,8 @@ func TestRolloutOfSidecarThatNeverServed(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		w.want("a/0", "a/1")
 		w.wantEvents()
-		w.wantMetrics(map[string]float64{"paused": 0, "pods rejected": 0, "refreshes_total taken": 1, "refreshes_total unknown": 1})
+		w.wantMetrics(
+			map[string]float64{"paused": 0, "pods rejected": 0, "refreshes_total taken": 1, "refreshes_total unknown": 1})
 	})
 }
 
@@ -896,11 +913,14 @@ func TestRolloutRemembersBrokenImage(t *testing.T) {
 func TestRolloutReportsToOwner(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 10, some("a", 1), func(w *world) {
-		w.pods[pod("a/0").NamespacedName].OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "api", Controller: new(true)}}
+		w.pods[pod("a/0").NamespacedName].OwnerReferences = []metav1.OwnerReference{
+			{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "api", Controller: new(true)},
+		}
 		w.lead()
 		w.allow("a", "/bad")
 		time.Sleep(time.Minute)
-		w.wantEvents("a/0 ConfigurationRejected: Envoy refuses", "ReplicaSet a/api ConfigurationRejected: pod 0: Envoy refuses")
+		w.wantEvents("a/0 ConfigurationRejected: Envoy refuses",
+			"ReplicaSet a/api ConfigurationRejected: pod 0: Envoy refuses")
 	})
 }
 
@@ -1051,7 +1071,12 @@ func TestEnded(t *testing.T) {
 			t.Errorf("%s: got %t", phase, got)
 		}
 	}
-	if !ended(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}) {
+	if !ended(
+		&corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}},
+			Status:     corev1.PodStatus{Phase: corev1.PodRunning},
+		},
+	) {
 		t.Error("one that is being deleted goes on")
 	}
 }

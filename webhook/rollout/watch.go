@@ -11,8 +11,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
-// PodWatch notifies the rollout of pods whose configuration changes, whoever changes it. Its pods are those of the manager's cache, which
-// has to keep the digest of their configuration: see [KeepConfig].
+// PodWatch notifies the rollout of pods whose configuration changes, whoever changes it. Its pods are those of the
+// manager's cache, which has to keep the digest of their configuration: see [KeepConfig].
 type PodWatch struct {
 	Cache   cache.Informers
 	Rollout *Rollout
@@ -27,7 +27,8 @@ func (w *PodWatch) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
-	handler, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: w.updated, DeleteFunc: w.deleted})
+	handler, err := informer.AddEventHandler(
+		toolscache.ResourceEventHandlerFuncs{UpdateFunc: w.updated, DeleteFunc: w.deleted})
 	if err != nil {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
@@ -52,10 +53,12 @@ func (w *PodWatch) deleted(object any) {
 	}
 }
 
-// keptConfig is where a pod in the cache has the digest of its configuration. No annotation of the API server's can be called so.
+// keptConfig is where a pod in the cache has the digest of its configuration. No annotation of the API server's can
+// be called so.
 const keptConfig = "digest of the configuration"
 
-// KeepConfig lets a cache keep the digest of a pod's configuration where transform drops the configuration itself, for its size.
+// KeepConfig lets a cache keep the digest of a pod's configuration where transform drops the configuration itself,
+// for its size.
 func KeepConfig(transform toolscache.TransformFunc) toolscache.TransformFunc {
 	return func(object any) (any, error) {
 		pod, ok := object.(*corev1.Pod)

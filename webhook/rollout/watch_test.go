@@ -23,7 +23,8 @@ func condensed(t *testing.T, p *corev1.Pod) *corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kept := twice.(*corev1.Pod); kept.Annotations[keptConfig] != Digest(p) || kept.Annotations[intent.AnnotationListeners] != "" {
+	if kept := twice.(*corev1.Pod); kept.Annotations[keptConfig] != Digest(p) ||
+		kept.Annotations[intent.AnnotationListeners] != "" {
 		t.Errorf("expected the digest of the configuration in its place, got %v", kept.Annotations)
 	}
 	return twice.(*corev1.Pod)

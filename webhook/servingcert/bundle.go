@@ -9,8 +9,8 @@ import (
 
 const certificateBlock = "CERTIFICATE"
 
-// extend returns bundle with the certificates of added that it lacks, and without those that have expired. Whatever else a
-// bundle holds is dropped, since the API server would refuse it.
+// extend returns bundle with the certificates of added that it lacks, and without those that have expired. Whatever
+// else a bundle holds is dropped, since the API server would refuse it.
 func extend(bundle, added []byte, now time.Time) []byte {
 	var out bytes.Buffer
 	seen := map[string]bool{}
@@ -24,8 +24,9 @@ func extend(bundle, added []byte, now time.Time) []byte {
 	return out.Bytes()
 }
 
-// withoutPredecessors returns bundle without the certificates that ca has replaced: those of its subject. A CA of another
-// subject is none of ours; an operator put it there, or cert-manager, to which an installation is just changing over.
+// withoutPredecessors returns bundle without the certificates that ca has replaced: those of its subject. A CA of
+// another subject is none of ours; an operator put it there, or cert-manager, to which an installation is just
+// changing over.
 func withoutPredecessors(bundle, ca []byte) []byte {
 	subjects := map[string]bool{}
 	for _, certificate := range parse(ca) {

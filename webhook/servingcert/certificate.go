@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// TrustDelay is how long after its own sight of a CA a replica takes all API servers to have seen it too. They learn it as the
-// replica does, by a watch, which takes milliseconds; there is no way to ask them.
+// TrustDelay is how long after its own sight of a CA a replica takes all API servers to have seen it too. They learn
+// it as the replica does, by a watch, which takes milliseconds; there is no way to ask them.
 const TrustDelay = 5 * time.Second
 
 // Registered is what the API server trusts when it calls one webhook.
@@ -58,8 +58,8 @@ func (c *Certificate) Offer(certificate, key []byte, now time.Time) error {
 	return nil
 }
 
-// Refresh reads what the configurations of a name register now. It may be called at the same time by the watches of several
-// kinds: whoever reads last is the last to be heard, so that nobody's older sight stays.
+// Refresh reads what the configurations of a name register now. It may be called at the same time by the watches of
+// several kinds: whoever reads last is the last to be heard, so that nobody's older sight stays.
 func (c *Certificate) Refresh(ctx context.Context, configurations client.Reader, name string) error {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -159,7 +159,8 @@ func (c *Certificate) trusted(pair *tls.Certificate, now time.Time) error {
 		}
 		options := x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: c.Host, CurrentTime: now}
 		if _, err := pair.Leaf.Verify(options); err != nil {
-			return fmt.Errorf("the API server cannot call %s yet: its caBundle does not verify the serving certificate: %w", r.Webhook, err)
+			return fmt.Errorf("the API server cannot call %s yet: its caBundle does not verify the serving certificate: %w",
+				r.Webhook, err)
 		}
 	}
 	return nil

@@ -13,7 +13,10 @@ import (
 
 // Kinds are the objects that register webhooks. Those of one name belong together; either may be missing.
 func Kinds() []client.Object {
-	return []client.Object{&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfiguration{}}
+	return []client.Object{
+		&admissionregistrationv1.MutatingWebhookConfiguration{},
+		&admissionregistrationv1.ValidatingWebhookConfiguration{},
+	}
 }
 
 // Read returns the webhooks that the configurations of a name register.

@@ -18,8 +18,8 @@ import (
 // CAKey is where the Secret has the CA of its certificate.
 const CAKey = "ca.crt"
 
-// Overlap is how long an old CA stays beside a new one: much longer than [TrustDelay], so that no replica that watches the API
-// server at all still presents a certificate of the old one.
+// Overlap is how long an old CA stays beside a new one: much longer than [TrustDelay], so that no replica that
+// watches the API server at all still presents a certificate of the old one.
 const Overlap = 10 * time.Minute
 
 // Rotator keeps the CA of a Secret in the webhook configurations of a name. Only the leading replica does.
@@ -33,9 +33,9 @@ type Rotator struct {
 	since time.Time // since when ca is in all configurations; zero while it is not
 }
 
-// AddTo lets a manager's leading replica make the certificate, renew it in time, and call the rotator when the Secret or a configuration
-// changes. What makes the certificate does not know of the configurations: it would put a new CA in the place of the old one, while
-// replicas still present certificates of the old.
+// AddTo lets a manager's leading replica make the certificate, renew it in time, and call the rotator when the Secret
+// or a configuration changes. What makes the certificate does not know of the configurations: it would put a new CA
+// in the place of the old one, while replicas still present certificates of the old.
 func (r *Rotator) AddTo(mgr ctrl.Manager) error {
 	always := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: r.Source.Secret}}

@@ -44,7 +44,10 @@ func newRotatorTest(t *testing.T) rotatorTest {
 		Webhooks:   []admissionregistrationv1.MutatingWebhook{{Name: "o"}},
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secretKey.Namespace, Name: secretKey.Name}}
-	api := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(mutating, validating, other, secret).Build()
+	api := fake.NewClientBuilder().
+		WithScheme(clientgoscheme.Scheme).
+		WithObjects(mutating, validating, other, secret).
+		Build()
 	return rotatorTest{t, api, &Rotator{Client: api, Source: Source{Secret: secretKey, Configuration: name}}}
 }
 
@@ -98,6 +101,11 @@ func TestRotatorAddsTheNewCAAndTakesTheOldOneAwayLater(t *testing.T) {
 		first, second := newCA(t, time.Now().Add(24*time.Hour)).pem, newCA(t, time.Now().Add(24*time.Hour)).pem
 		k.reconcile()
 		k.want("without a CA", nil)
+		k.hold([]byte("nonsense"))
+		if again := k.reconcile(); again != 0 {
+			t.Errorf("expected to wait for a CA, got a call after %s", again)
+		}
+		k.want("with nonsense", nil)
 
 		k.hold(first)
 		if again := k.reconcile(); again != Overlap {
@@ -251,7 +259,12 @@ type slowReader struct {
 	read, answer chan struct{}
 }
 
-func (s slowReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+func (s slowReader) Get(
+	ctx context.Context,
+	key client.ObjectKey,
+	object client.Object,
+	options ...client.GetOption,
+) error {
 	err := s.Reader.Get(ctx, key, object, options...)
 	if _, last := object.(*admissionregistrationv1.ValidatingWebhookConfiguration); last {
 		close(s.read)
@@ -266,7 +279,12 @@ type staleReader struct {
 	mutating admissionregistrationv1.MutatingWebhookConfiguration
 }
 
-func (s *staleReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+func (s *staleReader) Get(
+	ctx context.Context,
+	key client.ObjectKey,
+	object client.Object,
+	options ...client.GetOption,
+) error {
 	if mutating, ok := object.(*admissionregistrationv1.MutatingWebhookConfiguration); ok {
 		s.mutating.DeepCopyInto(mutating)
 		return nil

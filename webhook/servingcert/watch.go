@@ -35,8 +35,8 @@ func (s Source) Watched() map[client.Object]cache.ByObject {
 	return out
 }
 
-// Watch keeps the certificate at its source by watches: the files of a mounted Secret come up to two minutes later, which is too late
-// for a first start, and for a rotation. It returns when the watches are set up.
+// Watch keeps the certificate at its source by watches: the files of a mounted Secret come up to two minutes later,
+// which is too late for a first start, and for a rotation. It returns when the watches are set up.
 func (c *Certificate) Watch(ctx context.Context, from cache.Cache, s Source, logger logr.Logger) error {
 	offer := func(object any) {
 		secret, ok := object.(*corev1.Secret)

@@ -23,7 +23,12 @@ type watchCache struct {
 	api client.Reader
 }
 
-func (c watchCache) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+func (c watchCache) Get(
+	ctx context.Context,
+	key client.ObjectKey,
+	object client.Object,
+	options ...client.GetOption,
+) error {
 	return c.api.Get(ctx, key, object, options...)
 }
 
@@ -36,7 +41,8 @@ func (c watchCache) of(t *testing.T, kind client.Object) *controllertest.FakeInf
 	return informer
 }
 
-// The certificate follows its Secret, and what configurations trust; a broken Secret, another one and an empty one change nothing.
+// The certificate follows its Secret, and what configurations trust; a broken Secret, another one and an empty one
+// change nothing.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	k := newRotatorTest(t)
@@ -80,7 +86,8 @@ func TestWatch(t *testing.T) {
 	if at, ok := certificate.Expiry(); !ok || !at.Equal(parse(first)[0].NotAfter) {
 		t.Errorf("it expires at %s", at)
 	}
-	if !strings.Contains(log.String(), "presenting the serving certificate") || !strings.Contains(log.String(), "issuer=\"CN=ca\"") {
+	if !strings.Contains(log.String(), "presenting the serving certificate") ||
+		!strings.Contains(log.String(), "issuer=\"CN=ca\"") {
 		t.Errorf("expected the certificate in the log, got %s", log.String())
 	}
 	second, secondKey := ours.leaf(t)

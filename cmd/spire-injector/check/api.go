@@ -22,7 +22,8 @@ type API interface {
 	StorageV1() storagev1.StorageV1Interface
 }
 
-// client is an [API] of an API server. A Clientset would do, and add the clients of all other kinds to the program: 13 MB.
+// client is an [API] of an API server. A Clientset would do, and add the clients of all other kinds to the program:
+// 13 MB.
 type client struct {
 	discovery             discovery.DiscoveryInterfaces
 	core                  corev1.CoreV1Interface

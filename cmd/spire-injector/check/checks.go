@@ -9,7 +9,8 @@ type check struct {
 	look  func(Facts) []Finding
 }
 
-// checks are all, in the order in which a cluster is put together. One that would only repeat what an earlier one finds says nothing.
+// checks are all, in the order in which a cluster is put together. One that would only repeat what an earlier one
+// finds says nothing.
 func checks() []check {
 	return []check{
 		{"kubernetes", []Source{SourceVersion}, kubernetesVersion},

@@ -11,7 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// One thing after the other is wrong with a healthy cluster: its check says so, says what to do, and no other check is worse for it.
+// One thing after the other is wrong with a healthy cluster: its check says so, says what to do, and no other check
+// is worse for it.
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	metric := func(replica int, name string, value float64) func(*Facts) {

@@ -11,10 +11,12 @@ func kubernetesVersion(f Facts) []Finding {
 	v, err := inject.ParseKubernetesVersion(f.Kubernetes)
 	switch {
 	case err != nil:
-		return []Finding{found(Warning, "", "%v", err).expected("a version from 1.30").remedy("say the version with the injector's flag --kubernetes-version")}
+		return []Finding{found(Warning, "", "%v", err).
+			expected("a version from 1.30").remedy("say the version with the injector's flag --kubernetes-version")}
 	case v.Major == 1 && v.Minor < 29:
 		return []Finding{found(Warning, "", "Kubernetes %s", f.Kubernetes).expected("1.30 or later").
-			remedy("upgrade: before 1.29 there are no native sidecars, so that apps may start before Envoy and pods that are to end are refused")}
+			remedy("upgrade: before 1.29 there are no native sidecars, so that apps may start before Envoy and pods that are " +
+				"to end are refused")}
 	case v.Major == 1 && v.Minor < 30:
 		return []Finding{found(Warning, "", "Kubernetes %s", f.Kubernetes).expected("1.30 or later").
 			remedy("upgrade: before 1.30 no ValidatingAdmissionPolicy guards injected pods while the injector is down")}
@@ -34,9 +36,11 @@ func claims(f Facts) []Finding {
 			if name == "*" || slices.ContainsFunc(f.namespaceNames(), func(n string) bool { return n == name }) {
 				continue
 			}
-			out = append(out, found(Warning, f.Platform.Where, "identity.claims[%d] is for the namespace %s, which there is not", i, name).
+			out = append(out, found(Warning, f.Platform.Where, "identity.claims[%d] is for the namespace %s, which there is not",
+				i, name).
 				expected("claims for namespaces that exist").
-				remedy("correct the name, or take the claim out: whoever creates the namespace may hold %s", strings.Join(claim.Paths, ", ")))
+				remedy("correct the name, or take the claim out: whoever creates the namespace may hold %s",
+					strings.Join(claim.Paths, ", ")))
 		}
 	}
 	return orFine(out, fine(f.Platform.Where, "%s", plural(len(p.Claims), "claim")))
@@ -50,8 +54,8 @@ func (f Facts) namespaceNames() []string {
 	return out
 }
 
-// appPorts finds apps that declare the port behind their Envoy. Whether they listen on more than 127.0.0.1 cannot be seen from outside;
-// a declared port is what people look at who want to call the app.
+// appPorts finds apps that declare the port behind their Envoy. Whether they listen on more than 127.0.0.1 cannot be
+// seen from outside; a declared port is what people look at who want to call the app.
 func appPorts(f Facts) []Finding {
 	p, ok := f.platform()
 	if !ok {
@@ -79,9 +83,12 @@ func appPorts(f Facts) []Finding {
 	}
 	var out []Finding
 	for _, key := range order {
-		out = append(out, found(Warning, key.where, "container %s declares port %d, to which Envoy forwards, in %s", key.container, key.number, plural(pods[key], "pod")).
+		out = append(out, found(Warning, key.where, "container %s declares port %d, to which Envoy forwards, in %s",
+			key.container, key.number, plural(pods[key], "pod")).
 			expected("an app that is reached through its Envoy alone").
-			remedy("let the app listen on 127.0.0.1 and delete the containerPort: otherwise callers may reach the app around Envoy"))
+			remedy("let the app listen on 127.0.0.1 and delete the containerPort: otherwise callers may reach the app around "+
+				"Envoy"))
 	}
-	return orFine(out, fine("", "%s, none of which declares the port behind its Envoy", plural(f.Injected, "injected pod")))
+	good := fine("", "%s, none of which declares the port behind its Envoy", plural(f.Injected, "injected pod"))
+	return orFine(out, good)
 }

@@ -57,8 +57,9 @@ type Facts struct {
 
 	Mutating   *admissionregistrationv1.MutatingWebhookConfiguration   // nil: there is none
 	Validating *admissionregistrationv1.ValidatingWebhookConfiguration // nil: there is none
-	Policies   map[string]bool                                         // those that there are, by name: whether a binding has them deny
-	Trial      Trial
+	// Policies are those that there are, by name: whether a binding has them deny.
+	Policies map[string]bool
+	Trial    Trial
 
 	Platform File
 	// PlatformHash is what replicas export that work by Platform.

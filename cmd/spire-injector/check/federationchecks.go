@@ -15,8 +15,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// federation is whether SPIRE has what the platform file says of foreign trust domains, and those that pods federate with. The leader
-// exports what it found.
+// federation is whether SPIRE has what the platform file says of foreign trust domains, and those that pods federate
+// with. The leader exports what it found.
 func federation(f Facts) []Finding {
 	p, ok := f.platform()
 	leader, leads := f.leading()
@@ -29,13 +29,15 @@ func federation(f Facts) []Finding {
 	}
 	for _, u := range f.unrelated(p) {
 		if leader.withoutBundle() == 0 {
-			out = append(out, fine(u.where, "%s, %s, has no relationship in the platform file, and no entry lacks its bundle", u.domain, u.named()))
+			out = append(out, fine(u.where, "%s, %s, has no relationship in the platform file, and no entry lacks its bundle",
+				u.domain, u.named()))
 			continue
 		}
 		out = append(out, found(Warning, u.where, "%s, %s, has no relationship in the platform file, and %s a bundle",
 			u.domain, u.named(), lack(leader.withoutBundle())).
 			expected("a relationship in spire.federation, or a bundle that SPIRE gets in another way").
-			remedy("spire-server bundle list: if it has none of %s, list that in spire.federation of the platform file, or correct the name: its peers cannot be verified", u.domain))
+			remedy("spire-server bundle list: if it has none of %s, list that in spire.federation of the platform file, or "+
+				"correct the name: its peers cannot be verified", u.domain))
 	}
 	return orFine(out, fine("", "no foreign trust domain"))
 }
@@ -51,7 +53,8 @@ func lack(entries float64) string {
 // related judges one relationship of the platform file.
 func (f Facts) related(leader Replica, r registrar.Federated) Finding {
 	td := r.TrustDomain.Name()
-	look := "look from the SPIRE server at " + r.BundleEndpointURL + ": its address, and its certificate; the leader's log has SPIRE's words"
+	look := "look from the SPIRE server at " + r.BundleEndpointURL + ": its address, and its certificate; " +
+		"the leader's log has SPIRE's words"
 	inPlace, compared := leader.federated("relationship_in_place", td)
 	present, seen := leader.federated("bundle_present", td)
 	last, _ := leader.federated("last_refresh_timestamp_seconds", td)
@@ -68,13 +71,16 @@ func (f Facts) related(leader Replica, r registrar.Federated) Finding {
 			remedy("the leader's log and the event %s on the ConfigMap have SPIRE's words; "+
 				"its authorization policy has to list %s under \"federation\" in policy-data.json", reason.RelationshipRejected, td)
 	case seen && present == 0 && r.EndpointSPIFFEID.MemberOf(r.TrustDomain):
-		return found(Error, f.Platform.Where, "SPIRE has no bundle of %s", td).expected("a first one, by which SPIRE verifies %s", r.BundleEndpointURL).
-			remedy("spire-server bundle set -format spiffe -id spiffe://%s -path FILE, once; if that was done, %s. Peers of %s cannot be verified", td, look, td)
+		return found(Error, f.Platform.Where, "SPIRE has no bundle of %s", td).
+			expected("a first one, by which SPIRE verifies %s", r.BundleEndpointURL).
+			remedy("spire-server bundle set -format spiffe -id spiffe://%s -path FILE, once; if that was done, %s. Peers of "+
+				"%s cannot be verified", td, look, td)
 	case seen && present == 0:
 		return found(Error, f.Platform.Where, "SPIRE has no bundle of %s", td).expected("that of %s", r.BundleEndpointURL).
 			remedy("%s. Peers of %s cannot be verified", look, td)
 	case registrar.Freshness{Interval: r.Refresh, Fetched: fetched}.Stale(f.At):
-		return found(Warning, f.Platform.Where, "the bundle of %s has not been fetched for %s", td, age).expected("it every %s", r.Refresh).
+		return found(Warning, f.Platform.Where, "the bundle of %s has not been fetched for %s", td, age).
+			expected("it every %s", r.Refresh).
 			remedy("%s. When %s changes its keys, its peers are refused", look, td)
 	case !leader.hasFetched(td):
 		return fine(f.Platform.Where, "%s: the relationship and a bundle are there", td)
@@ -132,8 +138,8 @@ func (u unrelated) named() string {
 	return "which " + strings.Join(u.by, ", ") + " name"
 }
 
-// unrelated finds such domains in the platform's defaults, and on the namespaces that the webhooks serve. Pods that name others
-// learn it at admission.
+// unrelated finds such domains in the platform's defaults, and on the namespaces that the webhooks serve. Pods that
+// name others learn it at admission.
 func (f Facts) unrelated(p intent.Platform) []unrelated {
 	var out []unrelated
 	note := func(td spiffeid.TrustDomain, where, by string) {

@@ -29,7 +29,8 @@ type Gatherer struct {
 // page is how many objects are read at a time.
 const page = 200
 
-// Gather reads what there is. What cannot be read is in [Facts.Unread], with the reason; without the version nothing else is read.
+// Gather reads what there is. What cannot be read is in [Facts.Unread], with the reason; without the version nothing
+// else is read.
 func (g Gatherer) Gather(ctx context.Context) Facts {
 	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string]bool{}}
 	for _, step := range []struct {
@@ -210,14 +211,15 @@ func (g Gatherer) webhooks(ctx context.Context, f *Facts) error {
 	if f.Injector == nil {
 		return nil
 	}
-	mutating, err := g.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, f.Settings.Webhooks, metav1.GetOptions{})
+	registered := g.Client.AdmissionregistrationV1()
+	mutating, err := registered.MutatingWebhookConfigurations().Get(ctx, f.Settings.Webhooks, metav1.GetOptions{})
 	if err == nil {
 		f.Mutating = mutating
 	}
 	if unlessAbsent(err) != nil {
 		return err
 	}
-	validating, err := g.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, f.Settings.Webhooks, metav1.GetOptions{})
+	validating, err := registered.ValidatingWebhookConfigurations().Get(ctx, f.Settings.Webhooks, metav1.GetOptions{})
 	if err == nil {
 		f.Validating = validating
 	}
@@ -292,8 +294,11 @@ func (g Gatherer) service(ctx context.Context, f *Facts) error {
 	return unlessAbsent(err)
 }
 
-// file reads a file of a container from its ConfigMap. The error is one of reading; that the file is in none is in the [File].
-func (g Gatherer) file(ctx context.Context, namespace string, spec corev1.PodSpec, container, path string) (File, error) {
+// file reads a file of a container from its ConfigMap. The error is one of reading; that the file is in none is in
+// the [File].
+func (g Gatherer) file(
+	ctx context.Context, namespace string, spec corev1.PodSpec, container, path string,
+) (File, error) {
 	name, key, ok := configMapOf(spec, container, path)
 	if !ok {
 		return File{Err: fmt.Errorf("the file %q is not from a ConfigMap", path), Elsewhere: true}, nil

@@ -2,8 +2,10 @@ package check
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,7 +121,8 @@ func TestSPIREByLabels(t *testing.T) {
 	elsewhere.Namespace = "other"
 	c.add(t, elsewhere)
 	f := c.gather(t)
-	if len(f.Agents) != 1 || f.Agents[0].Namespace != "spire" || f.Agents[0].Config.Text == "" || !f.agentNodes()["node-1"] {
+	if len(f.Agents) != 1 || f.Agents[0].Namespace != "spire" || f.Agents[0].Config.Text == "" ||
+		!f.agentNodes()["node-1"] {
 		t.Errorf("got %+v on %v", f.Agents, f.AgentPods)
 	}
 }
@@ -130,7 +133,8 @@ func TestInjectedPods(t *testing.T) {
 	c := healthy(t)
 	ended := injected(t, 8080)
 	ended.Name, ended.Status.Phase = "ended", corev1.PodSucceeded
-	c.add(t, injected(t, 8080), ended, pod("shop", "other", nil, corev1.Container{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}))
+	c.add(t, injected(t, 8080), ended,
+		pod("shop", "other", nil, corev1.Container{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}))
 	f := c.gather(t)
 	if f.Injected != 1 || len(f.Declaring) != 1 {
 		t.Fatalf("expected one pod, got %d and %d", f.Injected, len(f.Declaring))
@@ -138,7 +142,68 @@ func TestInjectedPods(t *testing.T) {
 	if text := f.Declaring[0].Annotations["spiffe.io/envoy-listeners"]; text != "" {
 		t.Errorf("expected no configuration, got %s", text)
 	}
-	if findings := Judge(f); !has(findings, "app-ports", Warning, "declares port 8080, to which Envoy forwards, in 1 pod") {
+	if findings := Judge(f); !has(findings, "app-ports", Warning,
+		"declares port 8080, to which Envoy forwards, in 1 pod") {
 		t.Errorf("got %+v", findings)
+	}
+}
+
+// Long lists are read in pages, to their end.
+func TestListsByPages(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	c.PrependReactor("list", "namespaces", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		list := &corev1.NamespaceList{}
+		switch o := action.(clienttesting.ListActionImpl).ListOptions; o.Continue {
+		case "":
+			list.Continue, list.Items = "second", []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "a"}}}
+		case "second":
+			list.Items = []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "b"}}}
+		default:
+			t.Errorf("asked for the page %s", o.Continue)
+		}
+		return true, list, nil
+	})
+	if got := c.gather(t).namespaceNames(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("expected both pages, got %v", got)
+	}
+	long := []string{"namespaces", "nodes", "deployments", "statefulsets", "daemonsets"}
+	for _, action := range c.Actions() {
+		if list, ok := action.(clienttesting.ListActionImpl); ok && slices.Contains(long, action.GetResource().Resource) &&
+			list.ListOptions.Limit != page {
+			t.Errorf("%s are read %d at a time, want %d", action.GetResource().Resource, list.ListOptions.Limit, page)
+		}
+	}
+}
+
+// A policy that only warns denies nothing, and a binding without its policy is none.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	c := healthy(t)
+	bindings, err := c.AdmissionregistrationV1().
+		ValidatingAdmissionPolicyBindings().
+		List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(bindings.Items) != 3 {
+		t.Fatalf("got %d bindings, %v", len(bindings.Items), err)
+	}
+	warns, lost := bindings.Items[0], bindings.Items[1]
+	warns.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{
+		admissionregistrationv1.Warn,
+		admissionregistrationv1.Audit,
+	}
+	gvr := admissionregistrationv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings")
+	if err := c.Tracker().Update(gvr, &warns, ""); err != nil {
+		t.Fatal(err)
+	}
+	lost.Name, lost.Spec.PolicyName = "lost", "missing"
+	c.add(t, &lost)
+	f := c.gather(t)
+	if len(f.Policies) != 3 {
+		t.Errorf("expected three policies, got %v", f.Policies)
+	}
+	for name, denies := range f.Policies {
+		if want := name != warns.Spec.PolicyName; denies != want {
+			t.Errorf("%s: denies %t, want %t", name, denies, want)
+		}
 	}
 }

@@ -21,8 +21,9 @@ func (g Gatherer) workloads(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
+	parts := map[part]*[]Workload{serverPart(): &f.Servers, agentPart(): &f.Agents, managerPart(): &f.Managers}
 	for _, w := range found {
-		for p, to := range map[part]*[]Workload{serverPart(): &f.Servers, agentPart(): &f.Agents, managerPart(): &f.Managers} {
+		for p, to := range parts {
 			container, ok := p.in(w.Spec, g.labels(w.Namespace, w.Labels))
 			if !ok {
 				continue
@@ -79,8 +80,8 @@ func orOne(replicas *int32) int32 {
 	return *replicas
 }
 
-// pods finds the agents' pods, and the injected pods whose app declares ports. Of these only what is looked at is kept: they carry
-// their whole configuration.
+// pods finds the agents' pods, and the injected pods whose app declares ports. Of these only what is looked at is
+// kept: they carry their whole configuration.
 func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 	namespaces := []string{}
 	for _, w := range f.Agents {
@@ -167,7 +168,8 @@ func (g Gatherer) trial(ctx context.Context, f *Facts) error {
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
 	}
-	_, err = g.Client.CoreV1().Pods(f.Trial.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	_, err = g.Client.CoreV1().Pods(f.Trial.Namespace).Create(ctx, pod, dryRun)
 	switch {
 	case err == nil:
 		f.Trial.Created = true

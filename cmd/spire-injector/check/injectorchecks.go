@@ -13,7 +13,8 @@ import (
 
 func replicas(f Facts) []Finding {
 	if f.Injector == nil {
-		return []Finding{found(Error, "Deployment "+f.Names.Namespace+"/"+Deployment, "there is none").expected("the injector").
+		return []Finding{found(Error, "Deployment "+f.Names.Namespace+"/"+Deployment, "there is none").
+			expected("the injector").
 			remedy("kubectl apply -k manifests/injector/base, or name its namespace with --namespace")}
 	}
 	where := "Deployment " + f.Injector.Namespace + "/" + f.Injector.Name
@@ -32,7 +33,8 @@ func replicas(f Facts) []Finding {
 	switch {
 	case ready == 0:
 		out = append(out, found(Error, where, "no replica is ready").expected("%s", plural(wanted, "ready replica")).
-			remedy("kubectl -n %s describe deployment %s: until then no labelled pod can be created", f.Names.Namespace, f.Injector.Name))
+			remedy("kubectl -n %s describe deployment %s: until then no labelled pod can be created",
+				f.Names.Namespace, f.Injector.Name))
 	case ready < wanted:
 		out = append(out, found(Error, where, "%d of %s ready", ready, plural(wanted, "replica")).expected("all").
 			remedy("kubectl -n %s describe deployment %s", f.Names.Namespace, f.Injector.Name))
@@ -108,7 +110,8 @@ func leader(f Facts) []Finding {
 	where := "Lease " + f.Names.Namespace + "/" + f.Settings.Lease
 	none := func(format string, args ...any) []Finding {
 		return []Finding{found(Error, where, format, args...).expected("a replica that leads").
-			remedy("kubectl -n %s logs deployment/%s: a leader needs to write this Lease. Nobody keeps the registration entries meanwhile", f.Names.Namespace, Deployment)}
+			remedy("kubectl -n %s logs deployment/%s: a leader needs to write this Lease. Nobody keeps the registration "+
+				"entries meanwhile", f.Names.Namespace, Deployment)}
 	}
 	switch {
 	case f.Lease == nil:
@@ -117,7 +120,8 @@ func leader(f Facts) []Finding {
 		return none("nobody holds it")
 	case f.Lease.Spec.RenewTime != nil && f.Lease.Spec.LeaseDurationSeconds != nil &&
 		f.At.Sub(f.Lease.Spec.RenewTime.Time) > 2*time.Duration(*f.Lease.Spec.LeaseDurationSeconds)*time.Second:
-		return none("%s has not renewed it for %s", *f.Lease.Spec.HolderIdentity, f.At.Sub(f.Lease.Spec.RenewTime.Time).Round(time.Second))
+		return none("%s has not renewed it for %s", *f.Lease.Spec.HolderIdentity,
+			f.At.Sub(f.Lease.Spec.RenewTime.Time).Round(time.Second))
 	}
 	name := holder(*f.Lease.Spec.HolderIdentity)
 	if !slices.ContainsFunc(f.Replicas, func(r Replica) bool { return r.Name == name }) {
@@ -159,10 +163,12 @@ func platformFile(f Facts) []Finding {
 	}
 	p, err := intent.ParsePlatform([]byte(f.Platform.Text))
 	if err != nil {
-		return []Finding{found(Error, f.Platform.Where, "%s", strings.ReplaceAll(err.Error(), "\n", "; ")).expected("a platform file without mistakes").
+		return []Finding{found(Error, f.Platform.Where, "%s", strings.ReplaceAll(err.Error(), "\n", "; ")).
+			expected("a platform file without mistakes").
 			remedy("correct it: the old one stays in force, and a replica that starts does not come up")}
 	}
-	return []Finding{fine(f.Platform.Where, "cluster %s of the trust domain %s", p.Cluster.Name, p.Cluster.TrustDomain.Name())}
+	return []Finding{fine(f.Platform.Where, "cluster %s of the trust domain %s",
+		p.Cluster.Name, p.Cluster.TrustDomain.Name())}
 }
 
 func platformInForce(f Facts) []Finding {
@@ -179,10 +185,13 @@ func platformInForce(f Facts) []Finding {
 		hashes[hash] = true
 		if taken, ok := r.Metrics.one("spire_injector_config_last_reload_successful"); ok && taken == 0 {
 			out = append(out, found(Error, f.pod(r), "it refused the newest platform file").expected("the newest file in force").
-				remedy("kubectl -n %s logs %s: its log names the mistakes, or what only a restart can change", f.Names.Namespace, r.Name))
+				remedy("kubectl -n %s logs %s: its log names the mistakes, or what only a restart can change",
+					f.Names.Namespace, r.Name))
 		} else if f.Platform.Err == nil && hash != f.PlatformHash {
-			out = append(out, found(Warning, f.pod(r), "it works by another platform file than the one in %s", f.Platform.Where).expected("the newest file in force").
-				remedy("wait a minute and check again; then kubectl -n %s rollout restart deployment %s", f.Names.Namespace, Deployment))
+			out = append(out, found(Warning, f.pod(r), "it works by another platform file than the one in %s", f.Platform.Where).
+				expected("the newest file in force").
+				remedy("wait a minute and check again; then kubectl -n %s rollout restart deployment %s",
+					f.Names.Namespace, Deployment))
 		}
 	}
 	if len(hashes) == 0 {
@@ -204,9 +213,11 @@ func (f Facts) expiring(metric, what string, soon time.Duration, remedy string) 
 			out = append(out, found(Error, f.pod(r), "it has no %s", what).expected("one that is valid").remedy("%s", remedy))
 			continue
 		case left <= 0:
-			out = append(out, found(Error, f.pod(r), "its %s expired %s ago", what, duration.HumanDuration(-left)).expected("one that is valid").remedy("%s", remedy))
+			out = append(out, found(Error, f.pod(r), "its %s expired %s ago", what, duration.HumanDuration(-left)).
+				expected("one that is valid").remedy("%s", remedy))
 		case left < soon:
-			out = append(out, found(Warning, f.pod(r), "its %s expires in %s", what, duration.HumanDuration(left)).expected("it to be renewed at least %s before", duration.HumanDuration(soon)).remedy("%s", remedy))
+			out = append(out, found(Warning, f.pod(r), "its %s expires in %s", what, duration.HumanDuration(left)).
+				expected("it to be renewed at least %s before", duration.HumanDuration(soon)).remedy("%s", remedy))
 		}
 		if first.IsZero() || expiry.Before(first) {
 			first = expiry

@@ -20,9 +20,9 @@ type managerReconcile struct {
 	ClusterStaticEntries bool `json:"clusterStaticEntries"`
 }
 
-// managers finds what would delete our entries. spire-controller-manager deletes those that it does not know: all that begin with its
-// prefix and a dot, without a prefix all of SPIRE's; and the same of the prefix that it is to clean up, which when it is empty means
-// IDs without a dot, and none of ours are.
+// managers finds what would delete our entries. spire-controller-manager deletes those that it does not know: all
+// that begin with its prefix and a dot, without a prefix all of SPIRE's; and the same of the prefix that it is to
+// clean up, which when it is empty means IDs without a dot, and none of ours are.
 func managers(f Facts) []Finding {
 	p, ok := f.platform()
 	if !ok {
@@ -60,7 +60,8 @@ func readManager(m Workload) (managerConfig, *Finding) {
 	if err != nil {
 		finding := found(Warning, m.String(), "its configuration cannot be read: %v", err).
 			expected("a ControllerManagerConfig in a ConfigMap").
-			remedy("see yourself that it has an entryIDPrefix other than spire-injector: without one it deletes the injector's entries")
+			remedy("see yourself that it has an entryIDPrefix other than spire-injector: without one it deletes the " +
+				"injector's entries")
 		return config, &finding
 	}
 	return config, nil

@@ -86,7 +86,8 @@ func manager() *appsv1.Deployment {
 	}
 }
 
-// SPIRE's Helm charts (spire 0.30.0) run it beside the server, with its file in the root of the container, by a relative path.
+// SPIRE's Helm charts (spire 0.30.0) run it beside the server, with its file in the root of the container, by a
+// relative path.
 func TestControllerManagerOfCharts(t *testing.T) {
 	t.Parallel()
 	const settings = "kind: ControllerManagerConfig\nclusterName: demo-cluster\ntrustDomain: example.org\n"

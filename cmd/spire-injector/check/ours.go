@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -21,7 +22,8 @@ const (
 	own // it is, or leads to, the server that the injector calls, or its socket is the one that is injected
 )
 
-// ours are the facts without what belongs to another SPIRE in the same cluster. That is of the same trust domain where servers are nested.
+// ours are the facts without what belongs to another SPIRE in the same cluster. That is of the same trust domain
+// where servers are nested.
 func (f Facts) ours() Facts {
 	p, ok := f.platform()
 	if !ok {
@@ -32,7 +34,9 @@ func (f Facts) ours() Facts {
 	f.Agents, agents = nearest(f.Agents, func(w Workload) nearness { return f.agentIs(w, p) })
 	f.Others = slices.Concat(servers, agents)
 	// A spire-controller-manager works for the server in its pod.
-	f.Managers = slices.DeleteFunc(slices.Clone(f.Managers), func(w Workload) bool { return slices.ContainsFunc(servers, w.same) })
+	f.Managers = slices.DeleteFunc(slices.Clone(f.Managers), func(w Workload) bool {
+		return slices.ContainsFunc(servers, w.same)
+	})
 	return f
 }
 
@@ -51,8 +55,8 @@ func otherSPIREs(f Facts) []Finding {
 	return []Finding{fine("", "not the injector's, and passed over: %s", strings.Join(names, ", "))}
 }
 
-// nearest leaves out what is of another trust domain if something may belong to the injector, and what is of another server if something
-// does: when nothing does, it is perhaps the platform file that is wrong.
+// nearest leaves out what is of another trust domain if something may belong to the injector, and what is of another
+// server if something does: when nothing does, it is perhaps the platform file that is wrong.
 func nearest(all []Workload, is func(Workload) nearness) (kept, others []Workload) {
 	best := otherDomain
 	for _, w := range all {
@@ -76,10 +80,15 @@ func (f Facts) serverIs(w Workload, p intent.Platform) nearness {
 	switch {
 	case !ok || f.Service != nil && len(f.Service.Spec.Selector) == 0:
 		return unknown // it is not in this cluster, or leads anywhere
-	case w.Namespace != at.namespace || f.Service != nil && !k8slabels.SelectorFromSet(f.Service.Spec.Selector).Matches(k8slabels.Set(w.Labels)):
+	case w.Namespace != at.namespace || f.Service != nil && !selects(f.Service, w.Labels):
 		return otherServer
 	}
 	return own
+}
+
+// selects says whether a Service leads to pods with labels.
+func selects(s *corev1.Service, labels map[string]string) bool {
+	return k8slabels.SelectorFromSet(s.Spec.Selector).Matches(k8slabels.Set(labels))
 }
 
 func (f Facts) agentIs(w Workload, p intent.Platform) nearness {
@@ -96,7 +105,8 @@ func (f Facts) agentIs(w Workload, p intent.Platform) nearness {
 		return own
 	}
 	if socket, ok := socketPath(config); ok && p.AgentSocket.CSI == "" {
-		if directory, ok := hostPathOf(w.Spec, w.Container, path.Dir(socket)); ok && directory == path.Clean(p.AgentSocket.HostPath) {
+		directory, ok := hostPathOf(w.Spec, w.Container, path.Dir(socket))
+		if ok && directory == path.Clean(p.AgentSocket.HostPath) {
 			return own
 		}
 	}

@@ -15,7 +15,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// Of SPIRE servers that are nested, in one cluster and of one trust domain, each injector's check looks at its own server and agents.
+// Of SPIRE servers that are nested, in one cluster and of one trust domain, each injector's check looks at its own
+// server and agents.
 func TestNested(t *testing.T) {
 	t.Parallel()
 	root := NewReport(Judge(nested(t).gather(t)))

@@ -23,7 +23,8 @@ func serverPart() part  { return part{"spire-server", "conf/server/server.conf",
 func agentPart() part   { return part{"spire-agent", "conf/agent/agent.conf", "/opt/spire", "run"} }
 func managerPart() part { return part{"spire-controller-manager", "", "/", ""} }
 
-// in finds the part's container. In SPIRE's own namespace the label app.kubernetes.io/name finds it too, for images of other names.
+// in finds the part's container. In SPIRE's own namespace the label app.kubernetes.io/name finds it too, for images
+// of other names.
 func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Container, bool) {
 	for _, c := range spec.Containers {
 		if imageName(c.Image) == p.image && p.isRun(c) {
@@ -40,8 +41,8 @@ func (p part) in(spec corev1.PodSpec, labels map[string]string) (corev1.Containe
 	return corev1.Container{}, false
 }
 
-// isRun says whether a container of the part's image runs it, which the image does unless its command says otherwise. Some are workloads that
-// only use the program to call an agent.
+// isRun says whether a container of the part's image runs it, which the image does unless its command says otherwise.
+// Some are workloads that only use the program to call an agent.
 func (p part) isRun(c corev1.Container) bool {
 	words := strings.Fields(strings.Join(slices.Concat(c.Command, c.Args), " "))
 	return p.command == "" || len(c.Command) == 0 || slices.Contains(words, p.command)
@@ -59,8 +60,8 @@ func (p part) configPath(spec corev1.PodSpec, c corev1.Container) string {
 	return p.resolve(spec, c, file)
 }
 
-// resolve finds a relative path where the container starts. If that is for its image to say, which may be anybody's, it is where a
-// ConfigMap is mounted that has such a file.
+// resolve finds a relative path where the container starts. If that is for its image to say, which may be anybody's,
+// it is where a ConfigMap is mounted that has such a file.
 func (p part) resolve(spec corev1.PodSpec, c corev1.Container, file string) string {
 	if c.WorkingDir != "" {
 		return path.Join(c.WorkingDir, file)

@@ -14,7 +14,10 @@ import (
 
 // failures are codes that say that SPIRE did not do what it was asked, whatever it was.
 func failures() []string {
-	return []string{"DeadlineExceeded", "Internal", "PermissionDenied", "ResourceExhausted", "Unauthenticated", "Unavailable", "Unimplemented", "Unknown"}
+	return []string{
+		"DeadlineExceeded", "Internal", "PermissionDenied", "ResourceExhausted",
+		"Unauthenticated", "Unavailable", "Unimplemented", "Unknown",
+	}
 }
 
 // manyFailures is the share of calls from which on they are more than what a restart of SPIRE costs.
@@ -35,16 +38,19 @@ func spireCalls(f Facts) []Finding {
 			}
 		}
 		all += calls
-		finding := found(Warning, f.pod(r), "of %s to SPIRE since it started %v failed: %s", plural(calls, "call"), failed, counts(byCode, failures()))
+		finding := found(Warning, f.pod(r), "of %s to SPIRE since it started %v failed: %s",
+			plural(calls, "call"), failed, counts(byCode, failures()))
 		switch {
 		case byCode["PermissionDenied"]+byCode["Unauthenticated"] > 0:
 			out = append(out, finding.expected("none to be denied").remedy("%s", deniedRemedy(r.Metrics)))
 		case failed > 0 && failed == calls:
 			finding.Status = Error
 			out = append(out, finding.expected("calls that succeed").
-				remedy("the replica's log has the cause: look at the server, the address in the platform file, network policies, and the agent on its node"))
+				remedy("the replica's log has the cause: look at the server, the address in the platform file, network policies, "+
+					"and the agent on its node"))
 		case failed > manyFailures*calls:
-			out = append(out, finding.expected("almost none to fail").remedy("the replica's log has the causes; if they are of before, restart it to count anew"))
+			out = append(out, finding.expected("almost none to fail").
+				remedy("the replica's log has the causes; if they are of before, restart it to count anew"))
 		}
 	}
 	if len(f.answering()) == 0 {
@@ -57,7 +63,8 @@ func spireCalls(f Facts) []Finding {
 	return orFine(out, fine("", "%s, failed%s", plural(all, "call"), orNone(counts(codes, failures()))))
 }
 
-// deniedRemedy distinguishes what SPIRE denies to whoever is no admin from what its authorization policy denies, which SPIRE itself does not say.
+// deniedRemedy distinguishes what SPIRE denies to whoever is no admin from what its authorization policy denies,
+// which SPIRE itself does not say.
 func deniedRemedy(m Metrics) string {
 	denied, answered := map[string]float64{}, false
 	for _, s := range m["spire_injector_spire_requests_total"] {
@@ -72,16 +79,20 @@ func deniedRemedy(m Metrics) string {
 	for method, n := range denied {
 		lookDenied = lookDenied || n > 0 && (strings.HasPrefix(method, "List") || strings.HasPrefix(method, "Get"))
 	}
-	admin := "list the injector's SPIFFE ID under admin_ids in the server's configuration, or set the admin flag on its entry"
-	policy := "the authorization policy has to allow it, that of spire-injector's manifests by policy-data.json beside the server's configuration; " +
+	admin := "list the injector's SPIFFE ID under admin_ids in the server's configuration, " +
+		"or set the admin flag on its entry"
+	policy := "the authorization policy has to allow it, that of spire-injector's manifests by policy-data.json " +
+		"beside the server's configuration; " +
 		"the replica's log names the paths"
 	switch methods := counts(denied, slices.Sorted(maps.Keys(denied))); {
 	case answered && !lookDenied:
-		return fmt.Sprintf("SPIRE takes the injector for an admin, and its authorization policy denies calls (%s): %s", methods, policy)
+		return fmt.Sprintf("SPIRE takes the injector for an admin, and its authorization policy denies calls (%s): %s",
+			methods, policy)
 	case !answered && lookDenied:
 		return fmt.Sprintf("SPIRE does not take the injector for an admin (%s): %s", methods, admin)
 	default:
-		return fmt.Sprintf("SPIRE does not say of which of two it is (%s). If the injector is no admin, %s. If it is one, %s", methods, admin, policy)
+		return fmt.Sprintf("SPIRE does not say of which of two it is (%s). If the injector is no admin, %s. If it is one, %s",
+			methods, admin, policy)
 	}
 }
 
@@ -111,26 +122,34 @@ func entries(f Facts) []Finding {
 	}
 	state := leader.Metrics.by("spire_injector_entries", "state")
 	if len(state) == 0 {
-		return []Finding{found(Warning, f.pod(leader), "the leader has not compared entries yet").expected("a first comparison soon after it leads").
+		return []Finding{found(Warning, f.pod(leader), "the leader has not compared entries yet").
+			expected("a first comparison soon after it leads").
 			remedy("wait and check again; then see its log")}
 	}
 	var out []Finding
 	report := func(status Status, name, what, remedy string) {
 		if n := state[name]; n > 0 {
-			out = append(out, found(status, f.pod(leader), "registration entries %s: %v", what, n).expected("none").remedy("%s", remedy))
+			out = append(out, found(status, f.pod(leader), "registration entries %s: %v", what, n).
+				expected("none").remedy("%s", remedy))
 		}
 	}
-	report(Error, "refused", "that SPIRE does not take, or that entries of others stand in the way of", "the leader's log and events on the owners say why")
-	report(Warning, "missing", "that pods need and SPIRE does not have yet", "check again in some seconds; then the leader's log says why. Their pods wait")
+	report(Error, "refused", "that SPIRE does not take, or that entries of others stand in the way of",
+		"the leader's log and events on the owners say why")
+	report(Warning, "missing", "that pods need and SPIRE does not have yet",
+		"check again in some seconds; then the leader's log says why. Their pods wait")
 	if !f.saysWhichBundle(leader) {
 		report(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have",
-			"the events "+reason.BundleMissing.String()+" on the owners name it: list it in spire.federation of the platform file, or correct the name")
+			"the events "+reason.BundleMissing.String()+" on the owners name it: list it in spire.federation of the platform file, or correct "+
+				"the name")
 	}
 	if n := deletedByOthers(leader.Metrics); n > 0 {
-		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again", n).expected("nobody else to delete them").
+		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again",
+			n).
+			expected("nobody else to delete them").
 			remedy("find out who does: the check spire-controller-manager, and people who use spire-server entry delete"))
 	}
-	return orFine(out, fine(f.pod(leader), "%v wanted, %v in SPIRE, %v to be removed", state["wanted"], state["registered"], state["orphaned"]))
+	return orFine(out, fine(f.pod(leader), "%v wanted, %v in SPIRE, %v to be removed",
+		state["wanted"], state["registered"], state["orphaned"]))
 }
 
 func deletedByOthers(m Metrics) (n float64) {
@@ -151,7 +170,8 @@ func reconciler(f Facts) []Finding {
 	last, ok := leader.Metrics.one("spire_injector_reconcile_last_success_timestamp_seconds")
 	late := func(status Status, format string, args ...any) []Finding {
 		return []Finding{found(status, f.pod(leader), format, args...).expected("one every %s", f.Settings.Resync).
-			remedy("the leader's log says what fails: SPIRE's calls, or its rights in Kubernetes. Registration entries do not follow the pods")}
+			remedy("the leader's log says what fails: SPIRE's calls, or its rights in Kubernetes. Registration entries do not " +
+				"follow the pods")}
 	}
 	if !ok || last == 0 {
 		return late(Warning, "no comparison of all entries has succeeded yet")
@@ -177,18 +197,24 @@ func rollout(f Facts) []Finding {
 	waiting := plural(pods["outdated"], "outdated pod")
 	var out []Finding
 	if n := pods["rejected"]; n > 0 {
-		out = append(out, found(Error, f.pod(leader), "Envoy rejects its new configuration in %s", plural(n, "pod")).expected("none").
-			remedy("kubectl get events -A --field-selector reason=%s; take back what was changed, in the namespace or the platform file", reason.ConfigurationRejected))
+		out = append(out, found(Error, f.pod(leader), "Envoy rejects its new configuration in %s", plural(n, "pod")).
+			expected("none").
+			remedy("kubectl get events -A --field-selector reason=%s; take back what was changed, in the "+
+				"namespace or the platform file", reason.ConfigurationRejected))
 	}
 	switch {
 	case f.Settings.RolloutRate == 0:
-		out = append(out, found(Warning, f.pod(leader), "the rollout is paused by --rollout-rate=0: %s would follow", waiting).
+		out = append(out, found(Warning, f.pod(leader), "the rollout is paused by --rollout-rate=0: %s would follow",
+			waiting).
 			expected("running pods that follow what changes").
-			remedy("kubectl -n %s edit deployment %s: take the flag out when the change is right", f.Names.Namespace, Deployment))
+			remedy("kubectl -n %s edit deployment %s: take the flag out when the change is right",
+				f.Names.Namespace, Deployment))
 	case paused > 0:
-		out = append(out, found(Error, f.pod(leader), "the rollout is paused, because pods rejected what was tried on them first: %s would follow", waiting).
+		out = append(out, found(Error, f.pod(leader), "the rollout is paused, because pods rejected what was tried on them "+
+			"first: %s would follow", waiting).
 			expected("running pods that follow what changes").
-			remedy("the leader's log and the events %s say which; change the namespace or the platform file again", reason.ConfigurationRejected))
+			remedy("the leader's log and the events %s say which; change the namespace or the platform file again",
+				reason.ConfigurationRejected))
 	}
 	var stuck []string
 	for _, state := range slices.Sorted(maps.Keys(pods)) {
@@ -197,8 +223,10 @@ func rollout(f Facts) []Finding {
 		}
 	}
 	if len(stuck) > 0 {
-		out = append(out, found(Warning, f.pod(leader), "pods that cannot follow: %s", strings.Join(stuck, ", ")).expected("none").
-			remedy("replace those that need a new pod, with kubectl rollout restart; of invalid ones the namespace or the platform file has a mistake"))
+		out = append(out, found(Warning, f.pod(leader), "pods that cannot follow: %s", strings.Join(stuck, ", ")).
+			expected("none").
+			remedy("replace those that need a new pod, with kubectl rollout restart; of invalid ones the namespace or the "+
+				"platform file has a mistake"))
 	}
 	return orFine(out, fine(f.pod(leader), "running pods follow at %v a second: %s", f.Settings.RolloutRate, waiting))
 }

@@ -51,7 +51,9 @@ func (r Report) WriteText(w io.Writer) error {
 		if f.Status == OK {
 			continue
 		}
-		for _, detail := range []struct{ name, text string }{{"where", f.Where}, {"expected", f.Expected}, {"remedy", f.Remedy}} {
+		for _, detail := range []struct{ name, text string }{
+			{"where", f.Where}, {"expected", f.Expected}, {"remedy", f.Remedy},
+		} {
 			if detail.text != "" {
 				fmt.Fprintf(&b, "%-7s  %*s  %s\n", "", width, detail.name, detail.text)
 			}

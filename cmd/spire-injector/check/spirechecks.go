@@ -19,14 +19,17 @@ func servers(f Facts) []Finding {
 	var out []Finding
 	for _, w := range f.Servers {
 		if w.Ready < w.Wanted || w.Wanted == 0 {
-			out = append(out, found(Error, w.String(), "%d of %s ready", w.Ready, plural(w.Wanted, "SPIRE server")).expected("all, and at least one").
+			out = append(out, found(Error, w.String(), "%d of %s ready", w.Ready, plural(w.Wanted, "SPIRE server")).
+				expected("all, and at least one").
 				remedy("kubectl -n %s describe pods, and their logs: without a server no new identity comes", w.Namespace))
 			continue
 		}
 		out = append(out, fine(w.String(), "%s ready", plural(w.Ready, "SPIRE server")))
 	}
-	return orFine(out, found(Warning, "", "no SPIRE server in this cluster").expected("one, in the namespace %s or with the image spire-server", f.Names.SPIRE).
-		remedy("nothing, if the server is elsewhere: its settings are not checked then. Otherwise name its namespace with --spire-namespace"))
+	return orFine(out, found(Warning, "", "no SPIRE server in this cluster").
+		expected("one, in the namespace %s or with the image spire-server", f.Names.SPIRE).
+		remedy("nothing, if the server is elsewhere: its settings are not checked then. Otherwise name its namespace with "+
+			"--spire-namespace"))
 }
 
 func serverSettings(f Facts) []Finding {
@@ -41,19 +44,22 @@ func serverSettings(f Facts) []Finding {
 			continue
 		}
 		before := len(out)
-		out = append(out, slowness(w, config, "new entries reach the agents", "server", "experimental", "cache_reload_interval")...)
+		setting := []string{"server", "experimental", "cache_reload_interval"}
+		out = append(out, slowness(w, config, "new entries reach the agents", setting...)...)
 		if finding, ok := admin(f, w, config, p); !ok {
 			out = append(out, finding)
 		}
 		if len(out) == before {
-			reload := config.duration(syncDefault, "server", "experimental", "cache_reload_interval")
-			out = append(out, fine(w.Config.Where, "the trust domain is %s, the entries are read every %s", p.Cluster.TrustDomain.Name(), reload))
+			reload := config.duration(syncDefault, setting...)
+			out = append(out, fine(w.Config.Where, "the trust domain is %s, the entries are read every %s",
+				p.Cluster.TrustDomain.Name(), reload))
 		}
 	}
 	return out
 }
 
-// admin says whether the server lets the injector register others. An entry that says "admin" does so too, which cannot be seen here.
+// admin says whether the server lets the injector register others. An entry that says "admin" does so too, which
+// cannot be seen here.
 func admin(f Facts, w Workload, config spireConfig, p intent.Platform) (Finding, bool) {
 	if strings.HasPrefix(p.ServerAddress, "unix:") || f.Injector == nil {
 		return Finding{}, true // who may open the socket may do everything
@@ -71,14 +77,16 @@ func admin(f Facts, w Workload, config spireConfig, p intent.Platform) (Finding,
 
 func agents(f Facts) []Finding {
 	if len(f.Agents) == 0 {
-		return []Finding{found(Error, "", "no SPIRE agent in this cluster").expected("a DaemonSet of them, in the namespace %s or with the image spire-agent", f.Names.SPIRE).
+		return []Finding{found(Error, "", "no SPIRE agent in this cluster").
+			expected("a DaemonSet of them, in the namespace %s or with the image spire-agent", f.Names.SPIRE).
 			remedy("install the SPIRE agent; if it is there, name its namespace with --spire-namespace")}
 	}
 	var out []Finding
 	for _, w := range f.Agents {
 		if w.Ready < w.Wanted {
 			out = append(out, found(Error, w.String(), "%d of %s ready", w.Ready, plural(w.Wanted, "agent")).expected("all").
-				remedy("kubectl -n %s describe pods, and the agents' logs: pods on those nodes wait for their certificates", w.Namespace))
+				remedy("kubectl -n %s describe pods, and the agents' logs: pods on those nodes wait for their certificates",
+					w.Namespace))
 		}
 	}
 	nodes := f.agentNodes()
@@ -87,7 +95,8 @@ func agents(f Facts) []Finding {
 			continue
 		}
 		status := Error
-		if slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }) {
+		keepsOut := func(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }
+		if slices.ContainsFunc(node.Spec.Taints, keepsOut) {
 			status = Warning // perhaps nothing else runs there either
 		}
 		out = append(out, found(status, "Node "+node.Name, "no SPIRE agent").expected("an agent on every Linux node").
@@ -129,7 +138,8 @@ func agentSettings(f Facts) []Finding {
 		out = append(out, attestedCluster(w, config, p)...)
 		if len(out) == before {
 			sync := config.duration(syncDefault, "agent", "experimental", "sync_interval")
-			out = append(out, fine(w.Config.Where, "the trust domain is %s, the entries are fetched every %s", p.Cluster.TrustDomain.Name(), sync))
+			out = append(out, fine(w.Config.Where, "the trust domain is %s, the entries are fetched every %s",
+				p.Cluster.TrustDomain.Name(), sync))
 		}
 	}
 	return out
@@ -158,7 +168,8 @@ func agentSocket(f Facts) []Finding {
 	}
 	var out []Finding
 	if driver := p.AgentSocket.CSI; driver != "" && !slices.Contains(f.CSIDrivers, driver) {
-		out = append(out, found(Error, f.Platform.Where, "no CSIDriver %s in this cluster", driver).expected("the driver of spire.agentSocket.csi").
+		out = append(out, found(Error, f.Platform.Where, "no CSIDriver %s in this cluster", driver).
+			expected("the driver of spire.agentSocket.csi").
 			remedy("install the SPIFFE CSI driver, or correct the platform file: injected pods cannot mount the agent's socket"))
 	}
 	for _, w := range f.Agents {
@@ -179,7 +190,8 @@ func agentSocket(f Facts) []Finding {
 		switch {
 		case !ofNode:
 			out = append(out, found(Error, w.String(), "the socket's directory %s is not one of the node", path.Dir(socket)).
-				expected("a hostPath volume").remedy("mount one in the agent: what it makes there cannot be reached from other pods"))
+				expected("a hostPath volume").
+				remedy("mount one in the agent: what it makes there cannot be reached from other pods"))
 		case p.AgentSocket.CSI == "" && path.Clean(p.AgentSocket.HostPath) != onNode:
 			out = append(out, found(Error, w.Config.Where, "the agent's socket is in %s on the node", onNode).
 				expected("%s, as in spire.agentSocket.hostPath of the platform file", p.AgentSocket.HostPath).
@@ -233,7 +245,8 @@ func slowness(w Workload, config spireConfig, what string, setting ...string) []
 		return nil
 	}
 	more := interval - syncDefault
-	return []Finding{found(Warning, w.Config.Where, "%s is %s: %s up to %s later than with SPIRE's default", setting[len(setting)-1], interval, what, more).
+	return []Finding{found(Warning, w.Config.Where, "%s is %s: %s up to %s later than with SPIRE's default",
+		setting[len(setting)-1], interval, what, more).
 		expected("%s or less; with 1s a new pod waits least", syncDefault).
 		remedy("lower it: a pod with a new identity starts up to %s later, and half of that on average", more)}
 }

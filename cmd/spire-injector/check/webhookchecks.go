@@ -29,19 +29,35 @@ func (f Facts) hooks() []hook {
 	var out []hook
 	if c := f.Mutating; c != nil {
 		for _, w := range c.Webhooks {
-			out = append(out, hook{"MutatingWebhookConfiguration " + c.Name, w.Name, w.ClientConfig, w.FailurePolicy, w.Rules, w.NamespaceSelector})
+			out = append(out, hook{
+				where:      "MutatingWebhookConfiguration " + c.Name,
+				name:       w.Name,
+				client:     w.ClientConfig,
+				policy:     w.FailurePolicy,
+				rules:      w.Rules,
+				namespaces: w.NamespaceSelector,
+			})
 		}
 	}
 	if c := f.Validating; c != nil {
 		for _, w := range c.Webhooks {
-			out = append(out, hook{"ValidatingWebhookConfiguration " + c.Name, w.Name, w.ClientConfig, w.FailurePolicy, w.Rules, w.NamespaceSelector})
+			out = append(out, hook{
+				where:      "ValidatingWebhookConfiguration " + c.Name,
+				name:       w.Name,
+				client:     w.ClientConfig,
+				policy:     w.FailurePolicy,
+				rules:      w.Rules,
+				namespaces: w.NamespaceSelector,
+			})
 		}
 	}
 	return out
 }
 
 func (h hook) forPods() bool {
-	return slices.ContainsFunc(h.rules, func(r admissionregistrationv1.RuleWithOperations) bool { return slices.Contains(r.Resources, "pods") })
+	return slices.ContainsFunc(h.rules, func(r admissionregistrationv1.RuleWithOperations) bool {
+		return slices.Contains(r.Resources, "pods")
+	})
 }
 
 func (h hook) path() string {
@@ -57,26 +73,32 @@ func webhooks(f Facts) []Finding {
 	}
 	var out []Finding
 	apply := "kubectl apply the injector's manifests again"
-	for path, missing := range map[string]string{"/mutate-pod": "MutatingWebhookConfiguration", "/validate-pod": "ValidatingWebhookConfiguration"} {
+	for path, missing := range map[string]string{
+		"/mutate-pod": "MutatingWebhookConfiguration", "/validate-pod": "ValidatingWebhookConfiguration",
+	} {
 		if !slices.ContainsFunc(f.hooks(), func(h hook) bool { return h.path() == path }) {
-			out = append(out, found(Error, missing+" "+f.Settings.Webhooks, "no webhook leads to %s", path).expected("one, for pods").remedy("%s", apply))
+			out = append(out, found(Error, missing+" "+f.Settings.Webhooks, "no webhook leads to %s", path).
+				expected("one, for pods").remedy("%s", apply))
 		}
 	}
 	slices.SortFunc(out, func(a, b Finding) int { return strings.Compare(a.Where, b.Where) })
 	for _, h := range f.hooks() {
 		if s := h.client.Service; s == nil || s.Namespace != f.Names.Namespace {
-			out = append(out, found(Error, h.where, "%s does not lead to a Service in %s", h.name, f.Names.Namespace).expected("the injector's Service").remedy("%s", apply))
+			out = append(out, found(Error, h.where, "%s does not lead to a Service in %s", h.name, f.Names.Namespace).
+				expected("the injector's Service").remedy("%s", apply))
 		}
 		if h.forPods() && h.policy != nil && *h.policy != admissionregistrationv1.Fail {
 			out = append(out, found(Error, h.where, "failurePolicy of %s is %s", h.name, *h.policy).expected("Fail").
 				remedy("%s: while the injector is down pods that asked for an identity start without", apply))
 		}
 		if mistake := trusts(h.client.CABundle, f.At); mistake != "" {
-			out = append(out, found(Error, h.where, "caBundle of %s %s", h.name, mistake).expected("the CA of the serving certificate").
+			out = append(out, found(Error, h.where, "caBundle of %s %s", h.name, mistake).
+				expected("the CA of the serving certificate").
 				remedy("the leader writes it: see its log. With cert-manager, its cainjector does"))
 		}
 	}
-	return orFine(out, fine("", "%s registered, those for pods with failurePolicy Fail", plural(len(f.hooks()), "webhook")))
+	good := fine("", "%s registered, those for pods with failurePolicy Fail", plural(len(f.hooks()), "webhook"))
+	return orFine(out, good)
 }
 
 // trusts says what is wrong with a bundle of CAs.
@@ -133,8 +155,10 @@ func excludedNamespaces(f Facts) []Finding {
 				asked = asked || selector.Matches(labels)
 			}
 			if asked {
-				out = append(out, found(Error, h.where, "%s is asked about pods in %s", h.name, name).expected("a namespaceSelector that leaves it out").
-					remedy("add it to the values of kubernetes.io/metadata.name NotIn: the cluster cannot start while the injector is down"))
+				out = append(out, found(Error, h.where, "%s is asked about pods in %s", h.name, name).
+					expected("a namespaceSelector that leaves it out").
+					remedy("add it to the values of kubernetes.io/metadata.name NotIn: the cluster cannot start while the injector "+
+						"is down"))
 			}
 		}
 	}
@@ -150,14 +174,17 @@ func policies(f Facts) []Finding {
 		return nil
 	}
 	var out []Finding
-	for _, name := range []string{f.Settings.Webhooks, f.Settings.Webhooks + "-scheduling", f.Settings.Webhooks + "-own-changes"} {
+	for _, suffix := range []string{"", "-scheduling", "-own-changes"} {
+		name := f.Settings.Webhooks + suffix
 		denies, there := f.Policies[name]
 		switch {
 		case !there:
-			out = append(out, found(Error, "ValidatingAdmissionPolicy "+name, "there is none").expected("the policies of manifests/injector/base/policy.yaml").
+			out = append(out, found(Error, "ValidatingAdmissionPolicy "+name, "there is none").
+				expected("the policies of manifests/injector/base/policy.yaml").
 				remedy("apply them: they guard injected pods also while the injector is down"))
 		case !denies:
-			out = append(out, found(Error, "ValidatingAdmissionPolicy "+name, "no binding has it deny").expected("a ValidatingAdmissionPolicyBinding with the action Deny").
+			out = append(out, found(Error, "ValidatingAdmissionPolicy "+name, "no binding has it deny").
+				expected("a ValidatingAdmissionPolicyBinding with the action Deny").
 				remedy("apply manifests/injector/base/policy.yaml again"))
 		}
 	}
@@ -172,11 +199,15 @@ func trial(f Facts) []Finding {
 	where := "Namespace " + f.Trial.Namespace
 	switch {
 	case f.Trial.Created:
-		return []Finding{found(Error, where, "a labelled pod with a mistake would be created").expected("the injector to refuse it").
-			remedy("the API server does not ask the injector: see the checks webhooks and excluded-namespaces, and the namespace's label injector.spiffe.io/release")}
-	case strings.Contains(f.Trial.Answer, intent.AnnotationAppPort) && strings.Contains(f.Trial.Answer, "denied the request"):
+		return []Finding{found(Error, where, "a labelled pod with a mistake would be created").
+			expected("the injector to refuse it").
+			remedy("the API server does not ask the injector: see the checks webhooks and excluded-namespaces, and the " +
+				"namespace's label injector.spiffe.io/release")}
+	case strings.Contains(f.Trial.Answer, intent.AnnotationAppPort) &&
+		strings.Contains(f.Trial.Answer, "denied the request"):
 		return []Finding{fine(where, "the API server reaches the injector and trusts its certificate")}
 	}
 	return []Finding{found(Error, where, "%s", f.Trial.Answer).expected("the injector's refusal of a pod with a mistake").
-		remedy("if it is the connection: the Service, network policies, and the caBundle. No labelled pod can be created until then")}
+		remedy("if it is the connection: the Service, network policies, and the caBundle. No labelled pod can be created " +
+			"until then")}
 }

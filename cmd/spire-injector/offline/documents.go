@@ -38,8 +38,8 @@ func split(input []byte) []document {
 	return docs
 }
 
-// cut finds the markers: a line that begins with --- or ... and holds nothing else but a comment. When text follows ---,
-// the marker is these three bytes and the text belongs to the document.
+// cut finds the markers: a line that begins with --- or ... and holds nothing else but a comment. When text follows
+// ---, the marker is these three bytes and the text belongs to the document.
 func cut(input []byte) []document {
 	docs := []document{{}}
 	for line := range bytes.Lines(input) {

@@ -23,9 +23,9 @@ type Output struct {
 	Workloads []registrar.Workload // the identities that they need
 }
 
-// Inject injects every pod and pod template of a YAML stream, also inside lists. Documents without a namespace are taken
-// to be in defaultNamespace. A document in which nothing is injected comes back byte for byte. The error names every
-// mistake of every document, and then there is no output.
+// Inject injects every pod and pod template of a YAML stream, also inside lists. Documents without a namespace are
+// taken to be in defaultNamespace. A document in which nothing is injected comes back byte for byte. The error names
+// every mistake of every document, and then there is no output.
 func Inject(injector inject.Injector, defaultNamespace string, input []byte) (Output, error) {
 	docs := split(input)
 	inDocument := make([][]object, len(docs))

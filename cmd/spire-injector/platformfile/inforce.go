@@ -90,8 +90,10 @@ func (p *InForce) Offer(from runtime.Object, file []byte) {
 func (p *InForce) reject(from runtime.Object, err error) {
 	mistakes := strings.Split(err.Error(), "\n")
 	p.config.Metrics.rejected()
-	p.config.Logger.Error(errors.New("the platform file is rejected"), "the old platform file stays in force", "reason", reason.PlatformRejected, "mistakes", mistakes)
-	p.config.Event(from, reason.PlatformRejected.EventType(nil), reason.PlatformRejected, "the old platform file stays in force: "+strings.Join(mistakes, "; "))
+	p.config.Logger.Error(errors.New("the platform file is rejected"), "the old platform file stays in force",
+		"reason", reason.PlatformRejected, "mistakes", mistakes)
+	p.config.Event(from, reason.PlatformRejected.EventType(nil), reason.PlatformRejected,
+		"the old platform file stays in force: "+strings.Join(mistakes, "; "))
 }
 
 // needsRestart finds changes of what a running injector cannot change: whom it registers workloads with, and as what.
@@ -99,14 +101,18 @@ func needsRestart(before, after intent.Platform, socketFixed bool) error {
 	var errs []error
 	check := func(field string, same bool) {
 		if !same {
-			errs = append(errs, fmt.Errorf("%s: a running injector cannot change it; restart its replicas to take the file over: "+
-				"kubectl rollout restart deployment", field))
+			errs = append(
+				errs,
+				fmt.Errorf("%s: a running injector cannot change it; restart its replicas to take the file over: "+
+					"kubectl rollout restart deployment", field),
+			)
 		}
 	}
 	check("trustDomain", before.Cluster.TrustDomain == after.Cluster.TrustDomain)
 	check("clusterName", before.Cluster.Name == after.Cluster.Name)
 	check("spire.nodeSelectors", slices.Equal(before.Cluster.NodeSelectors, after.Cluster.NodeSelectors))
 	check("spire.server.address", before.ServerAddress == after.ServerAddress)
-	check("spire.agentSocket, by which the injector gets its own SVID as well", socketFixed || before.AgentSocket == after.AgentSocket)
+	check("spire.agentSocket, by which the injector gets its own SVID as well",
+		socketFixed || before.AgentSocket == after.AgentSocket)
 	return errors.Join(errs...)
 }

@@ -50,7 +50,9 @@ func newPlatform(t *testing.T, socketFixed bool) (*InForce, *reports) {
 	}
 	logger := funcr.New(func(_, line string) { r.log = append(r.log, line) }, funcr.Options{})
 	return New(Config{
-		File: []byte(platformFile), Injector: inject.Injector{Platform: platform, Version: "v"}, SocketFixed: socketFixed, Metrics: metrics, Logger: logger,
+		File: []byte(
+			platformFile,
+		), Injector: inject.Injector{Platform: platform, Version: "v"}, SocketFixed: socketFixed, Metrics: metrics, Logger: logger,
 		Event: func(about runtime.Object, eventType string, why reason.Reason, note string) {
 			if about != source {
 				t.Errorf("the event %s is about %v", why, about)
@@ -81,7 +83,11 @@ func (r *reports) values(t *testing.T) map[string]float64 {
 }
 
 func values(success, failure, last float64) map[string]float64 {
-	return map[string]float64{"reloads_total success": success, "reloads_total failure": failure, "last_reload_successful": last}
+	return map[string]float64{
+		"reloads_total success":  success,
+		"reloads_total failure":  failure,
+		"last_reload_successful": last,
+	}
 }
 
 func TestReload(t *testing.T) {
@@ -97,8 +103,18 @@ func TestReload(t *testing.T) {
 	}{
 		{"nothing new", platformFile, false, "first", values(0, 0, 1), nil},
 		{"good", with("first", "second"), false, "second", values(1, 0, 1), []string{"the new platform file is in force"}},
-		{"two mistakes", with("sidecar: {image: first}", "sidecar: {image: second, logLevel: loud}\nlocked: [nothing]"), false, "first", values(0, 1, 0),
-			[]string{"the old platform file stays in force", "sidecar.logLevel: expected one of", "locked[0]: expected the name"}},
+		{
+			"two mistakes",
+			with("sidecar: {image: first}", "sidecar: {image: second, logLevel: loud}\nlocked: [nothing]"),
+			false,
+			"first",
+			values(0, 1, 0),
+			[]string{
+				"the old platform file stays in force",
+				"sidecar.logLevel: expected one of",
+				"locked[0]: expected the name",
+			},
+		},
 		{"no YAML", "\t", false, "first", values(0, 1, 0), []string{"the old platform file stays in force", "expected YAML"}},
 		{"what needs a restart", `
 apiVersion: injector.spiffe.io/v1alpha1
@@ -113,7 +129,14 @@ sidecar: {image: second}
 			"trustDomain: a running injector cannot change it; restart its replicas", "clusterName: a", "spire.nodeSelectors: a", "spire.server.address: a",
 			"spire.agentSocket, by which the injector gets its own SVID as well: a",
 		}},
-		{"the pods' socket, where the injector has another one", strings.Replace(with("first", "second"), "/run/spire/sockets", "/elsewhere", 1), true, "second", values(1, 0, 1), nil},
+		{
+			"the pods' socket, where the injector has another one",
+			strings.Replace(with("first", "second"), "/run/spire/sockets", "/elsewhere", 1),
+			true,
+			"second",
+			values(1, 0, 1),
+			nil,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,7 +147,8 @@ sidecar: {image: second}
 			platform.Offer(source, []byte(test.file))
 			platform.Offer(source, []byte(test.file)) // a file that is known already is no news
 			if got := platform.Get(); got.Platform.Sidecar.Image != test.image || got.Version != "v" {
-				t.Errorf("expected the image %s and the old version, got %s and %s", test.image, got.Platform.Sidecar.Image, got.Version)
+				t.Errorf("expected the image %s and the old version, got %s and %s", test.image, got.Platform.Sidecar.Image,
+					got.Version)
 			}
 			inForce := platformFile
 			if test.metrics["reloads_total success"] > 0 {
@@ -134,7 +158,10 @@ sidecar: {image: second}
 			if diff := cmp.Diff(test.metrics, r.values(t)); diff != "" {
 				t.Errorf("metrics (-want +got):\n%s", diff)
 			}
-			if outcomes := test.metrics["reloads_total success"] + test.metrics["reloads_total failure"]; len(r.events) != int(outcomes) || len(r.log) != int(outcomes) {
+			if outcomes := test.metrics["reloads_total success"] + test.metrics["reloads_total failure"]; len(r.events) != int(
+				outcomes,
+			) ||
+				len(r.log) != int(outcomes) {
 				t.Errorf("expected %g events and lines of log, got %q and %q", outcomes, r.events, r.log)
 			}
 			if taken != test.metrics["reloads_total success"] {

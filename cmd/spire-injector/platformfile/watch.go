@@ -21,14 +21,15 @@ type Source struct {
 	Logger    logr.Logger
 }
 
-// Changed takes over what a watch says of the ConfigMap. The kubelet updates a mounted file up to two minutes later, on each node at
-// another time, and meanwhile one replica would refuse what the other one injected.
+// Changed takes over what a watch says of the ConfigMap. The kubelet updates a mounted file up to two minutes later,
+// on each node at another time, and meanwhile one replica would refuse what the other one injected.
 func (s Source) Changed(object any) {
 	key := filepath.Base(s.File)
 	switch configMap, ok := object.(*corev1.ConfigMap); {
 	case !ok || configMap.Name != s.ConfigMap:
 	case configMap.Data[key] == "":
-		s.Logger.Error(fmt.Errorf("expected the platform file under the key %s", key), "the old platform file stays in force", "configMap", s.ConfigMap)
+		s.Logger.Error(fmt.Errorf("expected the platform file under the key %s", key), "the old platform file stays in force",
+			"configMap", s.ConfigMap)
 	default:
 		s.Offer(configMap, []byte(configMap.Data[key]))
 	}
@@ -42,8 +43,8 @@ func (s Source) Files(about runtime.Object) *FileWatch {
 // debounce is how long a file has to be left alone before it is read: writing it is several events.
 const debounce = 200 * time.Millisecond
 
-// FileWatch offers a file whenever it changes. Its directory is watched, because a mounted ConfigMap changes by a link there that
-// is put in another one's place.
+// FileWatch offers a file whenever it changes. Its directory is watched, because a mounted ConfigMap changes by a
+// link there that is put in another one's place.
 type FileWatch struct {
 	file   string
 	offer  func([]byte)

@@ -11,8 +11,8 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// Events make Kubernetes events of what the injector does. One about an object that has changed since is a new one; those about the same
-// are counted, with the words of the first.
+// Events make Kubernetes events of what the injector does. One about an object that has changed since is a new one;
+// those about the same are counted, with the words of the first.
 type Events struct {
 	Recorder events.EventRecorder
 	Action   string // what the injector does, in one word

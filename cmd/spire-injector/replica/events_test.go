@@ -12,7 +12,8 @@ func TestShortenedNotes(t *testing.T) {
 	t.Parallel()
 	for _, note := range []string{"short", strings.Repeat("a", maxNote), strings.Repeat("ä", maxNote), "a" + strings.Repeat("ä", maxNote)} {
 		got := shortened(note)
-		if len(got) > maxNote || !strings.HasPrefix(note, strings.TrimSuffix(got, "…")) || len(note) <= maxNote && got != note {
+		if len(got) > maxNote || !strings.HasPrefix(note, strings.TrimSuffix(got, "…")) ||
+			len(note) <= maxNote && got != note {
 			t.Errorf("%d bytes became %d: %.20q…%q", len(note), len(got), got, got[len(got)-8:])
 		}
 		if len(note) > maxNote && len(got) < maxNote-len("…") {

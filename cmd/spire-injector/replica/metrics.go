@@ -9,7 +9,8 @@ import (
 // Process is what is measured of a replica, whatever it does.
 type Process struct {
 	Version string
-	// Certificate and SVID return when the serving certificate and the own X.509-SVID expire, or false while there is none.
+	// Certificate and SVID return when the serving certificate and the own X.509-SVID expire, or false while there is
+	// none.
 	Certificate, SVID func() (time.Time, bool)
 }
 
@@ -22,9 +23,14 @@ func (p Process) Register(r prometheus.Registerer) error {
 	build.WithLabelValues(p.Version).Set(1)
 	return register(r, build,
 		newExpiry("spire_injector_serving_certificate_expiry_timestamp_seconds",
-			"When the certificate expires that the API server is shown, in seconds since 1970; absent before there is one.", p.Certificate),
-		newExpiry("spire_injector_svid_expiry_timestamp_seconds",
-			"When the injector's own X.509-SVID expires, in seconds since 1970; absent before there is one, and over the SPIRE server's socket.", p.SVID))
+			"When the certificate expires that the API server is shown, in seconds since 1970; absent before there is one.",
+			p.Certificate),
+		newExpiry(
+			"spire_injector_svid_expiry_timestamp_seconds",
+			"When the injector's own X.509-SVID expires, in seconds since 1970; absent before there is one, "+
+				"and over the SPIRE server's socket.",
+			p.SVID,
+		))
 }
 
 func register(r prometheus.Registerer, collectors ...prometheus.Collector) error {

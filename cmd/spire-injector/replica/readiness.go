@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
-// identityPatience is how long a new replica calls itself unready for want of its SVID. Then it serves all the same: what it
-// answers without SPIRE says more than a Service without endpoints.
+// identityPatience is how long a new replica calls itself unready for want of its SVID. Then it serves all the same:
+// what it answers without SPIRE says more than a Service without endpoints.
 const identityPatience = 30 * time.Second
 
 // Readiness says whether a replica has what it needs to answer the API server.
@@ -28,7 +28,8 @@ func (r Readiness) AddTo(mgr ctrl.Manager) error {
 		"webhook":     mgr.GetWebhookServer().StartedChecker(),
 		"namespaces":  atStart(cacheSynced(mgr.GetCache().WaitForCacheSync)),
 		"certificate": atStart(func(*http.Request) error { return r.Certificate() }),
-		"identity":    atStart(patient(identityPatience, func(request *http.Request) error { return r.Identity(request.Context()) })),
+		"identity": atStart(
+			patient(identityPatience, func(request *http.Request) error { return r.Identity(request.Context()) })),
 	}
 	for name, check := range checks {
 		if err := mgr.AddReadyzCheck(name, check); err != nil {

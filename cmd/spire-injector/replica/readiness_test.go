@@ -58,7 +58,8 @@ func TestCacheSynced(t *testing.T) {
 			t.Error(err)
 		}
 		start := time.Now()
-		if err := cacheSynced(func(ctx context.Context) bool { <-ctx.Done(); return false })(request(t)); err == nil || time.Since(start) != time.Second {
+		if err := cacheSynced(func(ctx context.Context) bool { <-ctx.Done(); return false })(request(t)); err == nil ||
+			time.Since(start) != time.Second {
 			t.Errorf("a cache that does not fill: got %v after %s, want an error after a second", err, time.Since(start))
 		}
 	})

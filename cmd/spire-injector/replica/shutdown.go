@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// ShutdownDelay is how long a replica that has to end asks its callers to go elsewhere. The API server keeps one connection and uses it
-// many times a second: each answer within that time asks it not to.
+// ShutdownDelay is how long a replica that has to end asks its callers to go elsewhere. The API server keeps one
+// connection and uses it many times a second: each answer within that time asks it not to.
 const ShutdownDelay = 3 * time.Second
 
-// Shutdown lets a replica end without an admission lost. A server that just shuts down closes connections on which nothing is in flight,
-// while a caller may be about to write on one of them, and the API server tries no webhook twice. The zero value is ready for use.
+// Shutdown lets a replica end without an admission lost. A server that just shuts down closes connections on which
+// nothing is in flight, while a caller may be about to write on one of them, and the API server tries no webhook
+// twice. The zero value is ready for use.
 type Shutdown struct{ requested atomic.Bool }
 
 // Context is done a while after signals is, and from then until then answers ask callers to go elsewhere.

@@ -54,7 +54,8 @@ func TestShutdownCancelled(t *testing.T) {
 func TestShutdownEndsConnections(t *testing.T) {
 	t.Parallel()
 	s := &Shutdown{}
-	server := httptest.NewUnstartedServer(s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.RemoteAddr)) })))
+	server := httptest.NewUnstartedServer(
+		s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.RemoteAddr)) })))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()

@@ -28,7 +28,8 @@ func TestKeysByTrustDomain(t *testing.T) {
 	if status, body := get("/example.org"); status != 200 || !strings.Contains(body, `"first"`) {
 		t.Errorf("the own keys: got %d %q", status, body)
 	}
-	if status, body := get("/auxiliary.org"); status != 200 || !strings.Contains(body, `"nobody"`) || strings.Contains(body, `"d"`) {
+	if status, body := get("/auxiliary.org"); status != 200 || !strings.Contains(body, `"nobody"`) ||
+		strings.Contains(body, `"d"`) {
 		t.Errorf("keys of a trust domain without any: got %d %q", status, body)
 	}
 	empty := jwtbundle.New(spiffeid.RequireTrustDomainFromString("empty.org"))
@@ -37,7 +38,8 @@ func TestKeysByTrustDomain(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.set(jwtbundle.NewSet(own, empty))
-	if status, body := get("/empty.org"); status != 200 || !strings.Contains(body, `"nobody"`) || strings.Contains(body, `"d"`) {
+	if status, body := get("/empty.org"); status != 200 || !strings.Contains(body, `"nobody"`) ||
+		strings.Contains(body, `"d"`) {
 		t.Errorf("keys of a trust domain whose bundle is empty: got %d %q", status, body)
 	}
 	for _, path := range []string{"/", "/Example.org", "//example.org", "/example.org/x"} {

@@ -34,7 +34,8 @@ type token struct {
 	issued, expiry time.Time
 }
 
-// start takes up the token that an earlier run left behind, or writes the file without one: Envoy does not start without it.
+// start takes up the token that an earlier run left behind, or writes the file without one: Envoy does not start
+// without it.
 func (s *source) start(now time.Time) error {
 	content, err := os.ReadFile(s.file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -99,8 +100,8 @@ func (s *source) due(failures int) time.Time {
 	return again
 }
 
-// renew fetches another token. It is false when there is none that is better than the current one. An error is one of writing
-// the file.
+// renew fetches another token. It is false when there is none that is better than the current one. An error is one of
+// writing the file.
 func (s *source) renew(ctx context.Context) (ok bool, err error) {
 	within, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()

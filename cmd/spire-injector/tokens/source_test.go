@@ -59,7 +59,8 @@ func (a authority) token(ttl time.Duration) (*jwtsvid.SVID, error) {
 }
 
 func (a authority) tokenFor(id string, audience []string, ttl time.Duration) (*jwtsvid.SVID, error) {
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: a.key, KeyID: a.keyID}}, nil)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: a.key, KeyID: a.keyID}},
+		nil)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +247,8 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// When something is to be done next: a token is renewed at half of its time, ever more seldom where that fails, and taken away in time.
+// When something is to be done next: a token is renewed at half of its time, ever more seldom where that fails, and
+// taken away in time.
 func TestDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

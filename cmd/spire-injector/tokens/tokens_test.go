@@ -27,6 +27,7 @@ type workloadAPI struct {
 	signs      authority
 	bundle     []byte
 	registered atomic.Bool
+	hasKeys    atomic.Bool
 }
 
 func (w *workloadAPI) FetchJWTSVID(_ context.Context, r *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
@@ -40,8 +41,11 @@ func (w *workloadAPI) FetchJWTSVID(_ context.Context, r *workload.JWTSVIDRequest
 	return &workload.JWTSVIDResponse{Svids: []*workload.JWTSVID{{SpiffeId: r.SpiffeId, Svid: svid.Marshal()}}}, nil
 }
 
-func (w *workloadAPI) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream workload.SpiffeWorkloadAPI_FetchJWTBundlesServer) error {
-	if !w.registered.Load() {
+func (w *workloadAPI) FetchJWTBundles(
+	_ *workload.JWTBundlesRequest,
+	stream workload.SpiffeWorkloadAPI_FetchJWTBundlesServer,
+) error {
+	if !w.registered.Load() || !w.hasKeys.Load() {
 		return status.Error(codes.PermissionDenied, "no identity issued")
 	}
 	if err := stream.Send(&workload.JWTBundlesResponse{Bundles: map[string][]byte{domain.IDString(): w.bundle}}); err != nil {
@@ -51,7 +55,8 @@ func (w *workloadAPI) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream work
 	return stream.Context().Err()
 }
 
-// The program waits for its entry, then serves keys and writes a token for each audience, and is ready when all are there.
+// The program waits for its entry, then serves keys and writes a token for each audience, and is ready when all are
+// there.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	agent := &workloadAPI{signs: newAuthority(t, "first")}
@@ -102,12 +107,16 @@ func TestRun(t *testing.T) {
 		t.Errorf("before there is an entry: got %d", got)
 	}
 	agent.registered.Store(true)
-	eventually(t, 10*time.Second, "it is ready", func() bool { return ready() == http.StatusOK })
-	for _, audience := range []string{"a", "b"} {
-		if text := inFile(t, &source{file: filepath.Join(dir, templates.TokenFile(audience))}); text == "" {
-			t.Errorf("there is no token for %s", audience)
-		}
+	tokens := func() bool {
+		return inFile(t, &source{file: filepath.Join(dir, templates.TokenFile("a"))}) != "" &&
+			inFile(t, &source{file: filepath.Join(dir, templates.TokenFile("b"))}) != ""
 	}
+	eventually(t, 10*time.Second, "a token for each audience", tokens)
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("before there are keys: got %d", got)
+	}
+	agent.hasKeys.Store(true)
+	eventually(t, 10*time.Second, "it is ready", func() bool { return ready() == http.StatusOK })
 	if body := overSocket(t, socket, templates.JWKSPath(domain)); !strings.Contains(body, `"first"`) {
 		t.Errorf("expected the key, got %s", body)
 	}
@@ -154,10 +163,12 @@ func freeAddress(t *testing.T) string {
 
 func overSocket(t *testing.T, socket, path string) string {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}}}
+	client := http.Client{
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		}},
+	}
 	defer client.CloseIdleConnections()
 	response, err := client.Get("http://keys" + path)
 	if err != nil {

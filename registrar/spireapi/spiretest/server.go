@@ -1,5 +1,5 @@
-// Package spiretest runs, in the test's own process, stand-ins for a SPIRE server's Entry, Bundle and Trust Domain
-// APIs and for a SPIRE agent's Workload API. They speak real gRPC over real sockets, and were compared with SPIRE 1.15.3.
+// Package spiretest runs, in the test's own process, stand-ins for a SPIRE server's Entry, Bundle and Trust Domain APIs
+// and for a SPIRE agent's Workload API. They speak real gRPC over real sockets, and were compared with SPIRE 1.15.3.
 package spiretest
 
 import (
@@ -69,8 +69,8 @@ func (s *Server) ServeUnixAt(t testing.TB, address string) (stop func()) {
 	return s.serve(t, listen(t, "unix", strings.TrimPrefix(address, "unix://")))
 }
 
-// ServePipe serves in memory where every caller is trusted, until stop or the end of the test, which may be one of package
-// synctest. It returns what makes the connections.
+// ServePipe serves in memory where every caller is trusted, until stop or the end of the test, which may be one of
+// package synctest. It returns what makes the connections.
 func (s *Server) ServePipe(t testing.TB) (connect func(context.Context, string) (net.Conn, error), stop func()) {
 	t.Helper()
 	lis := bufconn.Listen(pipeSize)
@@ -141,7 +141,7 @@ func (s *Server) Tamper(f func(resp any)) {
 }
 
 // MaxConnectionAge sets, for what is served thereafter, how long a connection lives before the server ends it in an
-// orderly way. Zero is for ever; SPIRE's is three minutes, over TCP.
+// orderly way. Zero is no limit; SPIRE's is three minutes, over TCP.
 func (s *Server) MaxConnectionAge(age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -139,7 +139,7 @@ func (s *Server) keepBundle(b *types.Bundle) {
 	}
 }
 
-// relationship is what the server tells of one: with the bundle of its trust domain, wherever that came from.
+// relationship is what the server returns of one: with the bundle of its trust domain, wherever that came from.
 func (s *Server) relationship(r *types.FederationRelationship, mask *types.FederationRelationshipMask) *types.FederationRelationship {
 	if mask == nil {
 		mask = allOfRelationship()

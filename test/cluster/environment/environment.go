@@ -93,7 +93,8 @@ func chooseFrom(getenv func(string) string, localName func(string) (string, bool
 	return foreignFrom(getenv)
 }
 
-// foreignFrom reads the variables of a cluster that was not started here, and wants exactly one way by which images get there.
+// foreignFrom reads the variables of a cluster that was not started here, and wants exactly one way by which images get
+// there.
 func foreignFrom(getenv func(string) string) (choice, error) {
 	c := choice{kubeconfig: getenv(KubeconfigVariable), loadCommand: getenv(LoadCommandVariable), repository: getenv(RepositoryVariable)}
 	switch {

@@ -105,8 +105,8 @@ func EnsureControllerManager(ctx context.Context, cache Cache, progress io.Write
 	return out, provide(ctx, cache, []part{p}, progress)
 }
 
-// EnsureOIDCDiscoveryProvider provides SPIRE's OIDC discovery provider as [Ensure] provides the programs of a scope, and returns its
-// path.
+// EnsureOIDCDiscoveryProvider provides SPIRE's OIDC discovery provider as [Ensure] provides the programs of a scope,
+// and returns its path.
 func EnsureOIDCDiscoveryProvider(ctx context.Context, cache Cache, progress io.Writer) (string, error) {
 	const name = "oidc-discovery-provider"
 	root, err := Root()

@@ -95,8 +95,8 @@ var (
 	}
 )
 
-// spireProgram builds one of SPIRE's programs, from a folder of SPIRE's sources. SPIRE's data store needs cgo (SQLite); linked
-// statically, with Go's own resolver, its image needs a single file.
+// spireProgram builds one of SPIRE's programs, from a folder of SPIRE's sources. SPIRE's data store needs cgo (SQLite);
+// linked statically, with Go's own resolver, its image needs a single file.
 func spireProgram(folder string) recipe {
 	return recipe{
 		what:     "building " + path.Base(folder),

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// guard ends a process group when this process ends in whatever way, SIGKILL and a test's timeout included. A build is many
-// processes: a parent death signal would reach but the first of them.
+// guard ends a process group when this process ends in whatever way, SIGKILL and a test's timeout included. A build is
+// many processes: a parent death signal would reach but the first of them.
 type guard struct {
 	program *exec.Cmd
 	alive   io.Closer // held open by this process alone

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// PostgreSQL is PostgreSQL's server and the libraries that this machine lacks, unpacked from its distribution's packages.
+// PostgreSQL is PostgreSQL's server and the libraries that this machine lacks, unpacked from its distribution's
+// packages.
 type PostgreSQL struct {
 	Tree    string // the packages' files, as they would lie below the root
 	Version string // as in the names of its folders: 15

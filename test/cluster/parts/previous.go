@@ -17,13 +17,14 @@ type Sources struct {
 	Root   string // their top folder, in the cache
 }
 
-// ErrNoHistory says that nobody can tell what was before: the sources are no checkout of git's, or one without its history.
+// ErrNoHistory says that nobody can tell what was before: the sources are no checkout of git's, or one without its
+// history.
 var ErrNoHistory = errors.New("these sources have no history")
 
-// Previous provides the sources of the program at pkg (such as ./cmd/sample) in the version before the working tree's, so that one can
-// be upgraded to the other. Not every commit changes a program: the version before is the last commit if the working tree differs from
-// that, and otherwise the commit before the one that changed the program last. A merge is one change, of the branch that it was merged
-// into. What only tests use is no part of a program.
+// Previous provides the sources of the program at pkg (such as ./cmd/sample) in the version before the working tree's,
+// so that one can be upgraded to the other. Not every commit changes a program: the version before is the last commit
+// if the working tree differs from that, and otherwise the commit before the one that changed the program last. A merge
+// is one change, of the branch that it was merged into. What only tests use is no part of a program.
 func Previous(ctx context.Context, cache Cache, pkg string, progress io.Writer) (Sources, error) {
 	root, err := Root()
 	if err != nil {
@@ -84,7 +85,8 @@ func previousCommit(ctx context.Context, root, pkg string) (string, error) {
 	return before, nil
 }
 
-// pathsOf are git's path specifications of a program: the folders of the packages that it is made of, and the versions of all others.
+// pathsOf are git's path specifications of a program: the folders of the packages that it is made of, and the versions
+// of all others.
 func pathsOf(ctx context.Context, root, pkg string) ([]string, error) {
 	list := command{dir: root, env: append([]string{"CGO_ENABLED=0"}, goEnv...),
 		argv: []string{"go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}", pkg}}

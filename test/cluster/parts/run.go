@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// command is one program to run to its end, in a process group of its own: cancelling ends its children too, and so does the end of
-// this process.
+// command is one program to run to its end, in a process group of its own: cancelling ends its children too, and so
+// does the end of this process.
 type command struct {
 	dir  string
 	env  []string // beside the environment of this process

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// Run is the life of process 1. It reads the Spec from in and returns only if it cannot begin; SIGTERM ends the process.
+// Run is the life of process 1. It reads the Spec from in and returns only if it cannot begin; SIGTERM ends the
+// process.
 func Run(in io.Reader) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("this is process %d; it must be the first of a process namespace: use `go run ./test/cluster up`", os.Getpid())

@@ -1,5 +1,5 @@
-// Package api is the demo of an API with a valid and an invalid client: what a user writes, what the webhook makes of it, who may
-// call, and how that changes on a running pod.
+// Package api is the demo of an API with a valid and an invalid client: what a user writes, what the webhook makes of
+// it, who may call, and how that changes on a running pod.
 package api
 
 import (

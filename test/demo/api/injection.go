@@ -18,7 +18,7 @@ import (
 
 // Injected is what the webhook made of the API's pod.
 type Injected struct {
-	StatusRan scene.Ran      `json:"-"`
+	StatusRan scene.Ran     `json:"-"`
 	Status    inject.Status `json:"status"`
 
 	ContainersRan scene.Ran `json:"-"`
@@ -100,7 +100,8 @@ func started(statuses []corev1.ContainerStatus) time.Time {
 	return statuses[0].State.Running.StartedAt.Time
 }
 
-// checkEntry holds the registration entry against what the story says of it. hash is the value of the pod's identity label.
+// checkEntry holds the registration entry against what the story says of it. hash is the value of the pod's identity
+// label.
 func checkEntry(e scene.Entry, hash string) error {
 	want := scene.Entry{
 		ID: e.ID, SPIFFEID: ID(API), TTL: "30",

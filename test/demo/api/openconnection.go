@@ -9,7 +9,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
-// openConnection finds the connection of peer on which the API's Envoy first answered 200 and then, since a point in time, 403.
+// openConnection finds the connection of peer on which the API's Envoy first answered 200 and then, since a point in
+// time, 403.
 func (s stage) openConnection(ctx context.Context, peer string, since time.Time) (remote string, err error) {
 	log := envoyLog()
 	found, err := scene.Poll(ctx, scene.LogLimit, func() (found bool, err error) {

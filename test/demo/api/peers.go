@@ -107,10 +107,11 @@ type Removed struct {
 // removals bounds how often the invalid client is taken off the list until its open connection meets the new rules.
 const removals = 5
 
-// Remove takes the invalid client off the list while it calls, and returns with its first refused answer. Close the result.
+// Remove takes the invalid client off the list while it calls, and returns with its first refused answer. Close the
+// result.
 //
-// The new rules come some ms after the new listener. A request between the two is answered, as the last of its connection:
-// then there is no 403 to show, and everything is done again.
+// The new rules come some ms after the new listener. A request between the two is answered, as the last of its
+// connection: then there is no 403 to show, and everything is done again.
 func (s stage) Remove(ctx context.Context) (*Removed, error) {
 	for attempt := 1; ; attempt++ {
 		r, err := s.remove(ctx)
@@ -160,8 +161,8 @@ func (r *Removed) Close() {
 	}
 }
 
-// HandshakeRefused waits until the removed peer's connection is gone, and sees its next one refused, and the valid client lose
-// nothing.
+// HandshakeRefused waits until the removed peer's connection is gone, and sees its next one refused, and the valid
+// client lose nothing.
 func (s stage) HandshakeRefused(ctx context.Context, r *Removed) error {
 	var err error
 	if r.Refused, err = r.w.NextIs(ctx, r.Forbidden, "503", refusedBody); err != nil {

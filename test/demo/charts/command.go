@@ -27,7 +27,8 @@ func (d demo) run(ctx context.Context, args ...string) (out string, seconds floa
 	return out, scene.Seconds(time.Since(begin)), err
 }
 
-// local are arguments as they work here: charts and values are found from everywhere, images where the cluster has them.
+// local are arguments as they work here: charts and values are found from everywhere, images where the cluster has
+// them.
 func (d demo) local(args []string) []string {
 	var out []string
 	for _, arg := range args {

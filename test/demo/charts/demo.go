@@ -1,5 +1,5 @@
-// Package charts is the demo of the Helm charts: both are installed with real Helm, serve workloads, are upgraded, rolled back and
-// uninstalled.
+// Package charts is the demo of the Helm charts: both are installed with real Helm, serve workloads, are upgraded,
+// rolled back and uninstalled.
 package charts
 
 import (
@@ -56,7 +56,8 @@ func Demo() play.Demo {
 	}
 }
 
-// makeRoom removes what the charts are to install: of an earlier run, or of a kustomization, which Helm would not take over.
+// makeRoom removes what the charts are to install: of an earlier run, or of a kustomization, which Helm would not take
+// over.
 func makeRoom(ctx context.Context, s scene.Scene, _ io.Writer) error {
 	_, objects := s.Run(ctx, scene.Command{Args: []string{"delete", "-k", s.Path(platform), "--ignore-not-found", "--timeout=180s"}})
 	return objects

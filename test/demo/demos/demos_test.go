@@ -11,7 +11,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/scene"
 )
 
-// TestAll sees that every demo can be named by make, that its manifests are there, and that no two are in each other's way.
+// TestAll sees that every demo can be named by make, that its manifests are there, and that no two are in each other's
+// way.
 func TestAll(t *testing.T) {
 	s := scene.Scene{Root: "../../.."}
 	name, step := regexp.MustCompile(`^[a-z][a-z0-9-]*$`), regexp.MustCompile(`^[a-z-]+$`)

@@ -1,5 +1,5 @@
-// Package edge is the demo of an edge proxy, whom everybody may call, and of a sidecar behind it, whom the edge alone may call.
-// Identities come from a label.
+// Package edge is the demo of an edge proxy, whom everybody may call, and of a sidecar behind it, whom the edge alone
+// may call. Identities come from a label.
 package edge
 
 import (

@@ -1,5 +1,5 @@
-// Package federated is the demo of two trust domains whose workloads call each other, and whose bundles stay fresh. One of them has a
-// nested SPIRE server, too.
+// Package federated is the demo of two trust domains whose workloads call each other, and whose bundles stay fresh. One
+// of them has a nested SPIRE server, too.
 package federated
 
 import (

@@ -21,7 +21,8 @@ const (
 	refresh = 10 * time.Second
 	// staleFor is how long it is seen that a bundle stays old: longer than the injector would have let it.
 	staleFor = refresh + 5*time.Second
-	// freshLimit is how long a new key may take: the time between two fetches, give or take, and what agents need to hear of it.
+	// freshLimit is how long a new key may take: the time between two fetches, give or take, and what agents need to hear
+	// of it.
 	freshLimit = refresh + 10*time.Second
 )
 
@@ -93,12 +94,14 @@ func tellStale(ctx context.Context, t play.Telling) (any, error) {
 
 func days(d time.Duration) float64 { return d.Hours() / 24 }
 
-// unknownKey is why an agent refuses a token that is signed with a key which the bundle of auxiliary.org, as the agent has it, lacks.
+// unknownKey is why an agent refuses a token that is signed with a key which the bundle of auxiliary.org, as the agent
+// has it, lacks.
 func unknownKey(key string) string {
 	return fmt.Sprintf("public key %q not found in trust domain %q", key, other.domain)
 }
 
-// signedWith fetches tokens until one is signed with a key. Agents keep tokens for an audience, so that each key has one of its own.
+// signedWith fetches tokens until one is signed with a key. Agents keep tokens for an audience, so that each key has
+// one of its own.
 func signedWith(ctx context.Context, t play.Telling, key string) (token scene.Token, err error) {
 	found, err := scene.Poll(ctx, freshLimit, func() (bool, error) {
 		token, err = t.Scene.FetchJWT(ctx, other.workload, audience+"-"+key)

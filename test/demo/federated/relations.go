@@ -24,7 +24,8 @@ type relation struct {
 // relationLimit is how long the injector may take to make a relationship.
 const relationLimit = 60 * time.Second
 
-// areRelated waits until a SPIRE server has the relationships that the platform file of its injector says, and no other.
+// areRelated waits until a SPIRE server has the relationships that the platform file of its injector says, and no
+// other.
 func areRelated(ctx context.Context, t play.Telling, s site) ([]relation, error) {
 	file, err := t.Scene.Read(s.config)
 	if err != nil {

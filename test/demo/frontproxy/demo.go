@@ -1,6 +1,6 @@
-// Package frontproxy is the demo of a proxy for clients outside the cluster, who have to show a certificate of SPIRE's, and of a
-// backend behind it that checks on whose behalf the proxy calls. One client takes its certificate from a pod, another has a SPIRE
-// agent of its own.
+// Package frontproxy is the demo of a proxy for clients outside the cluster, who have to show a certificate of SPIRE's,
+// and of a backend behind it that checks on whose behalf the proxy calls. One client takes its certificate from a pod,
+// another has a SPIRE agent of its own.
 package frontproxy
 
 import (

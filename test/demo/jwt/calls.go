@@ -83,7 +83,8 @@ func tellRefused(ctx context.Context, t play.Telling) (any, error) {
 	return facts, err
 }
 
-// refused makes a call that has to be refused in certain words, and shows the line that the server's Envoy wrote about it.
+// refused makes a call that has to be refused in certain words, and shows the line that the server's Envoy wrote about
+// it.
 func refused(ctx context.Context, t play.Telling, c scene.Command, words string, want line) (refusal, error) {
 	r, err := t.Scene.Try(ctx, c)
 	if err != nil {

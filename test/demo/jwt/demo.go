@@ -1,5 +1,5 @@
-// Package jwt is the demo of JWT-SVIDs at the proxy: the caller's Envoy adds them, the callee's verifies audience and subject, and the
-// app is told who called. The names and ports are those of Emissary's examples.
+// Package jwt is the demo of JWT-SVIDs at the proxy: the caller's Envoy adds them, the callee's verifies audience and
+// subject, and the app is told who called. The names and ports are those of Emissary's examples.
 package jwt
 
 import (
@@ -21,7 +21,8 @@ const (
 
 	clientContainer = "client"
 
-	// egress is where a client's app finds trustworthy: its own Envoy. public is the port of trustworthy without mutual TLS.
+	// egress is where a client's app finds trustworthy: its own Envoy. public is the port of trustworthy without mutual
+	// TLS.
 	egress = "http://127.0.0.1:18000"
 	public = "http://trustworthy.jwt.svc:8081"
 )

@@ -1,4 +1,5 @@
-// Package oidc is the demo of SPIRE's OIDC discovery provider, by which those verify JWT-SVIDs who know nothing of SPIFFE.
+// Package oidc is the demo of SPIRE's OIDC discovery provider, by which those verify JWT-SVIDs who know nothing of
+// SPIFFE.
 package oidc
 
 import (

@@ -1,5 +1,5 @@
-// Package play is what a demo is made of, and how it is played, told and taken down on a cluster. What belongs to one demo alone
-// is in the package of that demo.
+// Package play is what a demo is made of, and how it is played, told and taken down on a cluster. What belongs to one
+// demo alone is in the package of that demo.
 package play
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// Demo is a story that is played on a cluster, and what it needs there. Folders are given from the project's top folder.
+// Demo is a story that is played on a cluster, and what it needs there. Folders are given from the project's top
+// folder.
 type Demo struct {
 	// Name is how it is called on the command line.
 	Name string
@@ -28,7 +29,8 @@ type Demo struct {
 	Workloads []string
 	// Namespaces are those of the workloads; they are removed with all that is in them.
 	Namespaces []string
-	// Clear removes what else a run leaves, on the cluster or beside it. It is called before the story, too: nothing may be there.
+	// Clear removes what else a run leaves, on the cluster or beside it. It is called before the story, too: nothing may
+	// be there.
 	Clear func(ctx context.Context, s scene.Scene) error
 	// Steps are the story.
 	Steps []Step

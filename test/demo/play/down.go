@@ -83,8 +83,8 @@ func Playing(ctx context.Context, demos []Demo) (d Demo, ok bool, err error) {
 	return Demo{}, false, err
 }
 
-// cluster is the scene on the cluster that a demo would use, and its name if it is one of this machine's. One that is not up is
-// told on out.
+// cluster is the scene on the cluster that a demo would use, and its name if it is one of this machine's. One that is
+// not up is told on out.
 func cluster(ctx context.Context, out io.Writer) (s scene.Scene, name string, up bool, err error) {
 	env, name, err := running(ctx)
 	var notUp local.NotUpError

@@ -30,8 +30,8 @@ type standing struct {
 	trustDomain string
 }
 
-// inTheWay is what has to be removed before a demo of a trust domain: another demo, or a platform of another trust domain. SPIRE
-// would keep its certificate authority.
+// inTheWay is what has to be removed before a demo of a trust domain: another demo, or a platform of another trust
+// domain. SPIRE would keep its certificate authority.
 func (on standing) inTheWay(name, trustDomain string) (demo string, platform bool) {
 	switch {
 	case on.demo != "" && on.demo != name:
@@ -125,8 +125,8 @@ func trustDomainIn(config corev1.ConfigMap) (string, error) {
 	return platform.TrustDomain, nil
 }
 
-// installPlatform brings the platform of a demo up, and leaves the demo's name on it. The name comes first, so that also what a
-// stopped run left has one.
+// installPlatform brings the platform of a demo up, and leaves the demo's name on it. The name comes first, so that
+// also what a stopped run left has one.
 func installPlatform(ctx context.Context, d Demo, t Telling) error {
 	there, err := get(ctx, t.Scene, &corev1.Namespace{}, "namespace", injectorNamespace)
 	if err == nil && !there {

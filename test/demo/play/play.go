@@ -14,8 +14,8 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/story"
 )
 
-// Play tells a demo's story, on a cluster that it starts if need be. The summary is there also of a story that ended early.
-// others are all the demos that there are: one of them that is still on the cluster is taken down first.
+// Play tells a demo's story, on a cluster that it starts if need be. The summary is there also of a story that ended
+// early. others are all the demos that there are: one of them that is still on the cluster is taken down first.
 func Play(ctx context.Context, d Demo, others []Demo, s *story.Story, progress io.Writer) (*Summary, error) {
 	begin := time.Now()
 	sum := &Summary{Demo: d.Name, Steps: []StepSummary{}}

@@ -44,8 +44,8 @@ func (d Demo) removePlatform(ctx context.Context, s scene.Scene) (removed bool, 
 	return deleted(ctx, s, "delete", "-k", s.Path(d.Platform))
 }
 
-// removePods removes what makes pods, and waits for these. It makes the removal of their namespaces short: one that still has pods
-// is looked at again only after half of their grace period.
+// removePods removes what makes pods, and waits for these. It makes the removal of their namespaces short: one that
+// still has pods is looked at again only after half of their grace period.
 func removePods(ctx context.Context, s scene.Scene, namespaces []string) (removed bool, err error) {
 	const kinds = "deployments,statefulsets,daemonsets,jobs,cronjobs"
 	var some atomic.Bool

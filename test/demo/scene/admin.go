@@ -20,7 +20,8 @@ func AdminCommand(namespace, workload string) Command {
 	return In(namespace, "port-forward", workload, adminPort)
 }
 
-// Admin gets paths of the interface of a workload's Envoy, in the way of AdminCommand. The answers are in the order of the paths.
+// Admin gets paths of the interface of a workload's Envoy, in the way of AdminCommand. The answers are in the order of
+// the paths.
 func (s Scene) Admin(ctx context.Context, namespace, workload string, paths ...string) ([][]byte, error) {
 	return s.Forwarded(ctx, namespace, workload, adminPort, paths...)
 }

@@ -16,8 +16,8 @@ const (
 	EventRequest = "request"
 )
 
-// LogLine is a line that a server's Envoy writes for a request, or for a handshake that it refused. What it did not know is
-// empty.
+// LogLine is a line that a server's Envoy writes for a request, or for a handshake that it refused. What it did not
+// know is empty.
 type LogLine struct {
 	Time   time.Time `json:"time"`
 	Event  string    `json:"event"`
@@ -28,7 +28,8 @@ type LogLine struct {
 	Reason string    `json:"reason,omitempty"` // of a refused handshake
 }
 
-// LinesOf are the lines about a peer within a time, in their order. Lines that are not JSON are Envoy's own log, not ours.
+// LinesOf are the lines about a peer within a time, in their order. Lines that are not JSON are Envoy's own log, not
+// ours.
 func LinesOf(log, event, peer string, from, to time.Time) []LogLine {
 	var out []LogLine
 	for text := range strings.Lines(log) {
@@ -50,8 +51,9 @@ const (
 	ClockSkew = 2 * time.Second
 )
 
-// Refusal waits for a line of an Envoy, of which log is the command, on a handshake that it refused to peer between two points
-// in time, and returns the last of them, and how to see it. because has to be in its reason. Who shows no certificate is "".
+// Refusal waits for a line of an Envoy, of which log is the command, on a handshake that it refused to peer between two
+// points in time, and returns the last of them, and how to see it. because has to be in its reason. Who shows no
+// certificate is "".
 func (s Scene) Refusal(ctx context.Context, log Command, peer, because string, from, to time.Time) (Command, LogLine, error) {
 	c := log
 	c.Pipe = "grep " + EventRefused + " | tail -n 1"
@@ -76,8 +78,8 @@ func (s Scene) Refusal(ctx context.Context, log Command, peer, because string, f
 	return c, line, err
 }
 
-// refusals waits for lines that have because in their reason. There may be others at first, of an earlier call; if they stay
-// alone, it returns those.
+// refusals waits for lines that have because in their reason. There may be others at first, of an earlier call; if they
+// stay alone, it returns those.
 func (s Scene) refusals(ctx context.Context, log Command, peer, because string, from, to time.Time) ([]LogLine, error) {
 	var (
 		lines []LogLine

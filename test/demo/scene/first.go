@@ -9,7 +9,8 @@ import (
 // StartLimit is how long workloads may take from kubectl apply to what a demo waits for first.
 const StartLimit = 2 * time.Minute
 
-// First tries a command in a namespace until it succeeds and is as wanted; nil takes every success. what names the result.
+// First tries a command in a namespace until it succeeds and is as wanted; nil takes every success. what names the
+// result.
 func (s Scene) First(ctx context.Context, namespace, what string, c Command, wanted func(Ran) bool) (Ran, error) {
 	var r Ran
 	found, err := Poll(ctx, StartLimit, func() (bool, error) {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Identified tries a call whose answer is what the called app was told, until there is one, and wants both IDs in it as the
-// server's Envoy writes them: the server, and who called.
+// Identified tries a call whose answer is what the called app was told, until there is one, and wants both IDs in it as
+// the server's Envoy writes them: the server, and who called.
 func (s Scene) Identified(ctx context.Context, c Command, server, caller string, limit time.Duration) (Ran, error) {
 	var r Ran
 	answered, err := Poll(ctx, limit, func() (bool, error) {

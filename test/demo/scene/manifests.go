@@ -19,7 +19,8 @@ type Manifest struct {
 	Excerpt string `json:"excerpt"`
 }
 
-// Manifests reads the manifests of workloads, of which each is the first document of a file, given from the project's top folder.
+// Manifests reads the manifests of workloads, of which each is the first document of a file, given from the project's
+// top folder.
 func (s Scene) Manifests(paths ...string) ([]Manifest, error) {
 	var out []Manifest
 	for _, path := range paths {
@@ -69,7 +70,8 @@ func podMetadata(file []byte) (string, error) {
 	return dedent(lines[first.Line-1 : last-1]), nil
 }
 
-// child follows keys down a mapping. It also returns the line, counted from 1, of the key that follows the last of them, or
+// child follows keys down a mapping. It also returns the line, counted from 1, of the key that follows the last of
+// them, or
 // 0 if none does.
 func child(node *yaml.Node, keys ...string) (value *yaml.Node, next int, err error) {
 	for i, key := range keys {

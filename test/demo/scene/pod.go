@@ -6,8 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// SamePod is nil if a pod is the one that it was before, and none of its containers was restarted meanwhile. Otherwise the error is a
-// [Mismatch].
+// SamePod is nil if a pod is the one that it was before, and none of its containers was restarted meanwhile. Otherwise
+// the error is a [Mismatch].
 func SamePod(before, after corev1.Pod) error {
 	if before.UID == after.UID && Restarts(before) == Restarts(after) {
 		return nil

@@ -1,6 +1,6 @@
-// Package scene is what the demos' facts come from: commands that run on the cluster as they are shown, waiting, and reading
-// what comes. It tells nothing: it returns facts, or an error that is a [Mismatch] where the cluster did not do what a story
-// claims.
+// Package scene is what the demos' facts come from: commands that run on the cluster as they are shown, waiting, and
+// reading what comes. It tells nothing: it returns facts, or an error that is a [Mismatch] where the cluster did not do
+// what a story claims.
 package scene
 
 import (

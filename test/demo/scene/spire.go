@@ -129,8 +129,8 @@ func ParseKeys(jwks []byte) (Keys, error) {
 	return keys, nil
 }
 
-// RotateJWTKey has the SPIRE server of a namespace sign JWTs with another key from then on, as it does by itself when the key gets old,
-// and returns the commands and the key's ID.
+// RotateJWTKey has the SPIRE server of a namespace sign JWTs with another key from then on, as it does by itself when
+// the key gets old, and returns the commands and the key's ID.
 func (s Scene) RotateJWTKey(ctx context.Context, namespace string) (ran []Ran, key string, err error) {
 	prepared, err := s.Run(ctx, ServerCommand(namespace, "localauthority", "jwt", "prepare"))
 	if err != nil {

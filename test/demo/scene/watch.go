@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Sighting is an answer that differs from the one before it, seen by a client that calls over one connection all the time.
+// Sighting is an answer that differs from the one before it, seen by a client that calls over one connection all the
+// time.
 type Sighting struct {
 	Status string `json:"status"` // the status, or "error"
 	Body   string `json:"body"`
@@ -35,7 +36,8 @@ type Watch struct {
 	cancel    context.CancelFunc
 }
 
-// WatchArgs are the arguments of a command in a pod of the sample image that calls a URL over one connection until a status comes.
+// WatchArgs are the arguments of a command in a pod of the sample image that calls a URL over one connection until a
+// status comes.
 func WatchArgs(url, until string) []string {
 	return []string{"/sample", "watch", url, "--until-status", until, "--interval", WatchEvery.String(), "--timeout", WatchLimit.String()}
 }

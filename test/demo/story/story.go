@@ -21,7 +21,8 @@ type Options struct {
 	Pause time.Duration
 }
 
-// Story is written to as it happens. It drops errors of its writer: a reader who left misses the story, the steps go on.
+// Story is written to as it happens. It drops errors of its writer: a reader who left misses the story, the steps go
+// on.
 type Story struct {
 	w    io.Writer
 	o    Options

@@ -40,8 +40,8 @@ func settled(t *testing.T) []string {
 	return objects(t)
 }
 
-// objects names every object of the cluster that is in no namespace, the namespaces among them, and not the API server's own
-// record of something else: service addresses, and requests for certificates that it forgets by itself.
+// objects names every object of the cluster that is in no namespace, the namespaces among them, and not the API
+// server's own record of something else: service addresses, and requests for certificates that it forgets by itself.
 func objects(t *testing.T) []string {
 	t.Helper()
 	kinds, err := shared.k.Run(t.Context(), "api-resources", "--namespaced=false", "--verbs=list", "-o", "name")

@@ -21,8 +21,9 @@ import (
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
-// TestChartsWithPostgreSQLAndCSI installs the charts with what the demo of them has not: two SPIRE servers on a real PostgreSQL, and the
-// SPIFFE CSI driver. Injected pods have their SVIDs by it, either server knows them, and uninstalling leaves nothing behind.
+// TestChartsWithPostgreSQLAndCSI installs the charts with what the demo of them has not: two SPIRE servers on a real
+// PostgreSQL, and the SPIFFE CSI driver. Injected pods have their SVIDs by it, either server knows them, and
+// uninstalling leaves nothing behind.
 func TestChartsWithPostgreSQLAndCSI(t *testing.T) {
 	before := settled(t)
 	release := startRelease(t)
@@ -119,8 +120,8 @@ func (r *release) install(t *testing.T, name, chart, values string) {
 	t.Logf("chart %s is ready after %.1f s", name, time.Since(start).Seconds())
 }
 
-// uninstall removes everything: workloads first, without the time in which they would serve on, and the driver last: without it no
-// volume of its can be taken from a pod.
+// uninstall removes everything: workloads first, without the time in which they would serve on, and the driver last:
+// without it no volume of its can be taken from a pod.
 func (r *release) uninstall(t *testing.T) {
 	t.Helper()
 	if r.removed {

@@ -1,6 +1,6 @@
-// Package systems plays every demo of the table on a real cluster, one after the other, and sees that each holds what it tells
-// and leaves nothing behind. Without KUBECONFIG it starts a cluster of its own on this machine, and ends it when all is well: the
-// end-to-end tests run at the same time.
+// Package systems plays every demo of the table on a real cluster, one after the other, and sees that each holds what
+// it tells and leaves nothing behind. Without KUBECONFIG it starts a cluster of its own on this machine, and ends it
+// when all is well: the end-to-end tests run at the same time.
 package systems
 
 import (

@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestTrustDomain sees that manifests/spire/trust-domain changes every place that has the trust domain, and nothing else.
+// TestTrustDomain sees that manifests/spire/trust-domain changes every place that has the trust domain, and nothing
+// else.
 func TestTrustDomain(t *testing.T) {
 	hash := regexp.MustCompile(`\bspire-(server|agent)-[a-z0-9]{10}\b`) // of the content
 	for _, folder := range []string{"base", "overlays/csi", "overlays/ha", "overlays/unix-socket"} {

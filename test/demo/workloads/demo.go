@@ -1,4 +1,5 @@
-// Package workloads is the demo of programs that speak SPIFFE themselves: no Envoy, but the SPIRE agent's socket in their containers.
+// Package workloads is the demo of programs that speak SPIFFE themselves: no Envoy, but the SPIRE agent's socket in
+// their containers.
 package workloads
 
 import (

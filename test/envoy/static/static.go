@@ -1,5 +1,5 @@
-// Package static makes one document of a generated configuration, because `envoy --mode validate` does not read the files of dynamic
-// resources.
+// Package static makes one document of a generated configuration, because `envoy --mode validate` does not read the
+// files of dynamic resources.
 package static
 
 import (
@@ -44,8 +44,8 @@ func Bootstrap(config templates.Config) ([]byte, error) {
 	return tokenFile.ReplaceAll(document, []byte(`"/dev${1}"`)), err
 }
 
-// tokenFile is a file that another program writes, and which has to be there for Envoy to accept its name, or the directory of
-// such files.
+// tokenFile is a file that another program writes, and which has to be there for Envoy to accept its name, or the
+// directory of such files.
 var tokenFile = regexp.MustCompile(`"` + templates.JWTDir + `(?:(/)[0-9a-f]+\.json)?"`)
 
 func resources(document string) ([]map[string]any, error) {

@@ -1,5 +1,5 @@
-// Package layout writes JSON documents as YAML for reviewers: keys in the order of the document, and whatever fits into a
-// line on one line. Nothing of the document is lost: [JSON] gives it back.
+// Package layout writes JSON documents as YAML for reviewers: keys in the order of the document, and whatever fits into
+// a line on one line. Nothing of the document is lost: [JSON] gives it back.
 package layout
 
 import (

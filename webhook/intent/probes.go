@@ -11,38 +11,32 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// The kubelet probes a pod at its address, where an app that listens on localhost only cannot be reached, and should not be. So
-// its probes ask Envoy, which asks the app: on a port of their own, where each leads to one thing of the app and nothing else.
+// The kubelet probes a pod at its address, where an app that listens on localhost only cannot be reached, and should
+// not be. So its probes ask Envoy, which asks the app: on a port of their own, where each leads to one thing of the app
+// and nothing else.
 
-// probesOf are a container's probes by their kind.
-func probesOf(c *corev1.Container) []struct {
-	kind  string
-	probe *corev1.Probe
-} {
-	return []struct {
-		kind  string
-		probe *corev1.Probe
-	}{{"startup", c.StartupProbe}, {"liveness", c.LivenessProbe}, {"readiness", c.ReadinessProbe}}
-}
-
-// question is one probe of a container that Envoy is to answer or to pass on.
-type question struct {
-	container *corev1.Container
-	kind      string
+// PodProbe is a probe of a container that Envoy is to answer or to pass on.
+type PodProbe struct {
+	Container *corev1.Container
+	Kind      string // startup, liveness or readiness
 	Handler   *corev1.ProbeHandler
-	Asked     ir.Probe
+	Asked     ir.Probe // what Envoy is asked instead, and what of the app
 }
 
-// key names the probe in a pod's status.
-func (q question) Key() string { return q.container.Name + "/" + q.kind }
+// Key names the probe in a pod's status.
+func (p PodProbe) Key() string { return p.Container.Name + "/" + p.Kind }
 
-// questions are the probes of a pod that are of Envoy's business, with the port on which Envoy takes each.
-func Questions(pod *corev1.Pod) []question {
-	var all []question
-	grpcPorts := map[uint16]uint16{} // the app's port to ours
+// ProbesOf are the probes of a pod that Envoy has to do with, with the port on which Envoy takes each. They point into
+// the pod.
+func ProbesOf(pod *corev1.Pod) []PodProbe {
+	var all []PodProbe
+	grpcPorts := map[uint16]uint16{} // the app's port to Envoy's
 	nextGRPCPort := uint16(ir.FirstGRPCProbePort)
 	for c := range ContainersOf(pod) {
-		for _, p := range probesOf(c) {
+		for _, p := range []struct {
+			kind  string
+			probe *corev1.Probe
+		}{{"startup", c.StartupProbe}, {"liveness", c.LivenessProbe}, {"readiness", c.ReadinessProbe}} {
 			if p.probe == nil {
 				continue
 			}
@@ -57,14 +51,14 @@ func Questions(pod *corev1.Pod) []question {
 				}
 				asked.Listen = grpcPorts[asked.App]
 			}
-			all = append(all, question{c, p.kind, &p.probe.ProbeHandler, asked})
+			all = append(all, PodProbe{Container: c, Kind: p.kind, Handler: &p.probe.ProbeHandler, Asked: asked})
 		}
 	}
 	return all
 }
 
-// probeOf is what a probe asks of the app. It is false for one that is none of Envoy's business: it runs a command, asks
-// another host, or names a port that the container does not have, which the kubelet will report.
+// probeOf is what a probe asks of the app. It is false for one that Envoy has nothing to do with: it runs a command,
+// asks another host, or names a port that the container does not have, which the kubelet will report.
 func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe, bool) {
 	p := ir.Probe{Listen: ir.ProbePort, Path: ProbePath(c, kind)}
 	var found bool
@@ -85,7 +79,8 @@ func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe,
 	return p, found
 }
 
-// requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one, else a path.
+// requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one,
+// else a path.
 func requestTarget(path string) string {
 	u, err := url.Parse(path)
 	if err != nil || u.Opaque != "" {
@@ -119,7 +114,7 @@ func portOf(c *corev1.Container, port intstr.IntOrString) (uint16, bool) {
 	return n, err == nil
 }
 
-// probePath is where the kubelet asks Envoy for one probe.
+// ProbePath is where the kubelet asks Envoy for one probe.
 func ProbePath(c *corev1.Container, kind string) string {
 	return fmt.Sprintf("/probe/%s/%s", c.Name, kind)
 }

@@ -1,0 +1,173 @@
+package intent
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
+)
+
+// unusedMistakes are annotations of the pod that change nothing, or that say what another one says.
+func (r *reader) unusedMistakes() []Mistake {
+	if !r.Mode.Envoy() {
+		return nil
+	}
+	has := func(key string) bool { _, ok := r.written[key]; return ok }
+	var mistakes []Mistake
+	if has(AnnotationAppPort) && has(AnnotationInbound) {
+		mistakes = append(mistakes, Mistake{
+			Where: "annotation " + AnnotationInbound,
+			What:  "says the same as " + AnnotationAppPort + ", only one of them is possible",
+			Hint:  "remove " + AnnotationAppPort,
+		})
+	}
+	// A namespace's default peers are of use to those of its pods that have a port.
+	if !r.written[AnnotationAllowedPeers].onPod {
+		return mistakes
+	}
+	where := "annotation " + AnnotationAllowedPeers
+	hasDefaultPeers := func(l listener) bool { return l.defaultPeers }
+	switch {
+	case !has(AnnotationAppPort) && !has(AnnotationInbound):
+		mistakes = append(mistakes, Mistake{
+			Where: where,
+			What:  "has no effect without an inbound listener",
+			Hint:  "add " + AnnotationAppPort + " with the port on which the app listens, or remove it",
+		})
+	case len(r.inbound) > 0 && !slices.ContainsFunc(r.inbound, hasDefaultPeers):
+		mistakes = append(mistakes, Mistake{
+			Where: where,
+			What: "has no effect: every listener of " + AnnotationInbound +
+				" has peers of its own, no TLS or clientCertificate: none",
+			Hint: "remove it",
+		})
+	}
+	return mistakes
+}
+
+// modelMistakes are the rules of the model that the proxy breaks, in the words of what the user wrote, each once.
+func (r *reader) modelMistakes() []Mistake {
+	if !r.Mode.Envoy() {
+		return nil
+	}
+	var mistakes []Mistake
+	for _, p := range r.Proxy.Validate() {
+		if r.unclear && missesAnnotation(p.Code) || r.modeUnclear && slices.Contains(rulesOfMode, p.Code) || r.isUnread(p) {
+			continue
+		}
+		if m, tell := r.mistakeOf(p); tell && !slices.Contains(mistakes, m) {
+			mistakes = append(mistakes, m)
+		}
+	}
+	return mistakes
+}
+
+// isUnread says whether a value is missed that is written, and told to be wrong.
+func (r *reader) isUnread(p ir.Problem) bool {
+	if !p.Code.MissesValue() {
+		return false
+	}
+	if p.Path == "" {
+		return r.isTold(modelInbound) || r.isTold(modelUpstreams)
+	}
+	if item, isPeers := strings.CutSuffix(p.Path, ".peers"); isPeers && (r.isTold(item+".tls") || r.isTold(item+".clientCertificate")) {
+		return true // whether callers present certificates is not known
+	}
+	return r.isTold(p.Path)
+}
+
+// isTold says whether something is wrong with a part of the model, with what it is part of, or with a part of it.
+func (r *reader) isTold(path string) bool {
+	within := func(inner, outer string) bool {
+		rest, ok := strings.CutPrefix(inner, outer)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	}
+	return slices.ContainsFunc(r.told, func(told string) bool { return told != "" && (within(path, told) || within(told, path)) })
+}
+
+// missesAnnotation says whether a rule may be broken because an annotation is there under a wrong name.
+func missesAnnotation(code ir.Code) bool {
+	return code == ir.NothingToDo || code == ir.GatewayIncomplete
+}
+
+// rulesOfMode depend on whether the pod is a gateway.
+var rulesOfMode = []ir.Code{
+	ir.NothingToDo, ir.GatewayIncomplete, ir.ListenMissing, ir.AppMissing, ir.AppOfGateway, ir.TCPRoutes,
+	ir.ListenOfGateway, ir.MatchMissing, ir.MatchNoGateway,
+}
+
+// hintFor is what to do in the words of the annotations, where the rule's text does not say it.
+func (r *reader) hintFor(code ir.Code) string {
+	switch code {
+	case ir.NothingToDo:
+		hint := fmt.Sprintf("write %s, %s or both", AnnotationAppPort, AnnotationUpstreams)
+		if r.Mode.Socket {
+			hint += fmt.Sprintf(", or %s: %s for the Workload API alone", AnnotationMode, ModeSocket)
+		}
+		return hint
+	case ir.GatewayIncomplete:
+		return fmt.Sprintf("write %s and %s", AnnotationInbound, AnnotationUpstreams)
+	case ir.MatchNoGateway:
+		return "or add " + AnnotationMode + ": gateway"
+	case ir.RequestAudited, ir.ForwardedAudited:
+		return fmt.Sprintf("peers are audited by %s: %s", AnnotationEnforcement, enforcementAudit)
+	}
+	return ""
+}
+
+// modelPath is an item of a list of the model, and the field in it.
+var modelPath = regexp.MustCompile(`^(inbound|upstreams|appPorts|probes)\[(\d+)\](.*)$`)
+
+// mistakeOf says where the user wrote what breaks a rule. It is false for what is told of another annotation.
+func (r *reader) mistakeOf(p ir.Problem) (Mistake, bool) {
+	m := Mistake{Where: "Envoy's configuration", What: p.String(), Hint: r.hintFor(p.Code)}
+	if p.Path == "" {
+		m.Where = "annotations"
+		return m, true
+	}
+	parts := modelPath.FindStringSubmatch(p.Path)
+	if parts == nil {
+		return m, true
+	}
+	i, err := strconv.Atoi(parts[2])
+	if err != nil {
+		return m, true
+	}
+	m.What = p.Text
+	switch list, field := parts[1], parts[3]; list {
+	case "inbound":
+		return r.inboundMistake(m, p.Code, i, field)
+	case "upstreams":
+		m.Where = r.written[AnnotationUpstreams].where(AnnotationUpstreams, fmt.Sprintf("[%d]%s", i, field))
+	case "appPorts":
+		m.Where = "container " + r.Proxy.AppPorts[i].Container + ", ports"
+	case "probes":
+		at := slices.IndexFunc(r.probes, func(probe PodProbe) bool { return probe.Asked == r.Proxy.Probes[i] })
+		m.Where = fmt.Sprintf("container %s, %sProbe", r.probes[at].Container.Name, r.probes[at].Kind)
+	}
+	return m, true
+}
+
+// inboundMistake is one in a listener, which may come from the short form, and its peers from allowed-peers.
+func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (Mistake, bool) {
+	if code == ir.PeersMissing && r.inbound[i].defaultPeers {
+		m.Where, m.What = "annotation "+AnnotationAllowedPeers, "expected at least one peer that may call, got none"
+		m.Hint = `an example: "/web, /ns/prod/*"`
+		if r.Proxy.Inbound[i].Clients == ir.Request {
+			m.Hint += "; or clientCertificate: none, where nobody presents one"
+		}
+		return m, !r.unclear && !r.isTold(modelAllowedPeers)
+	}
+	if r.short {
+		m.Where = r.written[AnnotationAppPort].where(AnnotationAppPort, "")
+		if code == ir.AppOfGateway {
+			m.Hint = "write its listeners in " + AnnotationInbound
+		}
+		return m, true
+	}
+	m.Where = r.written[AnnotationInbound].where(AnnotationInbound, fmt.Sprintf("[%d]%s", i, field))
+	return m, true
+}
