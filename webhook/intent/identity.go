@@ -83,8 +83,8 @@ func Authorize(td spiffeid.TrustDomain, claims []Claim, s Subject, id spiffeid.I
 		s.ServiceAccount, s.Namespace, id, own, s.Namespace, s.ServiceAccount, id.Path())
 }
 
-// AuthorizeDNSName says whether a subject may have a DNS name in its certificate: to who checks names and not SPIFFE
-// IDs, the name is the identity.
+// AuthorizeDNSName says whether a subject may have a DNS name in its certificate: a peer that checks names instead
+// of SPIFFE IDs takes the name for the identity.
 func AuthorizeDNSName(claims []Claim, s Subject, name string) error {
 	if slices.ContainsFunc(claims, func(c Claim) bool { return c.coversDNSName(s, name) }) {
 		return nil

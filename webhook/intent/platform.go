@@ -32,7 +32,7 @@ type Platform struct {
 	X509SVIDTTL   time.Duration
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 
-	Locked             []string // names, without our prefix, of annotations that nobody may write
+	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools
 }
 

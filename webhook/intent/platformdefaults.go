@@ -15,7 +15,7 @@ const maxDrain = 5 * time.Minute
 var defaultsFields = []platformField{
 	{
 		name:     "inboundPort",
-		doc:      "where app-port is served",
+		doc:      "port of the listener that app-port asks for",
 		standard: "8443",
 		schema:   portSchema,
 		parse:    one(parseInboundPort),

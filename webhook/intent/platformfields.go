@@ -37,7 +37,7 @@ var platformFields = []platformField{
 	},
 	{
 		name:    "clusterName",
-		doc:     "tells the entries of this cluster apart from those of others on the same SPIRE server",
+		doc:     "distinguishes the entries of this cluster from those of others on the same SPIRE server",
 		without: required,
 		schema:  patternSchema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
 		parse:   one(parseClusterName),
@@ -79,7 +79,7 @@ func everyField(fields []platformField, prefix string) iter.Seq2[string, platfor
 	}
 }
 
-// checkedBefore is for the fields by which a platform file is known as one.
+// checkedBefore is for the fields that checkHeader has read.
 var checkedBefore = one(func(*Platform, string) error { return nil })
 
 func parseTrustDomain(p *Platform, name string) error {
@@ -133,7 +133,7 @@ func parseForeignAnnotation(p *Platform, key string) error {
 	return nil
 }
 
-// atLeastOne keeps a list that stands for nobody if it is empty.
+// atLeastOne parses a list of texts that would match nothing if it were empty.
 func atLeastOne(into func(p *Platform) *[]string) parsePlatform {
 	return func(p *Platform, raw json.RawMessage) []problem {
 		items, problems := stringItems(raw)

@@ -39,7 +39,7 @@ type platformField struct {
 // parsePlatform returns mistakes with their paths below the field.
 type parsePlatform func(p *Platform, raw json.RawMessage) []problem
 
-// required is what a field says without which a file is wrong.
+// required stands in the place of a default if a file is wrong without the field.
 const required = "required"
 
 // ParsePlatform decodes a platform file strictly. The error has a line for each mistake.
@@ -71,7 +71,7 @@ func platformError(problems []problem) error {
 	return errors.Join(errs...)
 }
 
-// checkHeader finds what is no platform file. Then a misspelt name is told too, because it may be the cause.
+// checkHeader finds what is no platform file. Misspelt names are reported as well: one may be the cause.
 func checkHeader(document json.RawMessage) []problem {
 	section, err := decode[map[string]json.RawMessage](document)
 	if err != nil {
@@ -86,7 +86,7 @@ func checkHeader(document json.RawMessage) []problem {
 	return append(unknownFields(platformFields, section), problem{err: err})
 }
 
-// readSection reads the fields of a section in their order, and tells which names are not among them.
+// readSection reads the fields of a section in their order, and reports the names that are not among them.
 func readSection(p *Platform, fields []platformField, raw json.RawMessage) []problem {
 	section, err := decode[map[string]json.RawMessage](raw)
 	if err != nil {

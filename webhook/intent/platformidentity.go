@@ -26,7 +26,7 @@ var identityFields = []platformField{
 	},
 	{
 		name:    "claims",
-		doc:     "who may hold identities outside /ns/OWN-NAMESPACE/, DNS names and flags, a list:",
+		doc:     "a list of who may hold identities outside /ns/OWN-NAMESPACE/, DNS names and flags",
 		without: "none",
 		fields:  claimFields,
 		item:    func(p *Platform) { p.Claims = append(p.Claims, Claim{}) },
@@ -38,14 +38,14 @@ const defaultIDTemplate = "/ns/{namespace}/sa/{serviceAccount}"
 var claimFields = []platformField{
 	{
 		name:    "namespaces",
-		doc:     "their namespaces, * for all",
+		doc:     "namespaces of the pods, * for all",
 		without: required,
 		schema:  listSchema(stringSchema),
 		parse:   atLeastOne(func(p *Platform) *[]string { return &lastClaim(p).Namespaces }),
 	},
 	{
 		name:    "serviceAccounts",
-		doc:     "their service accounts, * for all",
+		doc:     "service accounts of the pods, * for all",
 		without: required,
 		schema:  listSchema(stringSchema),
 		parse:   atLeastOne(func(p *Platform) *[]string { return &lastClaim(p).ServiceAccounts }),

@@ -18,7 +18,7 @@ const (
 	rolloutInPlace = "inPlace"
 )
 
-// sidecarFields are those of sidecar: how the containers are made that injection adds.
+// sidecarFields are those of sidecar: the containers that injection adds.
 var sidecarFields = []platformField{
 	{
 		name:    "image",
@@ -35,7 +35,7 @@ var sidecarFields = []platformField{
 	},
 	{
 		name:    "resources",
-		doc:     "of Envoy's container",
+		doc:     "resources of Envoy's container",
 		without: "none",
 		schema:  resourcesSchema,
 		parse: parseResourcesInto(func(p *Platform) *corev1.ResourceRequirements {
@@ -44,7 +44,7 @@ var sidecarFields = []platformField{
 	},
 	{
 		name:     "logLevel",
-		doc:      "Envoy's: " + strings.Join(logLevels, ", "),
+		doc:      "Envoy's log level: " + strings.Join(logLevels, ", "),
 		standard: "warning",
 		schema:   enumSchema(logLevels...),
 		parse: one(func(p *Platform, level string) error {
@@ -78,7 +78,7 @@ var sidecarFields = []platformField{
 	{name: "jwt", fields: jwtFields},
 	{
 		name:     "metrics",
-		doc:      "serves Envoy's statistics to Prometheus, at /stats/prometheus, if it is there",
+		doc:      "if present, Envoy's statistics are served to Prometheus at /stats/prometheus",
 		without:  "off",
 		fields:   metricsFields,
 		optional: true,
@@ -98,7 +98,7 @@ var jwtFields = []platformField{
 	},
 	{
 		name:    "resources",
-		doc:     "of that sidecar",
+		doc:     "resources of the spiffe-jwt sidecar",
 		without: "none",
 		schema:  resourcesSchema,
 		parse: parseResourcesInto(func(p *Platform) *corev1.ResourceRequirements {
@@ -110,7 +110,7 @@ var jwtFields = []platformField{
 var metricsFields = []platformField{
 	{
 		name:     "port",
-		doc:      "on this port",
+		doc:      "port of the statistics",
 		standard: strconv.Itoa(ir.DefaultMetricsPort),
 		schema:   portSchema,
 		parse: one(func(p *Platform, n int) (err error) {
@@ -120,7 +120,7 @@ var metricsFields = []platformField{
 	},
 	{
 		name:    "include",
-		doc:     "and only those whose names begin so, in Envoy's spelling",
+		doc:     "prefixes of the names, in Envoy's spelling, of the statistics that are kept; an empty list keeps all",
 		without: "traffic, refusals and certificates",
 		schema:  listSchema(stringSchema),
 		parse: func(p *Platform, raw json.RawMessage) []problem {

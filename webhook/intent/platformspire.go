@@ -17,11 +17,11 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// spireFields are those of spire: where it is, and what it is told.
+// spireFields are those of spire: the server, the agents' socket, and the trust domains to federate with.
 var spireFields = []platformField{
 	{name: "server", fields: []platformField{{
 		name:    "address",
-		doc:     "of the SPIRE server: unix:///path, or host:port, where the injector presents its own admin SVID",
+		doc:     "address of the SPIRE server: unix:///path, or host:port, where the injector presents its own admin SVID",
 		without: required,
 		schema:  patternSchema("^(unix:///.+/.+|[^/:]+:[0-9]+)$"),
 		parse:   one(parseServerAddress),
@@ -58,7 +58,7 @@ var spireFields = []platformField{
 var agentSocketFields = []platformField{
 	{
 		name: "csi",
-		doc: "CSI driver that mounts the directory of the agent's Workload API, such as csi.spiffe.io; " +
+		doc: "CSI driver that mounts the directory of the agent's Workload API socket, such as csi.spiffe.io; " +
 			"passes Pod Security restricted",
 		without: "one of csi and hostPath",
 		schema:  patternSchema("^[a-z0-9.-]+$"),
@@ -72,7 +72,7 @@ var agentSocketFields = []platformField{
 	},
 	{
 		name:    "hostPath",
-		doc:     "that directory on the nodes",
+		doc:     "directory on the nodes that holds that socket",
 		without: "one of csi and hostPath",
 		schema:  patternSchema("^/[A-Za-z0-9._/-]+$"),
 		parse: one(func(p *Platform, directory string) error {
@@ -110,7 +110,7 @@ const (
 var federationFields = []platformField{
 	{
 		name:    "trustDomain",
-		doc:     "the foreign one, such as auxiliary.org",
+		doc:     "foreign trust domain, such as auxiliary.org",
 		without: required,
 		schema:  stringSchema,
 		parse:   one(parseForeignDomain),

@@ -16,7 +16,7 @@ import (
 )
 
 // decodeStrictly reads one YAML or JSON document as the API machinery reads strictly: the names of fields as they
-// are, each of them once, and none that is unknown. The error lists all that are.
+// are, each of them once, and none that is unknown. The error lists all unknown ones.
 func decodeStrictly(data []byte, into any) error {
 	object, err := oneDocument(data)
 	if err != nil {
@@ -37,8 +37,8 @@ func decodeStrictly(data []byte, into any) error {
 	return errors.New(strings.Join(texts, "; "))
 }
 
-// decode reads a value of JSON whose own fields, if it has any, are of no matter; nothing is the zero value. The
-// error says what was written in the place of what is expected.
+// decode reads a JSON value that is not a struct; an empty one is the zero value. The error says what is expected
+// and what is written.
 func decode[T any](raw json.RawMessage) (T, error) {
 	var value T
 	if len(raw) == 0 {
