@@ -1,14 +1,9 @@
 package charts
 
 import (
-	"encoding/json"
-	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -58,60 +53,6 @@ func TestMistakesInValuesAreRefused(t *testing.T) {
 			}
 		})
 	}
-}
-
-// reference is a line of the platform file's table.
-var reference = regexp.MustCompile("(?m)^\\| `([A-Za-z0-9.]+)` \\|")
-
-func TestSchemaKnowsEveryFieldOfThePlatformFile(t *testing.T) {
-	text, err := os.ReadFile(fromTop(InjectorChart + "/values.schema.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var document struct {
-		Properties struct {
-			Platform schema `json:"platform"`
-		} `json:"properties"`
-	}
-	if err := json.Unmarshal(text, &document); err != nil {
-		t.Fatal(err)
-	}
-	_, table, found := strings.Cut(intent.MarkdownReference(), "The platform file")
-	if !found {
-		t.Fatal("expected the table of the platform file")
-	}
-	var want []string
-	for _, match := range reference.FindAllStringSubmatch(table, -1) {
-		want = append(want, match[1])
-	}
-	got := document.Properties.Platform.fields("")
-	// A section is in the table only if it means something by itself.
-	got = slices.DeleteFunc(got, func(field string) bool {
-		return !slices.Contains(want, field) && slices.ContainsFunc(want, func(other string) bool { return strings.HasPrefix(other, field+".") })
-	})
-	slices.Sort(want)
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("fields (-platform file +schema):\n%s", diff)
-	}
-}
-
-// schema is as much of a JSON schema as names fields.
-type schema struct {
-	Properties map[string]schema `json:"properties"`
-	Items      *schema           `json:"items"`
-}
-
-func (s schema) fields(prefix string) []string {
-	var out []string
-	for name, property := range s.Properties {
-		out = append(out, prefix+name)
-		if property.Items != nil {
-			property = *property.Items
-		}
-		out = append(out, property.fields(prefix+name+".")...)
-	}
-	return out
 }
 
 // What values change is a platform file that the injector takes.

@@ -1,7 +1,6 @@
 package intent
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -9,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/spire-injector/spire-injector/registrar"
 )
@@ -22,15 +20,16 @@ type Subject struct {
 	Labels         map[string]string
 }
 
-// Claim lets the pods of some namespaces and service accounts hold what takes a claim: identities outside /ns/<their own
-// namespace>/, DNS names, and flags of their registration entries. "*" stands for every namespace or service account, a path
-// that ends in "/*" for everything below it, a DNS name that begins with "*." for everything in that domain.
+// Claim lets the pods of some namespaces and service accounts hold what takes a claim: identities outside /ns/<their
+// own namespace>/, DNS names, and flags of their registration entries. "*" stands for every namespace or service
+// account, a path that ends in "/*" for everything below it, a DNS name that begins with "*." for everything in that
+// domain.
 type Claim struct {
-	Namespaces      []string `json:"namespaces"`
-	ServiceAccounts []string `json:"serviceAccounts"`
-	Paths           []string `json:"paths"`
-	DNSNames        []string `json:"dnsNames"`
-	Flags           []Flag   `json:"flags"`
+	Namespaces      []string
+	ServiceAccounts []string
+	Paths           []string
+	DNSNames        []string
+	Flags           []Flag
 }
 
 // Flag is a power that a registration entry gives to a workload beside its identity.
@@ -41,29 +40,6 @@ const (
 	FlagDownstream Flag = "downstream" // may run a nested SPIRE server
 	FlagAdmin      Flag = "admin"      // may use SPIRE's management API
 )
-
-func (c Claim) validate() error {
-	var errs []error
-	if len(c.Namespaces) == 0 || len(c.ServiceAccounts) == 0 || len(c.Paths)+len(c.DNSNames)+len(c.Flags) == 0 {
-		errs = append(errs, errors.New("expected namespaces, serviceAccounts and at least one of paths, dnsNames and flags, each with at least one item"))
-	}
-	for _, p := range c.Paths {
-		if err := spiffeid.ValidatePath(strings.TrimSuffix(p, "/*")); err != nil || p == "" {
-			errs = append(errs, fmt.Errorf("path %q: expected a path such as /api or /team/*", p))
-		}
-	}
-	for _, name := range c.DNSNames {
-		if len(validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*."))) > 0 {
-			errs = append(errs, fmt.Errorf("DNS name %q: expected a name such as api.example.org or *.example.org", name))
-		}
-	}
-	for _, f := range c.Flags {
-		if f != FlagDownstream && f != FlagAdmin {
-			errs = append(errs, fmt.Errorf("flag %q: expected %s or %s", f, FlagDownstream, FlagAdmin))
-		}
-	}
-	return errors.Join(errs...)
-}
 
 func (c Claim) of(s Subject) bool {
 	return listed(c.Namespaces, s.Namespace) && listed(c.ServiceAccounts, s.ServiceAccount)
@@ -97,16 +73,18 @@ func Authorize(td spiffeid.TrustDomain, claims []Claim, s Subject, id spiffeid.I
 		return fmt.Errorf("%s is reserved: no workload may hold an identity under %s/", id, root)
 	}
 	own := "/ns/" + s.Namespace + "/"
-	if strings.HasPrefix(id.Path(), own) || slices.ContainsFunc(claims, func(c Claim) bool { return c.covers(s, id.Path()) }) {
+	isCovered := func(c Claim) bool { return c.covers(s, id.Path()) }
+	if strings.HasPrefix(id.Path(), own) || slices.ContainsFunc(claims, isCovered) {
 		return nil
 	}
-	return fmt.Errorf("service account %s of namespace %s has no claim to %s; use an identity under %s, or ask the platform team for "+
-		"{namespaces: [%s], serviceAccounts: [%s], paths: [%s]} in identity.claims of the platform file",
+	return fmt.Errorf("service account %s of namespace %s has no claim to %s; use an identity under %s, "+
+		"or ask the platform team for {namespaces: [%s], serviceAccounts: [%s], paths: [%s]} "+
+		"in identity.claims of the platform file",
 		s.ServiceAccount, s.Namespace, id, own, s.Namespace, s.ServiceAccount, id.Path())
 }
 
-// AuthorizeDNSName says whether a subject may have a DNS name in its certificate: to who checks names and not SPIFFE IDs, the
-// name is the identity.
+// AuthorizeDNSName says whether a subject may have a DNS name in its certificate: a peer that checks names instead
+// of SPIFFE IDs takes the name for the identity.
 func AuthorizeDNSName(claims []Claim, s Subject, name string) error {
 	if slices.ContainsFunc(claims, func(c Claim) bool { return c.coversDNSName(s, name) }) {
 		return nil
@@ -147,7 +125,8 @@ func parseID(td spiffeid.TrustDomain, s string) (spiffeid.ID, error) {
 				hint = fmt.Sprintf("; did you mean %q?", fixed.Path())
 			}
 		}
-		return spiffeid.ID{}, fmt.Errorf("expected a path such as /api or a SPIFFE ID such as spiffe://%s/api, got %q: %w%s", td, s, err, hint)
+		return spiffeid.ID{}, fmt.Errorf("expected a path such as /api or a SPIFFE ID such as spiffe://%s/api, got %q: %w%s",
+			td, s, err, hint)
 	}
 	if id.Path() == "" {
 		return spiffeid.ID{}, fmt.Errorf("expected a path after the trust domain, got %q", s)
@@ -163,12 +142,14 @@ type IDTemplate struct{ text string }
 
 var templateVariable = regexp.MustCompile(`\{[^{}]*\}`)
 
-// ParseIDTemplate checks a template: an absolute path whose variables are {namespace}, {serviceAccount} and {label:KEY}.
+// ParseIDTemplate checks a template: an absolute path whose variables are {namespace}, {serviceAccount} and
+// {label:KEY}.
 func ParseIDTemplate(s string) (IDTemplate, error) {
 	for _, v := range templateVariable.FindAllString(s, -1) {
 		key, isLabel := strings.CutPrefix(v, "{label:")
 		if v != "{namespace}" && v != "{serviceAccount}" && (!isLabel || key == "}") {
-			return IDTemplate{}, fmt.Errorf("template %q: expected the variables {namespace}, {serviceAccount} or {label:KEY}, got %s", s, v)
+			return IDTemplate{}, fmt.Errorf("template %q: expected the variables {namespace}, {serviceAccount} or {label:KEY}, "+
+				"got %s", s, v)
 		}
 	}
 	if sample := templateVariable.ReplaceAllString(s, "x"); sample == "" || spiffeid.ValidatePath(sample) != nil {
@@ -203,5 +184,6 @@ func defaultID(td spiffeid.TrustDomain, ts []IDTemplate, s Subject) (spiffeid.ID
 			return parseID(td, p)
 		}
 	}
-	return spiffeid.ID{}, fmt.Errorf("no template of the platform's identity.templates applies to this pod; write the annotation %s", AnnotationSPIFFEID)
+	return spiffeid.ID{}, fmt.Errorf("no template of the platform's identity.templates applies to this pod; "+
+		"write the annotation %s", AnnotationSPIFFEID)
 }

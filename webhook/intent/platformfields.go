@@ -1,60 +1,146 @@
 package intent
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// platformField is one field of the platform file, for people.
-type platformField struct {
-	path, doc string
-	standard  string // what is without it; "required" when nothing is
+// platformFields is, with its sections, the only place where a field of the platform file is defined. Fields are read
+// in this order: what another one is read by, such as the trust domain, comes before it.
+var platformFields = []platformField{
+	{
+		name:    "apiVersion",
+		doc:     PlatformAPIVersion,
+		without: required,
+		parse:   checkedBefore,
+	},
+	{
+		name:    "kind",
+		doc:     PlatformKind,
+		without: required,
+		parse:   checkedBefore,
+	},
+	{
+		name:    "trustDomain",
+		doc:     "SPIRE's trust domain, such as example.org",
+		without: required,
+		schema:  patternSchema("^[a-z0-9._-]+$"),
+		parse:   one(parseTrustDomain),
+	},
+	{
+		name:    "clusterName",
+		doc:     "distinguishes the entries of this cluster from those of others on the same SPIRE server",
+		without: required,
+		schema:  patternSchema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+		parse:   one(parseClusterName),
+	},
+	{name: "spire", fields: spireFields},
+	{name: "identity", fields: identityFields},
+	{name: "sidecar", fields: sidecarFields},
+	{name: "defaults", fields: defaultsFields},
+	{
+		name:    "locked",
+		doc:     "names, without " + Prefix + ", of annotations that neither pods nor namespaces may write",
+		without: "none",
+		schema:  listSchema(stringSchema),
+		parse:   each(parseLocked),
+	},
+	{
+		name:    "foreignAnnotations",
+		doc:     "further annotations under " + Prefix + " that belong to other tools",
+		without: "none",
+		schema:  listSchema(stringSchema),
+		parse:   each(parseForeignAnnotation),
+	},
 }
 
-const required = "required"
+// everyField are the rows that mean something by themselves, with their paths, in their order.
+func everyField(fields []platformField, prefix string) iter.Seq2[string, platformField] {
+	return func(yield func(string, platformField) bool) {
+		for _, f := range fields {
+			path := prefix + f.name
+			if f.doc != "" && !yield(path, f) {
+				return
+			}
+			for path, inner := range everyField(f.fields, path+".") {
+				if !yield(path, inner) {
+					return
+				}
+			}
+		}
+	}
+}
 
-// platformFields are all fields of the platform file but those that say what the file is.
-var platformFields = []platformField{
-	{"trustDomain", "SPIRE's trust domain, such as example.org", required},
-	{"clusterName", "tells the entries of this cluster apart from those of others on the same SPIRE server", required},
-	{"spire.server.address", "of the SPIRE server: unix:///path, or host:port, where the injector presents its own admin SVID", required},
-	{"spire.agentSocket.hostPath", "directory on the nodes that holds the agent's Workload API socket", "one of hostPath and csi"},
-	{"spire.agentSocket.csi", "CSI driver that mounts that directory, such as csi.spiffe.io; passes Pod Security restricted", "one of hostPath and csi"},
-	{"spire.agentSocket.file", "name of the socket in that directory", required},
-	{"spire.nodeSelectors", "which nodes' agents may serve this cluster's workloads", "k8s_psat:cluster:CLUSTERNAME"},
-	{"spire.onUnavailable", "while SPIRE does not answer, a pod with an identity that is not registered yet is denied (deny), or waits for its certificate (admit)", string(Deny)},
-	{"spire.federation", "foreign trust domains whose bundles SPIRE fetches at an interval; a relationship that is removed from the list stays in SPIRE", "none"},
-	{"spire.federation.trustDomain", "the foreign one, such as auxiliary.org", required},
-	{"spire.federation.bundleEndpoint", "https URL of its bundle", required},
-	{"spire.federation.profile", fmt.Sprintf("how its server is authenticated: %s, by a certificate of the public web, or %s, by an SVID; if that is one of the foreign trust "+
-		"domain itself, SPIRE has to be given the first bundle (spire-server bundle set)", registrar.HTTPSWeb, registrar.HTTPSSPIFFE), string(registrar.HTTPSWeb)},
-	{"spire.federation.endpointSPIFFEID", fmt.Sprintf("SPIFFE ID of that server under %s, such as spiffe://auxiliary.org/spire/server", registrar.HTTPSSPIFFE), "required there"},
-	{"spire.federation.refresh", "time between two fetches, 10s to 24h", fmt.Sprint(defaultBundleRefresh)},
-	{"identity.templates", "identities of pods that ask for none, the first whose variables all exist: {namespace}, {serviceAccount}, {label:KEY}", defaultIDTemplate},
-	{"identity.claims", "who may hold identities outside /ns/OWN-NAMESPACE/, DNS names and flags, a list:", "none"},
-	{"identity.claims.namespaces", "their namespaces, * for all", required},
-	{"identity.claims.serviceAccounts", "their service accounts, * for all", required},
-	{"identity.claims.paths", "paths of identities; a trailing /* stands for everything below", "none"},
-	{"identity.claims.dnsNames", "DNS names; a leading *. stands for everything in that domain", "none"},
-	{"identity.claims.flags", fmt.Sprintf("flags of registration entries: %s, %s", FlagDownstream, FlagAdmin), "none"},
-	{"sidecar.image", "Envoy's image", required},
-	{"sidecar.resources", "of Envoy's container", "none"},
-	{"sidecar.logLevel", "Envoy's: " + strings.Join(logLevels, ", "), "warning"},
-	{"sidecar.concurrency", fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency), "1"},
-	{"sidecar.rollout", rolloutInPlace + ": a changed image reaches running pods too; only Envoy's container restarts", "new pods only"},
-	{"sidecar.jwt.image", "image of the spiffe-jwt sidecar: the injector's own; required if any pod uses jwt", "such pods are denied"},
-	{"sidecar.jwt.resources", "of that sidecar", "none"},
-	{"sidecar.metrics", "serves Envoy's statistics to Prometheus, at /stats/prometheus, if it is there", "off"},
-	{"sidecar.metrics.port", "on this port", fmt.Sprint(defaultMetricsPort)},
-	{"sidecar.metrics.include", "and only those whose names begin so, in Envoy's spelling", "traffic, refusals and certificates"},
-	{"defaults.inboundPort", "where app-port is served", fmt.Sprint(defaultInboundPort)},
-	{"defaults.allowedPeers", "peers of pods that name none", "none"},
-	{"defaults.federatesWith", "foreign trust domains of pods that name none", "none"},
-	{"defaults.x509SVIDTTL", "TTL of X.509-SVIDs, 10s to 720h", fmt.Sprint(defaultSVIDTTL)},
-	{"defaults.jwtSVIDTTL", "TTL of JWT-SVIDs, 10s to 720h", "the SPIRE server's"},
-	{"defaults.drain", "how long an ending pod still serves, up to 5m; 0s turns it off", fmt.Sprint(defaultDrain)},
-	{"locked", "names, without " + Prefix + ", of annotations that neither pods nor namespaces may write", "none"},
-	{"foreignAnnotations", "further annotations under " + Prefix + " that belong to other tools", "none"},
+// checkedBefore is for the fields that checkHeader has read.
+var checkedBefore = one(func(*Platform, string) error { return nil })
+
+func parseTrustDomain(p *Platform, name string) error {
+	td, err := spiffeid.TrustDomainFromString(name)
+	if err != nil {
+		return fmt.Errorf("expected a trust domain such as example.org, got %q: %w", name, err)
+	}
+	p.Cluster.TrustDomain = td
+	return nil
+}
+
+func parseClusterName(p *Platform, name string) error {
+	td := p.Cluster.TrustDomain
+	if td.IsZero() {
+		return nil // which is a mistake of its own
+	}
+	cluster, err := registrar.NewCluster(name, td)
+	if err != nil {
+		return err
+	}
+	p.Cluster = cluster
+	return nil
+}
+
+// lockable are the names by which annotations can be locked.
+func lockable() []string {
+	var names []string
+	for _, key := range WrittenByUsers() {
+		if key != AnnotationRefresh { // by which the injector works
+			names = append(names, strings.TrimPrefix(key, Prefix))
+		}
+	}
+	return names
+}
+
+func parseLocked(p *Platform, name string) error {
+	p.Locked = append(p.Locked, name)
+	names := lockable()
+	if slices.Contains(names, name) {
+		return nil
+	}
+	err := fmt.Errorf("expected the name of an annotation without %s, such as proxy-image, got %q", Prefix, name)
+	return withHint(err, strings.TrimPrefix(name, Prefix), names...)
+}
+
+func parseForeignAnnotation(p *Platform, key string) error {
+	p.ForeignAnnotations = append(p.ForeignAnnotations, key)
+	if _, known := annotationFor(key); known || !strings.HasPrefix(key, Prefix) {
+		return fmt.Errorf("expected a key under %s that is not the injector's own, got %q", Prefix, key)
+	}
+	return nil
+}
+
+// atLeastOne parses a list of texts that would match nothing if it were empty.
+func atLeastOne(into func(p *Platform) *[]string) parsePlatform {
+	return func(p *Platform, raw json.RawMessage) []problem {
+		items, problems := stringItems(raw)
+		if len(items)+len(problems) == 0 {
+			return whole(errors.New("expected at least one, or * for all, got none"))
+		}
+		*into(p) = items
+		return problems
+	}
 }

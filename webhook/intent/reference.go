@@ -50,19 +50,25 @@ func MarkdownReference() string {
 			row(code(a.key), markdown.Replace(a.doc), code(a.example), "needs a new pod")
 		}
 	}
-	fmt.Fprintf(&out, "\nPorts of a running pod stay: a change of `%s` or `%s` that adds, moves or removes one\nneeds a new pod.\n", AnnotationInbound, AnnotationUpstreams)
+	fmt.Fprintf(&out, "\nPorts of a running pod stay: a change of `%s` or `%s` that adds, moves or removes one\n"+
+		"needs a new pod.\n",
+		AnnotationInbound, AnnotationUpstreams)
 	out.WriteString("\n## The platform file\n\nIt is decoded strictly: an unknown or duplicate field is an error.\n\n")
 	head("field", "meaning", "default")
-	row(code("apiVersion")+", "+code("kind"), code(PlatformAPIVersion)+", "+code(PlatformKind), "required")
-	for _, f := range platformFields {
-		row(code(f.path), markdown.Replace(f.doc), markdown.Replace(f.standard))
+	for path, f := range everyField(platformFields, "") {
+		standard := markdown.Replace(f.without)
+		if f.standard != "" {
+			standard = code(f.standard)
+		}
+		row(code(path), markdown.Replace(f.doc), standard)
 	}
 	return out.String()
 }
 
 // labels are all of the contract.
 var labels = []struct{ key, where, doc string }{
-	{LabelInject, "Pod, Namespace", "enabled, disabled; on a Namespace also required: its pods cannot opt out. A pod's own label wins otherwise"},
+	{LabelInject, "Pod, Namespace",
+		"enabled, disabled; on a Namespace also required: its pods cannot opt out. A pod's own label wins otherwise"},
 	{LabelIdentity, "Pod", "written by the webhook: the registration entry selects it"},
 }
 

@@ -3,7 +3,6 @@ package intent
 import (
 	"flag"
 	"os"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -51,44 +50,6 @@ func TestReferenceHasEveryAnnotation(t *testing.T) {
 			t.Errorf("%s: written by users: %t, in the help: %t", a.key, byUsers, inHelp)
 		}
 	}
-}
-
-// Every field that is read is in the table, in the order of the file.
-func TestReferenceHasEveryFieldOfThePlatformFile(t *testing.T) {
-	var want, got []string
-	for _, path := range jsonPaths(reflect.TypeFor[platformFile](), "") {
-		if path != "apiVersion" && path != "kind" {
-			want = append(want, path)
-		}
-	}
-	for _, f := range platformFields {
-		if f.doc == "" || f.standard == "" {
-			t.Errorf("%s: expected a meaning and a default", f.path)
-		}
-		got = append(got, f.path)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("fields (-read +documented):\n%s", diff)
-	}
-}
-
-// jsonPaths are the fields of a type by their names in JSON; sections are only there for what is in them.
-func jsonPaths(typ reflect.Type, prefix string) []string {
-	var paths []string
-	for field := range typ.Fields() {
-		path := prefix + field.Tag.Get("json")
-		inner := field.Type
-		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct {
-			inner = inner.Elem()
-		}
-		if inner.Kind() != reflect.Struct || inner != field.Type {
-			paths = append(paths, path)
-		}
-		if inner.Kind() == reflect.Struct {
-			paths = append(paths, jsonPaths(inner, path+".")...)
-		}
-	}
-	return paths
 }
 
 // The examples are what people copy.

@@ -2,6 +2,8 @@ package intent
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/agnivade/levenshtein"
 )
@@ -13,6 +15,14 @@ func withHint(err error, written string, candidates ...string) error {
 		return err
 	}
 	return fmt.Errorf("%w; %s", err, hint)
+}
+
+// expectOneOf is the error of what is none of the allowed values.
+func expectOneOf(written string, allowed ...string) error {
+	if slices.Contains(allowed, written) {
+		return nil
+	}
+	return withHint(fmt.Errorf("expected %s, got %q", strings.Join(allowed, " or "), written), written, allowed...)
 }
 
 // didYouMean names the candidate nearest to what was written, or nothing when none is near.

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// decodeStrictly reads one YAML or JSON document as the API machinery reads strictly: the names of fields as they are, each of
-// them once, and none that is unknown. The error lists all that are.
+// decodeStrictly reads one YAML or JSON document as the API machinery reads strictly: the names of fields as they
+// are, each of them once, and none that is unknown. The error lists all unknown ones.
 func decodeStrictly(data []byte, into any) error {
 	object, err := oneDocument(data)
 	if err != nil {
@@ -35,6 +35,28 @@ func decodeStrictly(data []byte, into any) error {
 		texts[i] = err.Error()
 	}
 	return errors.New(strings.Join(texts, "; "))
+}
+
+// decode reads a JSON value that is not a struct; an empty one is the zero value. The error says what is expected
+// and what is written.
+func decode[T any](raw json.RawMessage) (T, error) {
+	var value T
+	if len(raw) == 0 {
+		return value, nil
+	}
+	if err := json.Unmarshal(raw, &value); err != nil {
+		expected, hint := inYAML(reflect.TypeFor[T]()), ""
+		switch reflect.TypeFor[T]().Kind() {
+		case reflect.Int:
+			expected = "a whole number"
+		case reflect.String:
+			if raw[0] != '[' && raw[0] != '{' {
+				hint = "; write it in quotes"
+			}
+		}
+		return value, fmt.Errorf("expected %s, got %.60s%s", expected, raw, hint)
+	}
+	return value, nil
 }
 
 // inYAML names a type as people know it.
