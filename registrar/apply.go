@@ -144,7 +144,10 @@ func (c Cluster) followUp(ctx context.Context, api entryRepairer, want Entry, r 
 			return plan, err
 		}
 		if len(results) != 1 {
-			return plan, &Error{Kind: Failed, Message: fmt.Sprintf("SPIRE answered 1 update with %d results: expected one each", len(results))}
+			return plan, &Error{
+				Kind:    Failed,
+				Message: fmt.Sprintf("SPIRE answered 1 update with %d results: expected one each", len(results)),
+			}
 		}
 		if results[0].Err == nil {
 			plan.Entry = results[0].Entry

@@ -35,8 +35,12 @@ type Cluster struct {
 // k8s_psat under the cluster's name.
 func NewCluster(name string, td spiffeid.TrustDomain, nodeSelectors ...Selector) (Cluster, error) {
 	if name == "" || len(name) > maxClusterName || !isEntryID(name) || strings.Trim(name, ".") == "" {
-		return Cluster{}, fmt.Errorf("cluster name %q: expected 1 to %d of the characters A-Z a-z 0-9 . _ - (and not only dots), "+
-			"because it is part of SPIFFE IDs and of entry IDs", name, maxClusterName)
+		return Cluster{}, fmt.Errorf(
+			"cluster name %q: expected 1 to %d of the characters A-Z a-z 0-9 . _ - (and not only dots), "+
+				"because it is part of SPIFFE IDs and of entry IDs",
+			name,
+			maxClusterName,
+		)
 	}
 	if td.IsZero() {
 		return Cluster{}, fmt.Errorf("cluster %q: no trust domain: give the SPIRE server's", name)

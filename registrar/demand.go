@@ -24,7 +24,11 @@ const KindPod = "Pod"
 func (o Owner) String() string { return strings.ToLower(o.Kind) + "/" + o.Namespace + "/" + o.Name }
 
 func (o Owner) compare(p Owner) int {
-	return cmp.Or(strings.Compare(o.Namespace, p.Namespace), strings.Compare(o.Kind, p.Kind), strings.Compare(o.Name, p.Name))
+	return cmp.Or(
+		strings.Compare(o.Namespace, p.Namespace),
+		strings.Compare(o.Kind, p.Kind),
+		strings.Compare(o.Name, p.Name),
+	)
 }
 
 // Needs is what one owner needs of SPIRE.

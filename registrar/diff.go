@@ -80,8 +80,11 @@ func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) 
 			s.Plan = exactly(narrowed, *current)
 		}
 	case current == nil:
-		s.Plan, s.Why = Plan{Action: Refuse, Reason: "its pods run with an identity that the platform file does not allow them any more, and SPIRE has lost it: " +
-			"allow it again in identity.claims, or give them another one"}, reason.EntryNotAllowed
+		s.Plan, s.Why = Plan{
+			Action: Refuse,
+			Reason: "its pods run with an identity that the platform file does not allow them any more, and SPIRE has lost it: " +
+				"allow it again in identity.claims, or give them another one",
+		}, reason.EntryNotAllowed
 		return s
 	case c.Owns(*current) && !current.ExpiresAt.IsZero():
 		kept := current.Canonical()

@@ -57,10 +57,19 @@ func (r Relationship) Validate() error {
 	case HTTPSWeb:
 	case HTTPSSPIFFE:
 		if r.EndpointSPIFFEID.IsZero() {
-			errs = append(errs, fmt.Errorf("profile %s: no SPIFFE ID of the bundle endpoint: expected that of its server, as in spiffe://auxiliary.org/spire/server", r.Profile))
+			errs = append(
+				errs,
+				fmt.Errorf(
+					"profile %s: no SPIFFE ID of the bundle endpoint: expected that of its server, as in spiffe://auxiliary.org/spire/server",
+					r.Profile,
+				),
+			)
 		}
 	default:
-		errs = append(errs, fmt.Errorf("profile %q of the bundle endpoint: expected %s or %s", r.Profile, HTTPSWeb, HTTPSSPIFFE))
+		errs = append(
+			errs,
+			fmt.Errorf("profile %q of the bundle endpoint: expected %s or %s", r.Profile, HTTPSWeb, HTTPSSPIFFE),
+		)
 	}
 	return errors.Join(errs...)
 }

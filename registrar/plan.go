@@ -72,9 +72,13 @@ func (c Cluster) Plan(want Entry, current *Entry) Plan {
 	case c.Owns(have):
 		return Plan{Action: Update, Entry: target, Fields: fields}
 	}
-	return Plan{Action: Refuse, Entry: have, Reason: fmt.Sprintf("SPIRE's entry %q (SPIFFE ID %q, parent %q) was not made by the injector of cluster %q, "+
-		"stands in the way of entry %q, and differs in: %s; delete or change it yourself: spire-server entry delete -entryID %s",
-		have.ID, have.SPIFFEID, have.ParentID, c.Name, want.ID, fields, have.ID)}
+	return Plan{
+		Action: Refuse,
+		Entry:  have,
+		Reason: fmt.Sprintf("SPIRE's entry %q (SPIFFE ID %q, parent %q) was not made by the injector of cluster %q, "+
+			"stands in the way of entry %q, and differs in: %s; delete or change it yourself: spire-server entry delete -entryID %s",
+			have.ID, have.SPIFFEID, have.ParentID, c.Name, want.ID, fields, have.ID),
+	}
 }
 
 // Converge is the entry that serves both e and o, which ask for one identity with different attributes: the

@@ -107,7 +107,12 @@ func refusedLog(in ir.Inbound) *accesslogv3.AccessLog {
 
 // upstreamRequestLog has a line for every request of the app.
 func upstreamRequestLog() *accesslogv3.AccessLog {
-	return stdoutLog(upstreamPrefix+"%DOWNSTREAM_LOCAL_PORT%", "upstream_request", nil, merged(requestFields(), calledFields()))
+	return stdoutLog(
+		upstreamPrefix+"%DOWNSTREAM_LOCAL_PORT%",
+		"upstream_request",
+		nil,
+		merged(requestFields(), calledFields()),
+	)
 }
 
 // upstreamConnectionLog has a line for every connection of the app that carries plain TCP.
@@ -124,15 +129,21 @@ func merged(base, more map[string]string) map[string]string {
 func onlyIf(expression string) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
 		ExtensionFilter: &accesslogv3.ExtensionFilter{
-			Name:       "cel",
-			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: pack(&celv3.ExpressionFilter{Expression: expression})},
+			Name: "cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{
+				TypedConfig: pack(&celv3.ExpressionFilter{Expression: expression}),
+			},
 		},
 	}}
 }
 
 // stdoutLog goes through Envoy's own logger of standard output; /dev/stdout as a file cannot be opened by
 // another user than the container's first.
-func stdoutLog(listener, event string, filter *accesslogv3.AccessLogFilter, fields map[string]string) *accesslogv3.AccessLog {
+func stdoutLog(
+	listener, event string,
+	filter *accesslogv3.AccessLogFilter,
+	fields map[string]string,
+) *accesslogv3.AccessLog {
 	format := &structpb.Struct{Fields: map[string]*structpb.Value{
 		"time":     structpb.NewStringValue("%START_TIME%"),
 		"event":    structpb.NewStringValue(event),

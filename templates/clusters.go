@@ -91,7 +91,11 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 }
 
 // httpOptions fixes the HTTP version of a cluster, and what happens to its requests.
-func httpOptions(protocol ir.Protocol, common *corev3.HttpProtocolOptions, filters ...*hcmv3.HttpFilter) map[string]*anypb.Any {
+func httpOptions(
+	protocol ir.Protocol,
+	common *corev3.HttpProtocolOptions,
+	filters ...*hcmv3.HttpFilter,
+) map[string]*anypb.Any {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},

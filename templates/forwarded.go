@@ -43,18 +43,25 @@ func forwardedBy(clients []ir.Peer) []*rbacv3.Permission {
 	form := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: &routev3.HeaderMatcher{
 		Name: xfccHeader,
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: onBehalfOf}}, // of the whole value
+			MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+				SafeRegex: &matcherv3.RegexMatcher{Regex: onBehalfOf},
+			}, // of the whole value
 		}},
 	}}}
 	anyOf := &rbacv3.Permission_Set{}
 	for _, client := range clients {
-		anyOf.Rules = append(anyOf.Rules, &rbacv3.Permission{Rule: &rbacv3.Permission_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{
-			MetadataMatcher: &matcherv3.MetadataMatcher{
-				Filter: metadataNamespace,
-				Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: clientKey}}},
-				Value:  &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: uriMatcher(client)}},
-			},
-		}}})
+		anyOf.Rules = append(
+			anyOf.Rules,
+			&rbacv3.Permission{Rule: &rbacv3.Permission_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{
+				MetadataMatcher: &matcherv3.MetadataMatcher{
+					Filter: metadataNamespace,
+					Path: []*matcherv3.MetadataMatcher_PathSegment{
+						{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: clientKey}},
+					},
+					Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: uriMatcher(client)}},
+				},
+			}}},
+		)
 	}
 	return []*rbacv3.Permission{form, {Rule: &rbacv3.Permission_OrRules{OrRules: anyOf}}}
 }

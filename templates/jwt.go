@@ -74,7 +74,9 @@ func (p envoy) authenticate(manager *hcmv3.HttpConnectionManager, in ir.Inbound)
 		})
 	}
 	if !in.JWT.IsZero() {
-		manager.HttpFilters = append([]*hcmv3.HttpFilter{httpFilter(authenticationFilter, authentication(in.JWT))}, manager.HttpFilters...)
+		manager.HttpFilters = append(
+			[]*hcmv3.HttpFilter{httpFilter(authenticationFilter, authentication(in.JWT))},
+			manager.HttpFilters...)
 	}
 }
 

@@ -46,7 +46,10 @@ func limitRequests(l ir.Limits, manager *hcmv3.HttpConnectionManager) {
 	}
 	last := len(manager.HttpFilters) - 1
 	filters := append([]*hcmv3.HttpFilter{}, manager.HttpFilters[:last]...)
-	filters = append(filters, httpFilter("body_size_limit", &bodysizelimitv3.BodySizeLimit{MaxRequestBytes: wrapperspb.UInt64(l.MaxRequestBytes)}))
+	filters = append(
+		filters,
+		httpFilter("body_size_limit", &bodysizelimitv3.BodySizeLimit{MaxRequestBytes: wrapperspb.UInt64(l.MaxRequestBytes)}),
+	)
 	manager.HttpFilters = append(filters, manager.HttpFilters[last])
 }
 

@@ -22,7 +22,8 @@ const noID = `(?s).*[^a-zA-Z0-9:/._-].*`
 // isForeign says whether authorities of another trust domain vouch for callers. Our own issue SPIFFE IDs alone, one to
 // a certificate.
 func isForeign(id spiffeid.ID, verified []ir.Peer) bool {
-	return len(verified) == 0 || slices.ContainsFunc(verified, func(p ir.Peer) bool { return p.TrustDomain() != id.TrustDomain() })
+	return len(verified) == 0 ||
+		slices.ContainsFunc(verified, func(p ir.Peer) bool { return p.TrustDomain() != id.TrustDomain() })
 }
 
 // oneID ends connections of callers whose certificate has more than one URI, or one that is no SPIFFE ID, before their
@@ -37,7 +38,9 @@ func oneID(in ir.Inbound) *tcprbacv3.RBAC {
 				Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{
 					ValueMatch: &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{
 						SafeRegex: &xdsmatcherv3.RegexMatcher{
-							EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}}, Regex: pattern,
+							EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{
+								GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{},
+							}, Regex: pattern,
 						},
 					}},
 				},
@@ -52,13 +55,15 @@ func oneID(in ir.Inbound) *tcprbacv3.RBAC {
 	allow := &rbacv3.Action{Name: "one_id", Action: rbacv3.RBAC_ALLOW}
 	return &tcprbacv3.RBAC{
 		StatPrefix: inboundListener(in) + ".",
-		Matcher: &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-				Predicate: allowed,
-				OnMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-					Action: &xdscorev3.TypedExtensionConfig{Name: "allow", TypedConfig: pack(allow)},
+		Matcher: &xdsmatcherv3.Matcher{
+			MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
+				Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
+					Predicate: allowed,
+					OnMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+						Action: &xdscorev3.TypedExtensionConfig{Name: "allow", TypedConfig: pack(allow)},
+					}},
 				}},
 			}},
-		}}},
+		},
 	}
 }

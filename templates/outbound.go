@@ -44,7 +44,9 @@ func httpUpstreams(first *corev3.Address) *listenerv3.Listener {
 		Name:             upstreamsListener,
 		Address:          first,
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
-		FilterChains:     []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, upstreamHTTP())}}},
+		FilterChains: []*listenerv3.FilterChain{
+			{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, upstreamHTTP())}},
+		},
 	}
 }
 

@@ -21,7 +21,12 @@ const (
 	grpcCheck = "/grpc.health.v1.Health/Check"
 )
 
-var probeClusterPrefixes = [...]string{ir.ProbeHTTP: "http_", ir.ProbeHTTPS: "https_", ir.ProbeTCP: "tcp_", ir.ProbeGRPC: "grpc_"}
+var probeClusterPrefixes = [...]string{
+	ir.ProbeHTTP:  "http_",
+	ir.ProbeHTTPS: "https_",
+	ir.ProbeTCP:   "tcp_",
+	ir.ProbeGRPC:  "grpc_",
+}
 
 func probeListener(port uint16) string { return fmt.Sprintf("%s%d", probePrefix, port) }
 
@@ -54,7 +59,10 @@ func (p envoy) probeListeners() []*listenerv3.Listener {
 }
 
 func probeRoute(pr ir.Probe) *routev3.Route {
-	action := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: probeCluster(pr)}, Timeout: lasting(0)}
+	action := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: probeCluster(pr)},
+		Timeout:          lasting(0),
+	}
 	method, path := "POST", grpcCheck
 	if pr.Kind.HasTarget() {
 		method, path = "GET", pr.Path
@@ -98,7 +106,10 @@ func (p envoy) probeClusters() []*clusterv3.Cluster {
 		}
 		// A connection for each question, as the kubelet does it: one that is kept may be closed by the app just when the
 		// next question is sent.
-		cluster.TypedExtensionProtocolOptions = httpOptions(protocol, &corev3.HttpProtocolOptions{MaxRequestsPerConnection: count(1)})
+		cluster.TypedExtensionProtocolOptions = httpOptions(
+			protocol,
+			&corev3.HttpProtocolOptions{MaxRequestsPerConnection: count(1)},
+		)
 		out = append(out, cluster)
 	}
 	return out

@@ -35,7 +35,13 @@ func (p envoy) readinessListener() *listenerv3.Listener {
 	if len(p.appAddresses()) > 0 {
 		withApp = append(withApp, appPorts)
 	}
-	return answering(readinessName, ir.ReadinessPort, []*routev3.Route{updatesRoute()}, healthAnswer(ReadinessPath, ownPorts), healthAnswer(AppReadinessPath, withApp...))
+	return answering(
+		readinessName,
+		ir.ReadinessPort,
+		[]*routev3.Route{updatesRoute()},
+		healthAnswer(ReadinessPath, ownPorts),
+		healthAnswer(AppReadinessPath, withApp...),
+	)
 }
 
 // answering is a listener for questions from outside, which are not logged. It has the given routes and answers, and

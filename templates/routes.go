@@ -83,7 +83,9 @@ func covers(pattern, host string) bool {
 }
 
 func routeTo(match ir.Match) *routev3.Route {
-	path := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: match.PathPrefix()}}
+	path := &routev3.RouteMatch{
+		PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: match.PathPrefix()},
+	}
 	if match.PathPrefix() == "/" {
 		path = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	}
@@ -95,5 +97,9 @@ func routeTo(match ir.Match) *routev3.Route {
 
 // compareMatches puts the more specific path first. It orders the routes of one host: hosts are told apart before.
 func compareMatches(a, b ir.Match) int {
-	return cmp.Or(cmp.Compare(len(b.PathPrefix()), len(a.PathPrefix())), cmp.Compare(a.PathPrefix(), b.PathPrefix()), cmp.Compare(a.Host(), b.Host()))
+	return cmp.Or(
+		cmp.Compare(len(b.PathPrefix()), len(a.PathPrefix())),
+		cmp.Compare(a.PathPrefix(), b.PathPrefix()),
+		cmp.Compare(a.Host(), b.Host()),
+	)
 }

@@ -19,11 +19,13 @@ func secretCertificateFiles() []*tlsv3.Secret {
 	file := func(name string) *corev3.DataSource {
 		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: CertificateDir + "/" + name}}
 	}
-	return []*tlsv3.Secret{{Name: certificateName, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
-		CertificateChain: file("tls.crt"),
-		PrivateKey:       file("tls.key"),
-		WatchedDirectory: &corev3.WatchedDirectory{Path: CertificateDir},
-	}}}}
+	return []*tlsv3.Secret{
+		{Name: certificateName, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+			CertificateChain: file("tls.crt"),
+			PrivateKey:       file("tls.key"),
+			WatchedDirectory: &corev3.WatchedDirectory{Path: CertificateDir},
+		}}},
+	}
 }
 
 // secretCertificate is the Secret's certificate for a port to show.

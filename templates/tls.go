@@ -57,7 +57,9 @@ func downstreamTLS(id spiffeid.ID, in ir.Inbound) *corev3.TransportSocket {
 		CommonTlsContext:         both,
 		RequireClientCertificate: required,
 		// A resumed session skips the check of the certificate, also of an expired one.
-		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
+		SessionTicketKeysType: &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{
+			DisableStatelessSessionResumption: true,
+		},
 		DisableStatefulSessionResumption: true,
 	})
 }
@@ -135,7 +137,9 @@ func agentSource() *corev3.ConfigSource {
 					ClusterName: agentCluster,
 					// The agent refuses until the registration entry has arrived: ask often, it is local. The longest pause is
 					// ten times the first.
-					RetryPolicy: &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{BaseInterval: lasting(100 * time.Millisecond)}},
+					RetryPolicy: &corev3.RetryPolicy{
+						RetryBackOff: &corev3.BackoffStrategy{BaseInterval: lasting(100 * time.Millisecond)},
+					},
 				}},
 			}},
 		}},

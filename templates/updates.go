@@ -25,7 +25,10 @@ type updateSource struct{ file, prefix string }
 
 func updateSources() []updateSource {
 	return []updateSource{
-		{ListenersFile, "listener_manager.lds."}, {ClustersFile, "cluster_manager.cds."}, {AuthorizationFile, authorizationStats},
+		{
+			ListenersFile,
+			"listener_manager.lds.",
+		}, {ClustersFile, "cluster_manager.cds."}, {AuthorizationFile, authorizationStats},
 	}
 }
 

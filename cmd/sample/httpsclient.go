@@ -100,7 +100,12 @@ func callHTTPSServer(ctx context.Context, url string, options httpsClientOptions
 		return fmt.Errorf("the answer's header %s: %w", serverSVIDHeader, err)
 	}
 	if server.ID != options.peer.ID {
-		return fmt.Errorf("the answer's header %s: expected a JWT-SVID of %s, who answered, got one of %s", serverSVIDHeader, options.peer, server.ID)
+		return fmt.Errorf(
+			"the answer's header %s: expected a JWT-SVID of %s, who answered, got one of %s",
+			serverSVIDHeader,
+			options.peer,
+			server.ID,
+		)
 	}
 	printf(out, "Answered by: %s for %s\n", server.ID, own.ID)
 	return nil

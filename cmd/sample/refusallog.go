@@ -13,7 +13,8 @@ type refusalLog struct{ events *slog.Logger }
 // Write implements io.Writer, for one line.
 func (l refusalLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
-	if remote, reason, found := strings.Cut(strings.TrimPrefix(text, "http: TLS handshake error from "), ": "); found && remote != text {
+	if remote, reason, found := strings.Cut(strings.TrimPrefix(text, "http: TLS handshake error from "), ": "); found &&
+		remote != text {
 		l.events.Info("handshake refused", "remote", remote, "reason", reason)
 	} else {
 		l.events.Info(text)

@@ -56,7 +56,12 @@ bundle.0.pem, or jwt.0.token, into a folder. The exit code is 1, with the agent'
 	flags.StringVar(&options.fetch, "fetch", "x509", `"x509" or "jwt"`)
 	flags.StringVar(&options.audience, "audience", "CI", "whom a JWT-SVID is for")
 	flags.StringVar(&options.dump, "dump", "", `what to print instead: "cert", "key" or "bundle", "header" or "payload"`)
-	flags.StringVar(&options.write, "write", "", "folder for the files, which must exist; nothing is printed then but their names")
+	flags.StringVar(
+		&options.write,
+		"write",
+		"",
+		"folder for the files, which must exist; nothing is printed then but their names",
+	)
 	flags.DurationVar(&options.timeout, "timeout", 5*time.Second, "how long to wait for the agent")
 	return command
 }

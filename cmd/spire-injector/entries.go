@@ -23,7 +23,12 @@ import (
 )
 
 // newEntriesController makes what keeps SPIRE's entries at what the cluster needs.
-func newEntriesController(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client) *entries.Controller {
+func newEntriesController(
+	mgr ctrl.Manager,
+	f serveFlags,
+	platform *platformfile.InForce,
+	spire *spireapi.Client,
+) *entries.Controller {
 	controller := entries.New(entries.Config{
 		Cluster:  platform.Get().Platform.Cluster,
 		SPIRE:    spire,
@@ -51,8 +56,12 @@ func rulesOf(injector func() inject.Injector, cached client.Reader, configuratio
 		Served: func(ctx context.Context) (func(map[string]string) bool, error) {
 			served, err := webhook.ServedBy(ctx, cached, configuration)
 			if err != nil {
-				return nil, fmt.Errorf("nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+
-					"or name another with --webhook-configuration", configuration, err)
+				return nil, fmt.Errorf(
+					"nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+
+						"or name another with --webhook-configuration",
+					configuration,
+					err,
+				)
 			}
 			return served, nil
 		},
@@ -78,7 +87,13 @@ func (f serveFlags) checkEntries() error {
 }
 
 // printPlan prints what the leading replica would change in SPIRE.
-func printPlan(ctx context.Context, mgr ctrl.Manager, controller *entries.Controller, relationships *federation.Syncer, out io.Writer) error {
+func printPlan(
+	ctx context.Context,
+	mgr ctrl.Manager,
+	controller *entries.Controller,
+	relationships *federation.Syncer,
+	out io.Writer,
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

@@ -25,7 +25,13 @@ const patience = 2 * time.Second
 
 // newFederationSyncer lets the leading replica keep SPIRE's federation relationships at what the platform file says.
 // Arrived is called when a bundle has come.
-func newFederationSyncer(mgr ctrl.Manager, f serveFlags, platform *platformfile.InForce, spire *spireapi.Client, arrived func()) *federation.Syncer {
+func newFederationSyncer(
+	mgr ctrl.Manager,
+	f serveFlags,
+	platform *platformfile.InForce,
+	spire *spireapi.Client,
+	arrived func(),
+) *federation.Syncer {
 	syncer := federation.New(federation.Config{
 		SPIRE:    spire,
 		Wanted:   func() []registrar.Federated { return platform.Get().Platform.Federation },

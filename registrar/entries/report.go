@@ -27,7 +27,13 @@ func (r reporter) outcome(ctx context.Context, o registrar.Outcome) {
 	if o.Action == registrar.Keep && o.Err == nil {
 		return
 	}
-	log := r.logger.WithValues("action", o.Action.String(), "reason", o.Why, "entry", o.ID, "spiffeID", o.Entry.SPIFFEID.String(), "owners", o.Owners)
+	log := r.logger.WithValues(
+		"action", o.Action.String(),
+		"reason", o.Why,
+		"entry", o.ID,
+		"spiffeID", o.Entry.SPIFFEID.String(),
+		"owners", o.Owners,
+	)
 	if fields := o.Fields.String(); fields != "" {
 		log = log.WithValues("fields", fields)
 	}
@@ -60,9 +66,19 @@ func (r reporter) pass(ctx context.Context, p registrar.Pass) {
 		if len(s.Missing) == 0 {
 			continue
 		}
-		note := fmt.Sprintf("entry %s does without %v: SPIRE has no bundle of it; federate with it (spire.federation in the platform file), or set its "+
-			"bundle with spire-server bundle set; it is added when the bundle comes", s.ID, s.Missing)
-		r.logger.Info("entry without a federated trust domain", "reason", reason.BundleMissing, "entry", s.ID, "missing", fmt.Sprint(s.Missing), "owners", s.Owners)
+		note := fmt.Sprintf(
+			"entry %s does without %v: SPIRE has no bundle of it; federate with it (spire.federation in the platform file), or set its "+
+				"bundle with spire-server bundle set; it is added when the bundle comes",
+			s.ID,
+			s.Missing,
+		)
+		r.logger.Info(
+			"entry without a federated trust domain",
+			"reason", reason.BundleMissing,
+			"entry", s.ID,
+			"missing", fmt.Sprint(s.Missing),
+			"owners", s.Owners,
+		)
 		for _, owner := range s.Owners {
 			if object := r.object(ctx, owner); object != nil {
 				r.event(object, reason.BundleMissing.EventType(nil), reason.BundleMissing, note)
@@ -77,8 +93,14 @@ func eventOf(o registrar.Outcome) (eventType, note string) {
 	case o.Err != nil:
 		return o.Why.EventType(o.Err), o.Err.Error()
 	case o.Why == reason.EntryDeletedByOthers:
-		return o.Why.EventType(nil), fmt.Sprintf("entry %s of %s was deleted by something else and is created again: look what else writes entries on this SPIRE server, "+
-			"such as a spire-controller-manager without entryIDPrefix", o.ID, o.Entry.SPIFFEID)
+		return o.Why.EventType(
+				nil,
+			), fmt.Sprintf(
+				"entry %s of %s was deleted by something else and is created again: look what else writes entries on this SPIRE server, "+
+					"such as a spire-controller-manager without entryIDPrefix",
+				o.ID,
+				o.Entry.SPIFFEID,
+			)
 	case o.Action == registrar.Create && onlyPods(o.Owners):
 		return o.Why.EventType(nil), fmt.Sprintf("registered %s, which admission could not", o.Entry.SPIFFEID)
 	}
@@ -118,7 +140,16 @@ func WritePlan(out io.Writer, steps []registrar.Step) error {
 		for _, o := range s.Owners {
 			owners = append(owners, o.String())
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Action, s.ID, s.Entry.SPIFFEID, s.Why, details(s), strings.Join(owners, ", "))
+		fmt.Fprintf(
+			w,
+			"%s\t%s\t%s\t%s\t%s\t%s\n",
+			s.Action,
+			s.ID,
+			s.Entry.SPIFFEID,
+			s.Why,
+			details(s),
+			strings.Join(owners, ", "),
+		)
 	}
 	return w.Flush()
 }

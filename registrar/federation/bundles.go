@@ -19,7 +19,13 @@ func (s *Syncer) fetch(ctx context.Context, d *domain, r registrar.Relationship)
 		bundle, err = s.config.SPIRE.FederatedBundle(within, r.TrustDomain)
 	}
 	if within.Err() != nil {
-		err = fmt.Errorf("SPIRE did not get the bundle of %s within %s: look whether it reaches %s: %w", r.TrustDomain, fetchTimeout, r.BundleEndpointURL, err)
+		err = fmt.Errorf(
+			"SPIRE did not get the bundle of %s within %s: look whether it reaches %s: %w",
+			r.TrustDomain,
+			fetchTimeout,
+			r.BundleEndpointURL,
+			err,
+		)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,12 +37,22 @@ func newCollectors(r prometheus.Registerer) (*collectors, error) {
 			Name: "spire_injector_federation_bundle_changes_total",
 			Help: "Fetches that brought other keys of a federated trust domain than the one before.",
 		}, []string{trustDomain}),
-		last: gauge("spire_injector_federation_last_refresh_timestamp_seconds",
-			"When SPIRE last fetched the bundle of a federated trust domain; before the first time, since when this replica has tried."),
-		interval: gauge("spire_injector_federation_refresh_interval_seconds", "Time between two fetches of the bundle of a federated trust domain, by the platform file."),
-		inPlace: gauge("spire_injector_federation_relationship_in_place",
-			"1 if SPIRE has the relationship with a federated trust domain as the platform file says, 0 if not; absent before it was asked."),
-		present: gauge("spire_injector_federation_bundle_present", "1 if SPIRE has a bundle of a federated trust domain, 0 if not; absent before it was asked."),
+		last: gauge(
+			"spire_injector_federation_last_refresh_timestamp_seconds",
+			"When SPIRE last fetched the bundle of a federated trust domain; before the first time, since when this replica has tried.",
+		),
+		interval: gauge(
+			"spire_injector_federation_refresh_interval_seconds",
+			"Time between two fetches of the bundle of a federated trust domain, by the platform file.",
+		),
+		inPlace: gauge(
+			"spire_injector_federation_relationship_in_place",
+			"1 if SPIRE has the relationship with a federated trust domain as the platform file says, 0 if not; absent before it was asked.",
+		),
+		present: gauge(
+			"spire_injector_federation_bundle_present",
+			"1 if SPIRE has a bundle of a federated trust domain, 0 if not; absent before it was asked.",
+		),
 	}
 	for _, c := range []prometheus.Collector{m.refreshes, m.changes, m.last, m.interval, m.inPlace, m.present} {
 		if err := r.Register(c); err != nil {

@@ -77,7 +77,12 @@ func (s *Syncer) Plan(ctx context.Context) (create, update []registrar.Relations
 }
 
 // set sends one at a time: an authorization policy may deny a call for one of many.
-func (s *Syncer) set(ctx context.Context, all []registrar.Relationship, done string, send func(context.Context, []registrar.Relationship) ([]error, error)) error {
+func (s *Syncer) set(
+	ctx context.Context,
+	all []registrar.Relationship,
+	done string,
+	send func(context.Context, []registrar.Relationship) ([]error, error),
+) error {
 	for _, r := range all {
 		results, err := send(ctx, []registrar.Relationship{r})
 		if err == nil {

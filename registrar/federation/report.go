@@ -29,18 +29,33 @@ func (r reporter) failed(err error) {
 
 // made reports that a relationship was created or updated.
 func (r reporter) made(of registrar.Relationship, done string) {
-	r.logger.Info("federation relationship "+done, "trustDomain", of.TrustDomain.Name(), "bundleEndpoint", of.BundleEndpointURL, "profile", of.Profile)
+	r.logger.Info(
+		"federation relationship "+done,
+		"trustDomain", of.TrustDomain.Name(),
+		"bundleEndpoint", of.BundleEndpointURL,
+		"profile", of.Profile,
+	)
 }
 
 func (r reporter) rejected(of registrar.Relationship, err error) {
-	r.logger.Info("federation relationship rejected", "reason", reason.RelationshipRejected, "trustDomain", of.TrustDomain.Name(), "error", err.Error())
-	r.warn(reason.RelationshipRejected, fmt.Sprintf("spire.federation: SPIRE does not take the relationship with %s: %v", of.TrustDomain, err))
+	r.logger.Info(
+		"federation relationship rejected",
+		"reason", reason.RelationshipRejected,
+		"trustDomain", of.TrustDomain.Name(),
+		"error", err.Error(),
+	)
+	r.warn(
+		reason.RelationshipRejected,
+		fmt.Sprintf("spire.federation: SPIRE does not take the relationship with %s: %v", of.TrustDomain, err),
+	)
 }
 
 // dropped reports a trust domain that the platform file does not have any more.
 func (r reporter) dropped(d *domain) {
-	r.logger.Info("bundle is not kept fresh any more; the federation relationship stays in SPIRE until it is removed there: spire-server federation delete",
-		"trustDomain", d.TrustDomain.Name())
+	r.logger.Info(
+		"bundle is not kept fresh any more; the federation relationship stays in SPIRE until it is removed there: spire-server federation delete",
+		"trustDomain", d.TrustDomain.Name(),
+	)
 }
 
 // fetched reports a fetch, loudly if it is the first, follows on failures or brought other keys.
@@ -64,8 +79,17 @@ func (r reporter) notFetched(d *domain, err error, now time.Time) {
 	}
 	since := now.Sub(d.freshness.Fetched).Round(time.Second)
 	log.Info("bundle not fetched", "reason", reason.BundleStale, "since", since.String())
-	r.warn(reason.BundleStale, fmt.Sprintf("spire.federation: the bundle of %s has not been fetched for %s, although it should be every %s; when its trust domain "+
-		"changes its keys, its workloads are refused here: %v", d.TrustDomain, since, d.Refresh, err))
+	r.warn(
+		reason.BundleStale,
+		fmt.Sprintf(
+			"spire.federation: the bundle of %s has not been fetched for %s, although it should be every %s; when its trust domain "+
+				"changes its keys, its workloads are refused here: %v",
+			d.TrustDomain,
+			since,
+			d.Refresh,
+			err,
+		),
+	)
 }
 
 // WritePlan prints relationships to create and to update as a table for people.

@@ -100,12 +100,22 @@ var rows = [...]Row{
 	{NamespaceEnabled, Decision, "the namespace's label says enabled, the pod's says nothing", none},
 	{NamespaceRequired, Decision, "the namespace's label says required", none},
 	{Regenerated, Decision, "a running pod's configuration follows its annotations", none},
-	{RegistrationDeferred, Decision, "SPIRE did not answer in time, and the platform lets pods wait: the reconciler registers it", none},
+	{
+		RegistrationDeferred,
+		Decision,
+		"SPIRE did not answer in time, and the platform lets pods wait: the reconciler registers it",
+		none,
+	},
 	{NotLabelled, Decision, "neither the pod nor its namespace asks for injection", none},
 	{PodDisabled, Decision, "the pod's own label says disabled", none},
 	{AlreadyInjected, Decision, "the pod already is what injection would make of it", none},
 	{Unchanged, Decision, "the update touches nothing of the injector's", none},
-	{LeftoversRemoved, Decision, "a copy of an injected pod without its labels and annotations lost the rest of the injection too", none},
+	{
+		LeftoversRemoved,
+		Decision,
+		"a copy of an injected pod without its labels and annotations lost the rest of the injection too",
+		none,
+	},
 
 	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", none},
 	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
@@ -125,14 +135,23 @@ var rows = [...]Row{
 		warning},
 	{BundleMissing, Entry, "SPIRE has no bundle of a trust domain that the entry is to federate with", warning},
 
-	{BundleStale, Federation, "SPIRE has not fetched the bundle of a foreign trust domain for several of its intervals", warning},
+	{
+		BundleStale,
+		Federation,
+		"SPIRE has not fetched the bundle of a foreign trust domain for several of its intervals",
+		warning,
+	},
 	{RelationshipRejected, Federation, "SPIRE does not take a federation relationship of the platform file", warning},
 
 	{PlatformReloaded, Platform, "a new platform file is in force", normal},
 	{PlatformRejected, Platform, "a new platform file is wrong, or needs a restart: the old one stays in force", warning},
 
-	{ConfigurationRejected, Rollout, "Envoy does not take the configuration, or not start with the image, that a running pod was given",
-		warning},
+	{
+		ConfigurationRejected,
+		Rollout,
+		"Envoy does not take the configuration, or not start with the image, that a running pod was given",
+		warning,
+	},
 }
 
 // All returns every reason, in the order of their kinds.

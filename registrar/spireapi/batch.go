@@ -17,7 +17,11 @@ type item[Asked, Sent any] struct {
 }
 
 // convert returns what can be sent, and reports what cannot.
-func convert[Asked, Sent any](all []Asked, to func(Asked) (Sent, error), invalid func(index int, err error)) []item[Asked, Sent] {
+func convert[Asked, Sent any](
+	all []Asked,
+	to func(Asked) (Sent, error),
+	invalid func(index int, err error),
+) []item[Asked, Sent] {
 	items := make([]item[Asked, Sent], 0, len(all))
 	for i, asked := range all {
 		sent, err := to(asked)

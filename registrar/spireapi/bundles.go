@@ -24,7 +24,10 @@ func (c *Client) FederatedBundles(ctx context.Context) ([]spiffeid.TrustDomain, 
 	err := call.pages(ctx, func(token string) (string, error) {
 		// The empty mask leaves the names of the trust domains, so few bytes that SPIRE's own page size, all of them,
 		// is the best: whoever waits for an admission waits for one call.
-		resp, err := c.bundles.ListFederatedBundles(ctx, &bundlev1.ListFederatedBundlesRequest{OutputMask: &types.BundleMask{}, PageToken: token})
+		resp, err := c.bundles.ListFederatedBundles(
+			ctx,
+			&bundlev1.ListFederatedBundlesRequest{OutputMask: &types.BundleMask{}, PageToken: token},
+		)
 		for _, b := range resp.GetBundles() {
 			names = append(names, b.GetTrustDomain())
 		}

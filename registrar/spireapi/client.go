@@ -102,7 +102,13 @@ func Dial(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("SPIRE server address %q: %w", cfg.ServerAddress, err), c.Close())
 	}
-	c.entries, c.bundles, c.trustDomains = entryv1.NewEntryClient(c.conn), bundlev1.NewBundleClient(c.conn), trustdomainv1.NewTrustDomainClient(c.conn)
+	c.entries, c.bundles, c.trustDomains = entryv1.NewEntryClient(
+		c.conn,
+	), bundlev1.NewBundleClient(
+		c.conn,
+	), trustdomainv1.NewTrustDomainClient(
+		c.conn,
+	)
 	var ctx context.Context
 	ctx, c.stopWatch = context.WithCancel(context.Background())
 	c.reconnected, c.watched = make(chan struct{}, 1), make(chan struct{})
@@ -140,16 +146,27 @@ func (c *Client) Close() error {
 func (c *Client) target(cfg Config) (string, error) {
 	if path, ok := strings.CutPrefix(cfg.ServerAddress, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {
-			return "", fmt.Errorf("SPIRE server address %q: expected an absolute path, as in unix:///run/spire/private/api.sock", cfg.ServerAddress)
+			return "", fmt.Errorf(
+				"SPIRE server address %q: expected an absolute path, as in unix:///run/spire/private/api.sock",
+				cfg.ServerAddress,
+			)
 		}
 		return cfg.ServerAddress, nil
 	}
-	if host, port, err := net.SplitHostPort(cfg.ServerAddress); err != nil || host == "" || port == "" || strings.Contains(host, "/") {
-		return "", fmt.Errorf("SPIRE server address %q: expected host:port, as in spire-server.spire:8081, or unix:///path", cfg.ServerAddress)
+	if host, port, err := net.SplitHostPort(cfg.ServerAddress); err != nil || host == "" || port == "" ||
+		strings.Contains(host, "/") {
+		return "", fmt.Errorf(
+			"SPIRE server address %q: expected host:port, as in spire-server.spire:8081, or unix:///path",
+			cfg.ServerAddress,
+		)
 	}
 	if !strings.HasPrefix(cfg.AgentSocket, "unix:///") {
-		return "", fmt.Errorf("agent socket %q: a SPIRE server at %s wants to know its callers, so the socket of the local SPIRE agent is needed, "+
-			"as in unix:///run/spire/sockets/agent.sock", cfg.AgentSocket, cfg.ServerAddress)
+		return "", fmt.Errorf(
+			"agent socket %q: a SPIRE server at %s wants to know its callers, so the socket of the local SPIRE agent is needed, "+
+				"as in unix:///run/spire/sockets/agent.sock",
+			cfg.AgentSocket,
+			cfg.ServerAddress,
+		)
 	}
 	var err error
 	c.identity, err = watchIdentity(cfg.AgentSocket)
@@ -165,7 +182,12 @@ func reconnectOptions() []grpc.DialOption {
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			Backoff: backoff.Config{
+				BaseDelay:  100 * time.Millisecond,
+				Multiplier: 1.6,
+				Jitter:     0.2,
+				MaxDelay:   time.Second,
+			},
 			MinConnectTimeout: 3 * time.Second,
 		}),
 	}

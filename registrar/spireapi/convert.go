@@ -14,7 +14,11 @@ import (
 // toProto refuses what SPIRE would, so that an entry that passes here loses nothing on the way.
 func toProto(e registrar.Entry) (*types.Entry, error) {
 	if err := e.Validate(); err != nil {
-		return nil, &registrar.Error{Kind: registrar.Invalid, Err: err, Message: fmt.Sprintf("entry %q (%s): %v", e.ID, e.SPIFFEID, err)}
+		return nil, &registrar.Error{
+			Kind:    registrar.Invalid,
+			Err:     err,
+			Message: fmt.Sprintf("entry %q (%s): %v", e.ID, e.SPIFFEID, err),
+		}
 	}
 	e = e.Canonical()
 	pb := &types.Entry{
@@ -103,12 +107,18 @@ func toMask(f registrar.Fields) *types.EntryMask {
 
 func relationshipToProto(r registrar.Relationship) (*types.FederationRelationship, error) {
 	if err := r.Validate(); err != nil {
-		return nil, &registrar.Error{Kind: registrar.Invalid, Err: err, Message: fmt.Sprintf("federation relationship with %q: %v", r.TrustDomain, err)}
+		return nil, &registrar.Error{
+			Kind:    registrar.Invalid,
+			Err:     err,
+			Message: fmt.Sprintf("federation relationship with %q: %v", r.TrustDomain, err),
+		}
 	}
 	r = r.Canonical()
 	pb := &types.FederationRelationship{TrustDomain: r.TrustDomain.Name(), BundleEndpointUrl: r.BundleEndpointURL}
 	if r.Profile == registrar.HTTPSSPIFFE {
-		pb.BundleEndpointProfile = &types.FederationRelationship_HttpsSpiffe{HttpsSpiffe: &types.HTTPSSPIFFEProfile{EndpointSpiffeId: r.EndpointSPIFFEID.String()}}
+		pb.BundleEndpointProfile = &types.FederationRelationship_HttpsSpiffe{
+			HttpsSpiffe: &types.HTTPSSPIFFEProfile{EndpointSpiffeId: r.EndpointSPIFFEID.String()},
+		}
 	} else {
 		pb.BundleEndpointProfile = &types.FederationRelationship_HttpsWeb{HttpsWeb: &types.HTTPSWebProfile{}}
 	}

@@ -19,4 +19,6 @@ func databaseAway(st *status.Status) bool {
 
 // unreached are the errors of Go's network and database packages, of MySQL's driver, and PostgreSQL's codes of the
 // classes 08 (connection), 53 (resources) and 57P (the server is going down or coming up), which end its messages.
-var unreached = regexp.MustCompile(`^dial |^(read|write) (tcp|unix) |\bEOF$|driver: bad connection|invalid connection|\((08...|53...|57P..)\)$`)
+var unreached = regexp.MustCompile(
+	`^dial |^(read|write) (tcp|unix) |\bEOF$|driver: bad connection|invalid connection|\((08...|53...|57P..)\)$`,
+)

@@ -62,7 +62,11 @@ func (c *call) created(asked registrar.Entry, r *entryv1.BatchCreateEntryRespons
 }
 
 // UpdateEntries implements [registrar.EntryUpdater].
-func (c *Client) UpdateEntries(ctx context.Context, entries []registrar.Entry, fields registrar.Fields) ([]registrar.UpdateResult, error) {
+func (c *Client) UpdateEntries(
+	ctx context.Context,
+	entries []registrar.Entry,
+	fields registrar.Fields,
+) ([]registrar.UpdateResult, error) {
 	results := make([]registrar.UpdateResult, len(entries))
 	valid := convert(entries, toProto, func(i int, err error) { results[i].Err = err })
 	err := inBatches(valid, entrySize, func(batch []entryItem) error {
@@ -70,7 +74,10 @@ func (c *Client) UpdateEntries(ctx context.Context, entries []registrar.Entry, f
 		if err := call.prepare(ctx); err != nil {
 			return err
 		}
-		resp, err := c.entries.BatchUpdateEntry(ctx, &entryv1.BatchUpdateEntryRequest{Entries: sent(batch), InputMask: toMask(fields)})
+		resp, err := c.entries.BatchUpdateEntry(
+			ctx,
+			&entryv1.BatchUpdateEntryRequest{Entries: sent(batch), InputMask: toMask(fields)},
+		)
 		if err != nil {
 			return call.failed(ctx, err)
 		}

@@ -41,14 +41,32 @@ func (c *call) failed(ctx context.Context, err error) error {
 	e := &registrar.Error{Kind: kindOf(st), Err: errors.Join(err, context.Cause(ctx))}
 	switch {
 	case databaseAway(st):
-		e.Message = fmt.Sprintf("the SPIRE server at %s fails on %s: %s (%s): %s", c.client.server, c.method, st.Message(), st.Code(), databaseRemedy)
+		e.Message = fmt.Sprintf(
+			"the SPIRE server at %s fails on %s: %s (%s): %s",
+			c.client.server,
+			c.method,
+			st.Message(),
+			st.Code(),
+			databaseRemedy,
+		)
 	case e.Kind == registrar.Unavailable:
-		e.Message = fmt.Sprintf("no answer from the SPIRE server at %s to %s: %s: check that the server runs, that the address is right%s, and its load",
-			c.client.server, c.method, st.Message(), c.ifTLS(" and that it serves this trust domain"))
+		e.Message = fmt.Sprintf(
+			"no answer from the SPIRE server at %s to %s: %s: check that the server runs, that the address is right%s, and its load",
+			c.client.server,
+			c.method,
+			st.Message(),
+			c.ifTLS(" and that it serves this trust domain"),
+		)
 	case e.Kind == registrar.Denied:
 		e.Message = c.denied(st)
 	default:
-		e.Message = fmt.Sprintf("the SPIRE server at %s fails on %s: %s (%s): look at the server's log", c.client.server, c.method, st.Message(), st.Code())
+		e.Message = fmt.Sprintf(
+			"the SPIRE server at %s fails on %s: %s (%s): look at the server's log",
+			c.client.server,
+			c.method,
+			st.Message(),
+			st.Code(),
+		)
 	}
 	return e
 }
@@ -69,7 +87,14 @@ func (c *call) rejected(what string, st *status.Status) error {
 		e.Kind = registrar.MissingBundle
 		remedy = "set up federation with that trust domain, or give the server its bundle: spire-server bundle set -id spiffe://<trust domain> -path FILE"
 	}
-	e.Message = fmt.Sprintf("the SPIRE server at %s does not %s: %s (%s): %s", c.client.server, what, st.Message(), st.Code(), remedy)
+	e.Message = fmt.Sprintf(
+		"the SPIRE server at %s does not %s: %s (%s): %s",
+		c.client.server,
+		what,
+		st.Message(),
+		st.Code(),
+		remedy,
+	)
 	return e
 }
 
@@ -78,10 +103,21 @@ const missingBundle = "unable to find federated bundle"
 
 func (c *call) denied(st *status.Status) string {
 	if c.caller.IsZero() {
-		return fmt.Sprintf("the SPIRE server at %s denies %s (%s): its authorization policy (auth_opa_policy_engine) must allow local callers this method",
-			c.client.server, c.method, st.Message())
+		return fmt.Sprintf(
+			"the SPIRE server at %s denies %s (%s): its authorization policy (auth_opa_policy_engine) must allow local callers this method",
+			c.client.server,
+			c.method,
+			st.Message(),
+		)
 	}
-	return fmt.Sprintf("the SPIRE server at %s denies %s to %s (%s): %s", c.client.server, c.method, c.caller, st.Message(), c.rightsRemedy())
+	return fmt.Sprintf(
+		"the SPIRE server at %s denies %s to %s (%s): %s",
+		c.client.server,
+		c.method,
+		c.caller,
+		st.Message(),
+		c.rightsRemedy(),
+	)
 }
 
 // policyData is where the authorization policy of this project's manifests has its limits.
@@ -109,7 +145,9 @@ func (c *call) policyRemedy() string {
 		return "an entry has a flag only if " + policyData + " lists its path: add " + strings.Join(flags, ", ")
 	}
 	if len(c.asked) > 0 {
-		return policyData + ` has to list the cluster, the node selectors and, under "paths" and not under "except", what was asked: ` + pathsOf(c.asked)
+		return policyData + ` has to list the cluster, the node selectors and, under "paths" and not under "except", what was asked: ` + pathsOf(
+			c.asked,
+		)
 	}
 	return policyData + " has to list the ID with its cluster, and the trust domains under \"federation\""
 }
@@ -149,8 +187,15 @@ func flagsOf(entries []registrar.Entry) []string {
 
 // nonsense is about an answer that no SPIRE server gives.
 func (c *call) nonsense(format string, args ...any) error {
-	return &registrar.Error{Kind: registrar.Failed, Message: fmt.Sprintf("the SPIRE server at %s answers %s with %s: check that the address is that of a SPIRE server of version 1.5 or newer",
-		c.client.server, c.method, fmt.Sprintf(format, args...))}
+	return &registrar.Error{
+		Kind: registrar.Failed,
+		Message: fmt.Sprintf(
+			"the SPIRE server at %s answers %s with %s: check that the address is that of a SPIRE server of version 1.5 or newer",
+			c.client.server,
+			c.method,
+			fmt.Sprintf(format, args...),
+		),
+	}
 }
 
 func (c *call) ifTLS(s string) string {

@@ -38,23 +38,45 @@ func (c *Client) ListFederationRelationships(ctx context.Context) ([]registrar.R
 }
 
 // CreateFederationRelationships implements [registrar.RelationshipWriter].
-func (c *Client) CreateFederationRelationships(ctx context.Context, relationships []registrar.Relationship) ([]error, error) {
-	return c.setRelationships(ctx, "BatchCreateFederationRelationship", relationships, func(pbs []*types.FederationRelationship) ([]hasStatus, error) {
-		resp, err := c.trustDomains.BatchCreateFederationRelationship(ctx, &trustdomainv1.BatchCreateFederationRelationshipRequest{
-			FederationRelationships: pbs, OutputMask: &types.FederationRelationshipMask{},
-		})
-		return statuses(resp.GetResults()), err
-	})
+func (c *Client) CreateFederationRelationships(
+	ctx context.Context,
+	relationships []registrar.Relationship,
+) ([]error, error) {
+	return c.setRelationships(
+		ctx,
+		"BatchCreateFederationRelationship",
+		relationships,
+		func(pbs []*types.FederationRelationship) ([]hasStatus, error) {
+			resp, err := c.trustDomains.BatchCreateFederationRelationship(
+				ctx,
+				&trustdomainv1.BatchCreateFederationRelationshipRequest{
+					FederationRelationships: pbs, OutputMask: &types.FederationRelationshipMask{},
+				},
+			)
+			return statuses(resp.GetResults()), err
+		},
+	)
 }
 
 // UpdateFederationRelationships implements [registrar.RelationshipWriter].
-func (c *Client) UpdateFederationRelationships(ctx context.Context, relationships []registrar.Relationship) ([]error, error) {
-	return c.setRelationships(ctx, "BatchUpdateFederationRelationship", relationships, func(pbs []*types.FederationRelationship) ([]hasStatus, error) {
-		resp, err := c.trustDomains.BatchUpdateFederationRelationship(ctx, &trustdomainv1.BatchUpdateFederationRelationshipRequest{
-			FederationRelationships: pbs, InputMask: endpointMask(), OutputMask: &types.FederationRelationshipMask{},
-		})
-		return statuses(resp.GetResults()), err
-	})
+func (c *Client) UpdateFederationRelationships(
+	ctx context.Context,
+	relationships []registrar.Relationship,
+) ([]error, error) {
+	return c.setRelationships(
+		ctx,
+		"BatchUpdateFederationRelationship",
+		relationships,
+		func(pbs []*types.FederationRelationship) ([]hasStatus, error) {
+			resp, err := c.trustDomains.BatchUpdateFederationRelationship(
+				ctx,
+				&trustdomainv1.BatchUpdateFederationRelationshipRequest{
+					FederationRelationships: pbs, InputMask: endpointMask(), OutputMask: &types.FederationRelationshipMask{},
+				},
+			)
+			return statuses(resp.GetResults()), err
+		},
+	)
 }
 
 // RefreshBundle implements [registrar.BundleRefresher].

@@ -47,7 +47,14 @@ func watchIdentity(socket string) (*identity, error) {
 		stop()
 		return nil, fmt.Errorf("agent socket %q: %w", socket, err)
 	}
-	i := &identity{socket: socket, client: client, stop: stop, ended: make(chan struct{}), answered: make(chan struct{}), issued: make(chan struct{})}
+	i := &identity{
+		socket:   socket,
+		client:   client,
+		stop:     stop,
+		ended:    make(chan struct{}),
+		answered: make(chan struct{}),
+		issued:   make(chan struct{}),
+	}
 	go i.watch(ctx)
 	return i, nil
 }
@@ -95,7 +102,10 @@ func (i *identity) ready(ctx context.Context) (spiffeid.ID, error) {
 	case <-i.answered:
 	case <-ctx.Done():
 		return spiffeid.ID{}, &registrar.Error{Kind: registrar.Unavailable, Err: context.Cause(ctx), Message: fmt.Sprintf(
-			"the SPIRE agent at %s has not answered yet (%v): look at the agent's log, or allow more time", i.socket, context.Cause(ctx))}
+			"the SPIRE agent at %s has not answered yet (%v): look at the agent's log, or allow more time",
+			i.socket,
+			context.Cause(ctx),
+		)}
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -104,18 +114,27 @@ func (i *identity) ready(ctx context.Context) (spiffeid.ID, error) {
 		if expiry := svid.Certificates[0].NotAfter; time.Now().After(expiry) {
 			return spiffeid.ID{}, &registrar.Error{Kind: registrar.Unavailable, Err: i.err, Message: fmt.Sprintf(
 				"the injector's own SVID (%s) expired at %s and the SPIRE agent at %s has not renewed it (%v): look at the agent's log",
-				svid.ID, expiry.UTC().Format(time.RFC3339), i.socket, i.err)}
+				svid.ID,
+				expiry.UTC().Format(time.RFC3339),
+				i.socket,
+				i.err,
+			)}
 		}
 		return svid.ID, nil
 	}
 	if status.Code(i.err) == codes.PermissionDenied {
 		return spiffeid.ID{}, &registrar.Error{Kind: registrar.Unavailable, Err: i.err, Message: fmt.Sprintf(
 			"the SPIRE agent at %s has no SVID for the injector (%s): create a registration entry with admin rights that selects the injector's "+
-				"namespace and service account, with this node's agent (or an alias of it) as parent", i.socket, status.Convert(i.err).Message())}
+				"namespace and service account, with this node's agent (or an alias of it) as parent",
+			i.socket,
+			status.Convert(i.err).Message(),
+		)}
 	}
 	return spiffeid.ID{}, &registrar.Error{Kind: registrar.Unavailable, Err: i.err, Message: fmt.Sprintf(
 		"no SVID from the SPIRE agent at %s (%s): check that the agent runs on this node and that its socket's directory is mounted",
-		i.socket, status.Convert(i.err).Message())}
+		i.socket,
+		status.Convert(i.err).Message(),
+	)}
 }
 
 // GetX509SVID implements x509svid.Source.

@@ -15,7 +15,14 @@ import (
 type rights struct{ admin atomic.Bool }
 
 // learning learns from each answer. All methods that are called want an admin.
-func (r *rights) learning(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (r *rights) learning(
+	ctx context.Context,
+	method string,
+	req, reply any,
+	conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker,
+	opts ...grpc.CallOption,
+) error {
 	err := invoke(ctx, method, req, reply, conn, opts...)
 	switch code := status.Code(err); {
 	case code == codes.OK || code == codes.NotFound:

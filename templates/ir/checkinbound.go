@@ -16,7 +16,10 @@ type inboundCheck struct {
 func inboundChecks() []inboundCheck {
 	return []inboundCheck{
 		{".app", AppMissing, func(p Proxy, in Inbound) string {
-			return unless(p.Gateway || in.App != 0, "expected the port on which the app listens on localhost, from 1 to 65535, got none")
+			return unless(
+				p.Gateway || in.App != 0,
+				"expected the port on which the app listens on localhost, from 1 to 65535, got none",
+			)
 		}},
 		{".app", AppOfGateway, func(p Proxy, in Inbound) string {
 			return unless(!p.Gateway || in.App == 0, "a gateway has no app; its requests go where upstreams say")
@@ -120,12 +123,25 @@ func (p Proxy) checkInbound(found *problems, ports portOwners) {
 		}
 		if owner := ports.envoy[in.App]; owner != "" {
 			// Forwarding there would be a loop, or open the admin interface to callers.
-			found.tell(path+".app", AppIsSidecar, "expected a port of the app, but port %d is used by %s; let the app listen on another port", in.App, owner)
+			found.tell(
+				path+".app",
+				AppIsSidecar,
+				"expected a port of the app, but port %d is used by %s; let the app listen on another port",
+				in.App,
+				owner,
+			)
 		} else if in.App == in.Listen {
 			found.tell(path+".app", AppIsSidecar, "port %d is the sidecar's own inbound port; let the app listen on another port", in.App)
 		}
 		if earlier, ok := speaks[in.App]; ok && earlier != in.Protocol {
-			found.tell(path+".app", AppProtocols, "expected protocol %s for the app's port %d, as in an earlier listener, got %s", earlier, in.App, in.Protocol)
+			found.tell(
+				path+".app",
+				AppProtocols,
+				"expected protocol %s for the app's port %d, as in an earlier listener, got %s",
+				earlier,
+				in.App,
+				in.Protocol,
+			)
 		}
 		speaks[in.App] = in.Protocol
 	}
@@ -146,8 +162,12 @@ func (p Proxy) checkRequested(found *problems) {
 		}
 		audited = audited || in.Audit
 		if _, one := OneTrustDomain(in.Peers); !one && len(in.Peers) > 0 {
-			found.tell(fmt.Sprintf("inbound[%d].peers", i), SeveralDomains,
-				"expected peers of one trust domain in a pod with clientCertificate: optional, got %s: write a listener for each", domainsOf(in.Peers))
+			found.tell(
+				fmt.Sprintf("inbound[%d].peers", i),
+				SeveralDomains,
+				"expected peers of one trust domain in a pod with clientCertificate: optional, got %s: write a listener for each",
+				domainsOf(in.Peers),
+			)
 		}
 	}
 	if audited {

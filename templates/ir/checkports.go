@@ -14,7 +14,13 @@ func (p Proxy) checkPorts(found *problems) portOwners {
 	ports := p.ownPorts(found)
 	for i, app := range p.AppPorts {
 		if owner := ports.envoy[app.Port]; owner != "" {
-			found.tell(fmt.Sprintf("appPorts[%d]", i), PortTaken, "port %d is used by %s; let the app listen on another port", app.Port, owner)
+			found.tell(
+				fmt.Sprintf("appPorts[%d]", i),
+				PortTaken,
+				"port %d is used by %s; let the app listen on another port",
+				app.Port,
+				owner,
+			)
 		} else if ports.app[app.Port] == "" {
 			ports.app[app.Port] = "container " + app.Container
 		}

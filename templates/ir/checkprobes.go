@@ -19,7 +19,13 @@ func (p Proxy) checkProbes(found *problems, ports portOwners) {
 			continue
 		}
 		if owner := ports.envoy[probe.App]; owner != "" {
-			found.tell(path+".app", AppIsSidecar, "expected a port of the app, but port %d is used by %s; probe the port on which the app itself listens", probe.App, owner)
+			found.tell(
+				path+".app",
+				AppIsSidecar,
+				"expected a port of the app, but port %d is used by %s; probe the port on which the app itself listens",
+				probe.App,
+				owner,
+			)
 		} else if probe.App == 0 {
 			found.tell(path+".app", AppMissing, "expected an app port from 1 to 65535, got none")
 		}

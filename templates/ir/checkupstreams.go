@@ -17,7 +17,10 @@ type upstreamCheck struct {
 func upstreamChecks() []upstreamCheck {
 	return []upstreamCheck{
 		{".listen", ListenOfGateway, func(p Proxy, up Upstream) string {
-			return unless(!p.Gateway || up.Listen == 0, "a gateway has no app that could talk to it: its ports are in inbound, remove listen")
+			return unless(
+				!p.Gateway || up.Listen == 0,
+				"a gateway has no app that could talk to it: its ports are in inbound, remove listen",
+			)
 		}},
 		{".match", MatchMissing, func(p Proxy, up Upstream) string {
 			return unless(!p.Gateway || !up.Match.IsZero(),
@@ -40,7 +43,11 @@ func upstreamChecks() []upstreamCheck {
 		{".peers", SeveralDomains, func(_ Proxy, up Upstream) string {
 			// Envoy, as a client, would trust the CA of each of these domains for the peers of all of them.
 			_, one := OneTrustDomain(up.Peers)
-			return unless(one || len(up.Peers) == 0, "expected peers of one trust domain, got %s: write an upstream for each", domainsOf(up.Peers))
+			return unless(
+				one || len(up.Peers) == 0,
+				"expected peers of one trust domain, got %s: write an upstream for each",
+				domainsOf(up.Peers),
+			)
 		}},
 		{".jwt", JWTWithTCP, func(_ Proxy, up Upstream) string {
 			return unless(up.JWTAudience == "" || up.Protocol != TCP, noTokensInTCP)

@@ -34,16 +34,30 @@ func (p Proxy) checkWhole(found *problems) {
 		found.tell("svidTTL", TTLTooShort, "expected an SVID TTL of at least %s, got %s", minSVIDTTL, p.SVIDTTL)
 	}
 	if s := p.AgentSocket; !path.IsAbs(s) || !utf8.ValidString(s) || len(s) > maxSocketPath {
-		found.tell("agentSocket", SocketPath, "expected the agent socket's absolute path in at most %d bytes, got %q", maxSocketPath, s)
+		found.tell(
+			"agentSocket",
+			SocketPath,
+			"expected the agent socket's absolute path in at most %d bytes, got %q",
+			maxSocketPath,
+			s,
+		)
 	}
 	if p.Drain < 0 {
 		found.tell("drain", DrainNegative, "expected a drain time of 0s or more, got %s", p.Drain)
 	}
 	switch {
 	case p.Gateway && (len(p.Inbound) == 0 || len(p.Upstreams) == 0):
-		found.tell("", GatewayIncomplete, "expected inbound and upstreams for a gateway: where it listens, and where requests go")
+		found.tell(
+			"",
+			GatewayIncomplete,
+			"expected inbound and upstreams for a gateway: where it listens, and where requests go",
+		)
 	case len(p.Inbound)+len(p.Upstreams) == 0:
-		found.tell("", NothingToDo, "expected an inbound listener, an upstream or both, got neither: the sidecar would have nothing to do")
+		found.tell(
+			"",
+			NothingToDo,
+			"expected an inbound listener, an upstream or both, got neither: the sidecar would have nothing to do",
+		)
 	}
 	for i, prefix := range p.Metrics.Include {
 		if prefix == "" || !isPrintable(prefix) {

@@ -56,19 +56,37 @@ var annotations = []annotation{
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
 	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
 		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
-	{key: AnnotationAllowedPeers, example: "/web, /ns/prod/*", live: true, parse: (*reader).parseAllowedPeers, model: modelAllowedPeers,
-		doc: "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below"},
-	{key: AnnotationInbound, example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}", live: true, parse: (*reader).parseInbound, model: modelInbound,
+	{
+		key:     AnnotationAllowedPeers,
+		example: "/web, /ns/prod/*",
+		live:    true,
+		parse:   (*reader).parseAllowedPeers,
+		model:   modelAllowedPeers,
+		doc:     "who may call: SPIFFE IDs or paths separated by commas or white space; a trailing /* allows everything below",
+	},
+	{
+		key:     AnnotationInbound,
+		example: "- {listen: 8443, app: 8080, protocol: grpc, peers: [/web]}",
+		live:    true,
+		parse:   (*reader).parseInbound,
+		model:   modelInbound,
 		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
 			"protocol is http (default), http2, grpc or tcp; " +
 			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
 			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +
 			"of one of subjects, written as peers are; jwt in a pod that had none needs a new pod; " +
-			"the last four are for gateways and the services behind them"},
-	{key: AnnotationUpstreams, example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`, live: true, parse: (*reader).parseUpstreams, model: modelUpstreams,
+			"the last four are for gateways and the services behind them",
+	},
+	{
+		key:     AnnotationUpstreams,
+		example: `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`,
+		live:    true,
+		parse:   (*reader).parseUpstreams,
+		model:   modelUpstreams,
 		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
 			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
-			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod"},
+			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod",
+	},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*reader).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
 	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*reader).parseX509SVIDTTL, model: "svidTTL",
@@ -87,8 +105,12 @@ var annotations = []annotation{
 		doc: "Envoy's log level: " + strings.Join(logLevels, ", ")},
 	{key: AnnotationProxyConcurrency, example: `"2"`, parse: (*reader).parseProxyConcurrency,
 		doc: fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency)},
-	{key: AnnotationProxyResources, example: "{requests: {cpu: 100m, memory: 128Mi}}", parse: (*reader).parseProxyResources,
-		doc: "resources of Envoy's container, in YAML"},
+	{
+		key:     AnnotationProxyResources,
+		example: "{requests: {cpu: 100m, memory: 128Mi}}",
+		parse:   (*reader).parseProxyResources,
+		doc:     "resources of Envoy's container, in YAML",
+	},
 	{key: AnnotationRefresh, example: `"1"`, live: true, parse: (*reader).parseRefresh,
 		doc: "another value than before, up to 64 bytes, regenerates the configuration of a running pod from its namespace and the platform " +
 			"file; the injector writes it when they change, at its --rollout-rate"},
@@ -135,7 +157,8 @@ func Examples() map[string]string {
 
 // isOurs says whether a key is under our prefix and of no other tool.
 func (p Platform) isOurs(key string) bool {
-	return strings.HasPrefix(key, Prefix) && !slices.Contains(foreignAnnotations, key) && !slices.Contains(p.ForeignAnnotations, key)
+	return strings.HasPrefix(key, Prefix) && !slices.Contains(foreignAnnotations, key) &&
+		!slices.Contains(p.ForeignAnnotations, key)
 }
 
 // writtenByUsers are the keys that a user may set.

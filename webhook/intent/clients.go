@@ -89,7 +89,11 @@ func (r *reader) readCertificate(item certificateItem) error {
 	case len(errs) > 0:
 		return fmt.Errorf("expected the name of a Secret, got %q: %s", item.Secret, strings.Join(errs, "; "))
 	case r.CertificateSecret != "" && r.CertificateSecret != item.Secret:
-		return fmt.Errorf("expected %s, as in an earlier listener, got %s: a pod presents the certificate of one Secret", r.CertificateSecret, item.Secret)
+		return fmt.Errorf(
+			"expected %s, as in an earlier listener, got %s: a pod presents the certificate of one Secret",
+			r.CertificateSecret,
+			item.Secret,
+		)
 	}
 	r.CertificateSecret = item.Secret
 	return nil

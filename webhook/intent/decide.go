@@ -36,11 +36,21 @@ func Decide(ns Namespace, pod *corev1.Pod) (Decision, error) {
 	case InjectEnabled, InjectDisabled:
 	case InjectRequired:
 		mistakes = append(mistakes, Mistake{Where: "label " + LabelInject,
-			What: fmt.Sprintf("expected %q or %q, got %q", InjectEnabled, InjectDisabled, onPod), Hint: "required belongs on a Namespace"})
+			What: fmt.Sprintf(
+				"expected %q or %q, got %q",
+				InjectEnabled,
+				InjectDisabled,
+				onPod,
+			), Hint: "required belongs on a Namespace"})
 	default:
 		if podLabelled {
 			mistakes = append(mistakes, Mistake{Where: "label " + LabelInject,
-				What: fmt.Sprintf("expected %q or %q, got %q", InjectEnabled, InjectDisabled, onPod), Hint: didYouMean(onPod, InjectEnabled, InjectDisabled)})
+				What: fmt.Sprintf(
+					"expected %q or %q, got %q",
+					InjectEnabled,
+					InjectDisabled,
+					onPod,
+				), Hint: didYouMean(onPod, InjectEnabled, InjectDisabled)})
 		}
 	}
 	onNamespace, namespaceLabelled := ns.Labels[LabelInject]

@@ -118,5 +118,12 @@ func (r *reader) parseEnforcement(v string) []problem {
 	if r.audit || v == enforcementEnforce {
 		return nil
 	}
-	return whole(withHint(fmt.Errorf("expected %s or %s, got %q", enforcementEnforce, enforcementAudit, v), v, enforcementEnforce, enforcementAudit))
+	return whole(
+		withHint(
+			fmt.Errorf("expected %s or %s, got %q", enforcementEnforce, enforcementAudit, v),
+			v,
+			enforcementEnforce,
+			enforcementAudit,
+		),
+	)
 }

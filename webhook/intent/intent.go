@@ -74,7 +74,10 @@ func (r *reader) complete(pod *corev1.Pod) {
 	if r.Mode.Sidecar {
 		r.probes = ProbesOf(pod)
 		for _, probe := range r.probes {
-			if !slices.Contains(p.Probes, probe.Asked) { // gRPC probes of one port ask the same of Envoy, whatever service they name
+			if !slices.Contains(
+				p.Probes,
+				probe.Asked,
+			) { // gRPC probes of one port ask the same of Envoy, whatever service they name
 				p.Probes = append(p.Probes, probe.Asked)
 			}
 		}
@@ -118,7 +121,13 @@ func (p Platform) written(ns Namespace, pod *corev1.Pod) map[string]value {
 }
 
 // onlyWithEnvoy are annotations that say what Envoy does.
-var onlyWithEnvoy = []string{AnnotationAppPort, AnnotationInbound, AnnotationUpstreams, AnnotationAllowedPeers, AnnotationEnforcement}
+var onlyWithEnvoy = []string{
+	AnnotationAppPort,
+	AnnotationInbound,
+	AnnotationUpstreams,
+	AnnotationAllowedPeers,
+	AnnotationEnforcement,
+}
 
 // applies says whether an annotation has a meaning for the pod. What a namespace gives to its pods by default and this
 // pod's mode has no use for does not apply; what the pod says itself always does.

@@ -39,7 +39,11 @@ func ParseMode(s string) (Mode, error) {
 		case "socket":
 			m.Socket = true
 		default:
-			return Mode{}, fmt.Errorf("expected sidecar, gateway, socket or \"sidecar,socket\", got %q%s", s, afterSemicolon(didYouMean(item, "sidecar", "gateway", "socket")))
+			return Mode{}, fmt.Errorf(
+				"expected sidecar, gateway, socket or \"sidecar,socket\", got %q%s",
+				s,
+				afterSemicolon(didYouMean(item, "sidecar", "gateway", "socket")),
+			)
 		}
 	}
 	for _, known := range []Mode{ModeSidecar, ModeGateway, ModeSocket, ModeSidecarSocket} {

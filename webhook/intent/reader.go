@@ -137,7 +137,10 @@ func parseFederated(own spiffeid.TrustDomain, items []string) (domains []spiffei
 		case err != nil:
 			errs = append(errs, fmt.Errorf("expected a trust domain such as auxiliary.org, got %q: %w", s, err))
 		case td.Name() != s:
-			errs = append(errs, fmt.Errorf("expected a trust domain such as auxiliary.org, got %q; did you mean %q?", s, td.Name()))
+			errs = append(
+				errs,
+				fmt.Errorf("expected a trust domain such as auxiliary.org, got %q; did you mean %q?", s, td.Name()),
+			)
 		case td == own:
 			errs = append(errs, fmt.Errorf("expected foreign trust domains, got the own one, %q", s))
 		case !slices.Contains(domains, td):
@@ -193,7 +196,10 @@ func (r *reader) parseDNSNames(v string) []problem {
 	var problems []problem
 	for _, name := range fields(v) {
 		if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
-			problems = append(problems, problem{err: fmt.Errorf("expected a DNS name such as api.example.org, got %q: %s", name, strings.Join(errs, "; "))})
+			problems = append(
+				problems,
+				problem{err: fmt.Errorf("expected a DNS name such as api.example.org, got %q: %s", name, strings.Join(errs, "; "))},
+			)
 			continue
 		}
 		if !slices.Contains(r.DNSNames, name) {

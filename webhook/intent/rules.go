@@ -73,7 +73,8 @@ func (r *reader) isUnread(p ir.Problem) bool {
 	if p.Path == "" {
 		return r.isTold(modelInbound) || r.isTold(modelUpstreams)
 	}
-	if item, isPeers := strings.CutSuffix(p.Path, ".peers"); isPeers && (r.isTold(item+".tls") || r.isTold(item+".clientCertificate")) {
+	if item, isPeers := strings.CutSuffix(p.Path, ".peers"); isPeers &&
+		(r.isTold(item+".tls") || r.isTold(item+".clientCertificate")) {
 		return true // whether callers present certificates is not known
 	}
 	return r.isTold(p.Path)
@@ -85,7 +86,10 @@ func (r *reader) isTold(path string) bool {
 		rest, ok := strings.CutPrefix(inner, outer)
 		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 	}
-	return slices.ContainsFunc(r.told, func(told string) bool { return told != "" && (within(path, told) || within(told, path)) })
+	return slices.ContainsFunc(
+		r.told,
+		func(told string) bool { return told != "" && (within(path, told) || within(told, path)) },
+	)
 }
 
 // missesAnnotation says whether a rule may be broken because an annotation is there under a wrong name.

@@ -21,7 +21,13 @@ func (r *Rollout) report(pod *corev1.Pod, note string) {
 	about := &corev1.ObjectReference{
 		APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID,
 	}
-	r.config.Event(about, pod, reason.ConfigurationRejected.EventType(nil), reason.ConfigurationRejected, "pod "+pod.Name+": "+note)
+	r.config.Event(
+		about,
+		pod,
+		reason.ConfigurationRejected.EventType(nil),
+		reason.ConfigurationRejected,
+		"pod "+pod.Name+": "+note,
+	)
 }
 
 // note says to people what happened, and what to do.

@@ -138,9 +138,13 @@ func entries(f Facts) []Finding {
 	report(Warning, "missing", "that pods need and SPIRE does not have yet",
 		"check again in some seconds; then the leader's log says why. Their pods wait")
 	if !f.saysWhichBundle(leader) {
-		report(Warning, "without_bundle", "without a federated trust domain, whose bundle SPIRE does not have",
+		report(
+			Warning,
+			"without_bundle",
+			"without a federated trust domain, whose bundle SPIRE does not have",
 			"the events "+reason.BundleMissing.String()+" on the owners name it: list it in spire.federation of the platform file, or correct "+
-				"the name")
+				"the name",
+		)
 	}
 	if n := deletedByOthers(leader.Metrics); n > 0 {
 		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again",
@@ -154,7 +158,8 @@ func entries(f Facts) []Finding {
 
 func deletedByOthers(m Metrics) (n float64) {
 	for _, s := range m["spire_injector_entry_changes_total"] {
-		if s.Labels["reason"] == reason.EntryDeletedByOthers.String() && s.Labels["action"] == "create" && s.Labels["result"] == "success" {
+		if s.Labels["reason"] == reason.EntryDeletedByOthers.String() && s.Labels["action"] == "create" &&
+			s.Labels["result"] == "success" {
 			n += s.Value
 		}
 	}

@@ -80,7 +80,12 @@ func (p *InForce) Offer(from runtime.Object, file []byte) {
 	p.injector.Store(&injector)
 	p.config.Metrics.taken(file)
 	p.config.Logger.Info("the new platform file is in force", "reason", reason.PlatformReloaded)
-	p.config.Event(from, reason.PlatformReloaded.EventType(nil), reason.PlatformReloaded, "the new platform file is in force")
+	p.config.Event(
+		from,
+		reason.PlatformReloaded.EventType(nil),
+		reason.PlatformReloaded,
+		"the new platform file is in force",
+	)
 	for _, notify := range p.notified {
 		notify()
 	}

@@ -27,8 +27,8 @@ func TestEvent(t *testing.T) {
 	t.Parallel()
 	recorder := events.NewFakeRecorder(2)
 	e := Events{Recorder: recorder, Action: "Reload"}
-	e.Event(&corev1.Pod{}, corev1.EventTypeWarning, "PlatformRefused", "100%s of it")
-	if got := <-recorder.Events; got != "Warning PlatformRefused 100%s of it" {
+	e.Event(&corev1.Pod{}, corev1.EventTypeWarning, "PlatformRejected", "100%s of it")
+	if got := <-recorder.Events; got != "Warning PlatformRejected 100%s of it" {
 		t.Errorf("got %q", got)
 	}
 	e.Related(&corev1.Pod{}, &corev1.Pod{}, corev1.EventTypeNormal, "Long", strings.Repeat("a", 2*maxNote))

@@ -57,7 +57,10 @@ func (a *Agent) set(svid *x509svid.SVID, refusal error) {
 }
 
 // FetchX509SVID sends the SVID and each one that follows it.
-func (a *Agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream grpc.ServerStreamingServer[workload.X509SVIDResponse]) error {
+func (a *Agent) FetchX509SVID(
+	_ *workload.X509SVIDRequest,
+	stream grpc.ServerStreamingServer[workload.X509SVIDResponse],
+) error {
 	for {
 		a.mu.Lock()
 		svid, refusal, changed := a.svid, a.refusal, a.changed

@@ -44,7 +44,10 @@ func without(names []string, name string) []string {
 }
 
 // ListFederatedBundles pages through all bundles and then leaves the server's own out, so that a page may be short.
-func (s *Server) ListFederatedBundles(_ context.Context, req *bundlev1.ListFederatedBundlesRequest) (*bundlev1.ListFederatedBundlesResponse, error) {
+func (s *Server) ListFederatedBundles(
+	_ context.Context,
+	req *bundlev1.ListFederatedBundlesRequest,
+) (*bundlev1.ListFederatedBundlesResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	page, next, err := s.bundles.page(req.GetPageSize(), req.GetPageToken(), func(*types.Bundle) bool { return true })
@@ -68,7 +71,10 @@ func (s *Server) GetFederatedBundle(_ context.Context, req *bundlev1.GetFederate
 		return nil, status.Errorf(codes.InvalidArgument, "trust domain argument is not valid: %v", err)
 	}
 	if req.GetTrustDomain() == s.td.Name() {
-		return nil, status.Error(codes.InvalidArgument, "getting a federated bundle for the server's own trust domain is not allowed")
+		return nil, status.Error(
+			codes.InvalidArgument,
+			"getting a federated bundle for the server's own trust domain is not allowed",
+		)
 	}
 	i := s.bundles.find(ofTrustDomain[*types.Bundle](req.GetTrustDomain()))
 	if i < 0 {
@@ -79,7 +85,13 @@ func (s *Server) GetFederatedBundle(_ context.Context, req *bundlev1.GetFederate
 
 func masked(b *types.Bundle, mask *types.BundleMask) *types.Bundle {
 	if mask == nil {
-		mask = &types.BundleMask{X509Authorities: true, JwtAuthorities: true, RefreshHint: true, SequenceNumber: true, WitAuthorities: true}
+		mask = &types.BundleMask{
+			X509Authorities: true,
+			JwtAuthorities:  true,
+			RefreshHint:     true,
+			SequenceNumber:  true,
+			WitAuthorities:  true,
+		}
 	}
 	out := &types.Bundle{TrustDomain: b.GetTrustDomain()}
 	keep(mask, b, out)

@@ -46,7 +46,11 @@ func (ca *CA) SVID(t testing.TB, id spiffeid.ID, ttl time.Duration) *x509svid.SV
 	template := certificate(id, ttl)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
-	return &x509svid.SVID{ID: id, Certificates: []*x509.Certificate{sign(t, template, ca.cert, key, ca.key)}, PrivateKey: key}
+	return &x509svid.SVID{
+		ID:           id,
+		Certificates: []*x509.Certificate{sign(t, template, ca.cert, key, ca.key)},
+		PrivateKey:   key,
+	}
 }
 
 func certificate(id spiffeid.ID, ttl time.Duration) *x509.Certificate {

@@ -38,11 +38,16 @@ func (s *Server) Delete(id string) {
 
 // BatchCreateEntry creates each entry on its own. A duplicate is answered with ALREADY_EXISTS in two ways: with the
 // stored entry if it has the same SPIFFE ID, parent and selectors, without it if a unique column stands in the way.
-func (s *Server) BatchCreateEntry(_ context.Context, req *entryv1.BatchCreateEntryRequest) (*entryv1.BatchCreateEntryResponse, error) {
-	return &entryv1.BatchCreateEntryResponse{Results: each(s, req.GetEntries(), func(e *types.Entry) *entryv1.BatchCreateEntryResponse_Result {
-		st, stored := s.create(e)
-		return &entryv1.BatchCreateEntryResponse_Result{Status: st, Entry: stored}
-	})}, nil
+func (s *Server) BatchCreateEntry(
+	_ context.Context,
+	req *entryv1.BatchCreateEntryRequest,
+) (*entryv1.BatchCreateEntryResponse, error) {
+	return &entryv1.BatchCreateEntryResponse{
+		Results: each(s, req.GetEntries(), func(e *types.Entry) *entryv1.BatchCreateEntryResponse_Result {
+			st, stored := s.create(e)
+			return &entryv1.BatchCreateEntryResponse_Result{Status: st, Entry: stored}
+		}),
+	}, nil
 }
 
 func (s *Server) create(e *types.Entry) (*types.Status, *types.Entry) {
@@ -56,7 +61,10 @@ func (s *Server) create(e *types.Entry) (*types.Status, *types.Entry) {
 		return result(codes.Unimplemented, "this stand-in makes no entry IDs"), nil
 	}
 	if s.entries.find(ofID(e.GetId())) >= 0 {
-		return result(codes.AlreadyExists, "failed to create entry: datastore-sql: UNIQUE constraint failed: registered_entries.entry_id"), nil
+		return result(
+			codes.AlreadyExists,
+			"failed to create entry: datastore-sql: UNIQUE constraint failed: registered_entries.entry_id",
+		), nil
 	}
 	if st := s.unknownBundle(e, "create"); st != nil {
 		return st, nil
@@ -72,15 +80,24 @@ func (s *Server) invalid(e *types.Entry) *types.Status {
 	id := e.GetSpiffeId()
 	switch {
 	case id.GetTrustDomain() != s.td.Name() || id.GetPath() == "" || strings.HasPrefix(id.GetPath(), "/spire/"):
-		return result(codes.InvalidArgument, fmt.Sprintf("failed to convert entry: invalid spiffe ID: %q is not a workload in trust domain %q", id, s.td.Name()))
+		return result(
+			codes.InvalidArgument,
+			fmt.Sprintf("failed to convert entry: invalid spiffe ID: %q is not a workload in trust domain %q", id, s.td.Name()),
+		)
 	case e.GetParentId().GetTrustDomain() != s.td.Name() || e.GetParentId().GetPath() == "":
 		return result(codes.InvalidArgument, "failed to convert entry: invalid parent ID")
 	case len(e.GetSelectors()) == 0:
 		return result(codes.InvalidArgument, "failed to convert entry: selector list is empty")
 	case len(e.GetId()) > 255 || strings.ContainsFunc(e.GetId(), notEntryID):
-		return result(codes.InvalidArgument, "failed to create entry: datastore-validation: invalid registration entry: entry ID contains invalid characters")
+		return result(
+			codes.InvalidArgument,
+			"failed to create entry: datastore-validation: invalid registration entry: entry ID contains invalid characters",
+		)
 	case e.GetX509SvidTtl() < 0 || e.GetJwtSvidTtl() < 0:
-		return result(codes.InvalidArgument, "failed to create entry: datastore-validation: invalid registration entry: X509SvidTtl is not set")
+		return result(
+			codes.InvalidArgument,
+			"failed to create entry: datastore-validation: invalid registration entry: X509SvidTtl is not set",
+		)
 	}
 	return nil
 }
@@ -93,7 +110,10 @@ func notEntryID(r rune) bool {
 func (s *Server) unknownBundle(e *types.Entry, verb string) *types.Status {
 	for _, td := range e.GetFederatesWith() {
 		if s.bundles.find(ofTrustDomain[*types.Bundle](td)) < 0 {
-			return result(codes.Internal, fmt.Sprintf("failed to %s entry: unable to find federated bundle %q", verb, "spiffe://"+td))
+			return result(
+				codes.Internal,
+				fmt.Sprintf("failed to %s entry: unable to find federated bundle %q", verb, "spiffe://"+td),
+			)
 		}
 	}
 	return nil
@@ -112,17 +132,25 @@ func duplicates(e *types.Entry, verb string) *types.Status {
 	}
 	names := slices.Sorted(slices.Values(e.GetDnsNames()))
 	if len(slices.Compact(names)) != len(e.GetDnsNames()) {
-		return result(codes.AlreadyExists, "failed to "+verb+" entry: datastore-sql: UNIQUE constraint failed: dns_names.registered_entry_id, dns_names.value")
+		return result(
+			codes.AlreadyExists,
+			"failed to "+verb+" entry: datastore-sql: UNIQUE constraint failed: dns_names.registered_entry_id, dns_names.value",
+		)
 	}
 	return nil
 }
 
 // BatchUpdateEntry changes what the mask names and counts up the revision.
-func (s *Server) BatchUpdateEntry(_ context.Context, req *entryv1.BatchUpdateEntryRequest) (*entryv1.BatchUpdateEntryResponse, error) {
-	return &entryv1.BatchUpdateEntryResponse{Results: each(s, req.GetEntries(), func(e *types.Entry) *entryv1.BatchUpdateEntryResponse_Result {
-		st, stored := s.update(e, req.GetInputMask())
-		return &entryv1.BatchUpdateEntryResponse_Result{Status: st, Entry: stored}
-	})}, nil
+func (s *Server) BatchUpdateEntry(
+	_ context.Context,
+	req *entryv1.BatchUpdateEntryRequest,
+) (*entryv1.BatchUpdateEntryResponse, error) {
+	return &entryv1.BatchUpdateEntryResponse{
+		Results: each(s, req.GetEntries(), func(e *types.Entry) *entryv1.BatchUpdateEntryResponse_Result {
+			st, stored := s.update(e, req.GetInputMask())
+			return &entryv1.BatchUpdateEntryResponse_Result{Status: st, Entry: stored}
+		}),
+	}, nil
 }
 
 func (s *Server) update(e *types.Entry, mask *types.EntryMask) (*types.Status, *types.Entry) {
@@ -175,8 +203,14 @@ func (s *Server) ListEntries(_ context.Context, req *entryv1.ListEntriesRequest)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	filter := req.GetFilter()
-	if parent := filter.GetByParentId(); parent != nil && (parent.GetTrustDomain() != s.td.Name() || parent.GetPath() == "") {
-		return nil, status.Errorf(codes.InvalidArgument, "malformed parent ID filter: %q is not a member of trust domain %q", parent, s.td.Name())
+	if parent := filter.GetByParentId(); parent != nil &&
+		(parent.GetTrustDomain() != s.td.Name() || parent.GetPath() == "") {
+		return nil, status.Errorf(
+			codes.InvalidArgument,
+			"malformed parent ID filter: %q is not a member of trust domain %q",
+			parent,
+			s.td.Name(),
+		)
 	}
 	if rest := proto.CloneOf(filter); rest != nil {
 		if rest.ByParentId = nil; proto.Size(rest) > 0 {
@@ -193,17 +227,22 @@ func (s *Server) ListEntries(_ context.Context, req *entryv1.ListEntriesRequest)
 }
 
 // BatchDeleteEntry deletes each entry on its own.
-func (s *Server) BatchDeleteEntry(_ context.Context, req *entryv1.BatchDeleteEntryRequest) (*entryv1.BatchDeleteEntryResponse, error) {
-	return &entryv1.BatchDeleteEntryResponse{Results: each(s, req.GetIds(), func(id string) *entryv1.BatchDeleteEntryResponse_Result {
-		st := result(codes.OK, "OK")
-		switch {
-		case id == "":
-			st = result(codes.InvalidArgument, "missing entry ID")
-		case !s.entries.delete(ofID(id)):
-			st = result(codes.NotFound, "entry not found")
-		}
-		return &entryv1.BatchDeleteEntryResponse_Result{Status: st, Id: id}
-	})}, nil
+func (s *Server) BatchDeleteEntry(
+	_ context.Context,
+	req *entryv1.BatchDeleteEntryRequest,
+) (*entryv1.BatchDeleteEntryResponse, error) {
+	return &entryv1.BatchDeleteEntryResponse{
+		Results: each(s, req.GetIds(), func(id string) *entryv1.BatchDeleteEntryResponse_Result {
+			st := result(codes.OK, "OK")
+			switch {
+			case id == "":
+				st = result(codes.InvalidArgument, "missing entry ID")
+			case !s.entries.delete(ofID(id)):
+				st = result(codes.NotFound, "entry not found")
+			}
+			return &entryv1.BatchDeleteEntryResponse_Result{Status: st, Id: id}
+		}),
+	}, nil
 }
 
 func ofID(id string) func(*types.Entry) bool {
@@ -218,7 +257,12 @@ func key(e *types.Entry) string {
 	}
 	slices.Sort(selectors)
 	id, parent := e.GetSpiffeId(), e.GetParentId()
-	return strings.Join(append([]string{id.GetTrustDomain() + id.GetPath(), parent.GetTrustDomain() + parent.GetPath()}, slices.Compact(selectors)...), "\n")
+	return strings.Join(
+		append(
+			[]string{id.GetTrustDomain() + id.GetPath(), parent.GetTrustDomain() + parent.GetPath()},
+			slices.Compact(selectors)...),
+		"\n",
+	)
 }
 
 func clone(e *types.Entry) *types.Entry { return proto.CloneOf(e) }

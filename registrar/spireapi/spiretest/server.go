@@ -88,7 +88,13 @@ func (s *Server) ServeTLS(t testing.TB, ca *CA, address string, admins ...spiffe
 }
 
 // ServeTLSAs is ServeTLS under any SPIFFE ID.
-func (s *Server) ServeTLSAs(t testing.TB, ca *CA, as spiffeid.ID, address string, admins ...spiffeid.ID) (serving string, stop func()) {
+func (s *Server) ServeTLSAs(
+	t testing.TB,
+	ca *CA,
+	as spiffeid.ID,
+	address string,
+	admins ...spiffeid.ID,
+) (serving string, stop func()) {
 	t.Helper()
 	for _, id := range admins {
 		s.mu.Lock()
@@ -104,8 +110,9 @@ func (s *Server) serve(t testing.TB, lis net.Listener, opts ...grpc.ServerOption
 	s.mu.Lock()
 	age := s.maxAge
 	s.mu.Unlock()
-	server := grpc.NewServer(append(opts, grpc.UnaryInterceptor(s.intercept), grpc.StatsHandler(connectionCounter{server: s}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: age}))...)
+	server := grpc.NewServer(
+		append(opts, grpc.UnaryInterceptor(s.intercept), grpc.StatsHandler(connectionCounter{server: s}),
+			grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: age}))...)
 	entryv1.RegisterEntryServer(server, s)
 	bundlev1.RegisterBundleServer(server, s)
 	trustdomainv1.RegisterTrustDomainServer(server, s)
@@ -172,7 +179,12 @@ func (c connectionCounter) HandleConn(_ context.Context, event stats.ConnStats) 
 	}
 }
 
-func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (s *Server) intercept(
+	ctx context.Context,
+	req any,
+	info *grpc.UnaryServerInfo,
+	handle grpc.UnaryHandler,
+) (any, error) {
 	method := info.FullMethod[strings.LastIndex(info.FullMethod, "/")+1:]
 	s.mu.Lock()
 	s.calls[method]++

@@ -39,10 +39,17 @@ func (s *Server) DeleteRelationship(td spiffeid.TrustDomain) {
 }
 
 // ListFederationRelationships pages through all of them.
-func (s *Server) ListFederationRelationships(_ context.Context, req *trustdomainv1.ListFederationRelationshipsRequest) (*trustdomainv1.ListFederationRelationshipsResponse, error) {
+func (s *Server) ListFederationRelationships(
+	_ context.Context,
+	req *trustdomainv1.ListFederationRelationshipsRequest,
+) (*trustdomainv1.ListFederationRelationshipsResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	page, next, err := s.relationships.page(req.GetPageSize(), req.GetPageToken(), func(*types.FederationRelationship) bool { return true })
+	page, next, err := s.relationships.page(
+		req.GetPageSize(),
+		req.GetPageToken(),
+		func(*types.FederationRelationship) bool { return true },
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -54,15 +61,23 @@ func (s *Server) ListFederationRelationships(_ context.Context, req *trustdomain
 }
 
 // BatchCreateFederationRelationship creates each on its own. One that exists already is INTERNAL.
-func (s *Server) BatchCreateFederationRelationship(_ context.Context, req *trustdomainv1.BatchCreateFederationRelationshipRequest) (*trustdomainv1.BatchCreateFederationRelationshipResponse, error) {
+func (s *Server) BatchCreateFederationRelationship(
+	_ context.Context,
+	req *trustdomainv1.BatchCreateFederationRelationshipRequest,
+) (*trustdomainv1.BatchCreateFederationRelationshipResponse, error) {
 	one := func(r *types.FederationRelationship) *trustdomainv1.BatchCreateFederationRelationshipResponse_Result {
 		st, stored := s.createRelationship(r, req.GetOutputMask())
 		return &trustdomainv1.BatchCreateFederationRelationshipResponse_Result{Status: st, FederationRelationship: stored}
 	}
-	return &trustdomainv1.BatchCreateFederationRelationshipResponse{Results: each(s, req.GetFederationRelationships(), one)}, nil
+	return &trustdomainv1.BatchCreateFederationRelationshipResponse{
+		Results: each(s, req.GetFederationRelationships(), one),
+	}, nil
 }
 
-func (s *Server) createRelationship(r *types.FederationRelationship, output *types.FederationRelationshipMask) (*types.Status, *types.FederationRelationship) {
+func (s *Server) createRelationship(
+	r *types.FederationRelationship,
+	output *types.FederationRelationshipMask,
+) (*types.Status, *types.FederationRelationship) {
 	if err := checkRelationship(r); err != nil {
 		return result(codes.InvalidArgument, fmt.Sprintf("failed to convert federation relationship: %v", err)), nil
 	}
@@ -70,7 +85,10 @@ func (s *Server) createRelationship(r *types.FederationRelationship, output *typ
 		return result(codes.InvalidArgument, "unable to create federation relationship for server trust domain"), nil
 	}
 	if s.relationships.find(ofTrustDomain[*types.FederationRelationship](r.GetTrustDomain())) >= 0 {
-		return result(codes.Internal, "failed to create federation relationship: datastore-sql: UNIQUE constraint failed: federated_trust_domains.trust_domain"), nil
+		return result(
+			codes.Internal,
+			"failed to create federation relationship: datastore-sql: UNIQUE constraint failed: federated_trust_domains.trust_domain",
+		), nil
 	}
 	s.keepBundle(r.GetTrustDomainBundle())
 	s.relationships.add(withoutBundle(r))
@@ -79,21 +97,32 @@ func (s *Server) createRelationship(r *types.FederationRelationship, output *typ
 }
 
 // BatchUpdateFederationRelationship changes what the mask names. One that does not exist is INTERNAL.
-func (s *Server) BatchUpdateFederationRelationship(_ context.Context, req *trustdomainv1.BatchUpdateFederationRelationshipRequest) (*trustdomainv1.BatchUpdateFederationRelationshipResponse, error) {
+func (s *Server) BatchUpdateFederationRelationship(
+	_ context.Context,
+	req *trustdomainv1.BatchUpdateFederationRelationshipRequest,
+) (*trustdomainv1.BatchUpdateFederationRelationshipResponse, error) {
 	one := func(r *types.FederationRelationship) *trustdomainv1.BatchUpdateFederationRelationshipResponse_Result {
 		st, stored := s.updateRelationship(r, req.GetInputMask(), req.GetOutputMask())
 		return &trustdomainv1.BatchUpdateFederationRelationshipResponse_Result{Status: st, FederationRelationship: stored}
 	}
-	return &trustdomainv1.BatchUpdateFederationRelationshipResponse{Results: each(s, req.GetFederationRelationships(), one)}, nil
+	return &trustdomainv1.BatchUpdateFederationRelationshipResponse{
+		Results: each(s, req.GetFederationRelationships(), one),
+	}, nil
 }
 
-func (s *Server) updateRelationship(r *types.FederationRelationship, input, output *types.FederationRelationshipMask) (*types.Status, *types.FederationRelationship) {
+func (s *Server) updateRelationship(
+	r *types.FederationRelationship,
+	input, output *types.FederationRelationshipMask,
+) (*types.Status, *types.FederationRelationship) {
 	if err := checkRelationship(r); err != nil {
 		return result(codes.InvalidArgument, fmt.Sprintf("failed to convert federation relationship: %v", err)), nil
 	}
 	i := s.relationships.find(ofTrustDomain[*types.FederationRelationship](r.GetTrustDomain()))
 	if i < 0 {
-		return result(codes.Internal, "failed to update federation relationship: unable to fetch federation relationship: record not found"), nil
+		return result(
+			codes.Internal,
+			"failed to update federation relationship: unable to fetch federation relationship: record not found",
+		), nil
 	}
 	if input == nil {
 		input = allOfRelationship()
@@ -126,8 +155,11 @@ func (s *Server) RefreshBundle(_ context.Context, req *trustdomainv1.RefreshBund
 	}
 	b := s.published[td.Name()]
 	if b == nil {
-		return nil, status.Errorf(codes.Internal, "failed to refresh bundle: failed to fetch federated bundle from endpoint: failed to fetch bundle: Get %q: dial tcp: connect: connection refused",
-			s.relationships.rows[i].value.GetBundleEndpointUrl())
+		return nil, status.Errorf(
+			codes.Internal,
+			"failed to refresh bundle: failed to fetch federated bundle from endpoint: failed to fetch bundle: Get %q: dial tcp: connect: connection refused",
+			s.relationships.rows[i].value.GetBundleEndpointUrl(),
+		)
 	}
 	s.keepBundle(b)
 	return &emptypb.Empty{}, nil
@@ -140,7 +172,10 @@ func (s *Server) keepBundle(b *types.Bundle) {
 }
 
 // relationship is what the server returns of one: with the bundle of its trust domain, wherever that came from.
-func (s *Server) relationship(r *types.FederationRelationship, mask *types.FederationRelationshipMask) *types.FederationRelationship {
+func (s *Server) relationship(
+	r *types.FederationRelationship,
+	mask *types.FederationRelationshipMask,
+) *types.FederationRelationship {
 	if mask == nil {
 		mask = allOfRelationship()
 	}
