@@ -156,3 +156,22 @@ func TestNeedsOfPodWithAForgedStatus(t *testing.T) {
 		}
 	}
 }
+
+// What a pod needs whose registration was left to the entries controller is not in SPIRE for certain.
+func TestNeedsOfDeferredPod(t *testing.T) {
+	i := Injector{Platform: webhooktest.Platform(t)}
+	ns := intent.Namespace{Name: "demo"}
+	res, err := i.Inject(ns, webhooktest.Server())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deferred, err := Deferred(res)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pod, want := range map[*corev1.Pod]bool{res.Pod: false, deferred.Pod: true} {
+		if got := i.NeedsOfPod(ns, Trim(pod)); got.Unconfirmed != want || len(got.Workloads) != 1 {
+			t.Errorf("expected one workload, unconfirmed %t, got %+v", want, got)
+		}
+	}
+}
