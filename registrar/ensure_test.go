@@ -262,6 +262,21 @@ func TestNothingIsLeftBehindWithoutAliasAfterAFailure(t *testing.T) {
 	}
 }
 
+// A pod is not admitted below an alias that is another's by now: no agent would get its entries.
+func TestEnsureFailsWhenTheAliasIsTaken(t *testing.T) {
+	server, address := serve(t)
+	r := newRegistrar(t, address, registrar.Options{})
+	mustEnsure(t, r, workload("/first", 0))
+	server.Put(&types.Entry{ // in the place of ours
+		Id:        "spire-injector.demo-cluster.node",
+		SpiffeId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/else"},
+		ParentId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/else"},
+		Selectors: []*types.Selector{{Type: "a", Value: "b"}},
+	})
+	_, err := r.Ensure(t.Context(), inContainers("/api", "a", "b"))
+	wantKind(t, err, registrar.Conflict, `entry "spire-injector.demo-cluster.node"`)
+}
+
 // Whoever gives up leaves what it began to the others, and what the others began as well.
 func TestCancelledCallerOfSeveralLeavesTheOthersAlone(t *testing.T) {
 	server, address := serve(t)

@@ -10,7 +10,7 @@ import (
 // which refuses callers without a certificate whatever it is told. It holds for all of an Envoy.
 const sdsWithoutValidator = "disable_spiffe_cert_validation"
 
-// nodeMetadata is what the bootstrap says of the proxy, for the SPIRE agent and for [SamePorts].
+// nodeMetadata is what the bootstrap says of the proxy to the SPIRE agent, and of the ports that never change to people.
 func (p envoy) nodeMetadata() *structpb.Struct {
 	metadata := p.fixedPorts()
 	if !p.RequestsCertificates() {

@@ -20,6 +20,9 @@ import (
 // purpose, which would make every re-injection look like a change.
 func encode(m proto.Message) (string, error) {
 	name := m.ProtoReflect().Descriptor().FullName()
+	if err := validate(m); err != nil {
+		return "", fmt.Errorf("%s breaks a rule of Envoy's: %w", name, err)
+	}
 	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", name, err)
@@ -40,7 +43,7 @@ func encodeResources[M proto.Message](resources []M) (string, error) {
 	return encode(response)
 }
 
-// pack wraps m. Only text that is not UTF-8 could fail, and [Proxy.validate] lets none in.
+// pack wraps m. Only text that is not UTF-8 could fail, and [ir.Proxy.Validate] lets none in.
 func pack(m proto.Message) *anypb.Any {
 	packed, err := anypb.New(m)
 	if err != nil {

@@ -65,34 +65,90 @@ func FuzzAdmission(f *testing.F) {
 
 // FuzzAnnotations writes every annotation that has a grammar of its own on a pod that has probes, hooks and ports.
 func FuzzAnnotations(f *testing.F) {
-	f.Add("sidecar", "8080", "/web", "", `[{listen: 8000, address: "a:1", peers: [/a]}]`, "enforce", "", "/ns/demo/x", "", "1h", "{}", "1")
-	f.Add("gateway", "", "", "- {listen: 8443, peers: [/web]}\n- {listen: 80, tls: none}", `[{match: /, address: "a:1", peers: [/a]}]`, "audit", "auxiliary.org", "/api", "", "30s", "", "")
-	f.Add("sidecar,socket", "", "/web", "- {listen: 8443, app: 8080, protocol: grpc, tls: permissive}", "", "audit", "auxiliary.org", "", "api.example.org", "10s", "{limits: {cpu: 1}}", "2")
+	f.Add(
+		"sidecar",
+		"8080",
+		"/web",
+		"",
+		`[{listen: 8000, address: "a:1", peers: [/a]}]`,
+		"enforce",
+		"",
+		"/ns/demo/x",
+		"",
+		"1h",
+		"{}",
+		"1",
+	)
+	f.Add(
+		"gateway",
+		"",
+		"",
+		"- {listen: 8443, peers: [/web]}\n- {listen: 80, tls: none}",
+		`[{match: /, address: "a:1", peers: [/a]}]`,
+		"audit",
+		"auxiliary.org",
+		"/api",
+		"",
+		"30s",
+		"",
+		"",
+	)
+	f.Add(
+		"sidecar,socket",
+		"",
+		"/web",
+		"- {listen: 8443, app: 8080, protocol: grpc, tls: permissive}",
+		"",
+		"audit",
+		"auxiliary.org",
+		"",
+		"api.example.org",
+		"10s",
+		"{limits: {cpu: 1}}",
+		"2",
+	)
 	f.Add("sidecar", "", "", "- {listen: 8443, app: 8080, tls: none, jwt: {subjects: [/web], audiences: [/api, a]}}",
 		`[{listen: 8000, address: "a:1", peers: [/a], jwt: {}}]`, "audit", "auxiliary.org", "/ns/demo/x", "", "30s", "", "1")
 	f.Add("socket", "", "", "", "", "", "a b", "spiffe://example.org/api", "a.b", "9s", "", "64")
-	f.Fuzz(func(t *testing.T, mode, port, peers, inbound, upstreams, enforcement, federates, id, dnsNames, ttl, resources, concurrency string) {
-		pod := busy()
-		if strings.Contains(mode, "gateway") {
-			pod.Spec = corev1.PodSpec{Containers: []corev1.Container{{Name: intent.SidecarName, Image: "auto"}}}
-		}
-		for key, value := range map[string]string{
-			intent.AnnotationMode: mode, intent.AnnotationAppPort: port, intent.AnnotationAllowedPeers: peers, intent.AnnotationInbound: inbound, intent.AnnotationUpstreams: upstreams,
-			intent.AnnotationEnforcement: enforcement, intent.AnnotationFederatesWith: federates, intent.AnnotationSPIFFEID: id, intent.AnnotationDNSNames: dnsNames,
-			intent.AnnotationX509SVIDTTL: ttl, intent.AnnotationProxyResources: resources, intent.AnnotationProxyConcurrency: concurrency,
-		} {
-			if value != "" {
-				pod.Annotations[key] = value
+	f.Fuzz(
+		func(
+			t *testing.T,
+			mode, port, peers, inbound, upstreams, enforcement, federates, id, dnsNames, ttl, resources, concurrency string,
+		) {
+			pod := busy()
+			if strings.Contains(mode, "gateway") {
+				pod.Spec = corev1.PodSpec{Containers: []corev1.Container{{Name: intent.SidecarName, Image: "auto"}}}
 			}
-		}
-		checkAdmission(t, inject.Injector{Platform: fuzzPlatform(t), Version: "test"}, intent.Namespace{Name: "demo"}, pod)
-	})
+			for key, value := range map[string]string{
+				intent.AnnotationMode:             mode,
+				intent.AnnotationAppPort:          port,
+				intent.AnnotationAllowedPeers:     peers,
+				intent.AnnotationInbound:          inbound,
+				intent.AnnotationUpstreams:        upstreams,
+				intent.AnnotationEnforcement:      enforcement,
+				intent.AnnotationFederatesWith:    federates,
+				intent.AnnotationSPIFFEID:         id,
+				intent.AnnotationDNSNames:         dnsNames,
+				intent.AnnotationX509SVIDTTL:      ttl,
+				intent.AnnotationProxyResources:   resources,
+				intent.AnnotationProxyConcurrency: concurrency,
+			} {
+				if value != "" {
+					pod.Annotations[key] = value
+				}
+			}
+			checkAdmission(t, inject.Injector{Platform: fuzzPlatform(t), Version: "test"}, intent.Namespace{Name: "demo"}, pod)
+		},
+	)
 }
 
 // FuzzStatus forges the status of an injected pod: what cannot be undone by it is no injected pod.
 func FuzzStatus(f *testing.F) {
 	f.Add(`{}`)
-	f.Add(`{"mode":"gateway","probes":{"app/liveness":{"exec":{"command":["x"]}},"x/y":{}},"draining":["app","none"],"gracePeriod":-1}`)
+	f.Add(
+		`{"mode":"gateway","probes":{"app/liveness":{"exec":{"command":["x"]}},"x/y":{}},` +
+			`"draining":["app","none"],"gracePeriod":-1}`,
+	)
 	f.Add(`{"probes":{"app/liveness":{}},"draining":["envoy"],"gracePeriod":null}`)
 	f.Add(`null`)
 	f.Fuzz(func(t *testing.T, status string) {
@@ -153,7 +209,9 @@ func busy() *corev1.Pod {
 	if err := yaml.Unmarshal([]byte(`
 metadata: {name: busy, labels: {spiffe.io/inject: enabled}, annotations: {other.io/x: y}}
 spec:
-  initContainers: [{name: init, image: i}, {name: log, image: i, restartPolicy: Always, livenessProbe: {tcpSocket: {port: 9000}}}]
+  initContainers:
+  - {name: init, image: i}
+  - {name: log, image: i, restartPolicy: Always, livenessProbe: {tcpSocket: {port: 9000}}}
   containers:
   - name: app
     image: i
@@ -170,16 +228,19 @@ spec:
 
 func fuzzPlatform(t *testing.T) intent.Platform {
 	t.Helper()
-	p, err := intent.ParsePlatform([]byte(strings.NewReplacer("paths: [/api]", `paths: [/api, /team/*], dnsNames: ["*.example.org"], flags: [admin]`,
-		"image: envoy", "image: envoy, jwt: {image: injector}").Replace(webhooktest.PlatformFile)))
+	p, err := intent.ParsePlatform(
+		[]byte(strings.NewReplacer("paths: [/api]", `paths: [/api, /team/*], dnsNames: ["*.example.org"], flags: [admin]`,
+			"image: envoy", "image: envoy, jwt: {image: injector}").Replace(webhooktest.PlatformFile)),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-// checkAdmission sends a pod as the API server does. Either the answer is a refusal, and nothing is registered; or the patch makes
-// a pod that the API machinery reads, that the function returns, and that comes back unchanged when it is sent again.
+// checkAdmission sends a pod as the API server does. Either the answer is a refusal, and nothing is registered; or the
+// patch makes a pod that the API machinery reads, that the function returns, and that comes back unchanged when it is
+// sent again.
 func checkAdmission(t *testing.T, injector inject.Injector, ns intent.Namespace, pod *corev1.Pod) {
 	t.Helper()
 	sent, err := runtimeJSON(pod)
@@ -188,8 +249,15 @@ func checkAdmission(t *testing.T, injector inject.Injector, ns intent.Namespace,
 	}
 	answer, registered := send(t, injector, ns, sent)
 	if !answer.Allowed {
-		if answer.Result.Code != http.StatusForbidden || len(answer.Patch) > 0 || len(registered) > 0 || strings.Contains(answer.Result.Message, "Envoy's configuration") {
-			t.Errorf("expected a refusal that names the mistake, got %d %q, patch of %d bytes, registered %v", answer.Result.Code, answer.Result.Message, len(answer.Patch), registered)
+		if answer.Result.Code != http.StatusForbidden || len(answer.Patch) > 0 || len(registered) > 0 ||
+			strings.Contains(answer.Result.Message, "Envoy's configuration") {
+			t.Errorf(
+				"expected a refusal that names the mistake, got %d %q, patch of %d bytes, registered %v",
+				answer.Result.Code,
+				answer.Result.Message,
+				len(answer.Patch),
+				registered,
+			)
 		}
 		return
 	}
@@ -237,15 +305,31 @@ func checkAdmission(t *testing.T, injector inject.Injector, ns intent.Namespace,
 }
 
 // send lets the handler answer, as it is encoded for the API server.
-func send(t *testing.T, injector inject.Injector, ns intent.Namespace, pod []byte) (admission.Response, []registrar.Workload) {
+func send(
+	t *testing.T,
+	injector inject.Injector,
+	ns intent.Namespace,
+	pod []byte,
+) (admission.Response, []registrar.Workload) {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
 	s := &spire{}
-	h := &Handler{Injector: func() inject.Injector { return injector }, Registrar: s, Namespaces: namespaces{cached: ns, live: ns}, Decoder: admission.NewDecoder(scheme)}
-	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: ns.Name, Object: runtime.RawExtension{Raw: pod}}}
+	h := &Handler{
+		Injector:   func() inject.Injector { return injector },
+		Registrar:  s,
+		Namespaces: namespaces{cached: ns, live: ns},
+		Decoder:    admission.NewDecoder(scheme),
+	}
+	req := admission.Request{
+		AdmissionRequest: admissionv1.AdmissionRequest{
+			Operation: admissionv1.Create,
+			Namespace: ns.Name,
+			Object:    runtime.RawExtension{Raw: pod},
+		},
+	}
 	res := h.Handle(context.Background(), req)
 	if err := res.Complete(req); err != nil {
 		t.Fatal(err)

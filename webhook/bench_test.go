@@ -19,18 +19,23 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
-// BenchmarkContainers is one decision with its patch for pods of so many containers, each with two probes. Replicas of a workload
-// share one generated configuration; the first of them is measured as "new".
+// BenchmarkContainers is one decision with its patch for pods of so many containers, each with two probes. Replicas of
+// a workload share one generated configuration; the first of them is measured as "new".
 func BenchmarkContainers(b *testing.B) {
 	for _, n := range []int{1, 10, 30} {
 		pod := webhooktest.Server()
 		pod.Spec.Containers = nil
 		for i := range n {
 			probe := func(path string) *corev1.Probe {
-				return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt(20000 + i)}}}
+				return &corev1.Probe{
+					ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt(20000 + i)}},
+				}
 			}
 			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
-				Name: fmt.Sprintf("c%d", i), Image: "registry.example.org/team/app:v1", LivenessProbe: probe("/live"), ReadinessProbe: probe("/ready"),
+				Name: fmt.Sprintf(
+					"c%d",
+					i,
+				), Image: "registry.example.org/team/app:v1", LivenessProbe: probe("/live"), ReadinessProbe: probe("/ready"),
 				Ports: []corev1.ContainerPort{{ContainerPort: int32(20000 + i)}},
 				Env:   []corev1.EnvVar{{Name: "A", Value: "a"}, {Name: "B", Value: "b"}},
 			})
@@ -45,7 +50,13 @@ func BenchmarkUpstreams(b *testing.B) {
 		pod := webhooktest.Server()
 		var list strings.Builder
 		for i := range n {
-			fmt.Fprintf(&list, "- {listen: %d, address: \"service-%03d.some-namespace.svc:8443\", peers: [/ns/some-namespace/sa/service-%03d]}\n", 20000+i, i, i)
+			fmt.Fprintf(
+				&list,
+				"- {listen: %d, address: \"service-%03d.some-namespace.svc:8443\", peers: [/ns/some-namespace/sa/service-%03d]}\n",
+				20000+i,
+				i,
+				i,
+			)
 		}
 		pod.Annotations[intent.AnnotationUpstreams] = list.String()
 		benchmark(b, fmt.Sprintf("upstreams=%d", n), pod)
@@ -73,9 +84,19 @@ func decide(b *testing.B, generate func(ir.Proxy) (templates.Config, error), pod
 		b.Fatal(err)
 	}
 	injector := inject.Injector{Platform: p, Generate: generate}
-	handler := &Handler{Injector: func() inject.Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
-		Decoder: admission.NewDecoder(scheme)}
-	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: runtime.RawExtension{Raw: data}}}
+	handler := &Handler{
+		Injector:   func() inject.Injector { return injector },
+		Registrar:  &spire{},
+		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
+		Decoder:    admission.NewDecoder(scheme),
+	}
+	req := admission.Request{
+		AdmissionRequest: admissionv1.AdmissionRequest{
+			Operation: admissionv1.Create,
+			Namespace: "demo",
+			Object:    runtime.RawExtension{Raw: data},
+		},
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		res := handler.Handle(context.Background(), req)

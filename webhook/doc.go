@@ -1,6 +1,4 @@
-// Package webhook turns what users write on pods and namespaces into pods with a SPIFFE identity and an Envoy sidecar.
-//
-// Data flows one way: a pod and its namespace are decided upon (decide.go), their annotations become an Intent (intent.go),
-// the intent an identity, registration entries and an Envoy configuration, and those a changed pod (sidecar.go) and a JSON
-// patch (patch.go). All of that is pure. The admission handler (handler.go) reads and registers around it.
+// Package webhook answers the API server: what is asked about pods and about the workloads that make them. A request is
+// decoded and decided upon by package inject, its workloads are registered in SPIRE, and the decision becomes the
+// answer.
 package webhook

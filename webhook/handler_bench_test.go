@@ -33,7 +33,13 @@ func BenchmarkAdmission(b *testing.B) {
 		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
 		Decoder:    admission.NewDecoder(scheme),
 	}
-	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: runtime.RawExtension{Raw: data}}}
+	req := admission.Request{
+		AdmissionRequest: admissionv1.AdmissionRequest{
+			Operation: admissionv1.Create,
+			Namespace: "demo",
+			Object:    runtime.RawExtension{Raw: data},
+		},
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		res := handler.Handle(context.Background(), req)

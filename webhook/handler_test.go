@@ -54,15 +54,32 @@ func ask(t *testing.T, s *spire, n namespaces, change func(*admission.Request)) 
 	return askOf(t, inject.Injector{Platform: webhooktest.Platform(t)}, s, n, change)
 }
 
-func askOf(t *testing.T, injector inject.Injector, s *spire, n namespaces, change func(*admission.Request)) admission.Response {
+func askOf(
+	t *testing.T,
+	injector inject.Injector,
+	s *spire,
+	n namespaces,
+	change func(*admission.Request),
+) admission.Response {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, webhooktest.Server())}}
+	req := admission.Request{
+		AdmissionRequest: admissionv1.AdmissionRequest{
+			Operation: admissionv1.Create,
+			Namespace: "demo",
+			Object:    raw(t, webhooktest.Server()),
+		},
+	}
 	change(&req)
-	h := &Handler{Injector: func() inject.Injector { return injector }, Registrar: s, Namespaces: n, Decoder: admission.NewDecoder(scheme)}
+	h := &Handler{
+		Injector:   func() inject.Injector { return injector },
+		Registrar:  s,
+		Namespaces: n,
+		Decoder:    admission.NewDecoder(scheme),
+	}
 	return h.Handle(context.Background(), req)
 }
 
@@ -113,7 +130,13 @@ func TestHandlerRegistersBeforeItAdmits(t *testing.T) {
 	s := &spire{}
 	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, as)
 	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
-		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 1 (%v)", res.Allowed, len(res.Patches), len(s.calls), res.Result)
+		t.Errorf(
+			"allowed=%t patches=%d registered=%d: expected true, some, 1 (%v)",
+			res.Allowed,
+			len(res.Patches),
+			len(s.calls),
+			res.Result,
+		)
 	}
 }
 
@@ -127,13 +150,23 @@ func TestHandlerRegistersAllAtOnce(t *testing.T) {
 		r.Object = raw(t, pod)
 	})
 	if !res.Allowed || len(s.calls) != 1 || len(s.calls[0]) != 3 {
-		t.Errorf("allowed=%t registered=%v: expected true, and one call for the sidecar and both containers (%v)", res.Allowed, s.calls, res.Result)
+		t.Errorf(
+			"allowed=%t registered=%v: expected true, and one call for the sidecar and both containers (%v)",
+			res.Allowed,
+			s.calls,
+			res.Result,
+		)
 	}
 }
 
 func TestHandlerRegistersNothingOnDryRun(t *testing.T) {
 	s := &spire{}
-	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, func(r *admission.Request) { yes := true; r.DryRun = &yes })
+	res := ask(
+		t,
+		s,
+		namespaces{cached: intent.Namespace{Name: "demo"}},
+		func(r *admission.Request) { yes := true; r.DryRun = &yes },
+	)
 	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 0 {
 		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 0", res.Allowed, len(res.Patches), len(s.calls))
 	}
@@ -153,7 +186,14 @@ func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
 		s := &spire{err: &registrar.Error{Kind: test.kind, Message: "what to do"}}
 		res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, as)
 		if res.Allowed || len(res.Patches) > 0 || res.Result.Code != test.code {
-			t.Errorf("%s: allowed=%t patches=%d code=%d: expected false, 0, %d", test.kind, res.Allowed, len(res.Patches), res.Result.Code, test.code)
+			t.Errorf(
+				"%s: allowed=%t patches=%d code=%d: expected false, 0, %d",
+				test.kind,
+				res.Allowed,
+				len(res.Patches),
+				res.Result.Code,
+				test.code,
+			)
 		}
 		if res.Result.Details != nil { // client-go would try for minutes before it says anything
 			t.Errorf("%s: expected no time to try again, got %+v", test.kind, res.Result.Details)
@@ -178,13 +218,22 @@ func TestHandlerAdmitsWithoutSPIRE(t *testing.T) {
 	}
 	deferredPod := patched(t, webhooktest.Server(), res)
 	if !inject.StatusOf(deferredPod).Deferred {
-		t.Errorf("the pod does not say that its registration is deferred: %s", deferredPod.Annotations[intent.AnnotationStatus])
+		t.Errorf(
+			"the pod does not say that its registration is deferred: %s",
+			deferredPod.Annotations[intent.AnnotationStatus],
+		)
 	}
 	// Called again for the same pod, because another webhook changed it, it neither waits again nor finds fault.
 	before := len(away.calls)
 	res = askOf(t, injector, away, view, func(r *admission.Request) { r.Object = raw(t, deferredPod) })
 	if !res.Allowed || len(res.Patches) > 0 || len(away.calls) != before {
-		t.Errorf("called again: allowed=%t patches=%v, %d more calls of SPIRE (%v)", res.Allowed, res.Patches, len(away.calls)-before, res.Result)
+		t.Errorf(
+			"called again: allowed=%t patches=%v, %d more calls of SPIRE (%v)",
+			res.Allowed,
+			res.Patches,
+			len(away.calls)-before,
+			res.Result,
+		)
 	}
 	if validated, err := injector.Validate(view.cached, deferredPod); err != nil {
 		t.Errorf("the pod does not pass validation: %v, %v", validated.Reason, err)
@@ -213,14 +262,18 @@ func TestHandlerBelievesTheAPIServerOverItsCache(t *testing.T) {
 	}
 }
 
-// A mistake in a namespace is mended before the pod is applied again: the cached view of it must not refuse the pod once more.
+// A mistake in a namespace is mended before the pod is applied again: the cached view of it must not refuse the pod
+// once more.
 func TestHandlerRefusesByTheNewestNamespace(t *testing.T) {
 	mistaken := intent.Namespace{Name: "demo", Annotations: map[string]string{intent.AnnotationX509SVIDTTL: "an hour"}}
 	mended := intent.Namespace{Name: "demo", Annotations: map[string]string{intent.AnnotationX509SVIDTTL: "1h"}}
 	for name, test := range map[string]struct {
 		views namespaces
 		want  bool
-	}{"mended": {namespaces{cached: mistaken, live: mended}, true}, "not mended": {namespaces{cached: mistaken, live: mistaken}, false}} {
+	}{
+		"mended":     {namespaces{cached: mistaken, live: mended}, true},
+		"not mended": {namespaces{cached: mistaken, live: mistaken}, false},
+	} {
 		if res := ask(t, &spire{}, test.views, as); res.Allowed != test.want {
 			t.Errorf("%s: expected allowed=%t, got %+v", name, test.want, res.Result)
 		}
@@ -231,10 +284,16 @@ func TestHandlerRefusesWhatItCannotDecide(t *testing.T) {
 	s := &spire{}
 	gone := apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "demo")
 	res := ask(t, s, namespaces{err: gone}, as)
-	if res.Allowed || res.Result.Code != http.StatusInternalServerError || !strings.Contains(res.Result.Message, "namespace demo") {
+	if res.Allowed || res.Result.Code != http.StatusInternalServerError ||
+		!strings.Contains(res.Result.Message, "namespace demo") {
 		t.Errorf("expected a refusal with code 500 that names the namespace, got %+v", res.Result)
 	}
-	res = ask(t, s, namespaces{}, func(r *admission.Request) { r.Object.Raw = []byte(`{"kind":"Pod","apiVersion":"v1","spec":7}`) })
+	res = ask(
+		t,
+		s,
+		namespaces{},
+		func(r *admission.Request) { r.Object.Raw = []byte(`{"kind":"Pod","apiVersion":"v1","spec":7}`) },
+	)
 	if res.Allowed || !strings.Contains(res.Result.Message, "decoding the pod") {
 		t.Errorf("expected a refusal that names the decoding, got %+v", res.Result)
 	}
@@ -253,7 +312,12 @@ func TestHandlerUpdatesRunningPods(t *testing.T) {
 	})
 	// It is registered too: a change may take an attribute of the entry along, such as a federated domain.
 	if !res.Allowed || len(res.Patches) != 2 || len(s.calls) != 1 {
-		t.Errorf("allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1", res.Allowed, res.Patches, len(s.calls))
+		t.Errorf(
+			"allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1",
+			res.Allowed,
+			res.Patches,
+			len(s.calls),
+		)
 	}
 }
 
@@ -273,8 +337,14 @@ func TestHandlerRemovesLeftovers(t *testing.T) {
 	pod := running(t, inject.Injector{Platform: webhooktest.Platform(t)})
 	pod.Labels, pod.Annotations = nil, nil
 	s := &spire{}
-	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}}, func(r *admission.Request) { r.Object = raw(t, pod) })
-	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(reason.LeftoversRemoved) || len(s.calls) != 0 {
+	res := ask(
+		t,
+		s,
+		namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}},
+		func(r *admission.Request) { r.Object = raw(t, pod) },
+	)
+	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(reason.LeftoversRemoved) ||
+		len(s.calls) != 0 {
 		t.Errorf("expected leftovers removed and nothing registered, got %+v and %d calls", res, len(s.calls))
 	}
 }
@@ -285,8 +355,19 @@ func TestHandlerTakesTheInjectorInForce(t *testing.T) {
 		t.Fatal(err)
 	}
 	injector := inject.Injector{Platform: webhooktest.Platform(t)}
-	h := &Handler{Injector: func() inject.Injector { return injector }, Registrar: &spire{}, Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}}, Decoder: admission.NewDecoder(scheme)}
-	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, webhooktest.Server())}}
+	h := &Handler{
+		Injector:   func() inject.Injector { return injector },
+		Registrar:  &spire{},
+		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
+		Decoder:    admission.NewDecoder(scheme),
+	}
+	req := admission.Request{
+		AdmissionRequest: admissionv1.AdmissionRequest{
+			Operation: admissionv1.Create,
+			Namespace: "demo",
+			Object:    raw(t, webhooktest.Server()),
+		},
+	}
 	for _, image := range []string{"envoy", "another"} {
 		injector.Platform.Sidecar.Image = image
 		patch, err := json.Marshal(h.Handle(context.Background(), req).Patches)
@@ -305,11 +386,22 @@ func TestHandlerRefreshesRunningPods(t *testing.T) {
 	after := res.Pod.DeepCopy()
 	after.Annotations[intent.AnnotationRefresh] = "1"
 	s := &spire{}
-	answer := ask(t, s, namespaces{cached: in(map[string]string{intent.AnnotationAllowedPeers: "/other"})}, func(r *admission.Request) {
-		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, res.Pod), raw(t, after)
-	})
-	if !answer.Allowed || len(answer.Patches) != 2 || len(s.calls) != 1 || answer.Result.Message != string(reason.Regenerated) {
-		t.Errorf("allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1", answer.Allowed, answer.Patches, len(s.calls))
+	answer := ask(
+		t,
+		s,
+		namespaces{cached: in(map[string]string{intent.AnnotationAllowedPeers: "/other"})},
+		func(r *admission.Request) {
+			r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, res.Pod), raw(t, after)
+		},
+	)
+	if !answer.Allowed || len(answer.Patches) != 2 || len(s.calls) != 1 ||
+		answer.Result.Message != string(reason.Regenerated) {
+		t.Errorf(
+			"allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1",
+			answer.Allowed,
+			answer.Patches,
+			len(s.calls),
+		)
 	}
 }
 

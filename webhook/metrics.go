@@ -9,8 +9,8 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
-// Metrics counts the API server's questions and measures the answers. Every label has few values, all known before: names of
-// pods, identities and messages are in the log.
+// Metrics counts the API server's requests and measures the answers. Every label has few values, all known before:
+// names of pods, identities and messages are in the log.
 type Metrics struct {
 	admissions *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
@@ -21,8 +21,8 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		admissions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spire_injector_admissions_total",
-			Help: "Requests of the API server that were answered, by webhook (mutate-pod, validate-pod, validate-workload), operation, " +
-				"decision (admitted, refused) and its reason.",
+			Help: "Requests of the API server that were answered, by webhook (mutate-pod, validate-pod, validate-workload), " +
+				"operation, decision (admitted, refused) and its reason.",
 		}, []string{"webhook", "operation", "decision", "reason"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "spire_injector_admission_duration_seconds",
@@ -40,7 +40,9 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 }
 
 // observe counts one answer. Without metrics nothing is counted.
-func (m *Metrics) observe(webhook string, operation admissionv1.Operation, decision string, reason reason.Reason, took time.Duration) {
+func (m *Metrics) observe(
+	webhook string, operation admissionv1.Operation, decision string, reason reason.Reason, took time.Duration,
+) {
 	if m == nil {
 		return
 	}

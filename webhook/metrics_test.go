@@ -22,7 +22,11 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	injector := inject.Injector{Platform: webhooktest.Platform(t)}
-	v := &WorkloadValidator{Injector: func() inject.Injector { return injector }, Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}}, Metrics: m}
+	v := &WorkloadValidator{
+		Injector:   func() inject.Injector { return injector },
+		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}},
+		Metrics:    m,
+	}
 	bad := webhooktest.Server()
 	bad.Annotations[intent.AnnotationAllowedPeers] = "web"
 	v.Handle(context.Background(), workloadOf(t, "apps/v1/Deployment", bad))

@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -25,24 +24,33 @@ const (
 	validateWorkload = "validate-workload"
 )
 
-// answer makes the answer to a request, and tells the log and the metrics of it.
-func answer(ctx context.Context, m *Metrics, webhook string, req admission.Request, start time.Time, res inject.Result, ops []inject.Operation, err error) admission.Response {
-	took := time.Since(start)
-	logger := log.FromContext(ctx).WithValues("webhook", webhook, "operation", req.Operation, "dryRun", dryRun(req))
+// request is one that is being answered.
+type request struct {
+	admission.Request
+	webhook string
+	start   time.Time
+	metrics *Metrics
+}
+
+// answer is the answer to a request, which the log and the metrics note too.
+func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Operation, err error) admission.Response {
+	took := time.Since(r.start)
+	logger := log.FromContext(ctx).WithValues("webhook", r.webhook, "operation", r.Operation, "dryRun", dryRun(r.Request))
 	if err != nil {
 		reason, code := classify(err)
 		logger.Info("refused", "reason", reason, "error", err.Error(), "duration", took)
-		m.observe(webhook, req.Operation, "refused", reason, took)
+		r.metrics.observe(r.webhook, r.Operation, "refused", reason, took)
 		return denied(code, reason, err)
 	}
 	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", took)
-	m.observe(webhook, req.Operation, "admitted", res.Reason, took)
+	r.metrics.observe(r.webhook, r.Operation, "admitted", res.Reason, took)
 	response := admission.Allowed(string(res.Reason))
 	if len(ops) > 0 {
 		response = admission.Patched(string(res.Reason), ops...)
 	}
 	if res.Reason == reason.RegistrationDeferred {
-		response = response.WithWarnings(fmt.Sprintf("%s: SPIRE does not answer: the pod waits for its certificate until it does", reason.RegistrationDeferred))
+		response = response.WithWarnings(string(reason.RegistrationDeferred) +
+			": SPIRE does not answer: the pod waits for its certificate until it does")
 	}
 	return response
 }

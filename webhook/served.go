@@ -10,8 +10,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
+// Serves says of a namespace, by its labels, whether the API server sends its pods to us.
+type Serves = func(namespaceLabels map[string]string) bool
+
 // ServedBy is [Served] of the configuration that has a name.
-func ServedBy(ctx context.Context, from client.Reader, name string) (serves func(namespaceLabels map[string]string) bool, err error) {
+func ServedBy(ctx context.Context, from client.Reader, name string) (Serves, error) {
 	var c admissionregistrationv1.MutatingWebhookConfiguration
 	if err := from.Get(ctx, client.ObjectKey{Name: name}, &c, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
@@ -19,9 +22,9 @@ func ServedBy(ctx context.Context, from client.Reader, name string) (serves func
 	return Served(&c)
 }
 
-// Served says of which namespaces, by their labels, the API server asks the injector that a configuration registers. Others are those
-// of a cold cluster's own, or another injector's.
-func Served(c *admissionregistrationv1.MutatingWebhookConfiguration) (serves func(namespaceLabels map[string]string) bool, err error) {
+// Served says of which namespaces, by their labels, the API server asks the injector that a configuration registers.
+// Others are those of a cold cluster's own, or another injector's.
+func Served(c *admissionregistrationv1.MutatingWebhookConfiguration) (Serves, error) {
 	var selectors []k8slabels.Selector
 	for _, hook := range c.Webhooks {
 		selector, err := metav1.LabelSelectorAsSelector(hook.NamespaceSelector)

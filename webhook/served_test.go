@@ -9,7 +9,9 @@ import (
 
 func TestServed(t *testing.T) {
 	selector := func(label, operator string) *metav1.LabelSelector {
-		return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: label, Operator: metav1.LabelSelectorOperator(operator)}}}
+		return &metav1.LabelSelector{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: label, Operator: metav1.LabelSelectorOperator(operator)}},
+		}
 	}
 	configuration := func(selectors ...*metav1.LabelSelector) *admissionregistrationv1.MutatingWebhookConfiguration {
 		c := &admissionregistrationv1.MutatingWebhookConfiguration{}
@@ -23,9 +25,12 @@ func TestServed(t *testing.T) {
 		labels        map[string]string
 		want          bool
 	}{
-		"excluded":           {configuration(selector("release", "DoesNotExist")), map[string]string{"release": "other"}, false},
-		"not excluded":       {configuration(selector("release", "DoesNotExist")), map[string]string{"team": "a"}, true},
-		"by one of them":     {configuration(selector("release", "DoesNotExist"), selector("team", "Exists")), map[string]string{"release": "x", "team": "a"}, true},
+		"excluded": {configuration(
+			selector("release", "DoesNotExist")), map[string]string{"release": "other"}, false},
+		"not excluded": {configuration(selector("release", "DoesNotExist")), map[string]string{"team": "a"}, true},
+		"by one of them": {configuration(
+			selector("release", "DoesNotExist"), selector("team", "Exists"),
+		), map[string]string{"release": "x", "team": "a"}, true},
 		"everything":         {configuration(&metav1.LabelSelector{}), nil, true},
 		"no selector":        {configuration(nil), nil, false},
 		"without a webhook":  {configuration(), nil, false},

@@ -32,12 +32,22 @@ func TestValidatorAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	injector := inject.Injector{Platform: webhooktest.Platform(t)}
-	v := &Validator{Injector: func() inject.Injector { return injector }, Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}}, Decoder: admission.NewDecoder(scheme)}
+	v := &Validator{
+		Injector:   func() inject.Injector { return injector },
+		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}},
+		Decoder:    admission.NewDecoder(scheme),
+	}
 	good := running(t, injector)
 	bad := good.DeepCopy()
 	bad.Labels[intent.LabelIdentity] = "another"
 	create := func(pod *corev1.Pod) admission.Request {
-		return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Namespace: "demo", Object: raw(t, pod)}}
+		return admission.Request{
+			AdmissionRequest: admissionv1.AdmissionRequest{
+				Operation: admissionv1.Create,
+				Namespace: "demo",
+				Object:    raw(t, pod),
+			},
+		}
 	}
 	update := create(bad)
 	update.Operation, update.OldObject = admissionv1.Update, raw(t, good)
@@ -55,7 +65,8 @@ func TestValidatorAnswers(t *testing.T) {
 	injector.Platform.Sidecar.Image = webhooktest.Platform(t).Sidecar.Image
 	for name, req := range map[string]admission.Request{"create": create(bad), "update": update} {
 		res := v.Handle(context.Background(), req)
-		if res.Allowed || res.Result.Code != http.StatusForbidden || !strings.Contains(res.Result.Message, intent.LabelIdentity) {
+		if res.Allowed || res.Result.Code != http.StatusForbidden ||
+			!strings.Contains(res.Result.Message, intent.LabelIdentity) {
 			t.Errorf("%s: expected a refusal that names the label, got %+v", name, res)
 		}
 	}

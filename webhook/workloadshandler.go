@@ -16,8 +16,9 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// WorkloadValidator answers the API server's questions about what makes pods, a Deployment for one: its author learns of a mistake
-// when he applies it, in the words with which its pods would be refused, and not from events of a ReplicaSet. It has no effects.
+// WorkloadValidator answers requests about what makes pods, a Deployment for one: its author learns of a mistake when
+// applying it, in the words with which its pods would be denied, and not from events of a ReplicaSet. It has no
+// effects.
 type WorkloadValidator struct {
 	Injector   func() inject.Injector // the one in force, asked once for each request
 	Namespaces NamespaceReader
@@ -26,9 +27,9 @@ type WorkloadValidator struct {
 
 // Handle implements [admission.Handler].
 func (v *WorkloadValidator) Handle(ctx context.Context, req admission.Request) admission.Response {
-	start := time.Now()
+	r := request{Request: req, webhook: validateWorkload, start: time.Now(), metrics: v.Metrics}
 	res, err := v.handle(ctx, req)
-	return answer(ctx, v.Metrics, validateWorkload, req, start, res, nil, err)
+	return r.answer(ctx, res, nil, err)
 }
 
 func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
@@ -46,9 +47,11 @@ func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (
 		}
 	}
 	injector := v.Injector()
-	res, err := inNamespace(ctx, v.Namespaces, req.Namespace, func(ns intent.Namespace) (inject.Result, error) { return injector.Inject(ns, pod) })
+	res, err := inNamespace(ctx, v.Namespaces, req.Namespace, func(ns intent.Namespace) (inject.Result, error) {
+		return injector.Inject(ns, pod)
+	})
 	if err != nil {
-		return inject.Result{}, fmt.Errorf("the pods of this %s would be refused: %w", req.Kind.Kind, err)
+		return inject.Result{}, fmt.Errorf("the pods of this %s would be denied: %w", req.Kind.Kind, err)
 	}
 	return res, nil
 }

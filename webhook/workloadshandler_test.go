@@ -47,7 +47,10 @@ func workloadOf(t *testing.T, kind string, pod *corev1.Pod) admission.Request {
 func askWorkload(t *testing.T, ns intent.Namespace, req admission.Request) admission.Response {
 	t.Helper()
 	injector := inject.Injector{Platform: webhooktest.Platform(t)}
-	v := &WorkloadValidator{Injector: func() inject.Injector { return injector }, Namespaces: namespaces{cached: ns, live: ns}}
+	v := &WorkloadValidator{
+		Injector:   func() inject.Injector { return injector },
+		Namespaces: namespaces{cached: ns, live: ns},
+	}
 	return v.Handle(context.Background(), req)
 }
 
@@ -60,11 +63,12 @@ func TestWorkloadsGetTheRefusalOfTheirPods(t *testing.T) {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(inject.PodPointers)) {
 		res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, bad))
-		want := fmt.Sprintf("the pods of this %s would be refused: %v", kind[strings.LastIndex(kind, "/")+1:], err)
+		want := fmt.Sprintf("the pods of this %s would be denied: %v", kind[strings.LastIndex(kind, "/")+1:], err)
 		if res.Allowed || res.Result.Code != http.StatusForbidden || res.Result.Message != want {
 			t.Errorf("%s: expected code 403 and %q, got %+v", kind, want, res.Result)
 		}
-		if res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, good)); !res.Allowed || len(res.Patches) > 0 {
+		if res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, good)); !res.Allowed ||
+			len(res.Patches) > 0 {
 			t.Errorf("%s: expected it allowed as it is, got %+v", kind, res)
 		}
 	}
@@ -105,13 +109,21 @@ func TestWorkloadsFollowTheirNamespace(t *testing.T) {
 }
 
 func TestWorkloadThatIsNone(t *testing.T) {
+	deployment := func(object string) admission.Request {
+		return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+			Object: runtime.RawExtension{Raw: []byte(object)},
+			Kind:   metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"},
+		}}
+	}
 	for want, req := range map[string]admission.Request{
 		"expected a kind that has pods, got v1/Service":                    workloadOf(t, "v1/Service", webhooktest.Server()),
-		"apps/v1/Deployment: expected a pod template at /spec/template":    {AdmissionRequest: admissionv1.AdmissionRequest{Object: runtime.RawExtension{Raw: []byte(`{"spec":{}}`)}, Kind: metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}}},
-		"apps/v1/Deployment: expected a pod template at /spec/template, g": {AdmissionRequest: admissionv1.AdmissionRequest{Object: runtime.RawExtension{Raw: []byte(`{"spec":{"template":7}}`)}, Kind: metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}}},
+		"apps/v1/Deployment: expected a pod template at /spec/template":    deployment(`{"spec":{}}`),
+		"apps/v1/Deployment: expected a pod template at /spec/template, g": deployment(`{"spec":{"template":7}}`),
 	} {
-		// Not a refusal: such an object is admitted, because the webhook is registered with failurePolicy Ignore.
-		if res := askWorkload(t, intent.Namespace{Name: "demo"}, req); res.Allowed || res.Result.Code != http.StatusInternalServerError || !strings.Contains(res.Result.Message, want) {
+		// No denial: such an object is admitted, because the webhook is registered with failurePolicy Ignore.
+		if res := askWorkload(t, intent.Namespace{Name: "demo"}, req); res.Allowed ||
+			res.Result.Code != http.StatusInternalServerError ||
+			!strings.Contains(res.Result.Message, want) {
 			t.Errorf("expected code 500 and %q, got %+v", want, res.Result)
 		}
 	}

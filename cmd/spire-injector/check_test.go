@@ -51,3 +51,13 @@ func TestSettingsOf(t *testing.T) {
 		t.Error("expected an error for a rate that is none")
 	}
 }
+
+func TestAnswerOfCheck(t *testing.T) {
+	t.Parallel()
+	if err := answerOf(check.Report{OK: 1, Warnings: 2}); err != nil {
+		t.Errorf("got %v of warnings", err)
+	}
+	if err := answerOf(check.Report{OK: 1, Errors: 1}); err == nil {
+		t.Error("expected an error of errors")
+	}
+}

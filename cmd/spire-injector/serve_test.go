@@ -259,6 +259,9 @@ func TestServe(t *testing.T) {
 			t.Errorf("there is no metric %s", name)
 		}
 	}
+	if strings.Contains(body, "\nspire_injector_svid_expiry_timestamp_seconds ") {
+		t.Error("its SVID expires, and there is none")
+	}
 	admits(t, "https://127.0.0.1:"+hooks, trusted)
 	if s.kubernetes.Major != 1 || s.kubernetes.Minor != 35 || s.inForce.Get().Kubernetes != s.kubernetes {
 		t.Errorf("it takes the cluster's Kubernetes for %v", s.kubernetes)

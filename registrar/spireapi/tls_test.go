@@ -98,10 +98,14 @@ func TestCallerWithoutRights(t *testing.T) {
 	}{
 		{[]registrar.Entry{entry("/x")}, "what was asked: /x"},
 		{many, "what was asked: /0, /1, /2, /3, /4 and 2 more"},
-		{[]registrar.Entry{flagged}, `add "/tool" under "admin"`},
+		{[]registrar.Entry{entry("/x"), entry("/x"), entry("/y")}, "what was asked: /x, /y"}, // a pod's containers
+		{[]registrar.Entry{flagged, flagged}, `add "/tool" under "admin"`},
 	} {
 		err := create(t, client, tc.asked...)
 		wantKind(t, err, registrar.Denied, append(known, tc.want)...)
+		if strings.Count(err.Error(), `"/tool" under "admin"`) > 1 {
+			t.Errorf("expected each path once, got %v", err)
+		}
 		if contains(err, "-admin)") {
 			t.Errorf("expected nothing of the admin flag, got %v", err)
 		}

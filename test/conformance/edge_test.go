@@ -34,6 +34,7 @@ func startEdge(t *testing.T) *edge {
 		return out
 	}
 	e.gateway = startProxy(t, "/edge", ir.Proxy{
+		Gateway: true,
 		Inbound: []ir.Inbound{{Listen: e.port, TLS: ir.None}},
 		Upstreams: []ir.Upstream{
 			{Match: match("/public"), Address: address(t, in.Listen), Peers: peers(t, "/api")},

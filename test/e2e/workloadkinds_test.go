@@ -43,7 +43,7 @@ func template(w workload) corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: w.labels(), Annotations: w.annotations}, Spec: w.podSpec()}
 }
 
-// Who applies a workload reads at once what is wrong with it, and that is what its pods would be refused with.
+// Who applies a workload reads at once what is wrong with it, and that is what its pods would be denied with.
 func TestMistakesInWorkloads(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -53,7 +53,7 @@ func TestMistakesInWorkloads(t *testing.T) {
 		t.Fatalf("expected the refusal of a webhook, got %s", ofPod)
 	}
 	for kind, object := range kinds("bad", ns, template(bad)) {
-		if message := refused(t, object); !strings.Contains(message, "the pods of this "+kind+" would be refused: "+ofPod) {
+		if message := refused(t, object); !strings.Contains(message, "the pods of this "+kind+" would be denied: "+ofPod) {
 			t.Errorf("%s: expected the pod's refusal, %q, got %s", kind, ofPod, message)
 		}
 	}
@@ -84,7 +84,7 @@ func TestMistakesInWorkloadsOfNamespaces(t *testing.T) {
 				w.Labels["spiffe.io/inject"] = test.template
 			}
 			_, err := shared.k.With(t.Context(), manifest(t, kinds("web", ns, w)["Deployment"]), "apply", "-f", "-")
-			if refused := err != nil && strings.Contains(err.Error(), "the pods of this Deployment would be refused"); refused != test.refused {
+			if refused := err != nil && strings.Contains(err.Error(), "the pods of this Deployment would be denied"); refused != test.refused {
 				t.Errorf("expected refused=%t, got %v", test.refused, err)
 			}
 		})
@@ -121,7 +121,7 @@ func TestWorkloadWithOldMistake(t *testing.T) {
 		switch {
 		case err == nil:
 			return errors.New("it was allowed")
-		case !strings.Contains(err.Error(), "the pods of this Deployment would be refused"):
+		case !strings.Contains(err.Error(), "the pods of this Deployment would be denied"):
 			return err
 		}
 		return nil

@@ -33,7 +33,7 @@ func startEdge(t *testing.T) edge {
 	web, api := service("/web"), service("/api")
 	e := edge{agent: agent, public: freePort(t), mutual: freePort(t)}
 	e.proxy = startProxy(t, ir.Proxy{
-		ID: id("/edge"), SVIDTTL: time.Minute, AgentSocket: agent.socket,
+		ID: id("/edge"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Gateway: true,
 		Inbound: []ir.Inbound{{Listen: e.public, TLS: ir.None}, {Listen: e.mutual, Peers: peers(t, "/client")}},
 		Upstreams: []ir.Upstream{
 			{Match: match(t, "/web"), Address: web, Peers: peers(t, "/web")},

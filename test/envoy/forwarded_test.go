@@ -25,7 +25,7 @@ func startBehind(t *testing.T, forwarded ...string) *behind {
 	b := &behind{agent: startAgent(t, "/edge", "/api")}
 	b.api = apiProxy(t, b.agent, "/edge", "/gateways/*")
 	b.api.Inbound[0].Forwarded = peers(t, forwarded...)
-	b.gateway = ir.Proxy{ID: id("/edge"), SVIDTTL: time.Minute, AgentSocket: b.agent.socket,
+	b.gateway = ir.Proxy{ID: id("/edge"), SVIDTTL: time.Minute, AgentSocket: b.agent.socket, Gateway: true,
 		Inbound:   []ir.Inbound{{Listen: freePort(t), Peers: peers(t, "/*"), Clients: ir.Request}},
 		Upstreams: []ir.Upstream{{Match: match(t, "/"), Address: address(t, b.api.Inbound[0].Listen), Peers: peers(t, "/api")}},
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -63,6 +64,10 @@ func (s *apiServer) check(t *testing.T, c Case) {
 		manifest = merge(t, manifest, `{"metadata": {"name": "unnamed"}}`)
 	}
 
+	if c.SPIRE != "" {
+		s.checkWithoutSPIRE(t, c, manifest)
+		return
+	}
 	stored, err := s.create(t, manifest)
 	switch {
 	case refusal != nil:
@@ -115,6 +120,29 @@ func (s *apiServer) check(t *testing.T, c Case) {
 	}
 	if len(s.spire.workloads) > 0 {
 		t.Errorf("a dry run registered %v", s.spire.workloads)
+	}
+}
+
+// checkWithoutSPIRE checks what becomes of a pod whose registration fails.
+func (s *apiServer) checkWithoutSPIRE(t *testing.T, c Case, manifest []byte) {
+	t.Helper()
+	s.spire.err = c.spireErr(t)
+	stored, err := s.create(t, manifest)
+	if denial, ok := c.Want["denial.txt"]; ok {
+		_, message, _ := strings.Cut(strings.TrimSpace(denial), " ")
+		if err == nil || !strings.Contains(err.Error(), message) {
+			t.Errorf("expected that the API server says %q, got %v", message, err)
+		}
+		return
+	}
+	must(t, err)
+	defer s.remove(t, stored)
+	var pod corev1.Pod
+	data, err := json.Marshal(stored)
+	must(t, err)
+	must(t, json.Unmarshal(data, &pod))
+	if !inject.StatusOf(&pod).Deferred {
+		t.Errorf("the stored pod does not say that its registration is deferred: %s", pod.Annotations[intent.AnnotationStatus])
 	}
 }
 

@@ -26,6 +26,7 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 	"another entry in the status":     inStatus(`"entryIDs":["`, `"entryIDs":["x`),
 	"nobody drains in the status":     inStatus(`"draining":`, `"draning":`),
 	"no probes in the status":         inStatus(`"probes":`, `"prbes":`),
+	"another port in the status":      inStatus(`"inbound":[`, `"inbound":[1,`),
 	"another original probe":          inStatus(`/liveness":{"httpGet":{"path":"/`, `/liveness":{"httpGet":{"path":"/x`),
 	"a volume more in the status":     inStatus(`"volumes":["`, `"volumes":["x","`),
 	"status that is none":             inStatus(`{`, `[`),

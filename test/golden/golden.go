@@ -2,6 +2,7 @@
 // that comes out. Each case drives the function, the webhook over HTTP, the offline command and a real API server.
 //
 // What comes out is want/refusal.txt, with the reason and each mistake; or want/unchanged.txt, with the reason; or
+// want/denial.txt, the webhook's answer where only SPIRE is in the way; or
 //
 //	want/reason.txt    why the pod is injected
 //	want/pod.yaml      what injection changed in pod.yaml: null where a field is gone; a list has all its items, with
@@ -11,6 +12,7 @@
 //	want/proxy.yaml    what templates.Generate is asked for, without zeroes; the annotations have what it returns, and
 //	                   templates/testdata shows that for each shape of a proxy
 //	want/entries.yaml  the registration entries
+//	want/warnings.txt  what the webhook warns of, if anything
 package golden
 
 import (
@@ -34,6 +36,8 @@ const (
 	podFile       = "pod.yaml"
 	// kubernetesFile is the version of the cluster; optional, then a current one.
 	kubernetesFile = "kubernetes.txt"
+	// spireFile is the kind of error that SPIRE answers every registration with, such as unavailable; optional, then none.
+	spireFile = "spire.txt"
 	// apiServerFile is part of what the real API server says of a pod that it refuses by itself, without asking the
 	// webhook or after.
 	apiServerFile = "api-server.txt"
@@ -50,6 +54,8 @@ type Case struct {
 	Pod       []byte
 	// Kubernetes is the version of the cluster, empty for a current one.
 	Kubernetes string
+	// SPIRE is the kind of error that SPIRE answers with, empty if it registers.
+	SPIRE string
 	// APIServer is part of the real API server's own refusal, empty if it has nothing against the pod.
 	APIServer string
 	Want      map[string]string // what comes out, by the file's name without want/
@@ -104,11 +110,13 @@ func readCase(path string) (Case, error) {
 			c.Pod = f.Data
 		case f.Name == kubernetesFile:
 			c.Kubernetes = strings.TrimSpace(string(f.Data))
+		case f.Name == spireFile:
+			c.SPIRE = strings.TrimSpace(string(f.Data))
 		case f.Name == apiServerFile:
 			c.APIServer = strings.TrimSpace(string(f.Data))
 		default:
-			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s, %s, %s or %s…", f.Name,
-				platformFile, namespaceFile, podFile, kubernetesFile, apiServerFile, wantPrefix)
+			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s, %s, %s, %s or %s…", f.Name,
+				platformFile, namespaceFile, podFile, kubernetesFile, spireFile, apiServerFile, wantPrefix)
 		}
 	}
 	if c.Pod == nil {

@@ -98,14 +98,27 @@ func run(t *testing.T, c Case, s standards) map[string]string {
 	if commandErr != nil {
 		t.Fatalf("the function accepts the pod, the command does not: %v", commandErr)
 	}
-	if !answer.Allowed {
+	printed := bytes.Split(out.Manifests, []byte("---\n"))[1]
+	agree(t, "the command's output", printed, res.Pod)
+	switch {
+	case !answer.Allowed && c.SPIRE == "":
 		t.Fatalf("the function accepts the pod, the webhook does not: %s", answer.Result.Message)
+	case !answer.Allowed:
+		if len(answer.Patch) > 0 {
+			t.Errorf("the webhook denies the pod with a patch of %d bytes", len(answer.Patch))
+		}
+		return map[string]string{"denial.txt": fmt.Sprintf("%d %s\n", answer.Result.Code, answer.Result.Message)}
+	case c.SPIRE != "":
+		var err error
+		res, err = inject.Deferred(res)
+		must(t, err)
+		res.Reason = reason.RegistrationDeferred
 	}
 	patched := apply(t, in.raw, answer.Patch)
 	agree(t, "the webhook's patch", patched, res.Pod)
-	printed := bytes.Split(out.Manifests, []byte("---\n"))[1]
-	agree(t, "the command's output", printed, res.Pod)
-	agreeInFull(t, patched, printed)
+	if c.SPIRE == "" {
+		agreeInFull(t, patched, printed)
+	}
 	if diff := cmp.Diff(res.Workloads, registered, cmpopts.EquateComparable(spiffeid.ID{}, spiffeid.TrustDomain{})); diff != "" {
 		t.Errorf("registered by the webhook (-want +got):\n%s", diff)
 	}
@@ -121,6 +134,12 @@ func run(t *testing.T, c Case, s standards) map[string]string {
 		entries = in.injector.Platform.Cluster.Entries(res.Workloads)
 	}
 	r := renderer{standards: s, files: map[string]string{"reason.txt": string(res.Reason) + "\n"}}
+	if len(answer.Warnings) > 0 {
+		r.files["warnings.txt"] = strings.Join(answer.Warnings, "\n") + "\n"
+	}
+	if answer.Result.Message != string(res.Reason) {
+		t.Errorf("the webhook admits the pod for %q, expected %q", answer.Result.Message, res.Reason)
+	}
 	if c.Name == standardCase {
 		r.standards = nil
 	}
@@ -154,7 +173,7 @@ func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	var spire recorder
+	spire := recorder{err: in.spireErr}
 	handler := &admission.Webhook{Handler: &webhook.Handler{
 		Injector: func() inject.Injector { return in.injector }, Registrar: &spire, Namespaces: oneNamespace(in.namespace),
 		Decoder: admission.NewDecoder(scheme),
@@ -178,11 +197,14 @@ func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.
 	return answer.Response, spire.workloads
 }
 
-type recorder struct{ workloads []registrar.Workload }
+type recorder struct {
+	workloads []registrar.Workload
+	err       error // instead of registering
+}
 
 func (r *recorder) Ensure(_ context.Context, workloads []registrar.Workload) ([]string, error) {
 	r.workloads = append(r.workloads, workloads...)
-	return make([]string, len(workloads)), nil
+	return make([]string, len(workloads)), r.err
 }
 
 type oneNamespace intent.Namespace

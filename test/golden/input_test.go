@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -18,6 +19,7 @@ type input struct {
 	namespace intent.Namespace
 	pod       *corev1.Pod
 	raw       []byte // the pod as JSON, with all that the case says
+	spireErr  error  // of every registration; nil for none
 }
 
 func (c Case) input(t *testing.T) input {
@@ -32,6 +34,7 @@ func (c Case) input(t *testing.T) input {
 			t.Fatalf("%s: %v", kubernetesFile, err)
 		}
 	}
+	in.spireErr = c.spireErr(t)
 	var ns corev1.Namespace
 	mustUnmarshal(t, c.Namespace, &ns)
 	in.namespace = intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
@@ -40,6 +43,21 @@ func (c Case) input(t *testing.T) input {
 		t.Fatal(err)
 	}
 	return in
+}
+
+// spireErr is the error that SPIRE answers with in a case.
+func (c Case) spireErr(t *testing.T) error {
+	t.Helper()
+	if c.SPIRE == "" {
+		return nil
+	}
+	for kind := registrar.Failed; kind <= registrar.MissingBundle; kind++ {
+		if kind.String() == c.SPIRE {
+			return &registrar.Error{Kind: kind, Message: "no answer of SPIRE in this case"}
+		}
+	}
+	t.Fatalf("%s: unknown kind of error %q", spireFile, c.SPIRE)
+	return nil
 }
 
 // manifest is the pod as people write it into a file for the cluster.

@@ -47,7 +47,7 @@ func (e *envoys) Updates(ctx context.Context, pod *corev1.Pod) (templates.Update
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if digest := rollout.Digest(now); e.written[pod.UID] != digest {
+	if digest := inject.ConfigDigest(now); e.written[pod.UID] != digest {
 		e.written[pod.UID], e.unread[pod.UID] = digest, true
 		return e.updates[pod.UID], nil
 	}

@@ -8,20 +8,19 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// AppPorts are the ports of an injected pod's app to which its Envoy leads callers, in order. There are none where no Envoy stands
-// before an app, or where the platform does not understand any more what the pod asks for.
+// AppPorts are the ports of an injected pod's app to which its Envoy leads callers, in order. There are none where no
+// Envoy stands before an app. For a pod that an older version injected they are those that injection would lead to now,
+// if it can.
 func AppPorts(p intent.Platform, ns intent.Namespace, pod *corev1.Pod) []uint16 {
 	if !injected(pod) {
 		return nil
+	}
+	if e := StatusOf(pod).Envoy; e != nil {
+		return slices.Sorted(slices.Values(e.App))
 	}
 	in, mistakes := intent.ParseIntent(p, ns, strip(pod))
 	if len(mistakes) > 0 || !in.Mode.Sidecar {
 		return nil
 	}
-	var ports []uint16
-	for _, l := range in.Proxy.Inbound {
-		ports = append(ports, l.App)
-	}
-	slices.Sort(ports)
-	return slices.Compact(ports)
+	return slices.Sorted(slices.Values(envoyStatus(in, "").App))
 }

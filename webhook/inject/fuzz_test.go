@@ -17,7 +17,15 @@ func isRefusal(err error) bool {
 // A platform file that is accepted has all that injection relies on.
 func FuzzParsePlatform(f *testing.F) {
 	f.Add([]byte(webhooktest.PlatformFile))
-	f.Add([]byte(webhooktest.PlatformFile + "defaults: {inboundPort: 9443, allowedPeers: [/web], federatesWith: [a.org], x509SVIDTTL: 30s, jwtSVIDTTL: 1m, drain: 0s}\nlocked: [mode]\nforeignAnnotations: [spiffe.io/x]\n"))
+	f.Add(
+		[]byte(
+			webhooktest.PlatformFile + `
+defaults: {inboundPort: 9443, allowedPeers: [/web], federatesWith: [a.org], x509SVIDTTL: 30s, jwtSVIDTTL: 1m, drain: 0s}
+locked: [mode]
+foreignAnnotations: [spiffe.io/x]
+`,
+		),
+	)
 	f.Add([]byte("apiVersion: injector.spiffe.io/v1alpha1\nkind: InjectorConfig\n"))
 	f.Add([]byte("{}"))
 	f.Add([]byte("- a"))
@@ -27,7 +35,9 @@ func FuzzParsePlatform(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if p.InboundPort == 0 || len(p.Templates) == 0 || p.Sidecar.Image == "" || p.X509SVIDTTL < 10*time.Second || p.Drain < 0 || p.Cluster.TrustDomain.IsZero() {
+		if p.InboundPort == 0 || len(p.Templates) == 0 || p.Sidecar.Image == "" || p.X509SVIDTTL < 10*time.Second ||
+			p.Drain < 0 ||
+			p.Cluster.TrustDomain.IsZero() {
 			t.Errorf("%s\nbecame %+v", data, p)
 		}
 		injector := Injector{Platform: p, Version: "test"}
@@ -38,7 +48,9 @@ func FuzzParsePlatform(f *testing.F) {
 }
 
 func FuzzParseKubernetesVersion(f *testing.F) {
-	for _, s := range []string{"v1.36.3", "1.28", "v1.34+", "v1.30.4-gke.100", "1", "v1.99999999999999999999", "", "v1.28.1\n"} {
+	for _, s := range []string{
+		"v1.36.3", "1.28", "v1.34+", "v1.30.4-gke.100", "1", "v1.99999999999999999999", "", "v1.28.1\n",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -12,9 +12,21 @@ import (
 // imageAuto is the image of a gateway's container that injection fills in.
 const imageAuto = "auto"
 
-// gatewayMistakes are what hinders that a pod becomes a gateway: it is one container, of which the user says no more than is
-// left to say.
-func gatewayMistakes(pod *corev1.Pod) []intent.Mistake {
+// gatewayPart makes Envoy of the container with image auto.
+var gatewayPart = part{
+	mistakes: gatewayMistakes,
+	wanted:   func(i injection) bool { return i.intent.Mode.Gateway },
+	add:      fillGateway,
+	remove:   emptyGateway,
+	same:     sameEnvoy,
+}
+
+// gatewayMistakes are what hinders that a pod becomes a gateway: it is one container, of which the user says no more
+// than is left to say.
+func gatewayMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
+	if !i.intent.Mode.Gateway {
+		return nil
+	}
 	var mistakes []intent.Mistake
 	fail := func(where, what, hint string) {
 		mistakes = append(mistakes, intent.Mistake{Where: where, What: what, Hint: hint})
@@ -22,21 +34,19 @@ func gatewayMistakes(pod *corev1.Pod) []intent.Mistake {
 	found := false
 	for c := range intent.ContainersOf(pod) {
 		if c.Name != intent.SidecarName {
-			fail("container "+c.Name, "a gateway is only an Envoy, in one container", "remove it, or use "+intent.AnnotationMode+": sidecar")
+			fail("container "+c.Name, "a gateway is only an Envoy, in one container",
+				"remove it, or use "+intent.AnnotationMode+": sidecar")
 			continue
 		}
 		found = true
 		where := "container " + intent.SidecarName
 		if c.Image != imageAuto {
-			fail(where+", image", "expected "+imageAuto+", got "+c.Image, "the image comes from the platform, or from "+intent.AnnotationProxyImage)
+			fail(where+", image", "expected "+imageAuto+", got "+c.Image,
+				"the image comes from the platform, or from "+intent.AnnotationProxyImage)
 		}
-		filledIn := map[string]bool{
-			"command": len(c.Command) > 0, "args": len(c.Args) > 0, "securityContext": c.SecurityContext != nil,
-			"startupProbe": c.StartupProbe != nil, "readinessProbe": c.ReadinessProbe != nil, "volumeMounts": len(otherMounts(*c)) > 0,
-		}
-		for _, field := range []string{"command", "args", "securityContext", "startupProbe", "readinessProbe", "volumeMounts"} {
-			if filledIn[field] {
-				fail(where+", "+field, "is filled in by injection", "remove it")
+		for _, field := range filledIn(c) {
+			if field.written {
+				fail(where+", "+field.name, "is filled in by injection", "remove it")
 			}
 		}
 	}
@@ -44,6 +54,23 @@ func gatewayMistakes(pod *corev1.Pod) []intent.Mistake {
 		fail("containers", "expected a container "+intent.SidecarName+" with image "+imageAuto+" for a gateway, got none", "")
 	}
 	return mistakes
+}
+
+type filledInField struct {
+	name    string
+	written bool // by the user
+}
+
+// filledIn are the fields of a gateway's container that injection writes.
+func filledIn(c *corev1.Container) []filledInField {
+	return []filledInField{
+		{"command", len(c.Command) > 0},
+		{"args", len(c.Args) > 0},
+		{"securityContext", c.SecurityContext != nil},
+		{"startupProbe", c.StartupProbe != nil},
+		{"readinessProbe", c.ReadinessProbe != nil},
+		{"volumeMounts", len(otherMounts(*c)) > 0},
+	}
 }
 
 // otherMounts are a container's mounts but for the service account token.
@@ -59,14 +86,15 @@ func isServiceAccountToken(m corev1.VolumeMount) bool {
 	return m.MountPath == serviceAccountDir && strings.HasPrefix(m.Name, tokenVolumePrefix)
 }
 
-// fillGateway makes Envoy of the container with image auto. What the user says of ports, resources and all else stays.
-func (i Injector) fillGateway(pod *corev1.Pod, in intent.Intent, user int64) {
+// fillGateway leaves what the user says of ports, resources and all else.
+func fillGateway(i injection, pod *corev1.Pod) {
+	i.status.Sidecar = intent.SidecarName
 	for n := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[n]
 		if c.Name != intent.SidecarName {
 			continue
 		}
-		envoy := i.envoy(in, user)
+		envoy := i.envoy()
 		c.Image, c.Args, c.SecurityContext = envoy.Image, envoy.Args, envoy.SecurityContext
 		c.StartupProbe, c.ReadinessProbe = envoy.StartupProbe, envoy.ReadinessProbe
 		if c.ImagePullPolicy == corev1.PullAlways {
@@ -107,8 +135,11 @@ func dropToken(pod *corev1.Pod) {
 	})
 }
 
-// unfillGateway is the opposite of fillGateway. Ports and resources stay: they are the user's as well.
-func unfillGateway(pod *corev1.Pod) {
+// emptyGateway is the opposite of fillGateway. Ports and resources stay: they are the user's as well.
+func emptyGateway(pod *corev1.Pod, was Status) {
+	if was.Mode != intent.ModeGateway.String() {
+		return
+	}
 	for n := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[n]
 		if c.Name != intent.SidecarName {

@@ -34,26 +34,58 @@ func withTokens(t *testing.T) (Injector, *corev1.Pod) {
 }
 
 func TestUpdateOfTokens(t *testing.T) {
-	const newPod = "jwt of inbound and upstreams: tokens were not fetched before, would not be any more, or for another audience"
+	const newPod = "jwt of inbound and upstreams: " +
+		"tokens were not fetched before, would not be any more, or for another audience"
 	tests := []struct {
 		name, inbound, upstreams string
-		changed                  []string // annotations that the webhook writes anew
+		changed                  []string // annotations that the webhook writes again
 		refused                  string
 	}{
-		{"subjects", `[{listen: 8443, app: 8080, peers: [/web], jwt: {subjects: [/other]}}]`, jwtUpstream, []string{intent.AnnotationAuthorization}, ""},
-		{"audiences", `[{listen: 8443, app: 8080, peers: [/web], jwt: {subjects: [/web], audiences: [x]}}]`, jwtUpstream, []string{intent.AnnotationListeners}, ""},
+		{
+			"subjects",
+			`[{listen: 8443, app: 8080, peers: [/web], jwt: {subjects: [/other]}}]`,
+			jwtUpstream,
+			[]string{intent.AnnotationAuthorization},
+			"",
+		},
+		{
+			"audiences",
+			`[{listen: 8443, app: 8080, peers: [/web], jwt: {subjects: [/web], audiences: [x]}}]`,
+			jwtUpstream,
+			[]string{intent.AnnotationListeners},
+			"",
+		},
 		{"no tokens of callers", `[{listen: 8443, app: 8080, peers: [/web]}]`, jwtUpstream,
 			[]string{intent.AnnotationListeners, intent.AnnotationClusters, intent.AnnotationAuthorization}, ""},
-		{"another audience of an upstream", jwtInbound, `[{listen: 8000, address: "db.demo.svc:8443", peers: [/db], jwt: {audience: x}}]`, nil, newPod},
+		{
+			"another audience of an upstream",
+			jwtInbound,
+			`[{listen: 8000, address: "db.demo.svc:8443", peers: [/db], jwt: {audience: x}}]`,
+			nil,
+			newPod,
+		},
 		{"no tokens for upstreams", jwtInbound, `[{listen: 8000, address: "db.demo.svc:8443", peers: [/db]}]`, nil, newPod},
-		{"no tokens at all", `[{listen: 8443, app: 8080, peers: [/web]}]`, `[{listen: 8000, address: "db.demo.svc:8443", peers: [/db]}]`, nil, newPod},
-		{"no subjects", `[{listen: 8443, app: 8080, peers: [/web], jwt: {}}]`, jwtUpstream, nil, "expected at least one subject"},
+		{
+			"no tokens at all",
+			`[{listen: 8443, app: 8080, peers: [/web]}]`,
+			`[{listen: 8000, address: "db.demo.svc:8443", peers: [/db]}]`,
+			nil,
+			newPod,
+		},
+		{
+			"no subjects",
+			`[{listen: 8443, app: 8080, peers: [/web], jwt: {}}]`,
+			jwtUpstream,
+			nil,
+			"expected at least one subject",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			injector, before := withTokens(t)
 			after := before.DeepCopy()
-			after.Annotations[intent.AnnotationInbound], after.Annotations[intent.AnnotationUpstreams] = test.inbound, test.upstreams
+			after.Annotations[intent.AnnotationInbound] = test.inbound
+			after.Annotations[intent.AnnotationUpstreams] = test.upstreams
 			res, err := injector.Update(intent.Namespace{Name: "demo"}, before, after)
 			if test.refused != "" {
 				wantErrorWith(t, err, test.refused)
@@ -64,7 +96,7 @@ func TestUpdateOfTokens(t *testing.T) {
 			}
 			for _, key := range intent.WrittenByWebhook() {
 				if is := res.Pod.Annotations[key] != before.Annotations[key]; is != slices.Contains(test.changed, key) {
-					t.Errorf("%s: written anew %t", key, is)
+					t.Errorf("%s: written again %t", key, is)
 				}
 			}
 		})
@@ -124,7 +156,8 @@ func TestTokensContainerIsOurs(t *testing.T) {
 	})
 }
 
-// TestNeedsOfTokens: the entries of the container's name stay as long as the pod runs, also of what is kept of it in memory.
+// TestNeedsOfTokens: the entries of the container's name stay as long as the pod runs, also of what is kept of it in
+// memory.
 func TestNeedsOfTokens(t *testing.T) {
 	injector, pod := withTokens(t)
 	var containers []string

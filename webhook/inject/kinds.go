@@ -19,8 +19,8 @@ var PodPointers = map[string]string{
 	"batch/v1/CronJob":         "/spec/jobTemplate/spec/template",
 }
 
-// PodPointer is where an object of a kind, such as "apps/v1/Deployment", keeps its pod, as a JSON pointer: empty for a pod
-// itself. It is false for kinds that have none.
+// PodPointer is where an object of a kind, such as "apps/v1/Deployment", keeps its pod, as a JSON pointer: empty for a
+// pod itself. It is false for kinds that have none.
 func PodPointer(kind string) (pointer string, hasPod bool) {
 	pointer, hasPod = PodPointers[kind]
 	return pointer, hasPod

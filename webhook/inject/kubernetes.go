@@ -2,31 +2,28 @@ package inject
 
 import (
 	"fmt"
-	"regexp"
-	"strconv"
+	"math"
+
+	"k8s.io/apimachinery/pkg/util/version"
 )
 
 // KubernetesVersion is the version of a cluster's API server. The zero value stands for a current one.
 type KubernetesVersion struct{ Major, Minor int }
 
-var kubernetesVersion = regexp.MustCompile(`^v?(\d+)\.(\d+)\+?([.+-].*)?$`)
-
 // ParseKubernetesVersion reads versions such as v1.34.2, 1.34, and v1.34+ of some vendors.
 func ParseKubernetesVersion(s string) (KubernetesVersion, error) {
-	parts := kubernetesVersion.FindStringSubmatch(s)
-	if parts == nil {
+	v, err := version.ParseGeneric(s)
+	if err != nil {
+		return KubernetesVersion{}, fmt.Errorf("expected a version of Kubernetes such as 1.34, got %q: %w", s, err)
+	}
+	if v.Major() > math.MaxInt32 || v.Minor() > math.MaxInt32 {
 		return KubernetesVersion{}, fmt.Errorf("expected a version of Kubernetes such as 1.34, got %q", s)
 	}
-	major, err := strconv.Atoi(parts[1])
-	if err != nil {
-		return KubernetesVersion{}, fmt.Errorf("version of Kubernetes %q: %w", s, err)
-	}
-	minor, err := strconv.Atoi(parts[2])
-	if err != nil {
-		return KubernetesVersion{}, fmt.Errorf("version of Kubernetes %q: %w", s, err)
-	}
-	return KubernetesVersion{major, minor}, nil
+	return KubernetesVersion{int(v.Major()), int(v.Minor())}, nil
 }
+
+// String is the version as people write it.
+func (v KubernetesVersion) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 
 func (v KubernetesVersion) atLeast(major, minor int) bool {
 	return v == KubernetesVersion{} || v.Major > major || v.Major == major && v.Minor >= minor

@@ -18,12 +18,20 @@ func TestKubernetesVersion(t *testing.T) {
 		{"1", KubernetesVersion{}, true, true, "expected a version of Kubernetes such as 1.34"},
 		{"latest", KubernetesVersion{}, true, true, "expected a version of Kubernetes such as 1.34"},
 		{"v1.99999999999999999999", KubernetesVersion{}, true, true, "value out of range"},
+		{"1.9999999999999999999", KubernetesVersion{}, true, true, "expected a version of Kubernetes such as 1.34"},
+		{"9999999999999999999.1", KubernetesVersion{}, true, true, "expected a version of Kubernetes such as 1.34"},
 	}
 	for _, test := range tests {
 		got, err := ParseKubernetesVersion(test.text)
 		wantErrorWith(t, err, test.wantErr)
 		if got != test.want || got.hasNativeSidecars() != test.nativeSidecars || got.hasSleepHooks() != test.sleepingHooks {
-			t.Errorf("%q: got %+v, native sidecars %t, sleeping hooks %t", test.text, got, got.hasNativeSidecars(), got.hasSleepHooks())
+			t.Errorf(
+				"%q: got %+v, native sidecars %t, sleeping hooks %t",
+				test.text,
+				got,
+				got.hasNativeSidecars(),
+				got.hasSleepHooks(),
+			)
 		}
 	}
 }

@@ -11,25 +11,26 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// NeedsOfTemplate are the identities that pods made of a template will need. A template whose pods would be left alone or refused
-// needs none.
+// NeedsOfTemplate are the identities that pods made of a template will need. A template whose pods would be left alone
+// or denied needs none.
 func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) registrar.Needs {
 	decision, err := intent.Decide(ns, template)
 	if err != nil || !decision.Inject {
 		return registrar.Needs{}
 	}
 	in, mistakes := intent.ParseIntent(i.Platform, ns, template)
-	if len(mistakes) > 0 || len(i.podMistakes(template, in)) > 0 {
+	if len(mistakes) > 0 || len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}
 	return registrar.Needs{Workloads: in.Workloads(template)}
 }
 
-// NeedsOfPod are the identities that an injected pod runs with, until it has ended. What [Trim] leaves of a pod is enough.
+// NeedsOfPod are the identities that an injected pod runs with, until it has ended. What [Trim] leaves of a pod is
+// enough.
 //
-// The identity is the one of its injection, also if the platform would give it another one today. If the platform would not
-// allow it today, or does not understand any more what the pod asks for, its entries have to stay as they are: nobody takes an
-// identity away from a pod that runs, and nobody mints one anew that is not allowed.
+// The identity is the one of its injection, also if the platform would give it another one today. If the platform would
+// not allow it today, or does not understand any more what the pod asks for, its entries stay as they are: a running
+// pod keeps its identity, and an identity that is not allowed is not minted again.
 func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Needs {
 	if !injected(pod) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return registrar.Needs{}
@@ -52,11 +53,16 @@ func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Nee
 	return registrar.Needs{Workloads: in.Workloads(base), Unconfirmed: status.Deferred}
 }
 
-// Trim returns what [Injector.NeedsOfPod] reads of a pod, and what is needed to tell of it: a small part, since all injected pods
-// of a cluster are kept in memory.
+// Trim returns what [Injector.NeedsOfPod] reads of a pod, and what names it in events: a small part, since all injected
+// pods of a cluster are kept in memory.
 func Trim(pod *corev1.Pod) *corev1.Pod {
 	out := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels, Annotations: map[string]string{},
+		Namespace:       pod.Namespace,
+		Name:            pod.Name,
+		UID:             pod.UID,
+		ResourceVersion: pod.ResourceVersion,
+		Labels:          pod.Labels,
+		Annotations:     map[string]string{},
 	}}
 	for key, text := range pod.Annotations {
 		if key == intent.AnnotationStatus || !slices.Contains(intent.WrittenByWebhook(), key) {

@@ -59,13 +59,21 @@ func TestNeedsAreWhatAdmissionRegisters(t *testing.T) {
 			template := webhooktest.Server()
 			change(template)
 			for of, got := range map[string]registrar.Needs{
-				"the pod": i.NeedsOfPod(ns, pod), "what is kept of the pod": i.NeedsOfPod(ns, Trim(pod)), "the template": i.NeedsOfTemplate(ns, template),
+				"the pod":                 i.NeedsOfPod(ns, pod),
+				"what is kept of the pod": i.NeedsOfPod(ns, Trim(pod)),
+				"the template":            i.NeedsOfTemplate(ns, template),
 			} {
-				if len(got.Held) > 0 || len(got.Workloads) != len(registered) || !slices.Equal(entriesOf(i, got.Workloads), entriesOf(i, registered)) {
+				if len(got.Held) > 0 || len(got.Workloads) != len(registered) ||
+					!slices.Equal(entriesOf(i, got.Workloads), entriesOf(i, registered)) {
 					t.Errorf("%s needs %+v, and registered was %+v", of, got, registered)
 				}
 				if len(got.Workloads) > 0 && got.Workloads[0].X509SVIDTTL != registered[0].X509SVIDTTL {
-					t.Errorf("%s needs a TTL of %v, and registered was %v", of, got.Workloads[0].X509SVIDTTL, registered[0].X509SVIDTTL)
+					t.Errorf(
+						"%s needs a TTL of %v, and registered was %v",
+						of,
+						got.Workloads[0].X509SVIDTTL,
+						registered[0].X509SVIDTTL,
+					)
 				}
 			}
 		})
@@ -95,25 +103,32 @@ func TestNeedsOfNobody(t *testing.T) {
 	}
 }
 
-// A running pod keeps the identity of its injection. One that the platform does not allow any more is not minted anew.
+// A running pod keeps the identity of its injection. One that the platform does not allow any more is not minted again.
 func TestNeedsOfPodAfterThePlatformChanged(t *testing.T) {
 	i := Injector{Platform: webhooktest.Platform(t)}
 	ns := intent.Namespace{Name: "demo"}
 
-	byTemplate, registered := injectedServer(t, i, func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationSPIFFEID) })
+	byTemplate, registered := injectedServer(
+		t,
+		i,
+		func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationSPIFFEID) },
+	)
 	renamed := i
 	var err error
-	if renamed.Platform.Templates[0], err = intent.ParseIDTemplate("/ns/{namespace}/renamed/{serviceAccount}"); err != nil {
+	renamed.Platform.Templates[0], err = intent.ParseIDTemplate("/ns/{namespace}/renamed/{serviceAccount}")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := renamed.NeedsOfPod(ns, byTemplate); len(got.Held) > 0 || !slices.Equal(entriesOf(i, got.Workloads), entriesOf(i, registered)) {
+	if got := renamed.NeedsOfPod(ns, byTemplate); len(got.Held) > 0 ||
+		!slices.Equal(entriesOf(i, got.Workloads), entriesOf(i, registered)) {
 		t.Errorf("under another template the pod needs %+v, want the identity it has", got)
 	}
 
 	claimed, registered := injectedServer(t, i)
 	revoked := i
 	revoked.Platform.Claims = nil
-	if got := revoked.NeedsOfPod(ns, claimed); len(got.Workloads) > 0 || !slices.Equal(got.Held, entriesOf(i, registered)) {
+	if got := revoked.NeedsOfPod(ns, claimed); len(got.Workloads) > 0 ||
+		!slices.Equal(got.Held, entriesOf(i, registered)) {
 		t.Errorf("without its claim the pod needs %+v, want its entry held", got)
 	}
 	locked := i
@@ -126,15 +141,16 @@ func TestNeedsOfPodAfterThePlatformChanged(t *testing.T) {
 // A pod cannot have the reconciler mint what its namespace may not hold, by a status of its own making.
 func TestNeedsOfPodWithAForgedStatus(t *testing.T) {
 	i := Injector{Platform: webhooktest.Platform(t)}
-	for _, id := range []string{"spiffe://example.org/ns/other/sa/admin", "spiffe://example.org/spire/server", "spiffe://elsewhere.org/api", "nonsense"} {
+	for _, id := range []string{
+		"spiffe://example.org/ns/other/sa/admin", "spiffe://example.org/spire/server",
+		"spiffe://elsewhere.org/api", "nonsense",
+	} {
 		pod, _ := injectedServer(t, i)
 		status := StatusOf(pod)
 		status.SPIFFEID = id
-		text, err := status.encode()
-		if err != nil {
+		if err := status.writeTo(pod); err != nil {
 			t.Fatal(err)
 		}
-		pod.Annotations[intent.AnnotationStatus] = text
 		if got := i.NeedsOfPod(intent.Namespace{Name: "demo"}, pod); len(got.Workloads) > 0 {
 			t.Errorf("with the status of %s the pod gets %+v", id, got.Workloads)
 		}

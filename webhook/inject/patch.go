@@ -16,17 +16,19 @@ import (
 // Operation is one operation of a JSON patch (RFC 6902).
 type Operation = jsonpatch.Operation
 
-// Patch is the JSON patch from a pod to what injection made of it: labels, annotations, containers, volumes and the grace period,
-// which is all that injection changes. Containers and volumes are told apart by their names and not by their positions: with the
-// sidecar in front, a field of the user's first init container that is newer than our API version would else end on the
-// sidecar. And comparing the whole pods would cost more than all the rest of an admission.
+// Patch is the JSON patch from a pod to what injection made of it: labels, annotations, containers, volumes and the
+// grace period, which is all that injection changes. Containers and volumes are matched by their names and not by
+// their positions: with the sidecar in front, a field of the user's first init container that is newer than our API
+// version would else end on the sidecar. And comparing the whole pods would cost more than all the rest of an
+// admission.
 func Patch(before, after *corev1.Pod) []Operation {
 	ops := setKeys(nil, "/metadata/labels", before.Labels, after.Labels)
 	ops = setKeys(ops, "/metadata/annotations", before.Annotations, after.Annotations)
 	containerName := func(c corev1.Container) string { return c.Name }
 	ops = patchList(ops, "/spec/initContainers", before.Spec.InitContainers, after.Spec.InitContainers, containerName)
 	ops = patchList(ops, "/spec/containers", before.Spec.Containers, after.Spec.Containers, containerName)
-	ops = patchList(ops, "/spec/volumes", before.Spec.Volumes, after.Spec.Volumes, func(v corev1.Volume) string { return v.Name })
+	volumeName := func(v corev1.Volume) string { return v.Name }
+	ops = patchList(ops, "/spec/volumes", before.Spec.Volumes, after.Spec.Volumes, volumeName)
 	const gracePeriod = "/spec/terminationGracePeriodSeconds"
 	switch was, is := before.Spec.TerminationGracePeriodSeconds, after.Spec.TerminationGracePeriodSeconds; {
 	case is != nil && (was == nil || *was != *is):
@@ -61,7 +63,8 @@ func setKeys(ops []Operation, path string, before, after map[string]string) []Op
 // pointerToken escapes a key in a JSON pointer (RFC 6901, section 3).
 var pointerToken = strings.NewReplacer("~", "~0", "/", "~1")
 
-// patchList appends what makes one list of named items of the other. Items that are in both are in the same order in both.
+// patchList appends what makes one list of named items of the other. Items that are in both are in the same order in
+// both.
 func patchList[T any](ops []Operation, path string, before, after []T, name func(T) string) []Operation {
 	if len(before) == 0 {
 		if len(after) == 0 {
@@ -93,7 +96,8 @@ func patchList[T any](ops []Operation, path string, before, after []T, name func
 	return ops
 }
 
-// patchItem compares two values of an API type field by field: what our API version does not know is in neither of them, and stays.
+// patchItem compares two values of an API type field by field: what our API version does not know is in neither of
+// them, and stays.
 func patchItem(path string, before, after any) []Operation {
 	if reflect.DeepEqual(before, after) {
 		return nil
@@ -108,8 +112,8 @@ func patchItem(path string, before, after any) []Operation {
 	return ops
 }
 
-// asWritten takes from a container the one field that is encoded when it is empty too: people do not write it then, and nothing
-// can be added inside of what is not there.
+// asWritten takes from a container the one field that is encoded when it is empty too: people do not write it then, and
+// nothing can be added inside of what is not there.
 func asWritten(v any) any {
 	c, isContainer := v.(corev1.Container)
 	if !isContainer || !reflect.DeepEqual(c.Resources, corev1.ResourceRequirements{}) {

@@ -16,15 +16,20 @@ import (
 // A pod comes as the API server's JSON, which may have fields that our API version does not know. The patch must leave
 // each of them where it was.
 func TestPatchKeepsWhatItDoesNotKnow(t *testing.T) {
-	const annotated = `"labels": {"spiffe.io/inject": "enabled"}, "annotations": {"spiffe.io/app-port": "8080", "spiffe.io/allowed-peers": "/web"}`
+	const annotated = `"labels": {"spiffe.io/inject": "enabled"},
+		"annotations": {"spiffe.io/app-port": "8080", "spiffe.io/allowed-peers": "/web"}`
 	tests := map[string]string{
 		"everywhere": `{"newer": 1, "metadata": {"newer": 2, "name": "a", ` + annotated + `}, "spec": {"newer": 3,
-			"initContainers": [{"name": "first", "newer": 4, "resources": {}}, {"name": "second", "newer": 5, "env": [{"name": "E", "newer": 6}]}],
+			"initContainers": [{"name": "first", "newer": 4, "resources": {}},
+				{"name": "second", "newer": 5, "env": [{"name": "E", "newer": 6}]}],
 			"containers": [{"name": "app", "newer": 7, "resources": {}}],
 			"volumes": [{"name": "v", "newer": {"kind": 8}}, {"name": "w", "emptyDir": {"newer": 9}}]}}`,
-		"no init containers":    `{"metadata": {` + annotated + `}, "spec": {"containers": [{"name": "app", "newer": 1}], "newer": 2}}`,
-		"empty init containers": `{"metadata": {` + annotated + `}, "spec": {"initContainers": [], "volumes": [], "containers": [{"name": "app", "newer": 1}]}}`,
-		"lists of null":         `{"metadata": {` + annotated + `}, "spec": {"initContainers": null, "volumes": null, "containers": [{"name": "app", "newer": 1}]}}`,
+		"no init containers": `{"metadata": {` + annotated + `},
+			"spec": {"containers": [{"name": "app", "newer": 1}], "newer": 2}}`,
+		"empty init containers": `{"metadata": {` + annotated + `},
+			"spec": {"initContainers": [], "volumes": [], "containers": [{"name": "app", "newer": 1}]}}`,
+		"lists of null": `{"metadata": {` + annotated + `},
+			"spec": {"initContainers": null, "volumes": null, "containers": [{"name": "app", "newer": 1}]}}`,
 	}
 	for name, text := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +41,11 @@ func TestPatchKeepsWhatItDoesNotKnow(t *testing.T) {
 
 // A pod may have no labels or annotations at all when its namespace has them.
 func TestPatchOfPodWithoutLabelsAndAnnotations(t *testing.T) {
-	ns := intent.Namespace{Name: "demo", Labels: map[string]string{intent.LabelInject: intent.InjectEnabled}, Annotations: map[string]string{intent.AnnotationAppPort: "8080", intent.AnnotationAllowedPeers: "/web"}}
+	ns := intent.Namespace{
+		Name:        "demo",
+		Labels:      map[string]string{intent.LabelInject: intent.InjectEnabled},
+		Annotations: map[string]string{intent.AnnotationAppPort: "8080", intent.AnnotationAllowedPeers: "/web"},
+	}
 	for _, text := range []string{
 		`{"metadata": {}, "spec": {"containers": [{"name": "app"}]}}`,
 		`{"metadata": {"labels": null, "annotations": null}, "spec": {"containers": [{"name": "app"}]}}`,
@@ -89,7 +98,8 @@ func injectRaw(t *testing.T, ns intent.Namespace, text string) []byte {
 func wantAdded(t *testing.T, before string, after []byte) {
 	t.Helper()
 	want, got := decode(t, []byte(before)), decode(t, after)
-	if first := listOf(got, "initContainers")[0].(map[string]any); first["name"] != intent.SidecarName || first["newer"] != nil {
+	if first := listOf(got, "initContainers")[0].(map[string]any); first["name"] != intent.SidecarName ||
+		first["newer"] != nil {
 		t.Errorf("expected the sidecar first and as it was made, got %v with newer=%v", first["name"], first["newer"])
 	}
 	for _, pod := range []map[string]any{want, got} {

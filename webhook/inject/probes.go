@@ -10,23 +10,42 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// redirectProbes lets the probes of a pod ask Envoy. It returns the probes as they were, by "container/kind".
-func redirectProbes(pod *corev1.Pod) map[string]corev1.ProbeHandler {
+// probesPart lets the probes of the app ask Envoy.
+var probesPart = part{
+	wanted: func(i injection) bool { return i.intent.Mode.Sidecar },
+	add:    redirectProbes,
+	remove: func(pod *corev1.Pod, was Status) {
+		for c := range intent.ContainersOf(pod) {
+			restoreProbes(c, was.Probes)
+		}
+	},
+	same: func(arrived, injected *corev1.Pod) []intent.Mistake {
+		return sameInContainers(arrived, injected, func(c corev1.Container) any {
+			return corev1.Container{
+				StartupProbe: c.StartupProbe, LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe,
+			}
+		})
+	},
+}
+
+// redirectProbes notes the probes as they were, by "container/kind".
+func redirectProbes(i injection, pod *corev1.Pod) {
 	originals := map[string]corev1.ProbeHandler{}
 	for _, probe := range intent.ProbesOf(pod) {
 		originals[probe.Key()] = completed(*probe.Handler.DeepCopy())
 		redirect(probe.Handler, probe.Asked)
 	}
-	return originals
+	i.status.Probes = originals
 }
 
-// completed has the API server's defaults, so that a pod's status is the same whether we see the pod before it gets them or after.
+// completed has the API server's defaults, so that a pod's status is the same whether we see the pod before it gets
+// them or after.
 func completed(h corev1.ProbeHandler) corev1.ProbeHandler {
 	if g := h.HTTPGet; g != nil {
 		g.Path, g.Scheme = cmp.Or(g.Path, "/"), cmp.Or(g.Scheme, corev1.URISchemeHTTP)
 	}
 	if h.GRPC != nil && h.GRPC.Service == nil {
-		h.GRPC.Service = ptr("")
+		h.GRPC.Service = new("")
 	}
 	return h
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
-// follower is a pod that leaves to its namespace who may call and whom it calls.
+// follower is a pod that leaves to its namespace who may call, and what it calls.
 func follower() *corev1.Pod {
 	pod := webhooktest.Server()
 	delete(pod.Annotations, intent.AnnotationAllowedPeers)
@@ -43,23 +43,65 @@ func TestRefresh(t *testing.T) {
 		{name: "peers of the namespace", ns: with(intent.AnnotationAllowedPeers, "/other"), outdated: true},
 		{name: "peers of the namespace, and the pod has its own", ns: with(intent.AnnotationAllowedPeers, "/other"),
 			pod: func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/web" }},
-		{name: "expected server", ns: with(intent.AnnotationUpstreams, strings.Replace(upstream, "/db", "/other", 1)), outdated: true},
+		{
+			name:     "expected server",
+			ns:       with(intent.AnnotationUpstreams, strings.Replace(upstream, "/db", "/other", 1)),
+			outdated: true,
+		},
 		{name: "enforcement", ns: with(intent.AnnotationEnforcement, "audit"), outdated: true},
 		{name: "drain of the platform", ns: first, platform: func(p *intent.Platform) { p.Drain *= 2 }, outdated: true},
 		{name: "what only a bootstrap says", ns: first, platform: func(p *intent.Platform) { p.AgentSocket.File = "moved" }},
 		{name: "image of the platform", ns: first, platform: func(p *intent.Platform) { p.Sidecar.Image = "newer" }},
-		{name: "image of the platform, in place", ns: first, platform: func(p *intent.Platform) { p.Sidecar.Image, p.InPlace = "newer", true }, outdated: true, image: "newer"},
+		{
+			name:     "image of the platform, in place",
+			ns:       first,
+			platform: func(p *intent.Platform) { p.Sidecar.Image, p.InPlace = "newer", true },
+			outdated: true,
+			image:    "newer",
+		},
 		{name: "in place, and nothing new", ns: first, platform: func(p *intent.Platform) { p.InPlace = true }},
-		{name: "image of the namespace, in place", ns: with(intent.AnnotationProxyImage, "theirs"), platform: func(p *intent.Platform) { p.InPlace = true }, outdated: true, image: "theirs"},
-		{name: "upstream port", ns: with(intent.AnnotationUpstreams, strings.Replace(upstream, "8000", "8001", 1)), newPod: "ports: the namespace or the platform file add, remove or move a port"},
-		{name: "inbound port of the platform", ns: first, platform: func(p *intent.Platform) { p.InboundPort = 9443 }, newPod: "ports: "},
+		{
+			name:     "image of the namespace, in place",
+			ns:       with(intent.AnnotationProxyImage, "theirs"),
+			platform: func(p *intent.Platform) { p.InPlace = true },
+			outdated: true,
+			image:    "theirs",
+		},
+		{
+			name:   "upstream port",
+			ns:     with(intent.AnnotationUpstreams, strings.Replace(upstream, "8000", "8001", 1)),
+			newPod: "ports: the namespace or the platform file add, remove or move a port",
+		},
+		{
+			name:     "inbound port of the platform",
+			ns:       first,
+			platform: func(p *intent.Platform) { p.InboundPort = 9443 },
+			newPod:   "ports: ",
+		},
 		{name: "identity", ns: first, pod: func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationSPIFFEID) },
 			newPod: "identity: was spiffe://example.org/api and would be spiffe://example.org/ns/demo/sa/default"},
-		{name: "mode", ns: with(intent.AnnotationMode, "sidecar,socket"), newPod: "mode: was sidecar and would be sidecar,socket"},
-		{name: "mode without Envoy", ns: map[string]string{intent.AnnotationMode: "socket"}, pod: func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationAppPort) },
-			newPod: "mode: was sidecar and would be socket"},
-		{name: "mistake in the namespace", ns: with(intent.AnnotationAllowedPeers, "web"), refused: `annotation spiffe.io/allowed-peers of namespace demo: peer "web"`},
-		{name: "claim withdrawn", ns: first, platform: func(p *intent.Platform) { p.Claims = nil }, refused: intent.AnnotationSPIFFEID},
+		{
+			name:   "mode",
+			ns:     with(intent.AnnotationMode, "sidecar,socket"),
+			newPod: "mode: was sidecar and would be sidecar,socket",
+		},
+		{
+			name:   "mode without Envoy",
+			ns:     map[string]string{intent.AnnotationMode: "socket"},
+			pod:    func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationAppPort) },
+			newPod: "mode: was sidecar and would be socket",
+		},
+		{
+			name:    "mistake in the namespace",
+			ns:      with(intent.AnnotationAllowedPeers, "web"),
+			refused: `annotation spiffe.io/allowed-peers of namespace demo: peer "web"`,
+		},
+		{
+			name:     "claim withdrawn",
+			ns:       first,
+			platform: func(p *intent.Platform) { p.Claims = nil },
+			refused:  intent.AnnotationSPIFFEID,
+		},
 		{name: "never injected", ns: first, pod: func(p *corev1.Pod) { *p = *follower() }},
 	}
 	for _, test := range tests {
@@ -89,7 +131,8 @@ func TestRefresh(t *testing.T) {
 			for _, m := range got.NewPod {
 				why += m.String()
 			}
-			if got.Outdated != test.outdated || got.Image != test.image || !strings.Contains(why, test.newPod) || (why == "") != (test.newPod == "") {
+			if got.Outdated != test.outdated || got.Image != test.image || !strings.Contains(why, test.newPod) ||
+				(why == "") != (test.newPod == "") {
 				t.Errorf("expected outdated=%t, image %q and %q, got %+v", test.outdated, test.image, test.newPod, got)
 			}
 			asked := pod.DeepCopy()
@@ -127,7 +170,8 @@ func TestRefreshValueDiffers(t *testing.T) {
 	other := in(map[string]string{intent.AnnotationAllowedPeers: "/other"})
 	for range 3 {
 		got, err := injector.Refresh(other, res.Pod)
-		if err != nil || !got.Outdated || got.Value == res.Pod.Annotations[intent.AnnotationRefresh] || !strings.HasPrefix(got.Value, got.Wanted) {
+		if err != nil || !got.Outdated || got.Value == res.Pod.Annotations[intent.AnnotationRefresh] ||
+			!strings.HasPrefix(got.Value, got.Wanted) {
 			t.Errorf("expected another value than %q, got %+v, %v", res.Pod.Annotations[intent.AnnotationRefresh], got, err)
 		}
 		res.Pod.Annotations[intent.AnnotationRefresh] = got.Value
@@ -154,7 +198,7 @@ func TestRefreshAndImages(t *testing.T) {
 		}
 		return res.Pod, nil
 	}
-	if pod, err := update(change("envoy", true)); err != nil || sidecarImage(pod) != "envoy" {
+	if pod, err := update(change("envoy", true)); err != nil || envoyImage(pod) != "envoy" {
 		t.Errorf("new pods only: expected the old image, got %v", err)
 	}
 	_, err := update(change("newer", true))
@@ -162,7 +206,7 @@ func TestRefreshAndImages(t *testing.T) {
 
 	injector.Platform.InPlace = true
 	pod, err := update(change("envoy", true))
-	if err != nil || sidecarImage(pod) != "newer" || pod.Spec.Containers[0].Image != "app" {
+	if err != nil || envoyImage(pod) != "newer" || pod.Spec.Containers[0].Image != "app" {
 		t.Fatalf("in place: expected the new image of the sidecar alone, got %v", err)
 	}
 	if _, err := injector.ValidateUpdate(intent.Namespace{Name: "demo"}, before, pod); err != nil {
@@ -174,7 +218,7 @@ func TestRefreshAndImages(t *testing.T) {
 		_, err = injector.ValidateUpdate(intent.Namespace{Name: "demo"}, before, after)
 		wantRefusal(t, err, reason.NeedsNewPod, "container envoy, image")
 	}
-	for _, image := range []string{"mine", "envoy"} { // of which the second is the old one, kept by somebody after our webhook
+	for _, image := range []string{"mine", "envoy"} { // the second is the old one, kept by somebody after our webhook
 		_, err = injector.ValidateUpdate(intent.Namespace{Name: "demo"}, before, change(image, true))
 		wantRefusal(t, err, reason.Tampered, "")
 	}
@@ -219,11 +263,35 @@ func TestRefreshWithoutEnvoy(t *testing.T) {
 	if got, err := injector.Refresh(in(nil), res.Pod); err != nil || got.Outdated || got.Wanted != "" {
 		t.Errorf("expected nothing to refresh, got %+v, %v", got, err)
 	}
-	for key, value := range map[string]string{intent.AnnotationRefresh: "1", intent.AnnotationFederatesWith: "auxiliary.org"} {
+	for key, value := range map[string]string{
+		intent.AnnotationRefresh: "1", intent.AnnotationFederatesWith: "auxiliary.org",
+	} {
 		after := res.Pod.DeepCopy()
 		after.Annotations[key] = value
 		if _, err := injector.Update(in(nil), res.Pod, after); err != nil {
 			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// A refresh is done when the pod has both the configuration and the image that are wanted.
+func TestRefreshIsDone(t *testing.T) {
+	injector := Injector{Platform: webhooktest.Platform(t)}
+	pod := running(t, injector)
+	digest := ConfigDigest(pod)
+	for _, test := range []struct {
+		name string
+		want Refresh
+		done bool
+	}{
+		{"nothing else", Refresh{Wanted: digest}, true},
+		{"the image that it has", Refresh{Wanted: digest, Image: "envoy"}, true},
+		{"another image", Refresh{Wanted: digest, Image: "newer"}, false},
+		{"another configuration", Refresh{Wanted: "x"}, false},
+		{"another configuration with the image", Refresh{Wanted: "x", Image: "envoy"}, false},
+	} {
+		if got := test.want.Done(pod); got != test.done {
+			t.Errorf("%s: expected %t, got %t", test.name, test.done, got)
 		}
 	}
 }

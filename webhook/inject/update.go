@@ -7,19 +7,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
-	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// regenerated are the annotations that follow the user's on a running pod.
-var regenerated = []string{intent.AnnotationListeners, intent.AnnotationClusters, intent.AnnotationAuthorization}
-
 // Update decides on a change of a running pod. Who may call whom can change: the generated listeners, clusters and
-// authorization follow the annotations, and so does Envoy's image when a refresh is asked for and the platform wants it. What the running containers cannot take is refused with "needs a new pod".
-// A pod that was never injected, and a change that touches nothing of ours, come back as they are.
+// authorization follow the annotations, and so does Envoy's image when a refresh is asked for and the platform wants
+// it. What the running containers cannot take is denied with "needs a new pod". A pod that was never injected, and a
+// change that touches nothing of ours, come back as they are.
 func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
 	if !injected(before) {
-		return Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}, intent.Refuse(reason.NeedsNewPod, lateArrivals(before, after))
+		unchanged := Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}
+		return unchanged, intent.Refuse(reason.NeedsNewPod, addedAfterAdmission(before, after))
 	}
 	res, err := i.update(ns, before, i.asked(before, after))
 	if err != nil {
@@ -29,17 +27,19 @@ func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	return res, intent.Refuse(reason.Tampered, notAmong(after, before, res.Pod))
 }
 
-// asked is a change of a running pod without what Update answered to it: the very pod given if there is no answer in it.
+// asked is a change of a running pod without what Update answered to it: the very pod given if there is no answer in
+// it.
 func (i Injector) asked(before, after *corev1.Pod) *corev1.Pod {
 	asked := after
-	if slices.ContainsFunc(regenerated, func(key string) bool { return before.Annotations[key] != after.Annotations[key] }) {
+	differs := func(key string) bool { return before.Annotations[key] != after.Annotations[key] }
+	if slices.ContainsFunc(regenerated, differs) {
 		asked = after.DeepCopy()
 		for _, key := range regenerated {
 			setOrDelete(asked, key, before)
 		}
 	}
-	if i.Platform.InPlace && before.Annotations[intent.AnnotationRefresh] != after.Annotations[intent.AnnotationRefresh] {
-		asked = withSidecarImage(asked, sidecarImage(before))
+	if i.Platform.InPlace && differs(intent.AnnotationRefresh) {
+		asked = withEnvoyImage(asked, envoyImage(before))
 	}
 	return asked
 }
@@ -55,7 +55,7 @@ func notAmong(pod *corev1.Pod, from ...*corev1.Pod) []intent.Mistake {
 	for _, key := range regenerated {
 		check("annotation "+key, func(p *corev1.Pod) string { return p.Annotations[key] })
 	}
-	check("container "+intent.SidecarName+", image", sidecarImage)
+	check("container "+intent.SidecarName+", image", envoyImage)
 	return mistakes
 }
 
@@ -83,24 +83,15 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	if err != nil {
 		return Result{}, err
 	}
-	if err := intent.Refuse(reason.NeedsNewPod, jwtStays(before, res.Pod)); err != nil {
-		return Result{}, err
-	}
-	// Both made now, so that a change of the platform since the pod's creation is not taken for one of the user's.
-	if was, err := i.inject(ns, strip(before)); err == nil {
-		if was.Pod.Annotations[intent.AnnotationBootstrap] != res.Pod.Annotations[intent.AnnotationBootstrap] {
-			return Result{}, intent.Refuse(reason.NeedsNewPod, stays(changed, whatStays(was.Pod, res.Pod)))
-		}
-		if certificateSecret(was.Pod) != certificateSecret(res.Pod) {
-			return Result{}, intent.Refuse(reason.NeedsNewPod, stays(changed, "names another Secret, and the volumes of a running pod stay"))
-		}
+	if stays := i.fixedChanges(ns, before, res.Pod, changed); len(stays) > 0 {
+		return Result{}, intent.Refuse(reason.NeedsNewPod, stays)
 	}
 	if err := intent.Refuse(reason.NeedsNewPod, fixed(before, res.Pod)); err != nil {
 		return Result{}, err
 	}
 	out := after.DeepCopy()
 	if i.Platform.InPlace && slices.Contains(changed, intent.AnnotationRefresh) {
-		out = withSidecarImage(out, sidecarImage(res.Pod))
+		out = withEnvoyImage(out, envoyImage(res.Pod))
 	}
 	for _, key := range regenerated {
 		out.Annotations[key] = res.Pod.Annotations[key]
@@ -109,19 +100,33 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	return res, nil
 }
 
-// whatStays tells why two bootstraps differ, which Envoy reads once. The ports that are watched for readiness are in it.
-func whatStays(was, is *corev1.Pod) string {
-	optional := func(pod *corev1.Pod) bool {
-		return templates.WithoutValidator(pod.Annotations[intent.AnnotationBootstrap])
+// fixedChanges finds what the changed annotations ask for and the running pod cannot take. The annotations before and
+// after are compared as injection takes them now, so that a change of the platform since the pod's creation does not
+// count as theirs.
+func (i Injector) fixedChanges(ns intent.Namespace, before, wanted *corev1.Pod, changed []string) []intent.Mistake {
+	is := StatusOf(wanted)
+	if !sameTokens(StatusOf(before), is, startedWith(before, is.envoy()), is.envoy()) {
+		return []intent.Mistake{otherTokens()}
 	}
-	if optional(was) != optional(is) {
-		return "begins or ends to take callers with and without a certificate, which a running Envoy cannot"
+	as, err := i.inject(ns, strip(before))
+	if err != nil {
+		return nil
 	}
-	return "adds, removes or moves a port, and the ports of a running pod stay"
+	was := StatusOf(as.Pod).envoy()
+	switch {
+	case was.RequestsCertificates != is.envoy().RequestsCertificates:
+		return allNeedNewPod(changed,
+			"begins or ends to take callers with and without a certificate, which a running Envoy cannot")
+	case as.Pod.Annotations[intent.AnnotationBootstrap] != wanted.Annotations[intent.AnnotationBootstrap]:
+		return allNeedNewPod(changed, "adds, removes or moves a port, and the ports of a running pod stay")
+	case was.Secret != is.envoy().Secret:
+		return allNeedNewPod(changed, "names another Secret, and the volumes of a running pod stay")
+	}
+	return nil
 }
 
-// stays tells of each of the changes that it is, or may be, what a running pod cannot take.
-func stays(changed []string, what string) []intent.Mistake {
+// allNeedNewPod says of each of the changed annotations that it has, or may have, what a running pod cannot take.
+func allNeedNewPod(changed []string, what string) []intent.Mistake {
 	var mistakes []intent.Mistake
 	for _, key := range changed {
 		m := needsNewPod("annotation " + key)
@@ -132,14 +137,21 @@ func stays(changed []string, what string) []intent.Mistake {
 }
 
 func needsNewPod(where string) intent.Mistake {
-	return intent.Mistake{Where: where, What: "a running pod cannot take this change, it needs a new pod", Hint: "change the pod template of its workload, or delete the pod"}
+	return intent.Mistake{
+		Where: where,
+		What:  "a running pod cannot take this change, it needs a new pod",
+		Hint:  "change the pod template of its workload, or delete the pod",
+	}
 }
 
 func writtenByUsAlone(where string) intent.Mistake {
-	return intent.Mistake{Where: where, What: "is written by the webhook alone and cannot be changed", Hint: "leave it as it is"}
+	return intent.Mistake{
+		Where: where, What: "is written by the webhook alone and cannot be changed", Hint: "leave it as it is",
+	}
 }
 
-// imageMistakes finds another image for our containers. The API server lets images of running containers change, and no other field of theirs.
+// imageMistakes finds another image for our containers. The API server lets images of running containers change, and no
+// other field of theirs.
 func imageMistakes(before, after *corev1.Pod) []intent.Mistake {
 	images := map[string]string{}
 	for c := range intent.ContainersOf(before) {
@@ -172,9 +184,9 @@ func tampered(before, after *corev1.Pod) []intent.Mistake {
 	return mistakes
 }
 
-// lateArrivals finds what would make an identity of a running pod that was admitted without one: the registration entry
-// selects the label.
-func lateArrivals(before, after *corev1.Pod) []intent.Mistake {
+// addedAfterAdmission finds what would give an identity to a running pod that was admitted without one: the
+// registration entry selects the label.
+func addedAfterAdmission(before, after *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
 	if after.Labels[intent.LabelIdentity] != before.Labels[intent.LabelIdentity] {
 		mistakes = append(mistakes, writtenByUsAlone("label "+intent.LabelIdentity))
@@ -184,7 +196,8 @@ func lateArrivals(before, after *corev1.Pod) []intent.Mistake {
 			mistakes = append(mistakes, writtenByUsAlone("annotation "+key))
 		}
 	}
-	if after.Labels[intent.LabelInject] == intent.InjectEnabled && before.Labels[intent.LabelInject] != intent.InjectEnabled {
+	was, is := before.Labels[intent.LabelInject], after.Labels[intent.LabelInject]
+	if is == intent.InjectEnabled && was != is {
 		mistakes = append(mistakes, needsNewPod(fmt.Sprintf("label %s=%s", intent.LabelInject, intent.InjectEnabled)))
 	}
 	return mistakes

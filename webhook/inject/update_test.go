@@ -27,7 +27,7 @@ func TestUpdate(t *testing.T) {
 		name    string
 		change  func(*corev1.Pod)
 		reason  reason.Reason // of the decision or of the refusal
-		changed []string      // annotations that the webhook writes anew
+		changed []string      // annotations that the webhook writes again
 		refused string        // part of the refusal
 	}{
 		{"nothing", func(*corev1.Pod) {}, reason.Unchanged, nil, ""},
@@ -37,20 +37,86 @@ func TestUpdate(t *testing.T) {
 		{"expected server", func(p *corev1.Pod) {
 			p.Annotations[intent.AnnotationUpstreams] = `[{listen: 8000, address: "db.demo.svc:8443", peers: [/other]}]`
 		}, reason.Regenerated, []string{intent.AnnotationClusters}, ""},
-		{"bad peers", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "web" }, reason.Invalid, nil, `did you mean "/web"`},
-		{"no peers", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationAllowedPeers) }, reason.Invalid, nil, "expected at least one peer"},
-		{"identity", func(p *corev1.Pod) { p.Annotations[intent.AnnotationSPIFFEID] = "/ns/demo/x" }, reason.NeedsNewPod, nil, intent.AnnotationSPIFFEID + ": a running pod cannot take this change, it needs a new pod"},
-		{"port", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAppPort] = "9090" }, reason.NeedsNewPod, nil, intent.AnnotationAppPort + ": a running pod"},
-		{"TTL", func(p *corev1.Pod) { p.Annotations[intent.AnnotationX509SVIDTTL] = "60s" }, reason.NeedsNewPod, nil, intent.AnnotationX509SVIDTTL},
+		{
+			"bad peers",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "web" },
+			reason.Invalid,
+			nil,
+			`did you mean "/web"`,
+		},
+		{
+			"no peers",
+			func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationAllowedPeers) },
+			reason.Invalid,
+			nil,
+			"expected at least one peer",
+		},
+		{
+			"identity",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationSPIFFEID] = "/ns/demo/x" },
+			reason.NeedsNewPod,
+			nil,
+			intent.AnnotationSPIFFEID + ": a running pod cannot take this change, it needs a new pod",
+		},
+		{
+			"port",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationAppPort] = "9090" },
+			reason.NeedsNewPod,
+			nil,
+			intent.AnnotationAppPort + ": a running pod",
+		},
+		{
+			"TTL",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationX509SVIDTTL] = "60s" },
+			reason.NeedsNewPod,
+			nil,
+			intent.AnnotationX509SVIDTTL,
+		},
 		{"upstream port, which is probed", func(p *corev1.Pod) {
 			p.Annotations[intent.AnnotationUpstreams] = `[{listen: 8001, address: "db.demo.svc:8443", peers: [/db]}]`
 		}, reason.NeedsNewPod, nil, intent.AnnotationUpstreams},
-		{"unknown key", func(p *corev1.Pod) { p.Annotations[intent.Prefix+"alowed-peers"] = "/x" }, reason.Invalid, nil, "did you mean"},
-		{"inject label", func(p *corev1.Pod) { delete(p.Labels, intent.LabelInject) }, reason.Tampered, nil, intent.LabelInject},
-		{"identity label", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "other" }, reason.Tampered, nil, intent.LabelIdentity},
-		{"status", func(p *corev1.Pod) { p.Annotations[intent.AnnotationStatus] = "{}" }, reason.Tampered, nil, intent.AnnotationStatus},
-		{"status removed", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) }, reason.Tampered, nil, intent.AnnotationStatus},
-		{"generated listeners", func(p *corev1.Pod) { p.Annotations[intent.AnnotationListeners] = "{}" }, reason.Tampered, nil, intent.AnnotationListeners},
+		{
+			"unknown key",
+			func(p *corev1.Pod) { p.Annotations[intent.Prefix+"alowed-peers"] = "/x" },
+			reason.Invalid,
+			nil,
+			"did you mean",
+		},
+		{
+			"inject label",
+			func(p *corev1.Pod) { delete(p.Labels, intent.LabelInject) },
+			reason.Tampered,
+			nil,
+			intent.LabelInject,
+		},
+		{
+			"identity label",
+			func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "other" },
+			reason.Tampered,
+			nil,
+			intent.LabelIdentity,
+		},
+		{
+			"status",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationStatus] = "{}" },
+			reason.Tampered,
+			nil,
+			intent.AnnotationStatus,
+		},
+		{
+			"status removed",
+			func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) },
+			reason.Tampered,
+			nil,
+			intent.AnnotationStatus,
+		},
+		{
+			"generated listeners",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationListeners] = "{}" },
+			reason.Tampered,
+			nil,
+			intent.AnnotationListeners,
+		},
 	}
 	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
 	for _, test := range tests {
@@ -80,7 +146,7 @@ func TestUpdate(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(test.changed, changed); diff != "" {
-				t.Errorf("annotations written anew (-want +got):\n%s", diff)
+				t.Errorf("annotations written again (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(before.Spec, res.Pod.Spec); diff != "" {
 				t.Errorf("the spec of a running pod cannot change:\n%s", diff)

@@ -9,8 +9,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// Validate checks a pod with which all mutating webhooks are done: it is exactly what injection makes of it, or it has nothing
-// of ours. Nothing in the pod changes, and nothing is to be registered. The error is a [Refusal].
+// Validate checks a pod with which all mutating webhooks are done: it is exactly what injection makes of it, or it has
+// nothing of ours. Nothing in the pod changes, and nothing is to be registered. The error is a [intent.Refusal].
 func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	decision, err := intent.Decide(ns, pod)
 	if err != nil {
@@ -20,16 +20,19 @@ func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error)
 		return Result{Decision: decision, Pod: pod}, intent.Refuse(reason.Tampered, readyMade(pod))
 	}
 	if !injected(pod) {
-		return Result{}, intent.Refuse(reason.Tampered, []intent.Mistake{{Where: "annotation " + intent.AnnotationStatus, What: "is missing in a pod that has to be injected",
-			Hint: "another webhook took it away after injection: let it leave what is under " + intent.Prefix + " alone"}})
+		return Result{}, intent.Refuse(reason.Tampered, []intent.Mistake{{
+			Where: "annotation " + intent.AnnotationStatus,
+			What:  "is missing in a pod that has to be injected",
+			Hint:  "another webhook took it away after injection: let it leave what is under " + intent.Prefix + " alone",
+		}})
 	}
 	res, err := i.Inject(ns, pod)
 	res.Workloads = nil
 	return res, err
 }
 
-// ValidateUpdate checks a change of a running pod with which all mutating webhooks are done: what the webhook wrote is as it was, or
-// what [Injector.Update] makes of the change.
+// ValidateUpdate checks a change of a running pod with which all mutating webhooks are done: what the webhook wrote is
+// as it was, or what [Injector.Update] makes of the change.
 func (i Injector) ValidateUpdate(ns intent.Namespace, before, after *corev1.Pod) (Result, error) {
 	res, err := i.Update(ns, before, after)
 	if err != nil {
@@ -51,24 +54,28 @@ func setOrDelete(pod *corev1.Pod, key string, from *corev1.Pod) {
 	pod.Annotations[key] = value
 }
 
-// readyMade finds what only the webhook makes, in a pod that it is not asked to inject. The registration entry selects the
-// label: together with a container of the right name it is somebody's identity.
+// readyMade finds what only the webhook makes, in a pod that it is not asked to inject. The registration entry selects
+// the label: together with a container of the right name it is somebody's identity.
 func readyMade(pod *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
-	tell := func(where string) {
-		mistakes = append(mistakes, intent.Mistake{Where: where, What: "is written by the webhook alone, and this pod does not ask for injection",
-			Hint: fmt.Sprintf("remove it, or label the pod %s=%s and remove everything that injection adds", intent.LabelInject, intent.InjectEnabled)})
+	report := func(where string) {
+		mistakes = append(mistakes, intent.Mistake{
+			Where: where,
+			What:  "is written by the webhook alone, and this pod does not ask for injection",
+			Hint: fmt.Sprintf("remove it, or label the pod %s=%s and remove everything that injection adds",
+				intent.LabelInject, intent.InjectEnabled),
+		})
 	}
 	if _, ok := pod.Labels[intent.LabelIdentity]; ok {
-		tell("label " + intent.LabelIdentity)
+		report("label " + intent.LabelIdentity)
 	}
 	for _, key := range intent.WrittenByWebhook() {
 		if _, ok := pod.Annotations[key]; ok {
-			tell("annotation " + key)
+			report("annotation " + key)
 		}
 	}
 	if hasTraces(pod) {
-		tell("volume " + ConfigVolume)
+		report("volume " + ConfigVolume)
 	}
 	return mistakes
 }

@@ -24,12 +24,37 @@ func TestValidate(t *testing.T) {
 			p.Labels["other.io/x"] = "y"
 			p.Spec.InitContainers[0].Env = []corev1.EnvVar{{Name: "OTHER"}}
 		}, reason.AlreadyInjected, ""},
-		{"another identity", func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "another" }, reason.Tampered, "label " + intent.LabelIdentity},
-		{"another image", func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "another" }, reason.Tampered, "container envoy"},
-		{"other peers than the rules", func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/other" }, reason.Tampered, intent.AnnotationAuthorization},
+		{
+			"another identity",
+			func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "another" },
+			reason.Tampered,
+			"label " + intent.LabelIdentity,
+		},
+		{
+			"another image",
+			func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "another" },
+			reason.Tampered,
+			"container envoy",
+		},
+		{
+			"other peers than the rules",
+			func(p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/other" },
+			reason.Tampered,
+			intent.AnnotationAuthorization,
+		},
 		{"no drain", func(p *corev1.Pod) { p.Spec.Containers[0].Lifecycle = nil }, reason.Tampered, "container app"},
-		{"status taken away", func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) }, reason.Tampered, intent.AnnotationStatus + ": is missing"},
-		{"label taken away", unlabelled, reason.Tampered, "label " + intent.LabelIdentity + ": is written by the webhook alone, and this pod does not ask for injection"},
+		{
+			"status taken away",
+			func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) },
+			reason.Tampered,
+			intent.AnnotationStatus + ": is missing",
+		},
+		{
+			"label taken away",
+			unlabelled,
+			reason.Tampered,
+			"label " + intent.LabelIdentity + ": is written by the webhook alone, and this pod does not ask for injection",
+		},
 		{"an identity and nothing else", func(p *corev1.Pod) {
 			*p = corev1.Pod{Spec: webhooktest.Server().Spec}
 			p.Labels = map[string]string{intent.LabelIdentity: "stolen"}
@@ -67,7 +92,12 @@ func TestValidate(t *testing.T) {
 				t.Fatal(err)
 			}
 			if res.Reason != test.reason || res.Pod != pod || len(res.Workloads) > 0 {
-				t.Errorf("expected %s, the pod as it came and nothing to register, got %s and %v", test.reason, res.Reason, res.Workloads)
+				t.Errorf(
+					"expected %s, the pod as it came and nothing to register, got %s and %v",
+					test.reason,
+					res.Reason,
+					res.Workloads,
+				)
 			}
 		})
 	}
@@ -104,7 +134,12 @@ func TestValidateUpdate(t *testing.T) {
 		refused string
 	}{
 		{"nothing", func(t *testing.T) *corev1.Pod { return regenerate(t, func(*corev1.Pod) {}) }, reason.Unchanged, ""},
-		{"new peers, with their rules", func(t *testing.T) *corev1.Pod { return regenerate(t, allowOther) }, reason.Regenerated, ""},
+		{
+			"new peers, with their rules",
+			func(t *testing.T) *corev1.Pod { return regenerate(t, allowOther) },
+			reason.Regenerated,
+			"",
+		},
 		{"new peers, with the old rules", func(*testing.T) *corev1.Pod {
 			after := before.DeepCopy()
 			allowOther(after)
@@ -163,9 +198,15 @@ func TestValidateUpdateOfPodThatWasNeverInjected(t *testing.T) {
 	injector := Injector{Platform: webhooktest.Platform(t)}
 	plain := &corev1.Pod{Spec: webhooktest.Server().Spec}
 	for key, change := range map[string]func(*corev1.Pod){
-		"label " + intent.LabelIdentity:            func(p *corev1.Pod) { p.Labels = map[string]string{intent.LabelIdentity: "stolen"} },
-		"annotation " + intent.AnnotationStatus:    func(p *corev1.Pod) { p.Annotations = map[string]string{intent.AnnotationStatus: "{}"} },
-		"annotation " + intent.AnnotationListeners: func(p *corev1.Pod) { p.Annotations = map[string]string{intent.AnnotationListeners: "{}"} },
+		"label " + intent.LabelIdentity: func(p *corev1.Pod) {
+			p.Labels = map[string]string{intent.LabelIdentity: "stolen"}
+		},
+		"annotation " + intent.AnnotationStatus: func(p *corev1.Pod) {
+			p.Annotations = map[string]string{intent.AnnotationStatus: "{}"}
+		},
+		"annotation " + intent.AnnotationListeners: func(p *corev1.Pod) {
+			p.Annotations = map[string]string{intent.AnnotationListeners: "{}"}
+		},
 	} {
 		after := plain.DeepCopy()
 		change(after)

@@ -1,6 +1,14 @@
 package inject
 
-// Volumes that injection adds. A user's volume of such a name is refused.
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// Volumes that injection adds. A user's volume of such a name is denied.
 const (
 	JWTVolume         = "spiffe-jwt"
 	ConfigVolume      = "spiffe-envoy-config"
@@ -8,5 +16,59 @@ const (
 	CertificateVolume = "spiffe-certificate"
 )
 
-// maxAnnotations is how many bytes all keys and values of one object's annotations may have: the API server's limit.
-const maxAnnotations = 256 * 1024
+func isOurVolume(name string) bool {
+	return name == ConfigVolume || name == SocketVolume || name == JWTVolume || name == CertificateVolume
+}
+
+// volumePart is a volume of a name. Source is nil for a pod that does not get it.
+func volumePart(name string, source func(injection) *corev1.VolumeSource) part {
+	named := func(v corev1.Volume) bool { return v.Name == name }
+	return part{
+		mistakes: func(_ injection, pod *corev1.Pod) []intent.Mistake {
+			if !slices.ContainsFunc(pod.Spec.Volumes, named) {
+				return nil
+			}
+			return []intent.Mistake{{Where: "volume " + name, What: "has the name of an injected volume", Hint: "rename it"}}
+		},
+		add: func(i injection, pod *corev1.Pod) {
+			if s := source(i); s != nil {
+				pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: *s})
+				i.status.Volumes = append(i.status.Volumes, name)
+			}
+		},
+		remove: func(pod *corev1.Pod, _ Status) { pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, named) },
+		same: func(arrived, injected *corev1.Pod) []intent.Mistake {
+			at := slices.IndexFunc(injected.Spec.Volumes, named)
+			if at < 0 || contains(asJSON(arrived.Spec.Volumes), asJSON(injected.Spec.Volumes[at:at+1])) {
+				return nil
+			}
+			return []intent.Mistake{isAltered("volume " + name)}
+		},
+	}
+}
+
+// socketVolume has the directory of the SPIRE agent's socket.
+func socketVolume(i injection) *corev1.VolumeSource {
+	s := i.Platform.AgentSocket
+	if s.CSI != "" {
+		return &corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: s.CSI, ReadOnly: new(true)}}
+	}
+	// The directory may appear after the pod: an agent that is not there yet delays the pod, it does not break it.
+	kind := corev1.HostPathDirectoryOrCreate
+	return &corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: s.HostPath, Type: &kind}}
+}
+
+// certificateVolume has the certificate and key of a Secret of type kubernetes.io/tls. A pod waits for a Secret that is
+// not there yet.
+func certificateVolume(i injection) *corev1.VolumeSource {
+	if !i.intent.Mode.Envoy() || i.intent.CertificateSecret == "" {
+		return nil
+	}
+	return &corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: i.intent.CertificateSecret,
+		Items: []corev1.KeyToPath{
+			{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey},
+			{Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey},
+		},
+	}}
+}

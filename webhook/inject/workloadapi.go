@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"fmt"
 	"path"
 	"slices"
 
@@ -16,9 +17,49 @@ func workloadAPIAddress(p intent.Platform) string {
 	return "unix://" + path.Join(intent.SocketMountPath, p.AgentSocket.File)
 }
 
+// workloadAPIPart is the Workload API of the app's containers.
+var workloadAPIPart = part{
+	mistakes: workloadAPIMistakes,
+	wanted:   func(i injection) bool { return i.intent.Mode.Socket },
+	add: func(i injection, pod *corev1.Pod) {
+		for c := range intent.ContainersOf(pod) {
+			addWorkloadAPI(c, i.Platform)
+		}
+	},
+	remove: func(pod *corev1.Pod, _ Status) {
+		for c := range intent.ContainersOf(pod) {
+			removeWorkloadAPI(c)
+		}
+	},
+	same: func(arrived, injected *corev1.Pod) []intent.Mistake {
+		return sameInContainers(arrived, injected, func(c corev1.Container) any {
+			return corev1.Container{VolumeMounts: c.VolumeMounts, Env: c.Env}
+		})
+	},
+}
+
+// workloadAPIMistakes find a pod in which the agent's socket has no place.
+func workloadAPIMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
+	var mistakes []intent.Mistake
+	for c := range intent.ContainersOf(pod) {
+		for _, m := range c.VolumeMounts {
+			if i.intent.Mode.Socket && path.Clean(m.MountPath) == intent.SocketMountPath {
+				mistakes = append(mistakes, intent.Mistake{
+					Where: "container " + c.Name + ", volumeMounts",
+					What: fmt.Sprintf("something is mounted at %s already, where the Workload API's socket goes",
+						intent.SocketMountPath),
+					Hint: "remove it",
+				})
+			}
+		}
+	}
+	return mistakes
+}
+
 // addWorkloadAPI gives a container the Workload API. An address that it has already is its own choice and stays.
 func addWorkloadAPI(c *corev1.Container, p intent.Platform) {
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: SocketVolume, MountPath: intent.SocketMountPath, ReadOnly: true})
+	mount := corev1.VolumeMount{Name: SocketVolume, MountPath: intent.SocketMountPath, ReadOnly: true}
+	c.VolumeMounts = append(c.VolumeMounts, mount)
 	if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == endpointVariable }) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: endpointVariable, Value: workloadAPIAddress(p)})
 	}

@@ -53,12 +53,15 @@ func (r *reader) complete(pod *corev1.Pod) {
 	p.ID, p.SVIDTTL = r.ID, r.X509SVIDTTL
 	p.AgentSocket = path.Join(SocketMountPath, r.platform.AgentSocket.File)
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
-	for _, l := range r.inbound {
+	for i, l := range r.inbound {
 		in := l.Inbound
 		if l.defaultPeers {
 			in.Peers = r.peers
 		}
-		if l.ownAudience {
+		switch {
+		case l.ownAudience && r.ID.IsZero():
+			r.told = append(r.told, fmt.Sprintf("%s[%d].jwt.audiences", modelInbound, i))
+		case l.ownAudience:
 			in.JWT.Audiences = []string{r.ID.String()}
 		}
 		in.Audit = r.audit && in.ChecksRequests()

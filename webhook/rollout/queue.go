@@ -35,7 +35,7 @@ func (r *Rollout) PlatformChanged() { r.queue.AddAfter(platformChanged{}, deboun
 // NamespaceChanged says that something of a namespace has changed, perhaps nothing of ours.
 func (r *Rollout) NamespaceChanged(name string) { r.queue.AddAfter(namespaceChanged{name}, debounce) }
 
-// PodChanged says that the configuration of a running pod has changed to what [Digest] says of it.
+// PodChanged says that the configuration of a running pod has changed to what [inject.ConfigDigest] says of it.
 func (r *Rollout) PodChanged(pod Pod, config string) { r.queue.Add(podChanged{pod, config}) }
 
 // PodGone says that a pod is not there any more.

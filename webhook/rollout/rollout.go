@@ -57,7 +57,7 @@ type Rollout struct {
 	queue  workqueue.TypedRateLimitingInterface[task]
 
 	compared map[string]string // versions of namespaces with which their pods were compared
-	wrote    map[Pod]string    // what the rollout made of pods, by [Digest]
+	wrote    map[Pod]string    // what the rollout made of pods, by [inject.ConfigDigest]
 	stuck    map[Pod]string    // pods that cannot follow, by their state in the metrics
 	awaited  map[Pod]*await    // pods whose outcome is awaited
 }
@@ -164,7 +164,7 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 	}
 	logger.Info("changed a running pod to what its namespace and the platform are",
 		"config", refresh.Wanted, "image", refresh.Image)
-	r.wrote[key] = Digest(after)
+	r.wrote[key] = inject.ConfigDigest(after)
 	r.start(ctx, &await{
 		pod:       after,
 		before:    before,
@@ -199,7 +199,7 @@ func (r *Rollout) refresh(ctx context.Context, pod *corev1.Pod, wanted inject.Re
 		}
 		after = now
 	}
-	if inject.ConfigDigest(after) != wanted.Wanted {
+	if !wanted.Done(after) {
 		// While one version of the injector takes another one's place, or the replicas have not all seen a change yet.
 		return nil, errOtherReplica
 	}

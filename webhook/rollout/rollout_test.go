@@ -562,7 +562,7 @@ func TestRolloutReportsChangesOfOthers(t *testing.T) {
 					go w.kubelet(key, "envoy")
 					go func() {
 						time.Sleep(late)
-						w.rollout.PodChanged(podOf(res.Pod), Digest(res.Pod))
+						w.rollout.PodChanged(podOf(res.Pod), inject.ConfigDigest(res.Pod))
 					}()
 				}
 				annotate("/good")
@@ -694,7 +694,7 @@ func TestRolloutKnowsItsOwnChanges(t *testing.T) {
 		w.want("a/0")
 		looks := w.looks
 		key := pod("a/0").NamespacedName
-		w.rollout.PodChanged(podOf(w.pods[key]), Digest(w.pods[key]))
+		w.rollout.PodChanged(podOf(w.pods[key]), inject.ConfigDigest(w.pods[key]))
 		time.Sleep(time.Minute)
 		if w.looks != looks {
 			t.Errorf("its Envoy was asked %d times more", w.looks-looks)
@@ -848,7 +848,7 @@ func TestRolloutLooksAtChangeMeanwhile(t *testing.T) {
 				w.pods[key] = res.Pod
 				go w.kubelet(key, "envoy")
 				w.mu.Unlock()
-				w.rollout.PodChanged(podOf(res.Pod), Digest(res.Pod))
+				w.rollout.PodChanged(podOf(res.Pod), inject.ConfigDigest(res.Pod))
 				time.Sleep(time.Minute)
 				w.wantMetrics(map[string]float64{"refreshes_total taken": 1, "refreshes_total rejected": 0, "paused": 0})
 				if peers == "/good" {

@@ -67,7 +67,7 @@ func KeepConfig(transform toolscache.TransformFunc) toolscache.TransformFunc {
 		}
 		config, kept := pod.Annotations[keptConfig] // a cache may transform an object twice
 		if !kept {
-			config = Digest(pod)
+			config = inject.ConfigDigest(pod)
 		}
 		out, err := transform(pod)
 		if small, ok := out.(*corev1.Pod); ok && err == nil {
@@ -78,11 +78,4 @@ func KeepConfig(transform toolscache.TransformFunc) toolscache.TransformFunc {
 		}
 		return out, err
 	}
-}
-
-// Digest stands for the configuration that a pod's Envoy is given.
-func Digest(pod *corev1.Pod) string {
-	without := &corev1.Pod{} // what the digest of an image would add is another change
-	without.Annotations = pod.Annotations
-	return inject.ConfigDigest(without)
 }

@@ -23,7 +23,7 @@ func condensed(t *testing.T, p *corev1.Pod) *corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kept := twice.(*corev1.Pod); kept.Annotations[keptConfig] != Digest(p) ||
+	if kept := twice.(*corev1.Pod); kept.Annotations[keptConfig] != inject.ConfigDigest(p) ||
 		kept.Annotations[intent.AnnotationListeners] != "" {
 		t.Errorf("expected the digest of the configuration in its place, got %v", kept.Annotations)
 	}
@@ -37,7 +37,7 @@ func TestKeepConfig(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	bare, err := KeepConfig(func(any) (any, error) { return &corev1.Pod{}, nil })(&corev1.Pod{})
-	if err != nil || bare.(*corev1.Pod).Annotations[keptConfig] != Digest(&corev1.Pod{}) {
+	if err != nil || bare.(*corev1.Pod).Annotations[keptConfig] != inject.ConfigDigest(&corev1.Pod{}) {
 		t.Errorf("got %v, %v", bare, err)
 	}
 	other := toolscache.DeletedFinalStateUnknown{Key: "a/0"}
@@ -74,7 +74,7 @@ func TestPodWatch(t *testing.T) {
 			do   func()
 			want task
 		}{
-			{"changed", func() { watch.updated(condensed(t, first), condensed(t, changed)) }, podChanged{podOf(first), Digest(changed)}},
+			{"changed", func() { watch.updated(condensed(t, first), condensed(t, changed)) }, podChanged{podOf(first), inject.ConfigDigest(changed)}},
 			{"something else changed", func() { watch.updated(condensed(t, changed), condensed(t, labelled)) }, nil},
 			{"the image alone", func() { watch.updated(condensed(t, first), condensed(t, image)) }, nil},
 			{"another pod", func() { watch.updated(condensed(t, changed), condensed(t, another)) }, nil},

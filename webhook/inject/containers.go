@@ -1,0 +1,115 @@
+package inject
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// sameInContainers finds the containers of an injected pod that did not arrive with what a part writes into them, which
+// is what view returns. Everything of the user's is the same in both pods, because the one was made from the other.
+func sameInContainers(arrived, injected *corev1.Pod, view func(corev1.Container) any) []intent.Mistake {
+	var mistakes []intent.Mistake
+	compare := func(arrived, injected []corev1.Container) {
+		for _, c := range injected {
+			want := view(c)
+			if !slices.ContainsFunc(arrived, func(a corev1.Container) bool { return a.Name == c.Name && holds(view(a), want) }) {
+				mistakes = append(mistakes, isAltered("container "+c.Name))
+			}
+		}
+	}
+	compare(arrived.Spec.InitContainers, injected.Spec.InitContainers)
+	compare(arrived.Spec.Containers, injected.Spec.Containers)
+	return mistakes
+}
+
+// sameContainer finds whether the container of a name, if there is one, did not arrive as it is in the injected pod.
+// What it runs has no additions: one more argument would be another program.
+func sameContainer(arrived, injected *corev1.Pod, name string) []intent.Mistake {
+	for _, lists := range [][2][]corev1.Container{
+		{arrived.Spec.InitContainers, injected.Spec.InitContainers}, {arrived.Spec.Containers, injected.Spec.Containers},
+	} {
+		c := containerNamed(lists[1], name)
+		if c == nil {
+			continue
+		}
+		a := containerNamed(lists[0], name)
+		if a == nil || !slices.Equal(a.Command, c.Command) || !slices.Equal(a.Args, c.Args) || !holds(*a, *c) {
+			return []intent.Mistake{isAltered("container " + name)}
+		}
+	}
+	return nil
+}
+
+func containerNamed(containers []corev1.Container, name string) *corev1.Container {
+	for i := range containers {
+		if containers[i].Name == name {
+			return &containers[i]
+		}
+	}
+	return nil
+}
+
+// removeContainer removes all containers of a name.
+func removeContainer(pod *corev1.Pod, name string) {
+	named := func(c corev1.Container) bool { return c.Name == name }
+	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, named)
+	pod.Spec.Containers = slices.DeleteFunc(pod.Spec.Containers, named)
+}
+
+// reserved finds a container that has the name of one of ours.
+func reserved(pod *corev1.Pod, name, what string) []intent.Mistake {
+	var mistakes []intent.Mistake
+	for c := range intent.ContainersOf(pod) {
+		if c.Name == name {
+			mistakes = append(mistakes, intent.Mistake{Where: "container " + name, What: what, Hint: "rename it"})
+		}
+	}
+	return mistakes
+}
+
+// holds says whether a value of an API type has all that another one says, but for additions.
+func holds(arrived, injected any) bool {
+	return reflect.DeepEqual(arrived, injected) || contains(asJSON(arrived), asJSON(injected))
+}
+
+// contains says whether every value of part is in whole: the fields of an object by name, the items of a list in any
+// place.
+func contains(whole, part any) bool {
+	switch p := part.(type) {
+	case map[string]any:
+		w, ok := whole.(map[string]any)
+		for key, value := range p {
+			ok = ok && contains(w[key], value)
+		}
+		return ok
+	case []any:
+		w, ok := whole.([]any)
+		for _, item := range p {
+			ok = ok && slices.ContainsFunc(w, func(candidate any) bool { return contains(candidate, item) })
+		}
+		return ok
+	case nil: // a field that is not set, of those few that are encoded all the same
+		return true
+	default:
+		return whole == part || whole == nil && part == ""
+	}
+}
+
+// asJSON is a value of an API type as JSON has it.
+func asJSON(v any) any {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encoding a Kubernetes API type: %v", err)) // cannot fail: these types hold only what JSON has
+	}
+	var out any
+	if err := json.Unmarshal(data, &out); err != nil {
+		panic(fmt.Sprintf("decoding a Kubernetes API type: %v", err))
+	}
+	return out
+}
