@@ -2,6 +2,7 @@ package intent
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -132,6 +133,7 @@ func TestDefaultID(t *testing.T) {
 		{"one variable twice", templates("/{namespace}-{namespace}"), "spiffe://example.org/demo-demo", ""},
 		{"the first that is complete", templates("/{label:none}", "/{label:empty}", "/{label:app}", "/{namespace}"),
 			"spiffe://example.org/api", ""},
+		{"only the last variable exists", templates("/{label:none}/{namespace}", "/{namespace}"), "spiffe://example.org/demo", ""},
 		{"none is complete", templates("/{label:none}"), "",
 			"no template of the platform's identity.templates applies to this pod; write the annotation " +
 				"spiffe.io/spiffe-id"},
@@ -151,6 +153,7 @@ func TestDefaultID(t *testing.T) {
 }
 
 func TestParseID(t *testing.T) {
+	longest := "/" + strings.Repeat("x", 2048-len("spiffe://example.org/"))
 	tests := []struct{ text, want, wantErr string }{
 		{"/api", "spiffe://example.org/api", ""},
 		{"spiffe://example.org/api", "spiffe://example.org/api", ""},
@@ -163,6 +166,8 @@ func TestParseID(t *testing.T) {
 		{"/a/../b", "", "path cannot contain dot segments"},
 		{"/api?x", "", "path segment characters are limited"},
 		{"/", "", "path cannot have a trailing slash"},
+		{longest, "spiffe://example.org" + longest, ""},
+		{longest + "x", "", "expected a SPIFFE ID of at most 2048 bytes, got 2049: "},
 	}
 	for _, test := range tests {
 		id, err := parseID(exampleOrg, test.text)

@@ -130,6 +130,24 @@ func unsetFields(v reflect.Value, path string) []string {
 	return unset
 }
 
+func TestOnlySectionsThatAreAlwaysReadAreRequired(t *testing.T) {
+	inner := []platformField{{name: "inner", without: required, schema: stringSchema}}
+	for _, test := range []struct {
+		field platformField
+		want  bool
+	}{
+		{platformField{fields: inner}, true},
+		{platformField{fields: inner, optional: true}, false},
+		{platformField{fields: inner, item: func(*Platform) {}}, false},
+		{inner[0], true},
+		{platformField{without: "none"}, false},
+	} {
+		if got := test.field.isRequired(); got != test.want {
+			t.Errorf("%+v: expected required %t, got %t", test.field, test.want, got)
+		}
+	}
+}
+
 // What is required in the schema of the chart is what a file is refused without.
 func TestPlatformSchema(t *testing.T) {
 	text, err := json.Marshal(PlatformSchema())
@@ -137,8 +155,9 @@ func TestPlatformSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Required   []string
-		Properties map[string]struct {
+		AdditionalProperties *bool
+		Required             []string
+		Properties           map[string]struct {
 			Required []string
 			Enum     []string
 		}
@@ -154,6 +173,9 @@ func TestPlatformSchema(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"image"}, got.Properties["sidecar"].Required); diff != "" {
 		t.Errorf("required of sidecar (-want +got):\n%s", diff)
+	}
+	if unknown := got.AdditionalProperties; unknown == nil || *unknown {
+		t.Error("expected unknown fields to be refused")
 	}
 	for _, name := range []string{"apiVersion", "kind"} {
 		if _, there := got.Properties[name]; there {

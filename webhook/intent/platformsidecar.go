@@ -160,9 +160,6 @@ func checkConcurrency(n int) error {
 // parseResourcesInto parses a container's resources.
 func parseResourcesInto(into func(p *Platform) *corev1.ResourceRequirements) parsePlatform {
 	return func(p *Platform, raw json.RawMessage) []problem {
-		if isNull(raw) {
-			return nil
-		}
 		parsed, err := parseResources(raw)
 		*into(p) = parsed
 		return whole(err)

@@ -195,7 +195,7 @@ func parseNodeSelectors(p *Platform, raw json.RawMessage) []problem {
 		selectors = append(selectors, selector)
 		return err
 	})(p, raw)
-	if len(problems) > 0 || len(selectors) == 0 || p.Cluster.Name == "" {
+	if len(problems) > 0 || p.Cluster.Name == "" {
 		return problems
 	}
 	cluster, err := registrar.NewCluster(p.Cluster.Name, p.Cluster.TrustDomain, selectors...)
