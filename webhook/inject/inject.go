@@ -60,7 +60,7 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	// Replicas of two versions work side by side while one takes the other's place: that a pod was injected by the other
 	// one is no fault, if it looks the same.
-	before := StatusOf(pod)
+	before, own := StatusOf(pod), i.Version
 	i.Version = before.Version
 	res, err := i.inject(ns, strip(pod))
 	if err == nil {
@@ -69,7 +69,11 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := intent.Refuse(reason.Tampered, altered(pod, res.Pod)); err != nil {
+	mistakes := altered(pod, res.Pod)
+	if !sameStatus(pod, res.Pod, before.Version != own) {
+		mistakes = append([]intent.Mistake{isAltered("annotation " + intent.AnnotationStatus)}, mistakes...)
+	}
+	if err := intent.Refuse(reason.Tampered, mistakes); err != nil {
 		return Result{}, err
 	}
 	res.Decision, res.Pod = intent.Decision{Inject: true, Reason: reason.AlreadyInjected}, pod

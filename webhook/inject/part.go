@@ -85,13 +85,10 @@ func strip(pod *corev1.Pod) *corev1.Pod {
 	return out
 }
 
-// altered lists what of the injected pod is not, or not so, in the pod that arrived. Between two calls of a webhook the
+// altered lists what of the injected pod but its status is not, or not so, in the pod that arrived. Between two calls of a webhook the
 // API server fills in defaults and other webhooks add their own: what we did not set is not ours to compare.
 func altered(arrived, injected *corev1.Pod) []intent.Mistake {
 	var all []intent.Mistake
-	if arrived.Annotations[intent.AnnotationStatus] != injected.Annotations[intent.AnnotationStatus] {
-		all = append(all, isAltered("annotation "+intent.AnnotationStatus))
-	}
 	for _, p := range parts {
 		if p.same == nil {
 			continue

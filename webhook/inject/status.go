@@ -3,6 +3,7 @@ package inject
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,6 +70,15 @@ func (s *Status) admittedLike(before Status) {
 		// The configuration may have changed since, while the pod that this one is a copy of was running.
 		s.Envoy.Config = before.Envoy.Config
 	}
+}
+
+// sameStatus says whether two pods have the same status. A newer version may say more in it, which an older one that
+// works beside it during an upgrade does not know, and has no use for.
+func sameStatus(a, b *corev1.Pod, ofAnotherVersion bool) bool {
+	if a.Annotations[intent.AnnotationStatus] == b.Annotations[intent.AnnotationStatus] {
+		return true
+	}
+	return ofAnotherVersion && reflect.DeepEqual(StatusOf(a), StatusOf(b))
 }
 
 // withStatus is an injection whose pod has another status.

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -213,4 +214,25 @@ func TestValidateUpdateOfPodThatWasNeverInjected(t *testing.T) {
 		_, err := injector.ValidateUpdate(intent.Namespace{Name: "demo"}, plain, after)
 		wantRefusal(t, err, reason.NeedsNewPod, key+": is written by the webhook alone")
 	}
+}
+
+// During an upgrade replicas of two versions answer for one pod, and the newer one may say more in its status.
+func TestValidateStatusOfANewerVersion(t *testing.T) {
+	newer := Injector{Platform: webhooktest.Platform(t), Version: "newer"}
+	pod := running(t, newer)
+	status := pod.Annotations[intent.AnnotationStatus]
+	pod.Annotations[intent.AnnotationStatus] = strings.TrimSuffix(status, "}") + `,"news":[1]}`
+	older := Injector{Platform: newer.Platform, Version: "older"}
+	if _, err := older.Validate(intent.Namespace{Name: "demo"}, pod); err != nil {
+		t.Errorf("what a newer version says besides is refused: %v", err)
+	}
+	// The version itself knows what it says, and what others say of what it knows counts as ever.
+	_, err := newer.Validate(intent.Namespace{Name: "demo"}, pod)
+	wantRefusal(t, err, reason.Tampered, "annotation "+intent.AnnotationStatus)
+	pod.Annotations[intent.AnnotationStatus] = strings.Replace(status, `"app":[8080]`, `"app":[8081]`, 1)
+	if pod.Annotations[intent.AnnotationStatus] == status {
+		t.Fatalf("there is no such port in %s", status)
+	}
+	_, err = older.Validate(intent.Namespace{Name: "demo"}, pod)
+	wantRefusal(t, err, reason.Tampered, "annotation "+intent.AnnotationStatus)
 }
