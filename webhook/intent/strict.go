@@ -45,14 +45,13 @@ func decode[T any](raw json.RawMessage) (T, error) {
 		return value, nil
 	}
 	if err := json.Unmarshal(raw, &value); err != nil {
+		kind := reflect.TypeFor[T]().Kind()
 		expected, hint := inYAML(reflect.TypeFor[T]()), ""
-		switch reflect.TypeFor[T]().Kind() {
-		case reflect.Int:
+		if kind == reflect.Int {
 			expected = "a whole number"
-		case reflect.String:
-			if raw[0] != '[' && raw[0] != '{' {
-				hint = "; write it in quotes"
-			}
+		}
+		if kind == reflect.String && raw[0] != '[' && raw[0] != '{' {
+			hint = "; write it in quotes"
 		}
 		return value, fmt.Errorf("expected %s, got %.60s%s", expected, raw, hint)
 	}
