@@ -116,11 +116,11 @@ func TestEnsureRegistersAliasThenWorkload(t *testing.T) {
 	wantCalls(t, server, 3, 0, 0)
 }
 
-// inContainers is one identity in several containers of a pod.
-func inContainers(path string, names ...string) []registrar.Workload {
+// inContainers is the identity /api in several containers of a pod.
+func inContainers(names ...string) []registrar.Workload {
 	var all []registrar.Workload
 	for _, name := range names {
-		w := workload(path, 0)
+		w := workload("/api", 0)
 		w.Container = name
 		all = append(all, w)
 	}
@@ -131,12 +131,12 @@ func inContainers(path string, names ...string) []registrar.Workload {
 func TestEnsureCostsOneCallForAll(t *testing.T) {
 	server, address := serve(t)
 	c := demoCluster(t)
-	running := c.WorkloadEntry(inContainers("/api", "running")[0])
+	running := c.WorkloadEntry(inContainers("running")[0])
 	r := newRegistrar(t, address, registrar.Options{Confirmed: func(e registrar.Entry) bool { return e.ID == running.ID }})
-	mustEnsure(t, r, inContainers("/api", "known")[0])
+	mustEnsure(t, r, inContainers("known")[0])
 	wantCalls(t, server, 2, 0, 0)
 
-	pod := inContainers("/api", "new", "known", "newer", "running", "newest", "new")
+	pod := inContainers("new", "known", "newer", "running", "newest", "new")
 	got, err := r.Ensure(t.Context(), pod)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestConcurrentPodsShareWhatTheyHaveInCommon(t *testing.T) {
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	for i := range 60 {
 		wg.Go(func() {
-			pod := inContainers("/api", names[i%6], names[(i+1)%6], names[(i+3)%6])
+			pod := inContainers(names[i%6], names[(i+1)%6], names[(i+3)%6])
 			if got, err := r.Ensure(t.Context(), pod); err != nil || len(got) != 3 {
 				t.Errorf("%v, %v", got, err)
 			}
@@ -196,10 +196,10 @@ func TestEnsureFailsForOneOfSeveral(t *testing.T) {
 	server, address := serve(t)
 	r := newRegistrar(t, address, registrar.Options{})
 	mustEnsure(t, r, workload("/first", 0))
-	theirs := protoOf(t, demoCluster(t).WorkloadEntry(inContainers("/api", "b")[0]))
+	theirs := protoOf(t, demoCluster(t).WorkloadEntry(inContainers("b")[0]))
 	theirs.Id, theirs.X509SvidTtl = "theirs", 3600
 	server.Put(theirs)
-	pod := inContainers("/api", "a", "b", "c")
+	pod := inContainers("a", "b", "c")
 	pod[1].X509SVIDTTL = time.Minute
 	_, err := r.Ensure(t.Context(), pod)
 	wantKind(t, err, registrar.Conflict, "spire-server entry delete -entryID theirs")
@@ -223,7 +223,7 @@ func TestEnsureAsksOnceForTheBundlesOfAll(t *testing.T) {
 	var reports atomic.Int64
 	r := newRegistrar(t, address, registrar.Options{OnMissingBundle: func(registrar.Entry, []spiffeid.TrustDomain) { reports.Add(1) }})
 	mustEnsure(t, r, workload("/first", 0))
-	pod := append(inContainers("/api", "a", "b"), workload("/other", 0))
+	pod := append(inContainers("a", "b"), workload("/other", 0))
 	for i := range 2 {
 		pod[i].FederatesWith = federated("/api", "late.org").FederatesWith
 	}
@@ -245,7 +245,7 @@ func TestNothingIsLeftBehindWithoutAliasAfterAFailure(t *testing.T) {
 	r := newRegistrar(t, address, registrar.Options{})
 	mustEnsure(t, r, workload("/first", 0))
 	server.Before(func(context.Context, string) error { return status.Error(codes.Unavailable, "restarting") })
-	_, err := r.Ensure(t.Context(), inContainers("/api", "a", "b"))
+	_, err := r.Ensure(t.Context(), inContainers("a", "b"))
 	wantKind(t, err, registrar.Unavailable, "restarting")
 	server.Before(nil)
 	server.Delete("spire-injector.demo-cluster.node")
@@ -255,7 +255,7 @@ func TestNothingIsLeftBehindWithoutAliasAfterAFailure(t *testing.T) {
 		ParentId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/else"},
 		Selectors: []*types.Selector{{Type: "a", Value: "b"}},
 	})
-	_, err = r.Ensure(t.Context(), inContainers("/api", "a", "b"))
+	_, err = r.Ensure(t.Context(), inContainers("a", "b"))
 	wantKind(t, err, registrar.Conflict, `entry "spire-injector.demo-cluster.node"`)
 	if got := server.Entries(); len(got) != 2 {
 		t.Errorf("entries %v, want the first workload's and the other's alone", ids(got))
@@ -273,7 +273,7 @@ func TestEnsureFailsWhenTheAliasIsTaken(t *testing.T) {
 		ParentId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/else"},
 		Selectors: []*types.Selector{{Type: "a", Value: "b"}},
 	})
-	_, err := r.Ensure(t.Context(), inContainers("/api", "a", "b"))
+	_, err := r.Ensure(t.Context(), inContainers("a", "b"))
 	wantKind(t, err, registrar.Conflict, `entry "spire-injector.demo-cluster.node"`)
 }
 
@@ -293,13 +293,13 @@ func TestCancelledCallerOfSeveralLeavesTheOthersAlone(t *testing.T) {
 	r := newRegistrar(t, address, registrar.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	first, second := make(chan error), make(chan error)
-	go func() { _, err := r.Ensure(ctx, inContainers("/api", "a", "b")); first <- err }()
+	go func() { _, err := r.Ensure(ctx, inContainers("a", "b")); first <- err }()
 	<-entered
-	go func() { _, err := r.Ensure(t.Context(), inContainers("/api", "b", "a")); second <- err }()
+	go func() { _, err := r.Ensure(t.Context(), inContainers("b", "a")); second <- err }()
 	cancel()
 	wantKind(t, <-first, registrar.Unavailable, "did not confirm entry", "context canceled")
 	// One that has given up already begins nothing.
-	_, err := r.Ensure(ctx, inContainers("/api", "c"))
+	_, err := r.Ensure(ctx, inContainers("c"))
 	wantKind(t, err, registrar.Unavailable, "context canceled")
 	close(release)
 	if err := <-second; err != nil {

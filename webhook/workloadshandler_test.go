@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func TestWorkloadsGetTheRefusalOfTheirPods(t *testing.T) {
 	if err == nil {
 		t.Fatal("the pod is not refused")
 	}
-	for _, kind := range slices.Sorted(maps.Keys(inject.PodPointers)) {
+	for _, kind := range inject.Kinds() {
 		res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, bad))
 		want := fmt.Sprintf("the pods of this %s would be denied: %v", kind[strings.LastIndex(kind, "/")+1:], err)
 		if res.Allowed || res.Result.Code != http.StatusForbidden || res.Result.Message != want {

@@ -1,6 +1,9 @@
 package ir
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Problem is a rule that a [Proxy] breaks.
 type Problem struct {
@@ -77,12 +80,10 @@ const (
 
 // MissesValue says whether the rule is broken by a value that is not there, as one is that could not be read.
 func (c Code) MissesValue() bool {
-	switch c {
-	case IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, ForwardedMissing,
-		AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing:
-		return true
-	}
-	return false
+	return slices.Contains([]Code{
+		IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, ForwardedMissing,
+		AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing,
+	}, c)
 }
 
 // Codes are all rules.

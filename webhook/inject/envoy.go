@@ -89,7 +89,7 @@ func portName(l ir.Inbound) string {
 }
 
 // restricted has the words of Pod Security "restricted", exactly.
-func restricted(user int64) *corev1.SecurityContext {
+func restricted(user int64) *corev1.SecurityContext { //nolint:unparam // the linter does not see the use in new(user)
 	return &corev1.SecurityContext{
 		AllowPrivilegeEscalation: new(false),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

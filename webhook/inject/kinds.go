@@ -3,11 +3,13 @@ package inject
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
 // podPointers says where the kinds that have pods keep the metadata and spec of these, as a JSON pointer (RFC 6901).
-var PodPointers = map[string]string{
+var podPointers = map[string]string{
 	"v1/Pod":                   "",
 	"v1/PodTemplate":           "/template",
 	"v1/ReplicationController": "/spec/template",
@@ -22,9 +24,12 @@ var PodPointers = map[string]string{
 // PodPointer is where an object of a kind, such as "apps/v1/Deployment", keeps its pod, as a JSON pointer: empty for a
 // pod itself. It is false for kinds that have none.
 func PodPointer(kind string) (pointer string, hasPod bool) {
-	pointer, hasPod = PodPointers[kind]
+	pointer, hasPod = podPointers[kind]
 	return pointer, hasPod
 }
+
+// Kinds are the kinds that have pods, such as "apps/v1/Deployment", in order.
+func Kinds() []string { return slices.Sorted(maps.Keys(podPointers)) }
 
 // At returns the pod or pod template at a pointer from [PodPointer].
 func At(object json.RawMessage, pointer string) (json.RawMessage, error) {

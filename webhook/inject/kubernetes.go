@@ -19,7 +19,7 @@ func ParseKubernetesVersion(s string) (KubernetesVersion, error) {
 	if v.Major() > math.MaxInt32 || v.Minor() > math.MaxInt32 {
 		return KubernetesVersion{}, fmt.Errorf("expected a version of Kubernetes such as 1.34, got %q", s)
 	}
-	return KubernetesVersion{int(v.Major()), int(v.Minor())}, nil
+	return KubernetesVersion{int(v.Major()), int(v.Minor())}, nil //nolint:gosec // bounded above
 }
 
 // String is the version as people write it.

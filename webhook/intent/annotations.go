@@ -161,12 +161,12 @@ func (p Platform) isOurs(key string) bool {
 		!slices.Contains(p.ForeignAnnotations, key)
 }
 
-// writtenByUsers are the keys that a user may set.
+// WrittenByUsers are the keys that a user may set.
 func WrittenByUsers() []string {
 	return annotationKeys(func(a annotation) bool { return a.parse != nil })
 }
 
-// writtenByWebhook are the keys that only the webhook may set.
+// WrittenByWebhook are the keys that only the webhook may set.
 func WrittenByWebhook() []string {
 	return annotationKeys(func(a annotation) bool { return a.parse == nil })
 }
@@ -181,7 +181,7 @@ func annotationKeys(wanted func(annotation) bool) []string {
 	return keys
 }
 
-// unknownKeys are the keys under our prefix that no one knows, in order.
+// UnknownKeys are the keys under our prefix that no one knows, in order.
 func (p Platform) UnknownKeys(values map[string]string) []string {
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(values)) {

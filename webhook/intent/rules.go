@@ -118,8 +118,9 @@ func (r *reader) hintFor(code ir.Code) string {
 		return "or add " + AnnotationMode + ": gateway"
 	case ir.RequestAudited, ir.ForwardedAudited:
 		return fmt.Sprintf("peers are audited by %s: %s", AnnotationEnforcement, enforcementAudit)
+	default:
+		return ""
 	}
-	return ""
 }
 
 // modelPath is an item of a list of the model, and the field in it.

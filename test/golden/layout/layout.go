@@ -25,7 +25,7 @@ func YAML(document []byte) ([]byte, error) {
 	}
 	var w writer
 	w.block(root, 0)
-	w.WriteString("\n")
+	w.text("\n")
 	if again, err := parse(w.Bytes()); err != nil || !bytes.Equal(compact(root), compact(again)) {
 		return nil, errors.Join(fmt.Errorf("laid out, the document would be another one: %s", w.Bytes()), err)
 	}
@@ -54,13 +54,16 @@ func parse(document []byte) (*yaml.Node, error) {
 
 type writer struct{ bytes.Buffer }
 
+// text appends to what is written. A buffer takes everything.
+func (w *writer) text(s string) { _, _ = w.WriteString(s) }
+
 // column is the length of the last line.
 func (w *writer) column() int { return w.Len() - 1 - bytes.LastIndexByte(w.Bytes(), '\n') }
 
 // space separates a value from the key or dash before it.
 func (w *writer) space() {
 	if w.column() > 0 {
-		w.WriteString(" ")
+		w.text(" ")
 	}
 }
 
@@ -69,9 +72,9 @@ func (w *writer) line(indent int) {
 	switch column := w.column(); {
 	case w.Len() == 0:
 	case column == indent-1 && bytes.HasSuffix(w.Bytes(), []byte("-")):
-		w.WriteString(" ")
+		w.text(" ")
 	default:
-		w.WriteString("\n" + strings.Repeat(" ", indent))
+		w.text("\n" + strings.Repeat(" ", indent))
 	}
 }
 
@@ -81,13 +84,13 @@ func (w *writer) block(n *yaml.Node, indent int) {
 	switch {
 	case len(n.Content) == 0 || w.column()+len(" ")+len(text) <= width:
 		w.space()
-		w.WriteString(cut(text, indent))
+		w.text(cut(text, indent))
 	case filled(n):
 		w.fill(n, indent)
 	case n.Kind == yaml.MappingNode:
 		for pair := range slices.Chunk(n.Content, 2) {
 			w.line(indent)
-			w.WriteString(scalar(pair[0]) + ":")
+			w.text(scalar(pair[0]) + ":")
 			inner := indent + 2
 			if pair[1].Kind == yaml.SequenceNode {
 				inner = indent // the dashes are enough
@@ -97,7 +100,7 @@ func (w *writer) block(n *yaml.Node, indent int) {
 	default:
 		for _, item := range n.Content {
 			w.line(indent)
-			w.WriteString("-")
+			w.text("-")
 			w.block(item, indent+2)
 		}
 	}
@@ -114,7 +117,7 @@ func filled(n *yaml.Node) bool {
 func (w *writer) fill(n *yaml.Node, indent int) {
 	begin, parts, end := children(n)
 	w.space()
-	w.WriteString(begin)
+	w.text(begin)
 	for i, part := range parts {
 		if i < len(parts)-1 {
 			part += ","
@@ -124,11 +127,11 @@ func (w *writer) fill(n *yaml.Node, indent int) {
 		case w.column()+len(" ")+len(part) > width:
 			w.line(indent + 2)
 		default:
-			w.WriteString(" ")
+			w.text(" ")
 		}
-		w.WriteString(part)
+		w.text(part)
 	}
-	w.WriteString(end)
+	w.text(end)
 }
 
 // flow is a node on one line.
