@@ -107,9 +107,13 @@ func TestPeersPerListener(t *testing.T) {
 		}
 		return nil
 	})
-	if status, _, err := get(open[0], url(0)); err == nil && status != 403 {
-		t.Errorf("the open connection at the first port: got %d", status)
-	}
+	// Envoy reads the listeners and the authorization one after the other.
+	eventually(t, time.Second, "the refusal on the open connection at the first port", func() error {
+		if status, _, err := get(open[0], url(0)); err == nil && status != 403 {
+			return fmt.Errorf("got %d", status)
+		}
+		return nil
+	})
 	expect(t, open[1], url(1), 200, "ok")
 }
 
