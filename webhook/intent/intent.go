@@ -60,7 +60,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 		}
 		switch {
 		case l.ownAudience && r.ID.IsZero():
-			r.told = append(r.told, fmt.Sprintf("%s[%d].jwt.audiences", modelInbound, i))
+			r.told.add(fmt.Sprintf("%s[%d].jwt.audiences", modelInbound, i))
 		case l.ownAudience:
 			in.JWT.Audiences = []string{r.ID.String()}
 		}
@@ -166,7 +166,7 @@ func (r *reader) read() []Mistake {
 // readRow parses one annotation, unless it may not be written.
 func (r *reader) readRow(row annotation, v value) []Mistake {
 	deny := func(what, hint string) []Mistake {
-		r.told = append(r.told, row.model)
+		r.told.add(row.model)
 		return []Mistake{{Where: v.where(row.key, ""), What: what, Hint: hint}}
 	}
 	switch {
@@ -180,7 +180,7 @@ func (r *reader) readRow(row annotation, v value) []Mistake {
 	}
 	var mistakes []Mistake
 	for _, p := range row.parse(r, v.text) {
-		r.told = append(r.told, row.model+p.path)
+		r.told.add(row.model + p.path)
 		mistakes = append(mistakes, Mistake{Where: v.where(row.key, p.path), What: p.err.Error()})
 	}
 	return mistakes

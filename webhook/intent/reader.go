@@ -32,8 +32,7 @@ type reader struct {
 	short       bool // the inbound listener is that of app-port
 	inbound     []listener
 	probes      []PodProbe // those that Envoy has to do with
-	// told are the parts of the model that something is wrong with already.
-	told []string
+	told        toldPaths
 }
 
 // listener is an inbound listener as it is written, with what it takes from elsewhere.
@@ -71,7 +70,7 @@ func (r *reader) readIdentity() []Mistake {
 	} else {
 		var err error
 		if id, err = defaultID(r.trustDomain(), r.platform.Templates, r.Subject); err != nil {
-			r.told = append(r.told, "id")
+			r.told.add("id")
 			return []Mistake{{Where: where, What: err.Error()}}
 		}
 	}

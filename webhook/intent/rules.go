@@ -54,12 +54,13 @@ func (r *reader) modelMistakes() []Mistake {
 		return nil
 	}
 	var mistakes []Mistake
+	seen := map[Mistake]bool{}
 	for _, p := range r.Proxy.Validate() {
 		if r.unclear && missesAnnotation(p.Code) || r.modeUnclear && slices.Contains(rulesOfMode, p.Code) || r.isUnread(p) {
 			continue
 		}
-		if m, tell := r.mistakeOf(p); tell && !slices.Contains(mistakes, m) {
-			mistakes = append(mistakes, m)
+		if m, tell := r.mistakeOf(p); tell && !seen[m] {
+			mistakes, seen[m] = append(mistakes, m), true
 		}
 	}
 	return mistakes
@@ -71,25 +72,14 @@ func (r *reader) isUnread(p ir.Problem) bool {
 		return false
 	}
 	if p.Path == "" {
-		return r.isTold(modelInbound) || r.isTold(modelUpstreams)
+		return len(r.Proxy.Inbound) == 0 && r.told.about(modelInbound) ||
+			len(r.Proxy.Upstreams) == 0 && r.told.about(modelUpstreams)
 	}
 	if item, isPeers := strings.CutSuffix(p.Path, ".peers"); isPeers &&
-		(r.isTold(item+".tls") || r.isTold(item+".clientCertificate")) {
+		(r.told.about(item+".tls") || r.told.about(item+".clientCertificate")) {
 		return true // whether callers present certificates is not known
 	}
-	return r.isTold(p.Path)
-}
-
-// isTold says whether something is wrong with a part of the model, with what it is part of, or with a part of it.
-func (r *reader) isTold(path string) bool {
-	within := func(inner, outer string) bool {
-		rest, ok := strings.CutPrefix(inner, outer)
-		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
-	}
-	return slices.ContainsFunc(
-		r.told,
-		func(told string) bool { return told != "" && (within(path, told) || within(told, path)) },
-	)
+	return r.told.about(p.Path)
 }
 
 // missesAnnotation says whether a rule may be broken because an annotation is there under a wrong name.
@@ -164,7 +154,7 @@ func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (M
 		if r.Proxy.Inbound[i].Clients == ir.Request {
 			m.Hint += "; or clientCertificate: none, where nobody presents one"
 		}
-		return m, !r.unclear && !r.isTold(modelAllowedPeers)
+		return m, !r.unclear && !r.told.about(modelAllowedPeers)
 	}
 	if r.short {
 		m.Where = r.written[AnnotationAppPort].where(AnnotationAppPort, "")

@@ -52,6 +52,10 @@ func TestNothingIsToldTwice(t *testing.T) {
 			map[string]string{AnnotationMode: "gate", AnnotationUpstreams: `- {address: "a:1", peers: [/a]}`},
 			[]string{"annotation spiffe.io/mode"},
 		},
+		"mode gateway, without upstreams beside a field that cannot be read": {
+			map[string]string{AnnotationMode: "gateway", AnnotationInbound: "- {listen: 8443, tls: mtls, peers: [/web]}"},
+			[]string{"annotation spiffe.io/inbound[0].tls", "annotations"},
+		},
 		"TTL": {
 			map[string]string{AnnotationX509SVIDTTL: "1s", AnnotationAppPort: "8080", AnnotationAllowedPeers: "/web"},
 			[]string{"annotation spiffe.io/x509-svid-ttl"},
@@ -89,5 +93,17 @@ func TestIndependentMistakesAreToldTogether(t *testing.T) {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not told:\n%s", want, all)
 		}
+	}
+}
+
+// TestManyMistakesCostLittle has as many listeners as fit in an annotation, each with mistakes of its own.
+func TestManyMistakesCostLittle(t *testing.T) {
+	const items = 256 << 10 / 3
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		AnnotationInbound: "[" + strings.Repeat("{},", items-1) + "{}]",
+	}}}
+	_, mistakes := ParseIntent(platform(t), Namespace{Name: "demo"}, pod)
+	if len(mistakes) < 2*items {
+		t.Errorf("got %d mistakes of %d listeners", len(mistakes), items)
 	}
 }
