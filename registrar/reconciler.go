@@ -208,6 +208,9 @@ func (r *Reconciler) Run(ctx context.Context) {
 }
 
 func (r *Reconciler) process(ctx context.Context, what string) {
+	if ctx.Err() != nil { // the queue hands out what is left when it is shut down
+		return
+	}
 	changed, ok := r.take(what)
 	if !ok {
 		return

@@ -63,7 +63,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		LoadAssignment:       endpoints(name, socketAddress(up.Address.Host(), up.Address.Port())),
 	}
 	if !up.Address.IsIP() {
-		// Every address that the name has, looked up anew all the time: a headless service's pods.
+		// Every address that the name has, looked up again and again: a headless service's pods.
 		cluster.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
 			Name: "dns",
 			TypedConfig: pack(&dnsclusterv3.DnsCluster{

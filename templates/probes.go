@@ -104,8 +104,8 @@ func (p envoy) probeClusters() []*clusterv3.Cluster {
 		if probe.Kind == ir.ProbeGRPC {
 			protocol = ir.GRPC
 		}
-		// A connection for each question, as the kubelet does it: one that is kept may be closed by the app just when the
-		// next question is sent.
+		// A connection for each probe, as the kubelet does it: one that is kept may be closed by the app just when the
+		// next probe is sent.
 		cluster.TypedExtensionProtocolOptions = httpOptions(
 			protocol,
 			&corev3.HttpProtocolOptions{MaxRequestsPerConnection: count(1)},

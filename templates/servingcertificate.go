@@ -14,7 +14,7 @@ const (
 )
 
 // secretCertificateFiles is the content of CertificateFile: where the Secret's files are. Only what comes in such a
-// file is read anew when they change; certificate and key are read together.
+// file is read again when they change; certificate and key are read together.
 func secretCertificateFiles() []*tlsv3.Secret {
 	file := func(name string) *corev3.DataSource {
 		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: CertificateDir + "/" + name}}

@@ -28,7 +28,7 @@ func newWatchCommand() *cobra.Command {
 		Use:   "watch URL",
 		Short: "Call a URL over one connection and print a line whenever the answer changes",
 		Long: `Call a URL over one keep-alive connection and print a line whenever the answer changes, or the
-connection had to be opened anew: the time, the status ("error" when no answer came), whether the
+connection had to be opened again: the time, the status ("error" when no answer came), whether the
 connection was "new" or "reused", and the first line of the body.
 
 With --until-status it ends with exit code 0 once that status came --count times in a row, and with

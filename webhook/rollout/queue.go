@@ -45,6 +45,7 @@ func (r *Rollout) PodGone(pod Pod) { r.queue.Add(podGone{pod}) }
 type resync struct{}
 
 func (t resync) do(ctx context.Context, r *Rollout) error {
+	r.resynced = true
 	r.queue.AddAfter(t, resyncAfter+rand.N(resyncAfter/10)) //nolint:gosec // replicas and clusters not all at once
 	return r.compare(ctx, "")
 }
@@ -60,6 +61,9 @@ func (platformChanged) do(_ context.Context, r *Rollout) error {
 type namespaceChanged struct{ name string }
 
 func (t namespaceChanged) do(ctx context.Context, r *Rollout) error {
+	if !r.resynced { // what a new leader collected before, it is about to compare as a whole
+		return nil
+	}
 	ns, err := r.config.Cluster.Namespace(ctx, t.name)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -72,7 +76,11 @@ func (t namespaceChanged) do(ctx context.Context, r *Rollout) error {
 	default:
 		r.compared[t.name] = versionOf(ns)
 	}
-	return r.compare(ctx, t.name)
+	if err := r.compare(ctx, t.name); err != nil {
+		delete(r.compared, t.name) // so that the next try compares
+		return err
+	}
+	return nil
 }
 
 type podChanged struct {

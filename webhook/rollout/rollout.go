@@ -60,6 +60,7 @@ type Rollout struct {
 	wrote    map[Pod]string    // what the rollout made of pods, by [inject.ConfigDigest]
 	stuck    map[Pod]string    // pods that cannot follow, by their state in the metrics
 	awaited  map[Pod]*await    // pods whose outcome is awaited
+	resynced bool              // all pods have been compared, or are about to be again
 }
 
 // New returns a rollout that does nothing but collect until it is started.

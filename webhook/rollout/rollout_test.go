@@ -59,6 +59,7 @@ type world struct {
 	slow       time.Duration // of a kubelet beyond its usual time
 	looks      int           // at Envoys
 	lists      int           // of pods
+	unlisted   bool          // a list of pods fails
 	changed    []string
 	at         []time.Time // of the changes
 	events     []string
@@ -155,6 +156,10 @@ func (w *world) inForce() inject.Injector {
 func (w *world) Each(_ context.Context, namespace string, do func(*corev1.Pod)) error {
 	w.mu.Lock()
 	w.lists++
+	if w.unlisted {
+		w.mu.Unlock()
+		return errors.New("the server is currently unable to handle the request")
+	}
 	names := slices.SortedFunc(maps.Keys(w.pods),
 		func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 	var all []*corev1.Pod
@@ -950,6 +955,46 @@ func TestRolloutTriesReadingAgain(t *testing.T) {
 		defer w.mu.Unlock()
 		if w.unreadable = false; w.reads != 2 { // what was forgotten begins with the shortest pause
 			t.Errorf("expected two attempts, got %d", w.reads)
+		}
+	})
+}
+
+// Pods that cannot be listed follow their namespace when they can be.
+func TestRolloutTriesListingAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		w.lead()
+		time.Sleep(time.Minute)
+		set := func(unlisted bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.unlisted = unlisted
+		}
+		set(true)
+		w.allow("a", "/second")
+		time.Sleep(debounce + time.Second)
+		w.want()
+		set(false)
+		time.Sleep(retryAfter + time.Second)
+		w.want("a/0")
+	})
+}
+
+// A new leader compares all pods once, after it has recalled what the one before began, however many namespaces it has
+// seen change meanwhile.
+func TestRolloutBeginsWithOneComparison(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, some("a", 1), func(w *world) {
+		for _, name := range []string{"a", "b", "c"} {
+			w.rollout.NamespaceChanged(name)
+		}
+		time.Sleep(time.Minute)
+		w.lead()
+		time.Sleep(time.Minute)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.lists != 2 {
+			t.Errorf("expected two lists of pods, got %d", w.lists)
 		}
 	})
 }
