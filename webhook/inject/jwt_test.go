@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -179,4 +180,38 @@ func TestStripTakesTokensAway(t *testing.T) {
 			t.Errorf("%s: left %v and %v", name, out.Spec.InitContainers, out.Spec.Volumes)
 		}
 	}
+}
+
+// The pod has a budget for all its containers.
+func TestTokensUnderThePodsOwnResources(t *testing.T) {
+	injector, pod := withTokens(t)
+	request := corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}
+	injector.Platform.Sidecar.JWT.Resources = corev1.ResourceRequirements{Requests: request}
+	for _, own := range []*corev1.ResourceRequirements{nil, {Requests: request}} {
+		asked := strip(pod)
+		asked.Spec.Resources = own
+		res, err := injector.Inject(intent.Namespace{Name: "demo"}, asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := containerNamed(res.Pod.Spec.InitContainers, intent.JWTName)
+		if got := len(c.Resources.Requests); got != 1 && own == nil || got != 0 && own != nil {
+			t.Errorf("pod's own %v: the container requests %v", own, c.Resources.Requests)
+		}
+	}
+}
+
+// A pod that only asks callers for tokens has no audiences to tell it from one without any.
+func TestUpdateThatEndsAskingForTokens(t *testing.T) {
+	injector, pod := withTokens(t)
+	asked := strip(pod)
+	delete(asked.Annotations, intent.AnnotationUpstreams)
+	before, err := injector.Inject(intent.Namespace{Name: "demo"}, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := before.Pod.DeepCopy()
+	after.Annotations[intent.AnnotationInbound] = `[{listen: 8443, app: 8080, peers: [/web]}]`
+	_, err = injector.Update(intent.Namespace{Name: "demo"}, before.Pod, after)
+	wantRefusal(t, err, reason.NeedsNewPod, "tokens were not fetched before, would not be any more")
 }
