@@ -70,4 +70,13 @@ func TestValidatorAnswers(t *testing.T) {
 			t.Errorf("%s: expected a refusal that names the label, got %+v", name, res)
 		}
 	}
+	// The mutating webhook would answer this change with another configuration, which is not there.
+	unanswered := good.DeepCopy()
+	unanswered.Annotations[intent.AnnotationAllowedPeers] = "/other"
+	half := create(unanswered)
+	half.Operation, half.OldObject = admissionv1.Update, raw(t, good)
+	res := v.Handle(context.Background(), half)
+	if res.Allowed || !strings.Contains(res.Result.Message, intent.AnnotationListeners) {
+		t.Errorf("peers without their configuration: expected a denial that names the listeners, got %+v", res)
+	}
 }
