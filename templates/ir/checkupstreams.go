@@ -42,18 +42,19 @@ func upstreamChecks() []upstreamCheck {
 		{".peers", PeerZero, func(_ Proxy, up Upstream) string { return zeroPeer(up.Peers) }},
 		{".peers", SeveralDomains, func(_ Proxy, up Upstream) string {
 			// Envoy, as a client, would trust the CA of each of these domains for the peers of all of them.
-			_, one := OneTrustDomain(up.Peers)
-			return unless(
-				one || len(up.Peers) == 0,
-				"expected peers of one trust domain, got %s: write an upstream for each",
-				domainsOf(up.Peers),
-			)
+			if _, one := OneTrustDomain(up.Peers); one || len(up.Peers) == 0 {
+				return ""
+			}
+			return fmt.Sprintf("expected peers of one trust domain, got %s: write an upstream for each", domainsOf(up.Peers))
 		}},
 		{".jwt", JWTWithTCP, func(_ Proxy, up Upstream) string {
 			return unless(up.JWTAudience == "" || up.Protocol != TCP, noTokensInTCP)
 		}},
 		{".jwt.audience", AudienceSpelling, func(_ Proxy, up Upstream) string {
-			return unless(up.JWTAudience == "" || misspelt(up.JWTAudience) == "", "%s", misspelt(up.JWTAudience))
+			if up.JWTAudience == "" {
+				return ""
+			}
+			return misspelt(up.JWTAudience)
 		}},
 	}
 }
