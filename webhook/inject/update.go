@@ -166,18 +166,23 @@ func imageMistakes(before, after *corev1.Pod) []intent.Mistake {
 	return mistakes
 }
 
-// tampered finds changes of what the webhook wrote.
-func tampered(before, after *corev1.Pod) []intent.Mistake {
+// changedMarks are the label and the annotations that only the webhook writes, where they differ.
+func changedMarks(before, after *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
-	check := func(where string, same bool) {
-		if !same {
-			mistakes = append(mistakes, writtenByUsAlone(where))
+	if before.Labels[intent.LabelIdentity] != after.Labels[intent.LabelIdentity] {
+		mistakes = append(mistakes, writtenByUsAlone("label "+intent.LabelIdentity))
+	}
+	for _, key := range intent.WrittenByWebhook() {
+		if before.Annotations[key] != after.Annotations[key] {
+			mistakes = append(mistakes, writtenByUsAlone("annotation "+key))
 		}
 	}
-	check("label "+intent.LabelIdentity, before.Labels[intent.LabelIdentity] == after.Labels[intent.LabelIdentity])
-	for _, key := range intent.WrittenByWebhook() {
-		check("annotation "+key, before.Annotations[key] == after.Annotations[key])
-	}
+	return mistakes
+}
+
+// tampered finds changes of what the webhook wrote.
+func tampered(before, after *corev1.Pod) []intent.Mistake {
+	mistakes := changedMarks(before, after)
 	if before.Labels[intent.LabelInject] != after.Labels[intent.LabelInject] {
 		mistakes = append(mistakes, needsNewPod("label "+intent.LabelInject))
 	}
@@ -187,15 +192,7 @@ func tampered(before, after *corev1.Pod) []intent.Mistake {
 // addedAfterAdmission finds what would give an identity to a running pod that was admitted without one: the
 // registration entry selects the label.
 func addedAfterAdmission(before, after *corev1.Pod) []intent.Mistake {
-	var mistakes []intent.Mistake
-	if after.Labels[intent.LabelIdentity] != before.Labels[intent.LabelIdentity] {
-		mistakes = append(mistakes, writtenByUsAlone("label "+intent.LabelIdentity))
-	}
-	for _, key := range intent.WrittenByWebhook() {
-		if after.Annotations[key] != before.Annotations[key] {
-			mistakes = append(mistakes, writtenByUsAlone("annotation "+key))
-		}
-	}
+	mistakes := changedMarks(before, after)
 	was, is := before.Labels[intent.LabelInject], after.Labels[intent.LabelInject]
 	if is == intent.InjectEnabled && was != is {
 		mistakes = append(mistakes, needsNewPod(fmt.Sprintf("label %s=%s", intent.LabelInject, intent.InjectEnabled)))
