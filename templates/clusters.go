@@ -76,6 +76,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 			}),
 		}}
 	}
+	nameHost(cluster, up)
 	if up.Protocol != ir.TCP {
 		var filters []*hcmv3.HttpFilter
 		if up.JWTAudience != "" {
@@ -98,16 +99,16 @@ func httpOptions(
 ) map[string]*anypb.Any {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+			HttpProtocolOptions: http1Client(),
 		},
 	}
 	if protocol.IsHTTP2() {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+			Http2ProtocolOptions: http2Client(common),
 		}
 	}
 	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{
-		CommonHttpProtocolOptions: common,
+		CommonHttpProtocolOptions: likeClient(common),
 		UpstreamProtocolOptions:   &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 		HttpFilters:               filters,
 	})}
