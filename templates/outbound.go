@@ -53,7 +53,7 @@ func (p envoy) httpUpstreams(first *corev3.Address) *listenerv3.Listener {
 // upstreamHTTP serves the app. AUTO also takes HTTP/2 without TLS, recognised by its preface. The port that the app has
 // connected to says which cluster a request goes to, whatever its headers say.
 func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
-	routes := &routev3.RouteConfiguration{
+	manager := transparentHTTP(upstreamsListener, &routev3.RouteConfiguration{
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name: upstreamsListener, Domains: []string{"*"}, RequestHeadersToRemove: []string{clusterHeader},
 			Routes: []*routev3.Route{{
@@ -64,9 +64,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 				}},
 			}},
 		}},
-	}
-	p.replaceHost(routes)
-	manager := transparentHTTP(upstreamsListener, routes)
+	})
 	manager.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{{
 		Name: "cluster",
 		TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{
@@ -78,6 +76,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	}}
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	p.replaceHost(manager.GetRouteConfig())
 	return manager
 }
 

@@ -4,7 +4,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	preservecasev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
+	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // Envoy's own limits of a message are those of a public edge: fewer and shorter headers than HTTP servers take, and the
@@ -80,9 +82,22 @@ func http2Client(options *corev3.HttpProtocolOptions) *corev3.Http2ProtocolOptio
 	return &corev3.Http2ProtocolOptions{MaxHeaderFieldSizeKb: count(headersKB)}
 }
 
-// http1Client hands messages of HTTP/1 on as they are.
+// http1Client hands messages of HTTP/1 on as they are, but for the case of the names in answers, see [keepCase].
 func http1Client() *corev3.Http1ProtocolOptions {
-	return &corev3.Http1ProtocolOptions{EnableTrailers: true, HeaderKeyFormat: caseAsWritten()}
+	return &corev3.Http1ProtocolOptions{EnableTrailers: true}
+}
+
+// keepCase keeps the case of the names in the app's answers. It is no part of upstreams: a pod may have a hundred, and
+// the text of this would be a tenth of all. Their requests keep it all the same.
+func keepCase(options map[string]*anypb.Any) map[string]*anypb.Any {
+	all := &upstreamhttpv3.HttpProtocolOptions{}
+	if err := options[httpOptionsKey].UnmarshalTo(all); err == nil {
+		if http1 := all.GetExplicitHttpConfig().GetHttpProtocolOptions(); http1 != nil {
+			http1.HeaderKeyFormat = caseAsWritten()
+		}
+		options[httpOptionsKey] = pack(all)
+	}
+	return options
 }
 
 // caseAsWritten keeps the case of the names of headers, which means nothing, but which some apps look at.

@@ -20,10 +20,10 @@ func differences() []difference {
 	return []difference{
 		{"Envoy adds `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Client-Cert` and, if there is none, `X-Request-Id`", nil},
 		{"an answer without `Date` gets one", nil},
-		{"an `Upgrade` to anything but a web socket is ignored", func(seen *both, _ exchange, _ way) {
+		{"An `Upgrade` to anything but a web socket is ignored", func(seen *both, _ exchange, _ way) {
 			seen.App.remove("Upgrade", "HTTP2-Settings")
 		}},
-		{"A request of HTTP/1.0 reaches the app as HTTP/1.1, and one without `Host` as one to `localhost`", func(seen *both, row exchange, by way) {
+		{"A request of HTTP/1.0 reaches the app as HTTP/1.1, and one without `Host` as one to `localhost` or to its upstream", func(seen *both, row exchange, by way) {
 			if !strings.HasSuffix(seen.App.First, "1.0") {
 				return
 			}
@@ -58,7 +58,24 @@ func differences() []difference {
 				seen.App.add("Accept: a/b,c/d")
 			}
 		}},
-		{"names of trailers arrive in lower case, and trailers of HTTP/1 are dropped at public ports", func(seen *both, _ exchange, by way) {
+		{"At callers with Envoy, names of headers in answers are in lower case, and the words after the status are Envoy's",
+			func(seen *both, _ exchange, by way) {
+				if !by.caller {
+					return
+				}
+				for i, header := range seen.Client.Headers {
+					name := nameOf(header)
+					seen.Client.Headers[i] = strings.ToLower(name) + header[len(name):]
+				}
+				for odd, usual := range map[string]string{"299 Fine": "299 Unknown", "418 Short And Stout": "418 Unknown",
+					"599 Odd": "599 Last Unassigned Server Error Code"} {
+					seen.Client.First = strings.Replace(seen.Client.First, odd, usual, 1)
+				}
+				for i, line := range seen.Client.Interim {
+					seen.Client.Interim[i] = strings.Replace(line, "103 Early Hints", "103 Unknown", 1)
+				}
+			}},
+		{"names of trailers are in lower case, and trailers of HTTP/1 are dropped at public ports", func(seen *both, _ exchange, by way) {
 			for _, m := range []*message{&seen.App, &seen.Client} {
 				for i, trailer := range m.Trailers {
 					m.Trailers[i] = strings.ToLower(trailer)
@@ -79,7 +96,7 @@ func differences() []difference {
 				*seen = both{Client: message{First: "HTTP/1.1 " + row.edge}}
 			}
 		}},
-		{"replace `X-Request-Id`", func(seen *both, _ exchange, by way) {
+		{"Public ports replace `X-Request-Id`", func(seen *both, _ exchange, by way) {
 			if by.public {
 				seen.App.remove("X-Request-Id")
 			}
@@ -111,7 +128,7 @@ func TestDifferencesAreInREADME(t *testing.T) {
 }
 
 func (m message) clone() message {
-	m.Headers, m.Trailers = slices.Clone(m.Headers), slices.Clone(m.Trailers)
+	m.Headers, m.Trailers, m.Interim = slices.Clone(m.Headers), slices.Clone(m.Trailers), slices.Clone(m.Interim)
 	return m
 }
 

@@ -121,6 +121,7 @@ type way struct {
 	name   string
 	dial   func() (net.Conn, error)
 	host   string // of requests that have none
+	caller bool   // whether the caller has an Envoy
 	public bool
 }
 
@@ -152,12 +153,12 @@ func startWays(t *testing.T, app uint16, protocol ir.Protocol) []way {
 	}).waitReady()
 	config := tlsConfig(t, agent, id("/web").String())
 	return []way{
-		{name: "two sidecars", dial: dialTo(toMutual.Listen), host: "127.0.0.1"},
-		{name: "two sidecars, permissive", dial: dialTo(toPermissive.Listen), host: "127.0.0.1"},
+		{name: "two sidecars", dial: dialTo(toMutual.Listen), host: "127.0.0.1", caller: true},
+		{name: "two sidecars, permissive", dial: dialTo(toPermissive.Listen), host: "127.0.0.1", caller: true},
 		{name: "TLS", dial: dialTLS(mutual, config), host: "localhost"},
 		{name: "plain text, permissive", dial: dialTo(permissive), host: "localhost"},
 		{name: "plain text", dial: dialTo(plain), host: "localhost", public: true},
-		{name: "gateway", dial: dialTo(edge), host: "localhost", public: true},
+		{name: "gateway", dial: dialTo(edge), host: "localhost", caller: true, public: true},
 	}
 }
 
