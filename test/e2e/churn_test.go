@@ -22,7 +22,7 @@ import (
 
 // churnVariable is how long the churn lasts, a Go duration. For a long one:
 //
-//	CHURN=30m go test -count=1 -timeout 1h -run TestChurn -v ./test/e2e
+//	CHURN=30m go test -count=1 -timeout 1h -run TestDisruptiveChurn -v ./test/e2e
 const churnVariable = "CHURN"
 
 // steady are a replica's metrics that must not grow with what has been, and what is allowed between two halves of the
@@ -35,7 +35,7 @@ var steady = map[string]monitoring.Allowance{
 
 // Pods of ever other identities come and go: what they leave behind, in SPIRE and in the replicas, is nothing. Not
 // parallel: what others do would be taken for growth.
-func TestChurn(t *testing.T) {
+func TestDisruptiveChurn(t *testing.T) {
 	duration := 30 * time.Second
 	if text := os.Getenv(churnVariable); text != "" {
 		d, err := time.ParseDuration(text)
