@@ -105,7 +105,6 @@ release: ## Write a version's published files into dist/ (VERSION=v1.2.3 IMAGE=r
 
 .PHONY: lint
 lint: $(LINT)/golangci-lint ## Check style, mistakes and imports between packages
-	go vet ./...
 	$(LINT)/golangci-lint run ./...
 
 .PHONY: vuln
