@@ -35,6 +35,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Inbound[0].Clients = ir.Request },
 		func(p *ir.Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = ir.NoRequest, nil },
 		func(p *ir.Proxy) { p.Inbound[0].Certificate = true },
+		func(p *ir.Proxy) { p.Inbound[0].Clients, p.Inbound[0].MinTLS = ir.Request, ir.TLS12 },
 		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "/web") },
 		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "/web/*") },
 		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "spiffe://auxiliary.org/web") },

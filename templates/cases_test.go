@@ -69,7 +69,7 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
 		"public": asGateway(proxy("/edge", []ir.Inbound{
 			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: ir.Request, Certificate: true, Limits: publicLimits()},
-			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
+			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, MinTLS: ir.TLS12, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request},
 		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")})),
 		"public-tcp": proxy("/edge", []ir.Inbound{

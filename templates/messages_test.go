@@ -113,8 +113,11 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		// What each port that carries data should accept, by the spelling of the matchers.
 		var want, got [][]string
-		inbound := 0
+		inbound, older := 0, 0
 		for _, in := range proxy.Inbound {
+			if in.MinTLS == ir.TLS12 {
+				older--
+			}
 			if in.TLS == ir.None {
 				continue
 			}
@@ -139,7 +142,11 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			if tls.GetTlsCertificateSdsSecretConfigs() == nil {
 				continue // a probe's
 			}
-			if params.GetTlsMinimumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 {
+			switch params.GetTlsMinimumProtocolVersion() {
+			case tlsv3.TlsParameters_TLSv1_3:
+			case tlsv3.TlsParameters_TLSv1_2:
+				older++
+			default:
 				t.Errorf("TLS versions: %v", params)
 			}
 			if got := tls.GetTlsCertificateSdsSecretConfigs(); len(got) != 1 || got[0].GetName() != proxy.ID.String() && got[0].GetName() != certificateName {
@@ -173,6 +180,9 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("accepted on each port (-want +got):\n%s", diff)
+		}
+		if older != 0 {
+			t.Errorf("%d ports more than asked for take TLS 1.2", older)
 		}
 		downstream := all[*tlsv3.DownstreamTlsContext](t, name, proxy)
 		if len(downstream) != inbound {

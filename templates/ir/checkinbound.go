@@ -44,6 +44,10 @@ func inboundChecks() []inboundCheck {
 			return unless(in.Clients != Request || in.Protocol != TCP,
 				"expected required or none with protocol tcp, got optional: a denial takes an answer")
 		}},
+		{".minTLSVersion", UnknownValue, func(_ Proxy, in Inbound) string {
+			return unless(in.MinTLS.valid(), "expected a known TLS version, got %s", in.MinTLS)
+		}},
+		{".minTLSVersion", OldTLSMutual, func(_ Proxy, in Inbound) string { return in.tooOldTLS() }},
 		{".certificate", CertificateNoTLS, func(_ Proxy, in Inbound) string {
 			return unless(!in.Certificate || in.TLS != None, "has no effect with tls: none: remove one of both")
 		}},

@@ -53,6 +53,7 @@ const (
 	RequestWithTCP   Code = "RequestWithTCP"   // a denial takes an answer
 	RequestAudited   Code = "RequestAudited"   // Envoy's own validator cannot let everyone of a trusted domain in
 	CertificateNoTLS Code = "CertificateNoTLS" // without TLS nothing is presented
+	OldTLSMutual     Code = "OldTLSMutual"     // peers speak TLS 1.3
 
 	ForwardedMissing Code = "ForwardedMissing" // an empty list is not one that is not written
 	ForwardedPublic  Code = "ForwardedPublic"  // whoever is no known gateway could name any client
@@ -93,7 +94,7 @@ func Codes() []Code {
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
-		RequestWithTCP, RequestAudited, CertificateNoTLS, ForwardedMissing, ForwardedPublic, ForwardedTCP,
+		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, ForwardedMissing, ForwardedPublic, ForwardedTCP,
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
 		MatchTwice, AddressMissing, ProbePath, ProbeTarget, ProbeTwice,

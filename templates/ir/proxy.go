@@ -54,6 +54,8 @@ type Inbound struct {
 	// Clients says what callers present with TLS Mutual; with the other modes it is Require. With NoRequest there are no
 	// Peers.
 	Clients ClientCertificate
+	// MinTLS is the oldest version that callers may speak, on a public port.
+	MinTLS TLSVersion
 	// Certificate says that Envoy presents the certificate of a Secret instead of the SVID.
 	Certificate bool
 	// Forwarded are the clients on whose behalf Peers, all of them gateways, may call, by naming each in

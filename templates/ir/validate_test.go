@@ -158,6 +158,16 @@ func TestRules(t *testing.T) {
 		{CertificateNoTLS, sidecar, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, Certificate: true} },
 			`inbound[0].certificate: has no effect with tls: none: remove one of both`},
 
+		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].MinTLS = Request, 2 },
+			`inbound[0].minTLSVersion: expected a known TLS version, got minTLSVersion(2)`},
+		{OldTLSMutual, sidecar, func(p *Proxy) { p.Inbound[0].MinTLS = TLS12 },
+			`inbound[0].minTLSVersion: expected 1.3 where callers need a certificate of the mesh, got 1.2: ` +
+				`remove it, or use clientCertificate: optional or none`},
+		{OldTLSMutual, sidecar, func(p *Proxy) { p.Inbound[0].TLS, p.Inbound[0].MinTLS = Permissive, TLS12 },
+			`inbound[0].minTLSVersion: expected 1.3 where callers need a certificate of the mesh, got 1.2: ` +
+				`remove it, or use clientCertificate: optional or none`},
+		{OldTLSMutual, sidecar, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, MinTLS: TLS12} },
+			`inbound[0].minTLSVersion: has no effect with tls: none: remove one of both`},
 		{ForwardedMissing, sidecar, func(p *Proxy) { p.Inbound[0].Forwarded = []Peer{} },
 			`inbound[0].forwardedClients: expected at least one client, got an empty list: remove it where peers call for themselves`},
 		{ForwardedPublic, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Forwarded = Request, peers(t, "/web") },

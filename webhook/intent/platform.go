@@ -33,6 +33,7 @@ type Platform struct {
 	FederatesWith []spiffeid.TrustDomain
 	X509SVIDTTL   time.Duration
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
+	MinTLS        ir.TLSVersion // of public ports
 
 	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools
