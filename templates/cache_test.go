@@ -22,6 +22,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.ID = spiffeid.RequireFromPath(auxiliaryOrg, "/api") },
 		func(p *ir.Proxy) { p.SVIDTTL = time.Minute },
 		func(p *ir.Proxy) { p.AgentSocket = "/run/other.sock" },
+		func(p *ir.Proxy) { p.IPFamily = ir.DualStack },
 		func(p *ir.Proxy) { p.Drain = 0 },
 		func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 },
 		func(p *ir.Proxy) { p.Inbound[0].App = 8082 },

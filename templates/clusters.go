@@ -4,7 +4,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	commondnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
 	dnsclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -71,8 +70,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 				DnsFailureRefreshRate: &dnsclusterv3.DnsCluster_RefreshRate{
 					BaseInterval: lasting(dnsRetry), MaxInterval: lasting(dnsRefresh),
 				},
-				// Inbound ports listen on IPv4.
-				DnsLookupFamily: commondnsv3.DnsLookupFamily_V4_PREFERRED,
+				DnsLookupFamily: p.dnsLookupFamily(),
 			}),
 		}}
 	}

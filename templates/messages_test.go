@@ -348,9 +348,13 @@ func TestReferencesExist(t *testing.T) {
 // loopback only.
 func TestPortsAreReachableAsMeant(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
-		want := map[string]string{"0.0.0.0:15021": readinessName}
+		everywhere := "0.0.0.0"
+		if proxy.IPFamily != ir.IPv4 {
+			everywhere = "::"
+		}
+		want := map[string]string{everywhere + ":15021": readinessName}
 		for _, in := range proxy.Inbound {
-			want[fmt.Sprintf("0.0.0.0:%d", in.Listen)] = inboundListener(in)
+			want[fmt.Sprintf("%s:%d", everywhere, in.Listen)] = inboundListener(in)
 		}
 		for _, up := range proxy.Upstreams {
 			switch at := fmt.Sprintf("127.0.0.1:%d", up.Listen); {
@@ -362,10 +366,10 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 			}
 		}
 		for _, probe := range proxy.Probes {
-			want[fmt.Sprintf("0.0.0.0:%d", probe.Listen)] = probeListener(probe.Listen)
+			want[fmt.Sprintf("%s:%d", everywhere, probe.Listen)] = probeListener(probe.Listen)
 		}
 		if port := proxy.Metrics.Port; port != 0 {
-			want[fmt.Sprintf("0.0.0.0:%d", port)] = metricsName
+			want[fmt.Sprintf("%s:%d", everywhere, port)] = metricsName
 		}
 		got := map[string]string{}
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {

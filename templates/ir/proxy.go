@@ -15,6 +15,8 @@ type Proxy struct {
 	SVIDTTL time.Duration
 	// AgentSocket is the path of the SPIRE agent's Workload API socket in Envoy's container.
 	AgentSocket string
+	// IPFamily is that of the pod's addresses.
+	IPFamily IPFamily
 	// Inbound and Upstreams: at least one of either.
 	Inbound   []Inbound
 	Upstreams []Upstream

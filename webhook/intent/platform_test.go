@@ -37,6 +37,7 @@ apiVersion: injector.spiffe.io/v1alpha1
 kind: InjectorConfig
 trustDomain: example.org
 clusterName: demo-cluster
+ipFamily: DualStack
 spire:
   server: {address: "unix:///run/spire/private/api.sock"}
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
@@ -93,6 +94,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		ServerAddress: "unix:///run/spire/private/api.sock",
 		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
 		OnUnavailable: Admit,
+		IPFamily:      new(ir.DualStack),
 		Federation: []registrar.Federated{
 			{
 				Relationship: registrar.Relationship{
