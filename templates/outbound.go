@@ -83,7 +83,9 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	name := upstreamCluster(up)
 	tcp := transparentTCP(name, name)
-	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
+	if showsSVID(up) {
+		tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
+	}
 	tcp.AccessLog = []*accesslogv3.AccessLog{upstreamConnectionLog(name)}
 	return &listenerv3.Listener{
 		Name:             name,
@@ -96,7 +98,7 @@ func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 				Filters: []*listenerv3.Filter{networkFilter(tcpFilter, tcp)},
 				// Not read by any filter. It makes a changed peer list change the listener too, which
 				// drains the open streams; replacing the cluster alone would let them live on.
-				Metadata: peersMetadata(up.Peers),
+				Metadata: calledMetadata(up),
 			},
 		},
 	}
