@@ -35,9 +35,9 @@ func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
 	if in.Protocol != ir.TCP {
-		cluster.TypedExtensionProtocolOptions = httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
+		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(appIdleTimeout),
-		})
+		}))
 	}
 	return cluster
 }
@@ -74,6 +74,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 			}),
 		}}
 	}
+	nameHost(cluster, up)
 	if up.Protocol != ir.TCP {
 		var filters []*hcmv3.HttpFilter
 		if up.JWTAudience != "" {
@@ -96,16 +97,16 @@ func httpOptions(
 ) map[string]*anypb.Any {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+			HttpProtocolOptions: http1Client(),
 		},
 	}
 	if protocol.IsHTTP2() {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+			Http2ProtocolOptions: http2Client(common),
 		}
 	}
 	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{
-		CommonHttpProtocolOptions: common,
+		CommonHttpProtocolOptions: likeClient(common),
 		UpstreamProtocolOptions:   &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 		HttpFilters:               filters,
 	})}

@@ -74,6 +74,9 @@ func inboundChecks() []inboundCheck {
 				"is not possible where peers are audited: others than the gateways are let in, who could name any client")
 		}},
 		{".forwardedClients", PeerZero, func(_ Proxy, in Inbound) string { return zeroPeer(in.Forwarded) }},
+		{".trustedProxies", TrustedTooMany, func(_ Proxy, in Inbound) string { return tooManyTrusted(in) }},
+		{".trustedProxies", TrustedOnPublic, func(_ Proxy, in Inbound) string { return trustedPeers(in) }},
+		{".trustedProxies", TrustedWithTCP, func(_ Proxy, in Inbound) string { return trustedTCP(in) }},
 		{".jwt", JWTWithTCP, func(_ Proxy, in Inbound) string {
 			return unless(in.JWT.IsZero() || in.Protocol != TCP, noTokensInTCP)
 		}},
