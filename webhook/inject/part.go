@@ -28,6 +28,7 @@ var parts = []part{
 	identityPart,
 	workloadAPIPart,
 	probesPart,
+	hooksPart,
 	gatewayPart,
 	drainPart,
 	lowPortsPart,
@@ -39,6 +40,7 @@ var parts = []part{
 	volumePart(CertificateVolume, certificateVolume),
 	volumePart(CAVolume, caVolume),
 	volumePart(SocketVolume, socketVolume),
+	{mistakes: portNameMistakes},
 	{mistakes: windowsMistakes},
 }
 
