@@ -53,6 +53,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 	p.ID, p.SVIDTTL = r.ID, r.X509SVIDTTL
 	p.AgentSocket = path.Join(SocketMountPath, r.platform.AgentSocket.File)
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
+	p.UnboundedStreams = r.Sidecar.UnboundedStreams
 	for i, l := range r.inbound {
 		in := l.Inbound
 		if l.defaultPeers {
