@@ -62,6 +62,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	// one is no fault, if it looks the same.
 	before, own := StatusOf(pod), i.Version
 	i.Version = before.Version
+	i.Platform = i.platformOf(pod)
 	res, err := i.inject(ns, strip(pod))
 	if err == nil {
 		res, err = withStatus(res, func(s *Status) { s.admittedLike(before) })

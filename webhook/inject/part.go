@@ -30,6 +30,7 @@ var parts = []part{
 	probesPart,
 	gatewayPart,
 	drainPart,
+	lowPortsPart,
 	sidecarPart,
 	jwtPart,
 	configurationPart,

@@ -30,6 +30,8 @@ type Status struct {
 	Draining []string `json:"draining,omitempty"`
 	// GracePeriod is the pod's terminationGracePeriodSeconds without the time for draining.
 	GracePeriod *int64 `json:"gracePeriod,omitempty"`
+	// UnprivilegedPorts says that the pod was given the sysctl with which Envoy binds ports below 1024.
+	UnprivilegedPorts bool `json:"unprivilegedPorts,omitempty"`
 	// Envoy is what Envoy was started with. There is none in a pod without Envoy, or that an older version injected.
 	Envoy *EnvoyStatus `json:"envoy,omitempty"`
 }

@@ -52,6 +52,9 @@ func (r *reader) complete(pod *corev1.Pod) {
 	p := &r.Proxy
 	p.ID, p.SVIDTTL = r.ID, r.X509SVIDTTL
 	p.AgentSocket = path.Join(SocketMountPath, r.platform.AgentSocket.File)
+	if f := r.platform.IPFamily; f != nil {
+		p.IPFamily = *f
+	}
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
 	p.UnboundedStreams = r.Sidecar.UnboundedStreams
 	for i, l := range r.inbound {
