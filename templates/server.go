@@ -112,7 +112,7 @@ func showsSVID(up ir.Upstream) bool { return !up.Server.External || up.Server.Pr
 // lets Envoy look at the server's certificate again.
 func (p envoy) calledFor(up ir.Upstream) *durationpb.Duration {
 	if !showsSVID(up) {
-		return lasting(p.connectionLife())
+		return lasting(p.freshness())
 	}
 	return lasting(p.peerConnectionLife())
 }

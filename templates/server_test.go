@@ -3,8 +3,8 @@ package templates
 import (
 	"slices"
 	"testing"
-	"time"
 
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
@@ -46,16 +46,11 @@ func outside(t *testing.T, p *ir.Proxy, ca ir.CA, name string, svid bool) {
 	p.Upstreams[0].Server = ir.Server{External: true, CA: ca, Name: parsed, PresentSVID: svid}
 }
 
-// withoutSVID says for how long connections of a cluster last: for other where the SVID has no part in them.
-func withoutSVID(proxy ir.Proxy, other time.Duration) func(cluster string, life time.Duration) time.Duration {
-	return func(cluster string, life time.Duration) time.Duration {
-		for _, up := range proxy.Upstreams {
-			if upstreamCluster(up) == cluster && up.Server.External && !up.Server.PresentSVID {
-				return other
-			}
-		}
-		return life
-	}
+// withoutSVID says whether a cluster is of a server outside the mesh that does not get the SVID.
+func withoutSVID(proxy ir.Proxy, cluster string) bool {
+	return slices.ContainsFunc(proxy.Upstreams, func(up ir.Upstream) bool {
+		return upstreamCluster(up) == cluster && up.Server.External && !up.Server.PresentSVID
+	})
 }
 
 // isOutside says whether a context is for a server outside the mesh.
@@ -98,6 +93,11 @@ func TestServersAreVerified(t *testing.T) {
 			}
 			if sni := context.GetSni(); (sni == "") != up.Server.Name.IsIP() {
 				t.Errorf("%s: SNI %q", up.Address, sni)
+			}
+		}
+		for _, tcp := range all[*tcpproxyv3.TcpProxy](t, name, proxy) {
+			if withoutSVID(proxy, tcp.GetStatPrefix()) && tcp.GetMaxDownstreamConnectionDuration() != nil {
+				t.Errorf("%s ends with the SVID, which has no part in it", tcp.GetStatPrefix())
 			}
 		}
 		if want := name == "outside" || name == "outside-gateway"; (found > 0) != want {

@@ -302,8 +302,8 @@ func TestRenewedCA(t *testing.T) {
 		Server: ir.Server{External: true, CA: caOf(t, "a.1"), Name: serverName(t, "api.test")}}
 	broken := up
 	broken.Listen, broken.Server.CA = freePort(t), caOf(t, "b")
-	// What is open stays so for half of that at most.
-	p := ir.Proxy{SVIDTTL: 4 * time.Second, Upstreams: []ir.Upstream{up, broken}}
+	// An open connection takes requests for a twentieth of that at most.
+	p := ir.Proxy{SVIDTTL: 20 * time.Second, Upstreams: []ir.Upstream{up, broken}}
 	x := startCaller(t, p, nil, map[string][]byte{"a.1": first.pem(), "b": []byte("nothing")})
 	x.waitReady()
 	volume := filepath.Join(x.dir, caFolder)
