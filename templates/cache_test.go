@@ -56,6 +56,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) {
 			p.Gateway, p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = true, 0, 0, match(t, "a/b")
 		},
+		func(p *ir.Proxy) { p.Probes[1].OwnHost = true },
 		func(p *ir.Proxy) { p.AppPorts = []ir.AppPort{{Container: "app", Port: 8080}} },
 		func(p *ir.Proxy) { p.AppPorts = []ir.AppPort{{Container: "other", Port: 8081}} },
 		func(p *ir.Proxy) { p.Probes = p.Probes[1:] },

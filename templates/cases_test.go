@@ -193,7 +193,8 @@ func observed(p ir.Proxy) ir.Proxy {
 		{Listen: ir.ProbePort, Path: "/probe/app/startup", Kind: ir.ProbeTCP, App: 8080},
 		{Listen: ir.ProbePort, Path: "/probe/app/liveness", App: 8080, Target: `/healthz?full=%20\1`},
 		{Listen: ir.ProbePort, Path: "/probe/app/readiness", Kind: ir.ProbeHTTPS, App: 8081, Target: "/ready"},
-		{Listen: ir.ProbePort, Path: "/probe/side/readiness", App: 8080, Target: "/"},
+		{Listen: ir.ProbePort, Path: "/probe/side/readiness", App: 8080, Target: "/", OwnHost: true},
+		{Listen: ir.HookPort, Path: "/hook/app/preStop", App: 8080, Target: "/shutdown"},
 		{Listen: ir.FirstGRPCProbePort, Kind: ir.ProbeGRPC, App: 9090},
 		{Listen: ir.FirstGRPCProbePort + 1, Kind: ir.ProbeGRPC, App: 9091},
 	}

@@ -88,6 +88,9 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	if err := intent.Refuse(reason.Invalid, mistakes); err != nil {
 		return Result{}, err
 	}
+	if !i.redirectsHooks() {
+		in.Proxy.Probes = withoutHooks(in.Proxy.Probes)
+	}
 	workloads := in.Workloads(pod)
 	status := Status{Version: i.Version, SPIFFEID: in.ID.String(), Mode: in.Mode.String()}
 	for _, w := range workloads {

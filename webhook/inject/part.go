@@ -28,6 +28,7 @@ var parts = []part{
 	identityPart,
 	workloadAPIPart,
 	probesPart,
+	hooksPart,
 	gatewayPart,
 	drainPart,
 	lowPortsPart,
@@ -38,6 +39,7 @@ var parts = []part{
 	volumePart(JWTVolume, jwtVolume),
 	volumePart(CertificateVolume, certificateVolume),
 	volumePart(SocketVolume, socketVolume),
+	{mistakes: portNameMistakes},
 	{mistakes: windowsMistakes},
 }
 

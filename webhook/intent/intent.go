@@ -75,15 +75,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 	}
 	p.AppPorts = appPorts(pod)
 	if r.Mode.Sidecar {
-		r.probes = ProbesOf(pod)
-		for _, probe := range r.probes {
-			if !slices.Contains(
-				p.Probes,
-				probe.Asked,
-			) { // gRPC probes of one port ask the same of Envoy, whatever service they name
-				p.Probes = append(p.Probes, probe.Asked)
-			}
-		}
+		r.readProbes(pod)
 	}
 }
 

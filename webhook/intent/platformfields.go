@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
@@ -99,12 +97,9 @@ func everyField(fields []platformField, prefix string) iter.Seq2[string, platfor
 var checkedBefore = one(func(*Platform, string) error { return nil })
 
 func parseTrustDomain(p *Platform, name string) error {
-	td, err := spiffeid.TrustDomainFromString(name)
-	if err != nil {
-		return fmt.Errorf("expected a trust domain such as example.org, got %q: %w", name, err)
-	}
-	p.Cluster.TrustDomain = td
-	return nil
+	var err error
+	p.Cluster.TrustDomain, err = parseTrustDomainName(name, "example.org")
+	return err
 }
 
 func parseClusterName(p *Platform, name string) error {
