@@ -76,6 +76,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	}}
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	p.callForLife(manager)
 	p.replaceHost(manager.GetRouteConfig())
 	return manager
 }
@@ -83,7 +84,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	name := upstreamCluster(up)
 	tcp := transparentTCP(name, name)
-	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
+	p.tcpForLife(tcp)
 	tcp.AccessLog = []*accesslogv3.AccessLog{upstreamConnectionLog(name)}
 	return &listenerv3.Listener{
 		Name:             name,
