@@ -35,9 +35,9 @@ func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
 	if in.Protocol != ir.TCP {
-		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
+		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, likeFirstClient(&corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(appIdleTimeout),
-		}))
+		})))
 	}
 	return cluster
 }

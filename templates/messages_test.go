@@ -604,6 +604,8 @@ func TestWhatAPodCanChange(t *testing.T) {
 		"one upstream less":  {func(p *ir.Proxy) { p.Upstreams = []ir.Upstream{p.Upstreams[0], p.Upstreams[2]} }, false},
 		"TCP upstream's":     {func(p *ir.Proxy) { p.Upstreams[2].Listen = 8003 }, false},
 		"another's protocol": {func(p *ir.Proxy) { p.Upstreams[1].Protocol = ir.TCP }, false},
+		"Host":               {func(p *ir.Proxy) { p.Upstreams[1].Host = "x.org" }, true},
+		"proxies before":     {func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} }, true},
 		"identity":           {func(p *ir.Proxy) { p.ID = cases(t)["client"].ID }, false},
 		"probes":             {func(p *ir.Proxy) { p.Probes = nil }, false},
 		"metrics":            {func(p *ir.Proxy) { p.Metrics.Port = 15091 }, false},
