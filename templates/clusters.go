@@ -28,7 +28,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 	for _, up := range p.Upstreams {
 		out = append(out, p.upstream(up))
 	}
-	return append(out, p.jwksClusters()...)
+	return boundClusters(append(out, p.jwksClusters()...))
 }
 
 // app is the app on loopback. A cluster's own time-out for connecting, here and below, is Envoy's default of 5 s.
@@ -103,7 +103,7 @@ func httpOptions(
 	}
 	if protocol.IsHTTP2() {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+			Http2ProtocolOptions: http2Client(),
 		}
 	}
 	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{
