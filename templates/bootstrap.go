@@ -31,7 +31,9 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 			}}},
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Listeners: boundListeners(slices.Concat([]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners())),
+			Listeners: boundListeners(p.onPodAddresses(slices.Concat(
+				[]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners(),
+			))),
 			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), boundClusters(slices.Concat(
 				p.probeClusters(), p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, ir.AdminPort)},
 			))),

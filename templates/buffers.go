@@ -46,10 +46,11 @@ func http2Server() *corev3.Http2ProtocolOptions {
 	}
 }
 
-// http2Client bounds the same where Envoy is the caller, and keeps the streams of a connection so few that the slow ones
-// among them cannot stop the others.
-func http2Client() *corev3.Http2ProtocolOptions {
-	options := http2Server()
-	options.MaxConcurrentStreams = count(peerStreams)
-	return options
+// bound bounds the same where Envoy is the caller, and keeps the streams of a connection so few that the slow ones among
+// them cannot stop the others.
+func bound(client *corev3.Http2ProtocolOptions) *corev3.Http2ProtocolOptions {
+	client.MaxConcurrentStreams = count(peerStreams)
+	client.InitialStreamWindowSize = count(streamWindow)
+	client.InitialConnectionWindowSize = count(connectionWindow)
+	return client
 }

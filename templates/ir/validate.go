@@ -49,6 +49,9 @@ func (p Proxy) checkWhole(found *problems) {
 		found.tell("memoryLimit", MemoryTooSmall, "expected a memory limit of at least %dMi for Envoy, or none, got %d bytes",
 			MinMemoryLimit>>20, p.MemoryLimit)
 	}
+	if !p.IPFamily.valid() {
+		found.tell("ipFamily", UnknownValue, "expected a known family of IP addresses, got %s", p.IPFamily)
+	}
 	if p.Drain < 0 {
 		found.tell("drain", DrainNegative, "expected a drain time of 0s or more, got %s", p.Drain)
 	}
