@@ -95,6 +95,7 @@ func harden(manager *hcmv3.HttpConnectionManager) {
 	common(manager).HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_REJECT_REQUEST
 	common(manager).MaxHeadersCount = count(edgeHeaders)
 	manager.Http2ProtocolOptions.MaxConcurrentStreams = count(edgeStreams)
+	manager.Http2ProtocolOptions.MaxHeaderFieldSizeKb = nil // which is within edgeHeadersKB
 }
 
 // plainPaths makes a path mean the same to Envoy, which routes by it, and to the app behind it.
