@@ -69,6 +69,9 @@ func variants(t *testing.T) []ir.Proxy {
 			p.Inbound[0].JWT = ir.JWT{Audiences: []string{"a"}, Subjects: peers(t, "/*", "spiffe://auxiliary.org/x")}
 		},
 		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries.Off = true },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries = ir.Retries{Attempts: 1, On: []string{"reset"}} },
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {

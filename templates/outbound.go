@@ -30,7 +30,7 @@ func (p envoy) outbound() []*listenerv3.Listener {
 		case up.Protocol == ir.TCP:
 			out = append(out, p.tcpUpstream(up))
 		case requests == nil:
-			requests = httpUpstreams(address)
+			requests = p.httpUpstreams(address)
 			out = append(out, requests)
 		default:
 			requests.AdditionalAddresses = append(requests.AdditionalAddresses, &listenerv3.AdditionalAddress{Address: address})
@@ -39,20 +39,20 @@ func (p envoy) outbound() []*listenerv3.Listener {
 	return out
 }
 
-func httpUpstreams(first *corev3.Address) *listenerv3.Listener {
+func (p envoy) httpUpstreams(first *corev3.Address) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:             upstreamsListener,
 		Address:          first,
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		FilterChains: []*listenerv3.FilterChain{
-			{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, upstreamHTTP())}},
+			{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, p.upstreamHTTP())}},
 		},
 	}
 }
 
 // upstreamHTTP serves the app. AUTO also takes HTTP/2 without TLS, recognised by its preface. The port that the app has
 // connected to says which cluster a request goes to, whatever its headers say.
-func upstreamHTTP() *hcmv3.HttpConnectionManager {
+func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	manager := transparentHTTP(upstreamsListener, &routev3.RouteConfiguration{
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name: upstreamsListener, Domains: []string{"*"}, RequestHeadersToRemove: []string{clusterHeader},
@@ -76,6 +76,7 @@ func upstreamHTTP() *hcmv3.HttpConnectionManager {
 	}}
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	p.withstandRequests(manager.GetRouteConfig())
 	return manager
 }
 
@@ -84,6 +85,7 @@ func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	tcp := transparentTCP(name, name)
 	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
 	tcp.AccessLog = []*accesslogv3.AccessLog{upstreamConnectionLog(name)}
+	withstandConnections(tcp, up.Resilience)
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          socketAddress("127.0.0.1", up.Listen),

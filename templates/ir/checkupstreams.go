@@ -61,7 +61,7 @@ func upstreamChecks() []upstreamCheck {
 
 // checkUpstreams applies the rules of each upstream, and those between upstreams.
 func (p Proxy) checkUpstreams(found *problems) {
-	checks := upstreamChecks()
+	checks := slices.Concat(upstreamChecks(), resilienceChecks())
 	matched := map[Match]int{}
 	for i, up := range p.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)
