@@ -72,10 +72,11 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 				Header:       &corev3.HeaderValue{Key: clusterHeader, Value: upstreamPrefix + "%DOWNSTREAM_LOCAL_PORT%"},
 				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 			}},
-		}}}),
+		}, startsTLS()}}),
 	}}
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	p.replaceHost(manager.GetRouteConfig())
 	p.withstandRequests(manager.GetRouteConfig())
 	return manager
 }

@@ -53,6 +53,7 @@ const (
 	RequestWithTCP   Code = "RequestWithTCP"   // a denial takes an answer
 	RequestAudited   Code = "RequestAudited"   // Envoy's own validator cannot let everyone of a trusted domain in
 	CertificateNoTLS Code = "CertificateNoTLS" // without TLS nothing is presented
+	OldTLSMutual     Code = "OldTLSMutual"     // peers speak TLS 1.3
 
 	ForwardedMissing Code = "ForwardedMissing" // an empty list is not one that is not written
 	ForwardedPublic  Code = "ForwardedPublic"  // whoever is no known gateway could name any client
@@ -64,6 +65,10 @@ const (
 	AudienceSpelling Code = "AudienceSpelling" // what an audience can be
 	SubjectsMissing  Code = "SubjectsMissing"  // every token would pass
 
+	TrustedTooMany  Code = "TrustedTooMany"  // nobody has so many proxies
+	TrustedOnPublic Code = "TrustedOnPublic" // elsewhere callers are peers, which are believed
+	TrustedWithTCP  Code = "TrustedWithTCP"  // TCP has no headers
+
 	LimitNegative Code = "LimitNegative" // a limit is not negative
 	LimitWithTCP  Code = "LimitWithTCP"  // TCP has no requests
 
@@ -72,6 +77,8 @@ const (
 	MatchNoGateway  Code = "MatchNoGateway"  // only a gateway routes
 	MatchTwice      Code = "MatchTwice"      // one route takes a request
 	AddressMissing  Code = "AddressMissing"  // an upstream is somewhere
+	HostSpelling    Code = "HostSpelling"    // what a Host can be
+	HostWithTCP     Code = "HostWithTCP"     // TCP has no Host
 
 	UpstreamTime        Code = "UpstreamTime"        // Envoy counts in milliseconds, and zero is no bound to it
 	RequestsWithTCP     Code = "RequestsWithTCP"     // TCP has no requests
@@ -103,10 +110,11 @@ func Codes() []Code {
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
-		RequestWithTCP, RequestAudited, CertificateNoTLS, ForwardedMissing, ForwardedPublic, ForwardedTCP,
+		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, ForwardedMissing, ForwardedPublic, ForwardedTCP,
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
+		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
-		MatchTwice, AddressMissing, UpstreamTime, RequestsWithTCP, UpstreamConnections,
+		MatchTwice, AddressMissing, HostSpelling, HostWithTCP, UpstreamTime, RequestsWithTCP, UpstreamConnections,
 		RetryAttempts, RetriesOff, RetryCondition, ConditionOfGRPC, TryTimeout,
 		OutlierBounds, ProbePath, ProbeTarget, ProbeTwice,
 	}
