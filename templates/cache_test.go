@@ -72,6 +72,7 @@ func variants(t *testing.T) []ir.Proxy {
 			p.Inbound[0].JWT = ir.JWT{Audiences: []string{"a"}, Subjects: peers(t, "/*", "spiffe://auxiliary.org/x")}
 		},
 		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
+		func(p *ir.Proxy) { p.UnboundedStreams = true },
 		func(p *ir.Proxy) { p.Upstreams[0].Host = "api.example.org" },
 		func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} },
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },

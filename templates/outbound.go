@@ -76,6 +76,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	}}
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	p.callForLife(manager)
 	p.replaceHost(manager.GetRouteConfig())
 	p.withstandRequests(manager.GetRouteConfig())
 	return manager
@@ -84,7 +85,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	name := upstreamCluster(up)
 	tcp := transparentTCP(name, name)
-	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
+	p.tcpForLife(tcp)
 	tcp.AccessLog = []*accesslogv3.AccessLog{upstreamConnectionLog(name)}
 	withstandConnections(tcp, up.Resilience)
 	return &listenerv3.Listener{

@@ -13,6 +13,9 @@ type Proxy struct {
 	ID spiffeid.ID
 	// SVIDTTL is the TTL of its X.509-SVID; it bounds how long connections live. At least 2 s.
 	SVIDTTL time.Duration
+	// UnboundedStreams lets TCP connections, and requests and streams of HTTP that are under way, outlive the certificate
+	// that they began with. New requests still get new connections.
+	UnboundedStreams bool
 	// AgentSocket is the path of the SPIRE agent's Workload API socket in Envoy's container.
 	AgentSocket string
 	// IPFamily is that of the pod's addresses.
