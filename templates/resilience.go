@@ -18,7 +18,7 @@ import (
 const (
 	// nameConnectTimeout is how long one address of a name may take to accept a connection. It is short, because there may
 	// be others that live; with [ir.DefaultAttempts] a name with one address has five times as long. An upstream that is
-	// one address has Envoy's default, 5 s, as many times.
+	// one address has Envoy's default, 5 s, as many times, as has a server outside the mesh, which may be far away.
 	nameConnectTimeout = time.Second
 	// otherHostTries is how often a retry picks once more when it has picked an address that has failed it already.
 	otherHostTries = 5
@@ -30,7 +30,7 @@ func withstand(cluster *clusterv3.Cluster, up ir.Upstream) {
 	switch {
 	case r.ConnectTimeout > 0:
 		cluster.ConnectTimeout = lasting(r.ConnectTimeout)
-	case !up.Address.IsIP():
+	case !up.Address.IsIP() && !up.Server.External:
 		cluster.ConnectTimeout = lasting(nameConnectTimeout)
 	}
 	limits := cluster.CircuitBreakers.Thresholds[0]
