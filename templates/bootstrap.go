@@ -38,7 +38,8 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 				p.probeClusters(), p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, ir.AdminPort)},
 			))),
 		},
-		StatsConfig: p.statsConfig(),
+		ClusterManager: askUpstreams(),
+		StatsConfig:    p.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			LdsConfig: watchedFile(ListenersFile),
 			CdsConfig: watchedFile(ClustersFile),
@@ -64,7 +65,7 @@ func (p envoy) fixedPorts() *structpb.Struct {
 
 // agent is the SPIRE agent's Workload API socket, which also serves SDS.
 func (p envoy) agent() *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	return askNobody(&clusterv3.Cluster{
 		Name:                          agentCluster,
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:                lasting(time.Second),
@@ -72,5 +73,5 @@ func (p envoy) agent() *clusterv3.Cluster {
 		LoadAssignment: endpoints(agentCluster, &corev3.Address{
 			Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: p.AgentSocket}},
 		}),
-	}
+	})
 }

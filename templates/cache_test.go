@@ -80,6 +80,9 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.UnboundedStreams = true },
 		func(p *ir.Proxy) { p.Upstreams[0].Host = "api.example.org" },
 		func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries.Off = true },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries = ir.Retries{Attempts: 1, On: []string{"reset"}} },
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {

@@ -30,7 +30,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 	return boundClusters(append(out, p.jwksClusters()...))
 }
 
-// app is the app on loopback. A cluster's own time-out for connecting, here and below, is Envoy's default of 5 s.
+// app is the app on loopback. A cluster's own time-out for connecting is Envoy's default of 5 s.
 func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
@@ -86,6 +86,8 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 			MaxConnectionDuration: p.calledFor(up),
 		}, filters...)
 	}
+	withstand(cluster, up)
+	askUpstream(cluster, up)
 	return cluster
 }
 

@@ -43,6 +43,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if in.Public() {
 		harden(manager)
 	}
+	pingCallers(manager, in)
 	limitRequests(in.Limits, manager)
 	return manager
 }
@@ -61,6 +62,7 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if in.Public() {
 		harden(manager)
 	}
+	pingCallers(manager, in)
 	limitRequests(in.Limits, manager)
 	return manager
 }

@@ -97,6 +97,7 @@ type Upstream struct {
 	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for
 	// none. Not with TCP.
 	JWTAudience string
+	Resilience  Resilience
 }
 
 // Identifies says whether callers of the port may present who they are.

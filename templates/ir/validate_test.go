@@ -244,6 +244,7 @@ func TestRules(t *testing.T) {
 	for _, row := range serverRules(t) {
 		tests = append(tests, row)
 	}
+	tests = append(tests, resilienceRules()...)
 	broken := map[Code]bool{}
 	for _, test := range tests {
 		p := test.of(t)
