@@ -67,11 +67,19 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "spiffe://example.org/api"},
 			ir.Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: ir.GRPC, JWTAudience: "greeter"},
 			ir.Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
+		"resilience": proxy("/web", nil,
+			ir.Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), Resilience: everyResilience()},
+			ir.Upstream{Listen: 8001, Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api"), Protocol: ir.GRPC,
+				Resilience: ir.Resilience{Retries: ir.Retries{Off: true}}},
+			ir.Upstream{Listen: 5432, Address: address(t, "db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: ir.TCP,
+				Resilience: ir.Resilience{IdleTimeout: time.Hour, MaxConnections: 10, Retries: ir.Retries{Attempts: 1}}},
+		),
 		"public": asGateway(proxy("/edge", []ir.Inbound{
 			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: ir.Request, Certificate: true, Limits: publicLimits()},
 			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, MinTLS: ir.TLS12, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request},
 		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")})),
+		"on-pod-ip": proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, AppHost: ir.PodIP, Peers: peers(t, "/web")}}),
 		"public-tcp": proxy("/edge", []ir.Inbound{
 			{Listen: 9000, App: 9001, Clients: ir.NoRequest, Protocol: ir.TCP, Limits: ir.Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}),
@@ -139,7 +147,7 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")},
 			outsideRoute(t, "/pictures", "pictures.example.org:443", "pictures.example.org"),
 		)),
-		"dual-stack": dualStack(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
+		"dual-stack": dualStack(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, AppHost: "::1", Peers: peers(t, "/web")}},
 			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 		"observed": observed(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
 			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
@@ -209,7 +217,7 @@ func observed(p ir.Proxy) ir.Proxy {
 		{Listen: ir.FirstGRPCProbePort + 1, Kind: ir.ProbeGRPC, App: 9091},
 	}
 	p.Metrics = ir.Metrics{Port: 15090, Include: ir.DefaultStatistics()}
-	p.Drain = 10 * time.Second
+	p.Drain, p.MemoryLimit = 10*time.Second, 256<<20
 	return p
 }
 
