@@ -23,7 +23,8 @@ import (
 const secretDelay = 3 * time.Minute
 
 // TestCertificateOfASecret: callers with and without an identity see the certificate of a Secret that Envoy alone
-// mounts, and the next one without a restart; a pod waits for a Secret that is not there yet.
+// mounts, and the next one without a restart; a pod waits for a Secret that is not there yet. A sidecar that knows the
+// server by the Secret's CA follows both.
 func TestCertificateOfASecret(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -33,7 +34,13 @@ func TestCertificateOfASecret(t *testing.T) {
 		}),
 	})}
 	outsider := workload{name: "outsider", command: []string{"/podtool", "api"}}
-	apply(t, w.deployment(ns), w.service(ns), outsider.deployment(ns))
+	byName := func(name string) string {
+		return list(item{"listen": 8000, "address": "api." + ns + ".svc:8443", "tls": item{"ca": item{"secret": "web"}, "sni": name}})
+	}
+	knows := workload{name: "knows", command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080"}, annotations: identified(ns, "knows", map[string]string{
+		"spiffe.io/upstreams": byName("one.example.org"),
+	})}
+	apply(t, w.deployment(ns), w.service(ns), outsider.deployment(ns), knows.deployment(ns))
 	rollout(t, ns, "deployment/outsider")
 	eventually(t, "the pod waits for the Secret", func() error {
 		out, err := shared.k.Run(t.Context(), "--namespace", ns, "get", "events", "--field-selector", "reason=FailedMount", "-o", "jsonpath={.items[*].message}")
@@ -60,6 +67,7 @@ func TestCertificateOfASecret(t *testing.T) {
 		}
 		return err
 	})
+	awaitOK(t, ns, "deployment/knows")
 	pod := onlyPod(t, ns, "api")
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		mounts := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "spiffe-certificate" })
@@ -74,25 +82,41 @@ func TestCertificateOfASecret(t *testing.T) {
 	if after := onlyPod(t, ns, "api"); after.Name != pod.Name || scene.Restarts(after) != 0 {
 		t.Errorf("pod %s became %s, with %d restarts", pod.Name, after.Name, scene.Restarts(after))
 	}
+	caller := onlyPod(t, ns, "knows")
+	k(t, ns, "annotate", "--overwrite", "pod", caller.Name, "spiffe.io/upstreams="+byName("two.example.org"))
+	eventuallyWithin(t, secretDelay, "the server is known by the next CA and name", func() error {
+		out, err := in(t, ns, "deployment/knows", "/sample", "get", url)
+		if err == nil && out != "ok\n" {
+			err = fmt.Errorf("got %q", out)
+		}
+		return err
+	})
+	if after := onlyPod(t, ns, "knows"); scene.Restarts(after) != 0 {
+		t.Errorf("pod %s restarted %d times", after.Name, scene.Restarts(after))
+	}
 }
 
-// webSecret is a Secret of type kubernetes.io/tls with a certificate for a name, signed by itself.
+// webSecret is a Secret of type kubernetes.io/tls with a certificate for a name, signed by itself, which is its CA too.
 func webSecret(t *testing.T, namespace, name string) *corev1.Secret {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{name}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	must(t, err)
 	encoded, err := x509.MarshalPKCS8PrivateKey(key)
 	must(t, err)
+	public := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: namespace},
 		Type:       corev1.SecretTypeTLS,
 		Data: map[string][]byte{
-			corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+			"ca.crt":                public,
+			corev1.TLSCertKey:       public,
 			corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
 		},
 	}
