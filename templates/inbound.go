@@ -16,6 +16,9 @@ import (
 // enough for a lost packet to be sent again.
 const serverFirstWait = 500 * time.Millisecond
 
+// plainChainName is the name of what serves plain text on a permissive port.
+const plainChainName = "plain"
+
 // edgeBuffer bounds what one connection of the public may make Envoy hold.
 const edgeBuffer = 32 << 10
 
@@ -53,6 +56,7 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 		tls := listener.FilterChains[len(listener.FilterChains)-1]
 		tls.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "tls"}
 		plain := p.plainChain(in)
+		plain.Name = plainChainName
 		plain.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}
 		listener.FilterChains = append(listener.FilterChains, plain)
 	}
