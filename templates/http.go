@@ -41,7 +41,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if len(in.Forwarded) > 0 {
 		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)
 	}
-	p.authenticate(manager, in)
+	authenticate(manager, in)
 	if in.Public() {
 		harden(manager)
 	}
@@ -59,7 +59,7 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if !in.JWT.IsZero() {
 		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
 	}
-	p.authenticate(manager, in)
+	authenticate(manager, in)
 	if in.Public() {
 		harden(manager)
 	}
@@ -72,6 +72,7 @@ func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionMan
 		manager := transparentHTTP(stats, p.routeHosts(p.gatewayRoutes()))
 		p.callForLife(manager)
 		plainPaths(manager)
+		fromCallers(manager, in)
 		origin(manager, in)
 		manager.PreserveExternalRequestId = true
 		return manager
@@ -80,6 +81,7 @@ func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionMan
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: appCluster(in)},
 		Timeout:          lasting(0),
 	}))
+	fromCallers(manager, in)
 	likeCallee(manager)
 	origin(manager, in)
 	manager.PreserveExternalRequestId = true
@@ -96,11 +98,10 @@ func harden(manager *hcmv3.HttpConnectionManager) {
 	// An app that turns hyphens into underscores, as many do, would take such a header for another one.
 	common(manager).HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_REJECT_REQUEST
 	common(manager).MaxHeadersCount = count(edgeHeaders)
-	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
-		MaxConcurrentStreams:        count(edgeStreams),
-		InitialStreamWindowSize:     count(edgeStreamWindow),
-		InitialConnectionWindowSize: count(edgeWindow),
-	}
+	manager.Http2ProtocolOptions = ownStreamsAndUpgrades()
+	manager.Http2ProtocolOptions.MaxConcurrentStreams = count(edgeStreams)
+	manager.Http2ProtocolOptions.InitialStreamWindowSize = count(edgeStreamWindow)
+	manager.Http2ProtocolOptions.InitialConnectionWindowSize = count(edgeWindow)
 }
 
 // plainPaths makes a path mean the same to Envoy, which routes by it, and to the app behind it.

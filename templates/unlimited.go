@@ -44,7 +44,8 @@ func likeServer(manager *hcmv3.HttpConnectionManager) {
 	manager.Proxy_100Continue = true
 	manager.MaxRequestHeadersKb = count(headersKB)
 	common(manager).MaxHeadersCount = count(headers)
-	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{MaxHeaderFieldSizeKb: count(headersKB)}
+	manager.Http2ProtocolOptions = ownStreamsAndUpgrades()
+	manager.Http2ProtocolOptions.MaxHeaderFieldSizeKb = count(headersKB)
 }
 
 // likeCallee is [likeServer] with room for what a caller's Envoy adds.
@@ -87,7 +88,9 @@ func http2Client(options *corev3.HttpProtocolOptions) *corev3.Http2ProtocolOptio
 	if options == nil {
 		return &corev3.Http2ProtocolOptions{}
 	}
-	return &corev3.Http2ProtocolOptions{MaxHeaderFieldSizeKb: count(headersKB)}
+	http2 := ownStreams()
+	http2.MaxHeaderFieldSizeKb = count(headersKB)
+	return http2
 }
 
 // http1Client hands messages of HTTP/1 on as they are, but for the case of the names in answers, see [keepCase].
