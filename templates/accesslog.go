@@ -99,6 +99,9 @@ func connectionLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
 	return stdoutLog(inboundListener(in), event, onlyIf("upstream.address != ''"), fields)
 }
 
+// plainChainName is the name of what serves plain text on a permissive port.
+const plainChainName = "plain"
+
 // refusedLog has a line for every connection whose handshake failed. It belongs to the listener, because
 // such a connection never becomes a request; the filter drops all others, such as health checks, and plain text on a
 // permissive port, which Envoy tells from TLS by a handshake that fails.

@@ -10,17 +10,17 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// ownStreams are the options of HTTP/2 on either side. Requests of many callers share a connection, so a message that
-// HTTP/2 does not allow ends its own stream and not, as is Envoy's default, the connection.
-func ownStreams() *corev3.Http2ProtocolOptions {
-	return &corev3.Http2ProtocolOptions{OverrideStreamErrorOnInvalidHttpMessage: yes()}
+// ownStreams makes a message that HTTP/2 does not allow end its own stream and not, as is Envoy's default, the
+// connection, which carries requests of many callers.
+func ownStreams(options *corev3.Http2ProtocolOptions) *corev3.Http2ProtocolOptions {
+	options.OverrideStreamErrorOnInvalidHttpMessage = yes()
+	return options
 }
 
-// ownStreamsAndUpgrades also takes an upgrade to WebSocket, which is a CONNECT in HTTP/2 (RFC 8441).
-func ownStreamsAndUpgrades() *corev3.Http2ProtocolOptions {
-	options := ownStreams()
-	options.AllowConnect = true
-	return options
+// takesUpgrades makes a server take upgrades to WebSocket, which are a CONNECT in HTTP/2 (RFC 8441).
+func takesUpgrades(server *corev3.Http2ProtocolOptions) *corev3.Http2ProtocolOptions {
+	server.AllowConnect = true
+	return server
 }
 
 // authority is a host and a port, of the signs that HTTP/2 allows there and names have: there is no user and no list.

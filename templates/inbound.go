@@ -16,12 +16,6 @@ import (
 // enough for a lost packet to be sent again.
 const serverFirstWait = 500 * time.Millisecond
 
-// plainChainName is the name of what serves plain text on a permissive port.
-const plainChainName = "plain"
-
-// edgeBuffer bounds what one connection of the public may make Envoy hold.
-const edgeBuffer = 32 << 10
-
 func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 	name := inboundListener(in)
 	listener := &listenerv3.Listener{
@@ -36,9 +30,6 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 	if in.TLS != ir.None {
 		listener.AccessLog = []*accesslogv3.AccessLog{refusedLog(in)}
 		listener.FilterChains = append(listener.FilterChains, p.tlsChain(in))
-	}
-	if in.Public() {
-		listener.PerConnectionBufferLimitBytes = count(edgeBuffer)
 	}
 	switch in.TLS {
 	case ir.Mutual:
@@ -61,6 +52,7 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 		listener.FilterChains = append(listener.FilterChains, plain)
 	}
 	markCallers(listener, in)
+	askCallers(listener, in)
 	return listener
 }
 
@@ -71,9 +63,7 @@ func (p envoy) tlsChain(in ir.Inbound) *listenerv3.FilterChain {
 		chain = p.plainChain(in)
 	}
 	chain.TransportSocket = downstreamTLS(p.ID, in)
-	if in.Public() {
-		chain.TransportSocketConnectTimeout = lasting(handshakeTimeout)
-	}
+	chain.TransportSocketConnectTimeout = lasting(handshakeTimeout)
 	return chain
 }
 

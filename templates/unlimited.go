@@ -44,7 +44,6 @@ func likeServer(manager *hcmv3.HttpConnectionManager) {
 	manager.Proxy_100Continue = true
 	manager.MaxRequestHeadersKb = count(headersKB)
 	common(manager).MaxHeadersCount = count(headers)
-	manager.Http2ProtocolOptions = ownStreamsAndUpgrades()
 	manager.Http2ProtocolOptions.MaxHeaderFieldSizeKb = count(headersKB)
 }
 
@@ -88,9 +87,7 @@ func http2Client(options *corev3.HttpProtocolOptions) *corev3.Http2ProtocolOptio
 	if options == nil {
 		return &corev3.Http2ProtocolOptions{}
 	}
-	http2 := ownStreams()
-	http2.MaxHeaderFieldSizeKb = count(headersKB)
-	return http2
+	return ownStreams(&corev3.Http2ProtocolOptions{MaxHeaderFieldSizeKb: count(headersKB)})
 }
 
 // http1Client hands messages of HTTP/1 on as they are, but for the case of the names in answers, see [keepCase].
