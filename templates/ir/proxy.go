@@ -31,6 +31,9 @@ type Proxy struct {
 	Probes []Probe
 	// Metrics is where statistics can be read; the zero value is nowhere.
 	Metrics Metrics
+	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
+	// not known. Otherwise at least [MinMemoryLimit].
+	MemoryLimit int64
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration
@@ -75,15 +78,17 @@ type Inbound struct {
 	JWT JWT
 }
 
-// Upstream is another service behind mutual TLS at Address. It has either Listen or Match.
+// Upstream is another service behind mutual TLS at Address, or one outside the mesh behind TLS. It has either Listen or Match.
 type Upstream struct {
 	// Listen is a port on 127.0.0.1 where the app speaks without TLS.
 	Listen uint16
 	// Match is the part of a gateway's requests that goes to Address.
 	Match   Match
 	Address Address
-	// Peers are the identities that the other side may have: never empty, all of one trust domain.
-	Peers []Peer
+	// Peers are the identities that the other side may have: never empty, all of one trust domain. An external Server has
+	// none.
+	Peers  []Peer
+	Server Server
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol
 	// Host is what each request says in Host, or :authority; empty for what the app wrote, but for a loopback address, in
@@ -92,6 +97,7 @@ type Upstream struct {
 	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for
 	// none. Not with TCP.
 	JWTAudience string
+	Resilience  Resilience
 }
 
 // Identifies says whether callers of the port may present who they are.
