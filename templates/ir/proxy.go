@@ -31,6 +31,8 @@ type Proxy struct {
 	Probes []Probe
 	// Metrics is where statistics can be read; the zero value is nowhere.
 	Metrics Metrics
+	// Tracing is where spans of requests go.
+	Tracing Tracing
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration

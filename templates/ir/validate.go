@@ -19,6 +19,7 @@ const (
 func (p Proxy) Validate() []Problem {
 	var found problems
 	p.checkWhole(&found)
+	p.checkTracing(&found)
 	ports := p.checkPorts(&found)
 	p.checkInbound(&found, ports)
 	p.checkUpstreams(&found)

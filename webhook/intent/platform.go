@@ -73,6 +73,7 @@ type Sidecar struct {
 	LogLevel    string
 	Concurrency int // Envoy's worker threads
 	Metrics     ir.Metrics
+	Tracing     ir.Tracing
 	JWT         JWTContainer
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool
