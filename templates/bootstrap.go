@@ -37,7 +37,8 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), p.probeClusters(),
 				p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, ir.AdminPort)}),
 		},
-		StatsConfig: p.statsConfig(),
+		ClusterManager: askUpstreams(),
+		StatsConfig:    p.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			LdsConfig: watchedFile(ListenersFile),
 			CdsConfig: watchedFile(ClustersFile),
@@ -63,7 +64,7 @@ func (p envoy) fixedPorts() *structpb.Struct {
 
 // agent is the SPIRE agent's Workload API socket, which also serves SDS.
 func (p envoy) agent() *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	return askNobody(&clusterv3.Cluster{
 		Name:                          agentCluster,
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:                lasting(time.Second),
@@ -71,5 +72,5 @@ func (p envoy) agent() *clusterv3.Cluster {
 		LoadAssignment: endpoints(agentCluster, &corev3.Address{
 			Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: p.AgentSocket}},
 		}),
-	}
+	})
 }

@@ -50,6 +50,10 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Upstreams[0].Peers = peers(t, "/web") },
 		func(p *ir.Proxy) { p.Upstreams[0].Peers = peers(t, "spiffe://auxiliary.org/*") },
 		func(p *ir.Proxy) { p.Upstreams[0].Protocol = ir.TCP },
+		func(p *ir.Proxy) { outside(t, p, ir.SystemCA(), "api.example.org", false) },
+		func(p *ir.Proxy) { outside(t, p, secretCA(t, "db"), "api.example.org", false) },
+		func(p *ir.Proxy) { outside(t, p, secretCA(t, "db"), "10.0.0.7", false) },
+		func(p *ir.Proxy) { outside(t, p, secretCA(t, "db"), "10.0.0.7", true) },
 		func(p *ir.Proxy) {
 			p.Gateway, p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = true, 0, 0, match(t, "/")
 		},
@@ -82,6 +86,9 @@ func variants(t *testing.T) []ir.Proxy {
 		},
 		func(p *ir.Proxy) { p.Upstreams[0].Host = "api.example.org" },
 		func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries.Off = true },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries = ir.Retries{Attempts: 1, On: []string{"reset"}} },
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {

@@ -27,19 +27,19 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 		}
 	}
 	for _, up := range p.Upstreams {
-		out = append(out, p.upstream(up))
+		out = append(out, lookUpOutside(p.upstream(up), up))
 	}
 	return slices.Concat(out, p.jwksClusters(), p.tracesClusters())
 }
 
-// app is the app on loopback. A cluster's own time-out for connecting, here and below, is Envoy's default of 5 s.
+// app is the app on loopback. A cluster's own time-out for connecting is Envoy's default of 5 s.
 func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
 	if in.Protocol != ir.TCP {
-		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
+		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, likeFirstClient(&corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(appIdleTimeout),
-		}))
+		})))
 	}
 	return cluster
 }
@@ -60,7 +60,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		AltStatName:          upstreamStats(up),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		CircuitBreakers:      unlimited(),
-		TransportSocket:      upstreamTLS(p.ID, up),
+		TransportSocket:      p.upstreamTLS(up),
 		LoadAssignment:       endpoints(name, socketAddress(up.Address.Host(), up.Address.Port())),
 	}
 	if !up.Address.IsIP() {
@@ -85,9 +85,11 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		cluster.TypedExtensionProtocolOptions = httpOptions(up.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(idleTimeout),
 			// The client ends it between requests, so none is lost.
-			MaxConnectionDuration: lasting(p.peerConnectionLife()),
+			MaxConnectionDuration: p.calledFor(up),
 		}, filters...)
 	}
+	withstand(cluster, up)
+	askUpstream(cluster, up)
 	return cluster
 }
 

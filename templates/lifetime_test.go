@@ -83,7 +83,7 @@ func TestNothingOutlivesItsCertificate(t *testing.T) {
 			}
 		}
 		for _, tcp := range all[*tcpproxyv3.TcpProxy](t, name, proxy) {
-			if !carriesNobody(proxy, tcp.GetStatPrefix()) {
+			if !carriesNobody(proxy, tcp.GetStatPrefix()) && !withoutSVID(proxy, tcp.GetStatPrefix()) {
 				within(tcp.GetStatPrefix(), tcp.GetMaxDownstreamConnectionDuration().AsDuration())
 			}
 			if tcp.GetMaxDownstreamConnectionDuration() != nil && proxy.UnboundedStreams {
@@ -108,7 +108,7 @@ func freshnessToPeers(t *testing.T, name string, proxy ir.Proxy) time.Duration {
 		want = min(want, (proxy.Drain / 3).Truncate(time.Millisecond))
 	}
 	for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
-		if !strings.HasPrefix(cluster.GetName(), upstreamPrefix) || cluster.GetTypedExtensionProtocolOptions() == nil {
+		if withoutSVID(proxy, cluster.GetName()) || !strings.HasPrefix(cluster.GetName(), upstreamPrefix) || cluster.GetTypedExtensionProtocolOptions() == nil {
 			continue
 		}
 		var found []*corev3.HttpProtocolOptions

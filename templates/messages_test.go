@@ -131,12 +131,17 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			want = append(want, spellings(peers))
 		}
 		for _, up := range proxy.Upstreams {
-			want = append(want, spellings(up.Peers))
+			if !up.Server.External { // which is in TestServersAreVerified
+				want = append(want, spellings(up.Peers))
+			}
 		}
 		if len(proxy.Tracing.Peers) > 0 {
 			want = append(want, spellings(proxy.Tracing.Peers))
 		}
 		for _, tls := range all[*tlsv3.CommonTlsContext](t, name, proxy) {
+			if isOutside(tls) {
+				continue
+			}
 			params := tls.GetTlsParams()
 			if params.GetTlsMaximumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 {
 				t.Errorf("TLS versions: %v", params)
@@ -268,8 +273,8 @@ func TestAgentIsAskedTheSameWayEverywhere(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		sources := map[string]bool{}
 		for _, secret := range all[*tlsv3.SdsSecretConfig](t, name, proxy) {
-			if secret.GetName() == tokenSecret || secret.GetName() == certificateName {
-				continue // of the program beside Envoy, and of a Secret
+			if secret.GetSdsConfig().GetPathConfigSource() != nil {
+				continue // of the program beside Envoy, and of Secrets
 			}
 			raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(secret.GetSdsConfig())
 			if err != nil {
@@ -603,6 +608,8 @@ func TestWhatAPodCanChange(t *testing.T) {
 		"one upstream less":  {func(p *ir.Proxy) { p.Upstreams = []ir.Upstream{p.Upstreams[0], p.Upstreams[2]} }, false},
 		"TCP upstream's":     {func(p *ir.Proxy) { p.Upstreams[2].Listen = 8003 }, false},
 		"another's protocol": {func(p *ir.Proxy) { p.Upstreams[1].Protocol = ir.TCP }, false},
+		"Host":               {func(p *ir.Proxy) { p.Upstreams[1].Host = "x.org" }, true},
+		"proxies before":     {func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} }, true},
 		"identity":           {func(p *ir.Proxy) { p.ID = cases(t)["client"].ID }, false},
 		"probes":             {func(p *ir.Proxy) { p.Probes = nil }, false},
 		"metrics":            {func(p *ir.Proxy) { p.Metrics.Port = 15091 }, false},

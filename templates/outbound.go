@@ -79,14 +79,18 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	p.callForLife(manager)
 	p.traceOutbound(manager)
 	p.replaceHost(manager.GetRouteConfig())
+	p.withstandRequests(manager.GetRouteConfig())
 	return manager
 }
 
 func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	name := upstreamCluster(up)
 	tcp := transparentTCP(name, name)
-	p.tcpForLife(tcp)
+	if showsSVID(up) {
+		p.tcpForLife(tcp)
+	}
 	tcp.AccessLog = []*accesslogv3.AccessLog{upstreamConnectionLog(name)}
+	withstandConnections(tcp, up.Resilience)
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          socketAddress("127.0.0.1", up.Listen),
@@ -98,7 +102,7 @@ func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 				Filters: []*listenerv3.Filter{networkFilter(tcpFilter, tcp)},
 				// Not read by any filter. It makes a changed peer list change the listener too, which
 				// drains the open streams; replacing the cluster alone would let them live on.
-				Metadata: peersMetadata(up.Peers),
+				Metadata: calledMetadata(up),
 			},
 		},
 	}

@@ -34,7 +34,8 @@ func (p envoy) gatewayRoutes() *routev3.RouteConfiguration {
 		}
 		routes.VirtualHosts = append(routes.VirtualHosts, group)
 	}
-	return routes
+	p.leaveMesh(routes)
+	return p.withstandRequests(routes)
 }
 
 // fitting are all matches that may be meant by a request for host, the most specific first.

@@ -82,6 +82,21 @@ const (
 	HostSpelling    Code = "HostSpelling"    // what a Host can be
 	HostWithTCP     Code = "HostWithTCP"     // TCP has no Host
 
+	ServerPeers       Code = "ServerPeers"       // a service outside the mesh has no SVID
+	ServerCAMissing   Code = "ServerCAMissing"   // without a CA Envoy would take every certificate
+	ServerNameMissing Code = "ServerNameMissing" // without a name it would take that of anyone
+	TooManyCAs        Code = "TooManyCAs"        // each Secret is a file
+
+	UpstreamTime        Code = "UpstreamTime"        // Envoy counts in milliseconds, and zero is no bound to it
+	RequestsWithTCP     Code = "RequestsWithTCP"     // TCP has no requests
+	UpstreamConnections Code = "UpstreamConnections" // more than a pod can open
+	RetryAttempts       Code = "RetryAttempts"       // each retry is load for a peer that may have too much
+	RetriesOff          Code = "RetriesOff"          // what never happens has no conditions
+	RetryCondition      Code = "RetryCondition"      // one that Envoy knows, once
+	ConditionOfGRPC     Code = "ConditionOfGRPC"     // only gRPC has its status
+	TryTimeout          Code = "TryTimeout"          // the bound of a try leads to another one
+	OutlierBounds       Code = "OutlierBounds"       // what Envoy can count, and waits for
+
 	ProbePath   Code = "ProbePath"   // what the kubelet can ask for
 	ProbeTarget Code = "ProbeTarget" // what the app can be asked for
 	ProbeTwice  Code = "ProbeTwice"  // a path leads to one thing
@@ -91,7 +106,7 @@ const (
 func (c Code) MissesValue() bool {
 	return slices.Contains([]Code{
 		IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, ForwardedMissing,
-		AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing,
+		AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing, ServerCAMissing, ServerNameMissing,
 	}, c)
 }
 
@@ -106,7 +121,11 @@ func Codes() []Code {
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
 		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
-		MatchTwice, AddressMissing, HostSpelling, HostWithTCP, ProbePath, ProbeTarget, ProbeTwice,
+		MatchTwice, AddressMissing, HostSpelling, HostWithTCP,
+		ServerPeers, ServerCAMissing, ServerNameMissing, TooManyCAs,
+		UpstreamTime, RequestsWithTCP, UpstreamConnections, RetryAttempts, RetriesOff,
+		RetryCondition, ConditionOfGRPC, TryTimeout, OutlierBounds,
+		ProbePath, ProbeTarget, ProbeTwice,
 	}
 }
 

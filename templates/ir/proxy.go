@@ -77,15 +77,17 @@ type Inbound struct {
 	JWT JWT
 }
 
-// Upstream is another service behind mutual TLS at Address. It has either Listen or Match.
+// Upstream is another service behind mutual TLS at Address, or one outside the mesh behind TLS. It has either Listen or Match.
 type Upstream struct {
 	// Listen is a port on 127.0.0.1 where the app speaks without TLS.
 	Listen uint16
 	// Match is the part of a gateway's requests that goes to Address.
 	Match   Match
 	Address Address
-	// Peers are the identities that the other side may have: never empty, all of one trust domain.
-	Peers []Peer
+	// Peers are the identities that the other side may have: never empty, all of one trust domain. An external Server has
+	// none.
+	Peers  []Peer
+	Server Server
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol
 	// Host is what each request says in Host, or :authority; empty for what the app wrote, but for a loopback address, in
@@ -94,6 +96,7 @@ type Upstream struct {
 	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for
 	// none. Not with TCP.
 	JWTAudience string
+	Resilience  Resilience
 }
 
 // Identifies says whether callers of the port may present who they are.
