@@ -235,7 +235,7 @@ func observed(p ir.Proxy) ir.Proxy {
 		{Listen: ir.FirstGRPCProbePort + 1, Kind: ir.ProbeGRPC, App: 9091},
 	}
 	p.Metrics = ir.Metrics{Port: 15090, Include: ir.DefaultStatistics()}
-	p.Drain = 10 * time.Second
+	p.Drain, p.MemoryLimit = 10*time.Second, 256<<20
 	return p
 }
 

@@ -29,7 +29,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 	for _, up := range p.Upstreams {
 		out = append(out, lookUpOutside(p.upstream(up), up))
 	}
-	return slices.Concat(out, p.jwksClusters(), p.tracesClusters())
+	return boundClusters(slices.Concat(out, p.jwksClusters(), p.tracesClusters()))
 }
 
 // app is the app on loopback. A cluster's own time-out for connecting is Envoy's default of 5 s.
@@ -106,7 +106,7 @@ func httpOptions(
 	}
 	if protocol.IsHTTP2() {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: http2Client(common),
+			Http2ProtocolOptions: bound(http2Client(common)),
 		}
 	}
 	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{

@@ -31,6 +31,7 @@ const (
 	IDMissing         Code = "IDMissing"         // a proxy has a SPIFFE ID with a path
 	TTLTooShort       Code = "TTLTooShort"       // SPIRE cannot renew in time
 	SocketPath        Code = "SocketPath"        // what a Unix socket's address can be
+	MemoryTooSmall    Code = "MemoryTooSmall"    // Envoy would shed load without any
 	DrainNegative     Code = "DrainNegative"     // a time is not negative
 	NothingToDo       Code = "NothingToDo"       // a proxy has listeners or upstreams
 	GatewayIncomplete Code = "GatewayIncomplete" // a gateway has listeners and upstreams
@@ -113,7 +114,7 @@ func (c Code) MissesValue() bool {
 // Codes are all rules.
 func Codes() []Code {
 	return []Code{
-		IDMissing, TTLTooShort, SocketPath, DrainNegative, NothingToDo,
+		IDMissing, TTLTooShort, SocketPath, MemoryTooSmall, DrainNegative, NothingToDo,
 		GatewayIncomplete, StatisticName, CollectorMissing, SamplingRange, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,

@@ -33,6 +33,9 @@ type Proxy struct {
 	Metrics Metrics
 	// Tracing is where spans of requests go.
 	Tracing Tracing
+	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
+	// not known. Otherwise at least [MinMemoryLimit].
+	MemoryLimit int64
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration
