@@ -59,6 +59,7 @@ sidecar:
   image: envoy
   logLevel: debug
   concurrency: 2
+  maxConnections: 500
   rollout: inPlace
   streams: unbounded
   tracing: {address: "otel:4317", peers: [/otel], samplingPercent: 0.5}
@@ -133,12 +134,13 @@ func TestParsePlatformInFull(t *testing.T) {
 			Flags:           []Flag{FlagDownstream, FlagAdmin},
 		}},
 		Sidecar: Sidecar{
-			Image:       "envoy",
-			Resources:   memoryLimit("64Mi"),
-			LogLevel:    "debug",
-			Concurrency: 2,
-			Metrics:     ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
-			JWT:         JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+			Image:          "envoy",
+			Resources:      memoryLimit("64Mi"),
+			LogLevel:       "debug",
+			Concurrency:    2,
+			MaxConnections: 500,
+			Metrics:        ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
+			JWT:            JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
 
 			UnboundedStreams: true,
 			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
