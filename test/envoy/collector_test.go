@@ -107,7 +107,7 @@ func (c *collector) take(t *testing.T, request []byte) {
 func readSpan(t *testing.T, raw []byte) span {
 	s := span{attributes: map[string]string{}}
 	eachField(t, raw, func(number protowire.Number, content []byte, n uint64) {
-		switch number {
+		switch int32(number) {
 		case 1:
 			s.trace = hex.EncodeToString(content)
 		case 2:
@@ -156,11 +156,11 @@ func eachField(t *testing.T, raw []byte, visit func(protowire.Number, []byte, ui
 			t.Errorf("not a field: %v", protowire.ParseError(size))
 			return
 		}
-		switch kind {
-		case protowire.BytesType:
+		switch {
+		case kind == protowire.BytesType:
 			content, _ := protowire.ConsumeBytes(raw)
 			visit(number, content, 0)
-		case protowire.VarintType:
+		case kind == protowire.VarintType:
 			value, _ := protowire.ConsumeVarint(raw)
 			visit(number, nil, value)
 		}
