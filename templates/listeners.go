@@ -9,9 +9,9 @@ import (
 func (p envoy) listeners() []*listenerv3.Listener {
 	var out []*listenerv3.Listener
 	for _, in := range p.Inbound {
-		out = append(out, p.inbound(in))
+		out = append(out, fromCalledAddress(p.inbound(in), in))
 	}
-	return p.onPodAddresses(append(out, p.outbound()...))
+	return boundListeners(p.onPodAddresses(append(out, p.outbound()...)))
 }
 
 func networkFilter(name string, config proto.Message) *listenerv3.Filter {

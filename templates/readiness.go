@@ -58,6 +58,7 @@ func answering(name string, port uint16, routes []*routev3.Route, answers ...*hc
 					VirtualHosts:     []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: append(routes, notFound())}},
 					ValidateClusters: no(),
 				}},
+				Http2ProtocolOptions: http2Server(),
 				// What is asked for is compared as it comes, and no mark of Envoy is added to it.
 				GenerateRequestId: no(),
 				HttpFilters:       append(answers, quietRouter()),
@@ -128,13 +129,14 @@ func (p envoy) ownAddresses() []*corev3.Address {
 	return out
 }
 
+// appAddresses are those of the app that are known: not one on the address of the pod.
 func (p envoy) appAddresses() []*corev3.Address {
 	var out []*corev3.Address
 	seen := map[uint16]bool{0: true}
 	for _, in := range p.Inbound {
-		if !seen[in.App] {
+		if !seen[in.App] && in.AppHost != ir.PodIP {
 			seen[in.App] = true
-			out = append(out, socketAddress("127.0.0.1", in.App))
+			out = append(out, socketAddress(in.AppHost.IP(), in.App))
 		}
 	}
 	return out

@@ -31,6 +31,7 @@ const (
 	IDMissing         Code = "IDMissing"         // a proxy has a SPIFFE ID with a path
 	TTLTooShort       Code = "TTLTooShort"       // SPIRE cannot renew in time
 	SocketPath        Code = "SocketPath"        // what a Unix socket's address can be
+	MemoryTooSmall    Code = "MemoryTooSmall"    // Envoy would shed load without any
 	DrainNegative     Code = "DrainNegative"     // a time is not negative
 	NothingToDo       Code = "NothingToDo"       // a proxy has listeners or upstreams
 	GatewayIncomplete Code = "GatewayIncomplete" // a gateway has listeners and upstreams
@@ -41,6 +42,8 @@ const (
 	AppMissing    Code = "AppMissing"    // a listener has an app behind it
 	AppOfGateway  Code = "AppOfGateway"  // a gateway has no app
 	AppIsSidecar  Code = "AppIsSidecar"  // Envoy would call itself
+	AppAddress    Code = "AppAddress"    // an app is in its own pod
+	AppAddresses  Code = "AppAddresses"  // a port of the app is on one address
 	AppProtocols  Code = "AppProtocols"  // a port of the app speaks one protocol
 	UnknownValue  Code = "UnknownValue"  // an enum has one of its values
 	TCPRoutes     Code = "TCPRoutes"     // TCP has no host and path to route by
@@ -111,9 +114,9 @@ func (c Code) MissesValue() bool {
 // Codes are all rules.
 func Codes() []Code {
 	return []Code{
-		IDMissing, TTLTooShort, SocketPath, DrainNegative, NothingToDo,
+		IDMissing, TTLTooShort, SocketPath, MemoryTooSmall, DrainNegative, NothingToDo,
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
-		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
+		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
 		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, ForwardedMissing, ForwardedPublic, ForwardedTCP,
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,

@@ -31,6 +31,9 @@ type Proxy struct {
 	Probes []Probe
 	// Metrics is where statistics can be read; the zero value is nowhere.
 	Metrics Metrics
+	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
+	// not known. Otherwise at least [MinMemoryLimit].
+	MemoryLimit int64
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration
@@ -42,11 +45,13 @@ type AppPort struct {
 	Port      uint16
 }
 
-// Inbound is a port on all addresses that serves Peers, and hands their requests to the app at 127.0.0.1:App.
+// Inbound is a port on all addresses that serves Peers, and hands their requests to the app.
 type Inbound struct {
 	Listen uint16
 	// App is zero in a gateway.
 	App uint16
+	// AppHost is the address on which it listens.
+	AppHost AppHost
 	// Peers may call. Never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as
 	// with TLS None, there are none.
 	Peers []Peer

@@ -55,6 +55,8 @@ func TestRules(t *testing.T) {
 			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/` + strings.Repeat("s", 107) + `"`},
 		{SocketPath, sidecar, func(p *Proxy) { p.AgentSocket = "/\xff" },
 			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/\xff"`},
+		{MemoryTooSmall, sidecar, func(p *Proxy) { p.MemoryLimit = MinMemoryLimit - 1 },
+			`memoryLimit: expected a memory limit of at least 48Mi for Envoy, or none, got 50331647 bytes`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.IPFamily = 3 }, `ipFamily: expected a known family of IP addresses, got ipFamily(3)`},
 		{DrainNegative, sidecar, func(p *Proxy) { p.Drain = -1 }, `drain: expected a drain time of 0s or more, got -1ns`},
 		{NothingToDo, sidecar, func(p *Proxy) { p.Inbound, p.Upstreams = nil, nil },
@@ -102,6 +104,16 @@ func TestRules(t *testing.T) {
 			`inbound[0].app: expected a port of the app, but port 8000 is used by upstream 0; let the app listen on another port`},
 		{AppIsSidecar, sidecar, func(p *Proxy) { p.Probes[0].App = 8443 },
 			`probes[0].app: expected a port of the app, but port 8443 is used by the inbound listener; probe the port on which the app itself listens`},
+		{AppAddress, sidecar, func(p *Proxy) { p.Inbound[0].AppHost = "10.0.0.7" },
+			`inbound[0].app: expected an address of loopback or podIP with a port, got "10.0.0.7"`},
+		{AppAddress, gateway, func(p *Proxy) { p.Inbound[0].AppHost = PodIP },
+			`inbound[0].app: expected an address of loopback or podIP with a port, got "podIP"`},
+		{AppAddress, sidecar, func(p *Proxy) { p.Probes[0].AppHost = PodIP }, `probes[0].app: expected an app on loopback, got "podIP"`},
+		{AppAddress, sidecar, func(p *Proxy) { p.Probes[0].AppHost = "10.0.0.7" }, `probes[0].app: expected an app on loopback, got "10.0.0.7"`},
+		{AppAddresses, sidecar, func(p *Proxy) {
+			p.Inbound = append(p.Inbound, p.Inbound[0])
+			p.Inbound[1].Listen, p.Inbound[1].AppHost = 8444, "::1"
+		}, `inbound[1].app: expected 127.0.0.1:8080, as in an earlier listener, got [::1]:8080`},
 		{AppProtocols, sidecar, func(p *Proxy) {
 			p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 8080, Peers: p.Inbound[0].Peers, Protocol: GRPC})
 		}, `inbound[1].app: expected protocol http for the app's port 8080, as in an earlier listener, got grpc`},

@@ -17,11 +17,11 @@ const (
 
 // inboundItem is one item of the inbound annotation as it is written.
 type inboundItem struct {
-	Listen   *int      `json:"listen"`
-	App      *int      `json:"app"`
-	Protocol string    `json:"protocol"`
-	Peers    *[]string `json:"peers"` // nil means allowed-peers
-	TLS      string    `json:"tls"`
+	Listen   *int            `json:"listen"`
+	App      json.RawMessage `json:"app"`
+	Protocol string          `json:"protocol"`
+	Peers    *[]string       `json:"peers"` // nil means allowed-peers
+	TLS      string          `json:"tls"`
 	clientsItem
 
 	JWT json.RawMessage `json:"jwt"` // an [inboundJWT]
@@ -71,7 +71,7 @@ func (r *reader) listener(path string, item inboundItem) (listener, []problem) {
 	var in ir.Inbound
 	f := fieldErrors{path: path}
 	in.Listen = f.port(".listen", item.Listen)
-	in.App = f.port(".app", item.App)
+	in.AppHost, in.App = f.app(item.App)
 	var err error
 	in.Protocol, err = ir.ParseProtocol(item.Protocol)
 	f.add(".protocol", withHint(err, item.Protocol, ir.Protocols()...))
