@@ -52,7 +52,7 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	app, err := startBenchApp(ctx)
+	app, err := startBenchApp()
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 	}
 	for i := range s.rounds * len(variants) {
 		v := variants[(i+i/len(variants))%len(variants)] // who is first changes from round to round
-		pair, err := startPair(ctx, envoy, filepath.Join(dir, fmt.Sprint(i)), app.port, v.config)
+		pair, err := startPair(envoy, filepath.Join(dir, fmt.Sprint(i)), app.port, v.config)
 		if err != nil {
 			return fmt.Errorf("%s: %w", v.Name, err)
 		}
@@ -78,11 +78,11 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 		v.Requests, v.P50, v.P99 = len(v.latencies), median(v.latencies), quantile(v.latencies, 0.99)
 		v.CPU = seconds(v.processing / time.Duration(max(len(v.latencies), 1)))
 		for name, measured := range map[string]*[2]int{"/big": &v.Reading, "/unread": &v.Uploading} {
-			pair, err := startPair(ctx, envoy, filepath.Join(dir, fmt.Sprint("memory", i, name[1:])), app.port, v.config)
+			pair, err := startPair(envoy, filepath.Join(dir, fmt.Sprint("memory", i, name[1:])), app.port, v.config)
 			if err != nil {
 				return fmt.Errorf("%s: %w", v.Name, err)
 			}
-			*measured, err = app.stalled(ctx, pair, name)
+			*measured, err = app.stalled(pair, name)
 			pair.stop()
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", v.Name, name, err)
@@ -215,8 +215,8 @@ type benchApp struct {
 	close func()
 }
 
-func startBenchApp(ctx context.Context) (*benchApp, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+func startBenchApp() (*benchApp, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func startBenchApp(ctx context.Context) (*benchApp, error) {
 	}
 	app := &benchApp{port: uint16(address.Port)} //nolint:gosec // a port
 	small, big := make([]byte, 1<<10), make([]byte, bigBody)
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/big":
 			app.begun.Add(1)
@@ -237,14 +237,15 @@ func startBenchApp(ctx context.Context) (*benchApp, error) {
 		default:
 			_, _ = w.Write(small)
 		}
-	})}
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(handler)}
 	app.close = func() { _ = server.Close() }
 	go func() { _ = server.Serve(listener) }()
 	return app, nil
 }
 
 // stalled begins requests that nobody reads and returns the most memory that both Envoys have until it grows no more.
-func (app *benchApp) stalled(ctx context.Context, pair *proxyPair, path string) (memory [2]int, err error) {
+func (app *benchApp) stalled(pair *proxyPair, path string) (memory [2]int, err error) {
 	head, body, n := "GET /big HTTP/1.1\r\nHost: api\r\n\r\n", 0, slowReaders
 	if path == "/unread" {
 		body, n = bigBody, unreadUploads
@@ -252,7 +253,7 @@ func (app *benchApp) stalled(ctx context.Context, pair *proxyPair, path string) 
 	}
 	app.begun.Store(0)
 	for range n {
-		connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", pair.upstream))
+		connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", pair.upstream)) //nolint:noctx // on this machine
 		if err != nil {
 			return memory, err
 		}
@@ -292,8 +293,8 @@ func (app *benchApp) stalled(ctx context.Context, pair *proxyPair, path string) 
 
 func printProxy(t io.Writer, f proxyFigures) {
 	title(t, "Two Envoys between an app and its caller: the generated configuration and one that is written by hand")
-	row(t, "configuration", "requests", "p50 ms", "p99 ms", "CPU µs per request", fmt.Sprintf("MiB at %d slow readers", slowReaders),
-		fmt.Sprintf("MiB at %d unread uploads", unreadUploads))
+	row(t, "configuration", "requests", "p50 ms", "p99 ms", "CPU µs per request",
+		fmt.Sprintf("MiB at %d slow readers", slowReaders), fmt.Sprintf("MiB at %d unread uploads", unreadUploads))
 	for _, v := range f.Variants {
 		row(t, v.Name, v.Requests, fmt.Sprintf("%.2f", 1000*inSeconds(v.P50)), fmt.Sprintf("%.2f", 1000*inSeconds(v.P99)),
 			fmt.Sprintf("%.0f", 1e6*inSeconds(v.CPU)), mebibytes(v.Reading[0])+" and "+mebibytes(v.Reading[1]),

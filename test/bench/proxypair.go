@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,13 +30,13 @@ type proxyPorts struct{ app, inbound, upstream, callerReady, calleeReady, caller
 // makeConfig writes an Envoy's files into a folder and returns its command line.
 type makeConfig func(dir string, ports proxyPorts, callee bool) (args []string, err error)
 
-func startPair(ctx context.Context, envoy, dir string, app uint16, config makeConfig) (*proxyPair, error) {
+func startPair(envoy, dir string, app uint16, config makeConfig) (*proxyPair, error) {
 	ports := proxyPorts{app: app}
 	for _, port := range []*uint16{
 		&ports.inbound, &ports.upstream, &ports.callerReady, &ports.calleeReady, &ports.callerAdmin, &ports.calleeAdmin,
 	} {
 		var err error
-		if *port, err = unusedPort(ctx); err != nil {
+		if *port, err = unusedPort(); err != nil {
 			return nil, err
 		}
 	}
@@ -60,7 +59,7 @@ func startPair(ctx context.Context, envoy, dir string, app uint16, config makeCo
 			return nil, err
 		}
 	}
-	if err := pair.waitAnswer(ctx); err != nil {
+	if err := pair.waitAnswer(); err != nil {
 		pair.stop()
 		return nil, err
 	}
@@ -78,14 +77,10 @@ func (p *proxyPair) stop() {
 func (p *proxyPair) url() string { return fmt.Sprintf("http://127.0.0.1:%d/", p.upstream) }
 
 // waitAnswer waits until a request has come through both.
-func (p *proxyPair) waitAnswer(ctx context.Context) error {
+func (p *proxyPair) waitAnswer() error {
 	var last error
 	for range 300 {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url(), http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
+		response, err := http.Get(p.url()) //nolint:noctx // it ends by itself
 		if err == nil {
 			_ = response.Body.Close()
 			if response.StatusCode == http.StatusOK {
@@ -99,8 +94,8 @@ func (p *proxyPair) waitAnswer(ctx context.Context) error {
 	return fmt.Errorf("no answer through both Envoys: %w\n%s\n%s", last, p.callee.Out, p.caller.Out)
 }
 
-func unusedPort(ctx context.Context) (uint16, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+func unusedPort() (uint16, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
 	if err != nil {
 		return 0, err
 	}
