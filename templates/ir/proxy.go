@@ -42,9 +42,11 @@ type Inbound struct {
 	Listen uint16
 	// App is zero in a gateway.
 	App uint16
-	// Peers may call. Never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as
+	// Peers may call, for every request. Without Rules never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as
 	// with TLS None, there are none.
 	Peers []Peer
+	// Rules are who else may call, for some requests each. Not with TCP, nor where callers may choose to be nobody.
+	Rules []Rule
 	// Protocol is what the app speaks: HTTP (callers may use HTTP/1.1 or HTTP/2 all the same), HTTP2, GRPC or TCP. A
 	// gateway has no TCP.
 	Protocol Protocol
@@ -59,7 +61,7 @@ type Inbound struct {
 	Forwarded []Peer
 	Limits    Limits
 	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections
-	// Peers would have refused. It has no meaning with TLS None.
+	// Peers and Rules would have refused. It has no meaning with TLS None.
 	Audit bool
 	// JWT is what each request has to carry beside, or on a port without TLS instead of, a certificate. Not with TCP.
 	JWT JWT
@@ -99,7 +101,7 @@ func (in Inbound) Verified() []Peer {
 	if in.Audit {
 		return nil
 	}
-	return in.Peers
+	return in.Callers()
 }
 
 // RequestsCertificates says whether a port of the proxy takes callers with and without a certificate.
