@@ -72,7 +72,7 @@ var annotations = []annotation{
 		model:   modelInbound,
 		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
 			"protocol is http (default), http2, grpc or tcp; " +
-			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
+			"peers are allowed-peers if not given, and an item of them may be {id, methods, paths}, for what it may ask for; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
 			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +
 			"of one of subjects, written as peers are; jwt in a pod that had none needs a new pod; " +
 			"the last four are for gateways and the services behind them",
