@@ -72,6 +72,7 @@ func calledFields() map[string]string {
 // requestLog has a line for every request that a caller sent.
 func requestLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
 	fields := merged(requestFields(), callerFields())
+	fields["remote"] = remoteField(in)
 	if in.Audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%"
 	}

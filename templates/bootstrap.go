@@ -31,7 +31,9 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 			}}},
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Listeners: slices.Concat([]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners()),
+			Listeners: p.onPodAddresses(slices.Concat(
+				[]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners(),
+			)),
 			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), p.probeClusters(),
 				p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, ir.AdminPort)}),
 		},

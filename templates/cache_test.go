@@ -22,6 +22,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.ID = spiffeid.RequireFromPath(auxiliaryOrg, "/api") },
 		func(p *ir.Proxy) { p.SVIDTTL = time.Minute },
 		func(p *ir.Proxy) { p.AgentSocket = "/run/other.sock" },
+		func(p *ir.Proxy) { p.IPFamily = ir.DualStack },
 		func(p *ir.Proxy) { p.Drain = 0 },
 		func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 },
 		func(p *ir.Proxy) { p.Inbound[0].App = 8082 },
@@ -46,6 +47,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Inbound[0].Clients = ir.Request },
 		func(p *ir.Proxy) { p.Inbound[0].Clients, p.Inbound[0].Peers = ir.NoRequest, nil },
 		func(p *ir.Proxy) { p.Inbound[0].Certificate = true },
+		func(p *ir.Proxy) { p.Inbound[0].Clients, p.Inbound[0].MinTLS = ir.Request, ir.TLS12 },
 		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "/web") },
 		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "/web/*") },
 		func(p *ir.Proxy) { p.Inbound[0].Forwarded = peers(t, "spiffe://auxiliary.org/web") },
@@ -66,6 +68,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) {
 			p.Gateway, p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = true, 0, 0, match(t, "a/b")
 		},
+		func(p *ir.Proxy) { p.Probes[1].OwnHost = true },
 		func(p *ir.Proxy) { p.AppPorts = []ir.AppPort{{Container: "app", Port: 8080}} },
 		func(p *ir.Proxy) { p.AppPorts = []ir.AppPort{{Container: "other", Port: 8081}} },
 		func(p *ir.Proxy) { p.Probes = p.Probes[1:] },
@@ -81,6 +84,8 @@ func variants(t *testing.T) []ir.Proxy {
 			p.Inbound[0].JWT = ir.JWT{Audiences: []string{"a"}, Subjects: peers(t, "/*", "spiffe://auxiliary.org/x")}
 		},
 		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
+		func(p *ir.Proxy) { p.Upstreams[0].Host = "api.example.org" },
+		func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} },
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {

@@ -69,7 +69,7 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
 		"public": asGateway(proxy("/edge", []ir.Inbound{
 			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: ir.Request, Certificate: true, Limits: publicLimits()},
-			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
+			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, MinTLS: ir.TLS12, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request},
 		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")})),
 		"public-tcp": proxy("/edge", []ir.Inbound{
@@ -141,6 +141,8 @@ func cases(t *testing.T) map[string]ir.Proxy {
 				{Peer: peers(t, "/web")[0], Paths: paths(t, "/pkg.Greeter/Hello")},
 			}},
 		}),
+		"dual-stack": dualStack(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
+			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 		"observed": observed(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
 			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 	}
@@ -191,13 +193,20 @@ func withHTTPProbe(p ir.Proxy) ir.Proxy {
 	return p
 }
 
+// dualStack is called by IPv4 and IPv6.
+func dualStack(p ir.Proxy) ir.Proxy {
+	p.IPFamily = ir.DualStack
+	return p
+}
+
 // observed adds probes of each kind, metrics and a drain time.
 func observed(p ir.Proxy) ir.Proxy {
 	p.Probes = []ir.Probe{
 		{Listen: ir.ProbePort, Path: "/probe/app/startup", Kind: ir.ProbeTCP, App: 8080},
 		{Listen: ir.ProbePort, Path: "/probe/app/liveness", App: 8080, Target: `/healthz?full=%20\1`},
 		{Listen: ir.ProbePort, Path: "/probe/app/readiness", Kind: ir.ProbeHTTPS, App: 8081, Target: "/ready"},
-		{Listen: ir.ProbePort, Path: "/probe/side/readiness", App: 8080, Target: "/"},
+		{Listen: ir.ProbePort, Path: "/probe/side/readiness", App: 8080, Target: "/", OwnHost: true},
+		{Listen: ir.HookPort, Path: "/hook/app/preStop", App: 8080, Target: "/shutdown"},
 		{Listen: ir.FirstGRPCProbePort, Kind: ir.ProbeGRPC, App: 9090},
 		{Listen: ir.FirstGRPCProbePort + 1, Kind: ir.ProbeGRPC, App: 9091},
 	}

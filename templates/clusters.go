@@ -4,7 +4,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	commondnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
 	dnsclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -36,9 +35,9 @@ func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
 	if in.Protocol != ir.TCP {
-		cluster.TypedExtensionProtocolOptions = httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
+		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(appIdleTimeout),
-		})
+		}))
 	}
 	return cluster
 }
@@ -71,11 +70,11 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 				DnsFailureRefreshRate: &dnsclusterv3.DnsCluster_RefreshRate{
 					BaseInterval: lasting(dnsRetry), MaxInterval: lasting(dnsRefresh),
 				},
-				// Inbound ports listen on IPv4.
-				DnsLookupFamily: commondnsv3.DnsLookupFamily_V4_PREFERRED,
+				DnsLookupFamily: p.dnsLookupFamily(),
 			}),
 		}}
 	}
+	nameHost(cluster, up)
 	if up.Protocol != ir.TCP {
 		var filters []*hcmv3.HttpFilter
 		if up.JWTAudience != "" {
@@ -98,16 +97,16 @@ func httpOptions(
 ) map[string]*anypb.Any {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+			HttpProtocolOptions: http1Client(),
 		},
 	}
 	if protocol.IsHTTP2() {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+			Http2ProtocolOptions: http2Client(common),
 		}
 	}
 	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{
-		CommonHttpProtocolOptions: common,
+		CommonHttpProtocolOptions: likeClient(common),
 		UpstreamProtocolOptions:   &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 		HttpFilters:               filters,
 	})}

@@ -71,9 +71,9 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 
 func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if in.App == 0 {
-		manager := transparentHTTP(stats, p.gatewayRoutes())
+		manager := transparentHTTP(stats, p.routeHosts(p.gatewayRoutes()))
 		plainPaths(manager)
-		manager.UseRemoteAddress = yes()
+		origin(manager, in)
 		manager.PreserveExternalRequestId = true
 		return manager
 	}
@@ -81,7 +81,8 @@ func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionMan
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: appCluster(in)},
 		Timeout:          lasting(0),
 	}))
-	manager.UseRemoteAddress = yes()
+	likeCallee(manager)
+	origin(manager, in)
 	manager.PreserveExternalRequestId = true
 	return manager
 }
@@ -89,6 +90,7 @@ func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionMan
 // harden bounds what the public may ask for.
 func harden(manager *hcmv3.HttpConnectionManager) {
 	plainPaths(manager)
+	likeEdge(manager)
 	manager.PreserveExternalRequestId = false
 	manager.MaxRequestHeadersKb = count(edgeHeadersKB)
 	manager.RequestHeadersTimeout = lasting(edgeHeadersTimeout)
@@ -114,7 +116,7 @@ func transparentHTTP(stats string, routes *routev3.RouteConfiguration) *hcmv3.Ht
 	// Listeners and clusters come from two files that are read in any order; a listener rejected for a
 	// cluster that is read a moment later would stay rejected.
 	routes.ValidateClusters = no()
-	return &hcmv3.HttpConnectionManager{
+	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix:                 stats,
 		CodecType:                  hcmv3.HttpConnectionManager_AUTO,
 		StreamIdleTimeout:          lasting(0),
@@ -122,6 +124,8 @@ func transparentHTTP(stats string, routes *routev3.RouteConfiguration) *hcmv3.Ht
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		RouteSpecifier:             &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
 	}
+	likeServer(manager)
+	return manager
 }
 
 // everythingTo is one route for all requests.
@@ -135,7 +139,9 @@ func everythingTo(name string, action *routev3.RouteAction) *routev3.RouteConfig
 	}}}
 }
 
-func router() *hcmv3.HttpFilter { return httpFilter("router", &routerv3.Router{}) }
+func router() *hcmv3.HttpFilter {
+	return httpFilter("router", &routerv3.Router{SuppressEnvoyHeaders: true})
+}
 
 func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(config)}}

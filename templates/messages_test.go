@@ -113,8 +113,11 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		// What each port that carries data should accept, by the spelling of the matchers.
 		var want, got [][]string
-		inbound := 0
+		inbound, older := 0, 0
 		for _, in := range proxy.Inbound {
+			if in.MinTLS == ir.TLS12 {
+				older--
+			}
 			if in.TLS == ir.None {
 				continue
 			}
@@ -139,7 +142,11 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 			if tls.GetTlsCertificateSdsSecretConfigs() == nil {
 				continue // a probe's
 			}
-			if params.GetTlsMinimumProtocolVersion() != tlsv3.TlsParameters_TLSv1_3 {
+			switch params.GetTlsMinimumProtocolVersion() {
+			case tlsv3.TlsParameters_TLSv1_3:
+			case tlsv3.TlsParameters_TLSv1_2:
+				older++
+			default:
 				t.Errorf("TLS versions: %v", params)
 			}
 			if got := tls.GetTlsCertificateSdsSecretConfigs(); len(got) != 1 || got[0].GetName() != proxy.ID.String() && got[0].GetName() != certificateName {
@@ -173,6 +180,9 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("accepted on each port (-want +got):\n%s", diff)
+		}
+		if older != 0 {
+			t.Errorf("%d ports more than asked for take TLS 1.2", older)
 		}
 		downstream := all[*tlsv3.DownstreamTlsContext](t, name, proxy)
 		if len(downstream) != inbound {
@@ -338,9 +348,13 @@ func TestReferencesExist(t *testing.T) {
 // loopback only.
 func TestPortsAreReachableAsMeant(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
-		want := map[string]string{"0.0.0.0:15021": readinessName}
+		everywhere := "0.0.0.0"
+		if proxy.IPFamily != ir.IPv4 {
+			everywhere = "::"
+		}
+		want := map[string]string{everywhere + ":15021": readinessName}
 		for _, in := range proxy.Inbound {
-			want[fmt.Sprintf("0.0.0.0:%d", in.Listen)] = inboundListener(in)
+			want[fmt.Sprintf("%s:%d", everywhere, in.Listen)] = inboundListener(in)
 		}
 		for _, up := range proxy.Upstreams {
 			switch at := fmt.Sprintf("127.0.0.1:%d", up.Listen); {
@@ -352,10 +366,10 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 			}
 		}
 		for _, probe := range proxy.Probes {
-			want[fmt.Sprintf("0.0.0.0:%d", probe.Listen)] = probeListener(probe.Listen)
+			want[fmt.Sprintf("%s:%d", everywhere, probe.Listen)] = probeListener(probe.Listen)
 		}
 		if port := proxy.Metrics.Port; port != 0 {
-			want[fmt.Sprintf("0.0.0.0:%d", port)] = metricsName
+			want[fmt.Sprintf("%s:%d", everywhere, port)] = metricsName
 		}
 		got := map[string]string{}
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {

@@ -30,7 +30,7 @@ func (p envoy) outbound() []*listenerv3.Listener {
 		case up.Protocol == ir.TCP:
 			out = append(out, p.tcpUpstream(up))
 		case requests == nil:
-			requests = httpUpstreams(address)
+			requests = p.httpUpstreams(address)
 			out = append(out, requests)
 		default:
 			requests.AdditionalAddresses = append(requests.AdditionalAddresses, &listenerv3.AdditionalAddress{Address: address})
@@ -39,20 +39,20 @@ func (p envoy) outbound() []*listenerv3.Listener {
 	return out
 }
 
-func httpUpstreams(first *corev3.Address) *listenerv3.Listener {
+func (p envoy) httpUpstreams(first *corev3.Address) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:             upstreamsListener,
 		Address:          first,
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		FilterChains: []*listenerv3.FilterChain{
-			{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, upstreamHTTP())}},
+			{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, p.upstreamHTTP())}},
 		},
 	}
 }
 
 // upstreamHTTP serves the app. AUTO also takes HTTP/2 without TLS, recognised by its preface. The port that the app has
 // connected to says which cluster a request goes to, whatever its headers say.
-func upstreamHTTP() *hcmv3.HttpConnectionManager {
+func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	manager := transparentHTTP(upstreamsListener, &routev3.RouteConfiguration{
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name: upstreamsListener, Domains: []string{"*"}, RequestHeadersToRemove: []string{clusterHeader},
@@ -72,10 +72,11 @@ func upstreamHTTP() *hcmv3.HttpConnectionManager {
 				Header:       &corev3.HeaderValue{Key: clusterHeader, Value: upstreamPrefix + "%DOWNSTREAM_LOCAL_PORT%"},
 				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 			}},
-		}}}),
+		}, startsTLS()}}),
 	}}
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	p.replaceHost(manager.GetRouteConfig())
 	return manager
 }
 

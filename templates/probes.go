@@ -53,7 +53,7 @@ func (p envoy) probeListeners() []*listenerv3.Listener {
 	}
 	var out []*listenerv3.Listener
 	for _, port := range ports {
-		out = append(out, answering(probeListener(port), port, routes[port], answers[port]...))
+		out = append(out, forKubelet(answering(probeListener(port), port, routes[port], answers[port]...), port))
 	}
 	return out
 }
@@ -63,6 +63,7 @@ func probeRoute(pr ir.Probe) *routev3.Route {
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: probeCluster(pr)},
 		Timeout:          lasting(0),
 	}
+	hostOfApp(pr, action)
 	method, path := "POST", grpcCheck
 	if pr.Kind.HasTarget() {
 		method, path = "GET", pr.Path

@@ -52,7 +52,8 @@ func answering(name string, port uint16, routes []*routev3.Route, answers ...*hc
 		Address: socketAddress("0.0.0.0", port),
 		FilterChains: []*listenerv3.FilterChain{{
 			Filters: []*listenerv3.Filter{networkFilter(hcmFilter, &hcmv3.HttpConnectionManager{
-				StatPrefix: name,
+				StatPrefix:          name,
+				HttpProtocolOptions: answersHTTP10(),
 				RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
 					VirtualHosts:     []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: append(routes, notFound())}},
 					ValidateClusters: no(),

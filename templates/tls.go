@@ -39,6 +39,7 @@ func downstreamTLS(id spiffeid.ID, in ir.Inbound) *corev3.TransportSocket {
 		alpn = nil
 	}
 	both := mutualTLS(id, peers, alpn...)
+	both.TlsParams = tlsVersions(in.MinTLS)
 	if in.Certificate {
 		both.TlsCertificateSdsSecretConfigs = secretCertificate()
 	}
@@ -96,12 +97,7 @@ func mutualTLS(id spiffeid.ID, peers []ir.Peer, alpn ...string) *tlsv3.CommonTls
 		}
 	}
 	return &tlsv3.CommonTlsContext{
-		// Both bounds: on the client's side the default maximum is TLS 1.2. The default key agreements are what is wanted,
-		// X25519MLKEM768 before X25519 before P-256; a test of the real Envoy holds that.
-		TlsParams: &tlsv3.TlsParameters{
-			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
-			TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
-		},
+		TlsParams:     tlsVersions(ir.TLS13),
 		AlpnProtocols: alpn,
 		// The ID by name: what "default" means is arbitrary when there are several.
 		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: id.String(), SdsConfig: agentSource()}},

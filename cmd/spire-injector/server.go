@@ -143,6 +143,10 @@ func (s *server) watchPlatform(ctx context.Context) error {
 		return err
 	}
 	logger := s.manager.GetLogger().WithName("platform")
+	family, err := podIPFamily(os.Getenv(podIPsVariable))
+	if err != nil {
+		return err
+	}
 	s.inForce = platformfile.New(platformfile.Config{
 		File: s.file,
 		Injector: inject.Injector{
@@ -151,6 +155,7 @@ func (s *server) watchPlatform(ctx context.Context) error {
 			Kubernetes: s.kubernetes,
 			Generate:   templates.NewCache(rememberedConfigs).Generate,
 		},
+		IPFamily:    family,
 		SocketFixed: s.flags.workloadAPI != "",
 		Metrics:     reloads,
 		Logger:      logger,

@@ -44,6 +44,10 @@ func inboundChecks() []inboundCheck {
 			return unless(in.Clients != Request || in.Protocol != TCP,
 				"expected required or none with protocol tcp, got optional: a denial takes an answer")
 		}},
+		{".minTLSVersion", UnknownValue, func(_ Proxy, in Inbound) string {
+			return unless(in.MinTLS.valid(), "expected a known TLS version, got %s", in.MinTLS)
+		}},
+		{".minTLSVersion", OldTLSMutual, func(_ Proxy, in Inbound) string { return in.tooOldTLS() }},
 		{".certificate", CertificateNoTLS, func(_ Proxy, in Inbound) string {
 			return unless(!in.Certificate || in.TLS != None, "has no effect with tls: none: remove one of both")
 		}},
@@ -70,6 +74,9 @@ func inboundChecks() []inboundCheck {
 				"is not possible where peers are audited: others than the gateways are let in, who could name any client")
 		}},
 		{".forwardedClients", PeerZero, func(_ Proxy, in Inbound) string { return zeroPeer(in.Forwarded) }},
+		{".trustedProxies", TrustedTooMany, func(_ Proxy, in Inbound) string { return tooManyTrusted(in) }},
+		{".trustedProxies", TrustedOnPublic, func(_ Proxy, in Inbound) string { return trustedPeers(in) }},
+		{".trustedProxies", TrustedWithTCP, func(_ Proxy, in Inbound) string { return trustedTCP(in) }},
 		{".jwt", JWTWithTCP, func(_ Proxy, in Inbound) string {
 			return unless(in.JWT.IsZero() || in.Protocol != TCP, noTokensInTCP)
 		}},

@@ -32,6 +32,8 @@ func upstreamChecks() []upstreamCheck {
 		{".address", AddressMissing, func(_ Proxy, up Upstream) string {
 			return unless(up.Address != Address{}, `expected host:port such as "api.default.svc:8443", got none`)
 		}},
+		{".host", HostSpelling, func(_ Proxy, up Upstream) string { return misspeltHost(up) }},
+		{".host", HostWithTCP, func(_ Proxy, up Upstream) string { return hostOfTCP(up) }},
 		{".protocol", UnknownValue, func(_ Proxy, up Upstream) string {
 			return unless(up.Protocol.valid(), "expected a known protocol, got %s", up.Protocol)
 		}},

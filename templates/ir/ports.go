@@ -10,6 +10,8 @@ const (
 	ProbePort = 15022
 	// JWTProbePort answers for the program that fetches JWT-SVIDs, beside a proxy that has to do with them.
 	JWTProbePort = 15023
+	// HookPort is where the kubelet runs the app's HTTP hooks.
+	HookPort = 15024
 	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.
 	FirstGRPCProbePort = 15030
 	// DefaultMetricsPort is that of [Metrics] unless the platform names another one. Those from ReadinessPort up to it are

@@ -3,7 +3,8 @@ package ir
 // Probe is a probe of the kubelet that Envoy passes on to the app, because the app may listen on 127.0.0.1 only. Its
 // port answers what the probes ask and nothing else, and writes no access log.
 type Probe struct {
-	// Listen is the port that the kubelet asks, [ProbePort] for all but gRPC. A gRPC probe has a port of its own,
+	// Listen is the port that the kubelet asks, [ProbePort] for all but gRPC and hooks. A hook is asked for as an HTTP probe
+	// is, on [HookPort], where Envoy has no answer of its own. A gRPC probe has a port of its own,
 	// because the kubelet cannot say there which container it means.
 	Listen uint16
 	// Path is the exact path that the kubelet asks for, unique on its port; none for gRPC.
@@ -11,6 +12,9 @@ type Probe struct {
 	Kind ProbeKind
 	// App is the app's port on 127.0.0.1.
 	App uint16
+	// OwnHost says that the kubelet sends a Host that the user wrote. Otherwise the app sees the address that the kubelet
+	// asked, with its own port.
+	OwnHost bool
 	// Target is the app's path with its query, for HTTP and HTTPS.
 	Target string
 }

@@ -53,6 +53,7 @@ const (
 	RequestWithTCP   Code = "RequestWithTCP"   // a denial takes an answer
 	RequestAudited   Code = "RequestAudited"   // Envoy's own validator cannot let everyone of a trusted domain in
 	CertificateNoTLS Code = "CertificateNoTLS" // without TLS nothing is presented
+	OldTLSMutual     Code = "OldTLSMutual"     // peers speak TLS 1.3
 
 	RuleWithTCP     Code = "RuleWithTCP"     // TCP has no method and no path
 	RuleWithRequest Code = "RuleWithRequest" // who presents no certificate has no rule
@@ -73,6 +74,10 @@ const (
 	AudienceSpelling Code = "AudienceSpelling" // what an audience can be
 	SubjectsMissing  Code = "SubjectsMissing"  // every token would pass
 
+	TrustedTooMany  Code = "TrustedTooMany"  // nobody has so many proxies
+	TrustedOnPublic Code = "TrustedOnPublic" // elsewhere callers are peers, which are believed
+	TrustedWithTCP  Code = "TrustedWithTCP"  // TCP has no headers
+
 	LimitNegative Code = "LimitNegative" // a limit is not negative
 	LimitWithTCP  Code = "LimitWithTCP"  // TCP has no requests
 
@@ -81,6 +86,8 @@ const (
 	MatchNoGateway  Code = "MatchNoGateway"  // only a gateway routes
 	MatchTwice      Code = "MatchTwice"      // one route takes a request
 	AddressMissing  Code = "AddressMissing"  // an upstream is somewhere
+	HostSpelling    Code = "HostSpelling"    // what a Host can be
+	HostWithTCP     Code = "HostWithTCP"     // TCP has no Host
 
 	ProbePath   Code = "ProbePath"   // what the kubelet can ask for
 	ProbeTarget Code = "ProbeTarget" // what the app can be asked for
@@ -102,11 +109,13 @@ func Codes() []Code {
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
-		RequestWithTCP, RequestAudited, CertificateNoTLS, RuleWithTCP, RuleWithRequest, RuleOrder, RuleUnused,
-		RuleEmpty, MethodSpelling, PathZero, TooManyRules, ForwardedMissing, ForwardedPublic, ForwardedTCP,
+		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, RuleWithTCP, RuleWithRequest,
+		RuleOrder, RuleUnused, RuleEmpty, MethodSpelling, PathZero, TooManyRules,
+		ForwardedMissing, ForwardedPublic, ForwardedTCP,
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
+		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
-		MatchTwice, AddressMissing, ProbePath, ProbeTarget, ProbeTwice,
+		MatchTwice, AddressMissing, HostSpelling, HostWithTCP, ProbePath, ProbeTarget, ProbeTwice,
 	}
 }
 

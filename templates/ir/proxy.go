@@ -15,6 +15,8 @@ type Proxy struct {
 	SVIDTTL time.Duration
 	// AgentSocket is the path of the SPIRE agent's Workload API socket in Envoy's container.
 	AgentSocket string
+	// IPFamily is that of the pod's addresses.
+	IPFamily IPFamily
 	// Inbound and Upstreams: at least one of either.
 	Inbound   []Inbound
 	Upstreams []Upstream
@@ -54,6 +56,8 @@ type Inbound struct {
 	// Clients says what callers present with TLS Mutual; with the other modes it is Require. With NoRequest there are no
 	// Peers.
 	Clients ClientCertificate
+	// MinTLS is the oldest version that callers may speak, on a public port.
+	MinTLS TLSVersion
 	// Certificate says that Envoy presents the certificate of a Secret instead of the SVID.
 	Certificate bool
 	// Forwarded are the clients on whose behalf Peers, all of them gateways, may call, by naming each in
@@ -63,6 +67,9 @@ type Inbound struct {
 	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections
 	// Peers and Rules would have refused. It has no meaning with TLS None.
 	Audit bool
+	// TrustedProxies is how many proxies before a public port, 0 to 16, are believed when they say in X-Forwarded-For and
+	// X-Forwarded-Proto where a request came from. On other ports callers are peers, and it is zero.
+	TrustedProxies uint32
 	// JWT is what each request has to carry beside, or on a port without TLS instead of, a certificate. Not with TCP.
 	JWT JWT
 }
@@ -78,6 +85,9 @@ type Upstream struct {
 	Peers []Peer
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol
+	// Host is what each request says in Host, or :authority; empty for what the app wrote, but for a loopback address, in
+	// the place of which comes the name in Address. Not with TCP.
+	Host string
 	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for
 	// none. Not with TCP.
 	JWTAudience string

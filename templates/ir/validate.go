@@ -42,6 +42,9 @@ func (p Proxy) checkWhole(found *problems) {
 			s,
 		)
 	}
+	if !p.IPFamily.valid() {
+		found.tell("ipFamily", UnknownValue, "expected a known family of IP addresses, got %s", p.IPFamily)
+	}
 	if p.Drain < 0 {
 		found.tell("drain", DrainNegative, "expected a drain time of 0s or more, got %s", p.Drain)
 	}

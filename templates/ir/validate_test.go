@@ -56,6 +56,7 @@ func TestRules(t *testing.T) {
 			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/` + strings.Repeat("s", 107) + `"`},
 		{SocketPath, sidecar, func(p *Proxy) { p.AgentSocket = "/\xff" },
 			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/\xff"`},
+		{UnknownValue, sidecar, func(p *Proxy) { p.IPFamily = 3 }, `ipFamily: expected a known family of IP addresses, got ipFamily(3)`},
 		{DrainNegative, sidecar, func(p *Proxy) { p.Drain = -1 }, `drain: expected a drain time of 0s or more, got -1ns`},
 		{NothingToDo, sidecar, func(p *Proxy) { p.Inbound, p.Upstreams = nil, nil },
 			`expected an inbound listener, an upstream or both, got neither: the sidecar would have nothing to do`},
@@ -203,6 +204,16 @@ func TestRules(t *testing.T) {
 		},
 			`inbound[0].peers[1]: expected at most 64 peers with methods or paths in all of a pod, with at most 512 methods and paths, ` +
 				`got more: use prefixes such as "/v1/*"`},
+		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].MinTLS = Request, 2 },
+			`inbound[0].minTLSVersion: expected a known TLS version, got minTLSVersion(2)`},
+		{OldTLSMutual, sidecar, func(p *Proxy) { p.Inbound[0].MinTLS = TLS12 },
+			`inbound[0].minTLSVersion: expected 1.3 where callers need a certificate of the mesh, got 1.2: ` +
+				`remove it, or use clientCertificate: optional or none`},
+		{OldTLSMutual, sidecar, func(p *Proxy) { p.Inbound[0].TLS, p.Inbound[0].MinTLS = Permissive, TLS12 },
+			`inbound[0].minTLSVersion: expected 1.3 where callers need a certificate of the mesh, got 1.2: ` +
+				`remove it, or use clientCertificate: optional or none`},
+		{OldTLSMutual, sidecar, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, MinTLS: TLS12} },
+			`inbound[0].minTLSVersion: has no effect with tls: none: remove one of both`},
 		{ForwardedMissing, sidecar, func(p *Proxy) { p.Inbound[0].Forwarded = []Peer{} },
 			`inbound[0].forwardedClients: expected at least one client, got an empty list: remove it where peers call for themselves`},
 		{ForwardedPublic, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].Forwarded = Request, peers(t, "/web") },
@@ -230,6 +241,13 @@ func TestRules(t *testing.T) {
 		{SubjectsMissing, sidecar, func(p *Proxy) { p.Inbound[0].JWT.Audiences = []string{"a"} },
 			`inbound[0].jwt.subjects: expected at least one subject that may call, got none; "/*" stands for the whole trust domain`},
 
+		{TrustedTooMany, gateway, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, TLS: None, TrustedProxies: 17} },
+			`inbound[0].trustedProxies: expected 0 to 16, got 17`},
+		{TrustedOnPublic, gateway, func(p *Proxy) { p.Inbound[0].TrustedProxies = 1 },
+			`inbound[0].trustedProxies: has no effect where callers are peers, which are believed: remove it, or use tls: none or clientCertificate: none`},
+		{TrustedWithTCP, sidecar, func(p *Proxy) {
+			p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, Protocol: TCP, TrustedProxies: 1}
+		}, `inbound[0].trustedProxies: has no effect with protocol tcp, which has no headers: remove it`},
 		{LimitNegative, sidecar, func(p *Proxy) { p.Inbound[0].Limits.RequestTimeout = -1 }, `inbound[0].limits.requestTimeout: expected 0s or more, got -1ns`},
 		{LimitNegative, sidecar, func(p *Proxy) { p.Inbound[0].Limits.StreamIdleTimeout = -1 }, `inbound[0].limits.streamIdleTimeout: expected 0s or more, got -1ns`},
 		{LimitNegative, sidecar, func(p *Proxy) { p.Inbound[0].Limits.IdleTimeout = -1 }, `inbound[0].limits.idleTimeout: expected 0s or more, got -1ns`},
@@ -249,6 +267,11 @@ func TestRules(t *testing.T) {
 		{MatchTwice, gateway, func(p *Proxy) { p.Upstreams = append(p.Upstreams, p.Upstreams[0]) }, `upstreams[1].match: / is matched already by [0]`},
 		{AddressMissing, sidecar, func(p *Proxy) { p.Upstreams[0].Address = Address{} },
 			`upstreams[0].address: expected host:port such as "api.default.svc:8443", got none`},
+
+		{HostSpelling, sidecar, func(p *Proxy) { p.Upstreams[0].Host = "http://x" },
+			`upstreams[0].host: expected a Host such as "api.example.org" or "api.example.org:8443", got "http://x": "//x" is no port`},
+		{HostWithTCP, sidecar, func(p *Proxy) { p.Upstreams[0].Protocol, p.Upstreams[0].Host = TCP, "x" },
+			`upstreams[0].host: has no effect with protocol tcp, which has no Host: remove it`},
 
 		{ProbePath, sidecar, func(p *Proxy) { p.Probes[0].Path = "b" },
 			`probes[0].path: expected a path that begins with a slash, in printable ASCII without a query, got "b"`},

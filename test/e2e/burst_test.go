@@ -17,7 +17,7 @@ import (
 
 // Of a thousand creations, fifty at a time and none tried again, none fails; each of their identities is registered
 // once. Not parallel: it takes the whole machine, and tells figures.
-func TestThousandCreations(t *testing.T) {
+func TestDisruptiveThousandCreations(t *testing.T) {
 	const (
 		pods, atOnce, identities = 1000, 50, 100
 		// An identity takes a call at each of the two replicas, if both are asked at once, and one of the reconciler's; the

@@ -20,7 +20,7 @@ import (
 )
 
 // Not parallel: it looks at everybody's cluster, and changes how the injector runs.
-func TestCheck(t *testing.T) {
+func TestDisruptiveCheck(t *testing.T) {
 	program := buildCommand(t)
 
 	t.Run("a cluster that works", func(t *testing.T) {

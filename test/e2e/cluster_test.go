@@ -25,7 +25,7 @@ const patience = 2 * time.Minute
 // logged.
 func namespace(t *testing.T) string {
 	t.Helper()
-	return namespaceNamed(t, strings.ToLower(strings.TrimPrefix(t.Name(), "Test")))
+	return namespaceNamed(t, strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(t.Name(), "Test"), "Disruptive")))
 }
 
 // namespaceNamed is namespace for tests whose own name is too long for one.

@@ -38,7 +38,7 @@ etcd compaction "{\"revision\": \"$revision\", \"physical\": true}"
 
 // Etcd is compacted beyond what the API server has seen, so that every watch is too old: what was deleted meanwhile, an
 // event that nobody ever gets, is noticed all the same, by replicas that went on.
-func TestEtcdCompacted(t *testing.T) {
+func TestDisruptiveEtcdCompacted(t *testing.T) {
 	ns := namespace(t)
 	apply(t, asleep(ns, client(ns, "stays")), asleep(ns, client(ns, "goes")))
 	awaitEntries(t, id(ns, "stays"), 1)

@@ -25,7 +25,7 @@ import (
 // The tests of this file disturb what all tests share, so none of them is parallel.
 
 // One of two replicas is killed while 200 pods are created.
-func TestReplicaKilledWhilePodsAreCreated(t *testing.T) {
+func TestDisruptiveReplicaKilledWhilePodsAreCreated(t *testing.T) {
 	const pods, identities = 200, 20
 	ns := namespace(t)
 	signal := onTheNode(t)
@@ -121,7 +121,7 @@ func takeInjectorAway(t *testing.T) {
 }
 
 // Without the injector a pod that asked for mTLS does not start without it, and nobody else notices.
-func TestInjectorAway(t *testing.T) {
+func TestDisruptiveInjectorAway(t *testing.T) {
 	ns := namespace(t)
 	takeInjectorAway(t)
 	apply(t, neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))
@@ -182,7 +182,7 @@ func injectorIsBack(t *testing.T) {
 }
 
 // Without SPIRE a new identity is refused, with what to do, and nothing is left behind; pods that run go on.
-func TestSPIREServerAway(t *testing.T) {
+func TestDisruptiveSPIREServerAway(t *testing.T) {
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
 	awaitOK(t, ns, "deployment/valid")
@@ -228,7 +228,7 @@ func TestSPIREServerAway(t *testing.T) {
 }
 
 // The injector also registers over the server's Unix socket.
-func TestRegistrationOverUnixSocket(t *testing.T) {
+func TestDisruptiveRegistrationOverUnixSocket(t *testing.T) {
 	ns := namespace(t)
 	before := replicas(t)
 	var with []string

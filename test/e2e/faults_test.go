@@ -97,7 +97,7 @@ func stopServer(t *testing.T, signal signals) {
 }
 
 // The SPIRE server hangs: it takes connections and does not answer.
-func TestSPIREServerStopped(t *testing.T) {
+func TestDisruptiveSPIREServerStopped(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
@@ -164,7 +164,7 @@ func TestSPIREServerStopped(t *testing.T) {
 }
 
 // What a server lost it gets again as soon as it is back, and not at the next look at everything.
-func TestSPIREServerWithEmptiedDatabase(t *testing.T) {
+func TestDisruptiveSPIREServerWithEmptiedDatabase(t *testing.T) {
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
 	apply(t, asleep(ns, client(ns, "asleep")))
@@ -193,7 +193,7 @@ func TestSPIREServerWithEmptiedDatabase(t *testing.T) {
 }
 
 // The leader is killed while it works through many entries: the next one does the rest, and nothing twice.
-func TestLeaderKilledInABatch(t *testing.T) {
+func TestDisruptiveLeaderKilledInABatch(t *testing.T) {
 	const jobs, containers = 70, 30
 	const identities = jobs * containers
 	ns := namespace(t)
@@ -259,7 +259,7 @@ func TestLeaderKilledInABatch(t *testing.T) {
 }
 
 // The injector's own SVID expires while the SPIRE server is away, and is renewed when it is back.
-func TestOwnSVIDExpiresWhileSPIREIsAway(t *testing.T) {
+func TestDisruptiveOwnSVIDExpiresWhileSPIREIsAway(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	ttl := func(ctx context.Context, seconds string) error {
@@ -313,7 +313,7 @@ func ownSVIDsExpire(t *testing.T) time.Time {
 }
 
 // The agent of the node is away: what runs goes on until its SVIDs expire, and what is new waits for it.
-func TestAgentAway(t *testing.T) {
+func TestDisruptiveAgentAway(t *testing.T) {
 	ns := namespace(t)
 	server, caller := api(ns, id(ns, "valid")), client(ns, "valid")
 	server.annotations["spiffe.io/x509-svid-ttl"], caller.annotations["spiffe.io/x509-svid-ttl"] = "1h", "1h"
@@ -351,7 +351,7 @@ func TestAgentAway(t *testing.T) {
 }
 
 // The API server is killed, and every watch with it.
-func TestAPIServerRestarted(t *testing.T) {
+func TestDisruptiveAPIServerRestarted(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	apply(t, asleep(ns, client(ns, "before")))

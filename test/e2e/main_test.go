@@ -1,6 +1,7 @@
 // Package e2e tests the injector on a real cluster: real API server and kubelet, real SPIRE, real Envoy. Without
-// KUBECONFIG it starts a cluster on this machine. Tests run side by side, each in a namespace of its own; those that
-// disturb SPIRE or the injector itself do not call t.Parallel and so run before the others.
+// KUBECONFIG it starts a cluster on this machine. Tests run side by side, each in a namespace of its own. Those that
+// disturb SPIRE, the injector or the API server are named TestDisruptive…: they do not call t.Parallel, so they run
+// one after the other and before the others.
 package e2e
 
 import (

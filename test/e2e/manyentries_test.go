@@ -20,7 +20,7 @@ const (
 
 // A server that holds many entries, most of them of no concern and the rest of no use, delays nobody, and loses nothing
 // of others.
-func TestRestartWithManyEntries(t *testing.T) {
+func TestDisruptiveRestartWithManyEntries(t *testing.T) {
 	ns := namespace(t)
 	manyEntries(t, ns)
 	before := replicas(t)

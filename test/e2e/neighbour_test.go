@@ -35,7 +35,7 @@ const (
 // deletes depends on its settings: all that begin with its prefix and a dot, without a prefix all of SPIRE's; and what
 // is to be cleaned up, which with an empty value is every ID without a dot. The last row deletes even the injector's
 // own entry, so that nothing may come after it.
-func TestBesideControllerManager(t *testing.T) {
+func TestDisruptiveBesideControllerManager(t *testing.T) {
 	ns := namespace(t)
 	manager := controllerManager(t)
 	serveWith(t, "--resync-interval="+ourPass.String())

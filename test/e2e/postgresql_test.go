@@ -14,7 +14,7 @@ import (
 // SPIRE's two servers share a PostgreSQL database. The database is killed, then its pod is taken away, then each of the
 // servers is killed, all under traffic between two pods and while pods with new identities are created: no request
 // fails, who is refused is told why and accepted later, and in the end everybody is registered, exactly once.
-func TestDatabaseAndServersKilled(t *testing.T) {
+func TestDisruptiveDatabaseAndServersKilled(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	spireOnPostgreSQL(t, ns)

@@ -13,7 +13,7 @@ import (
 
 // SPIRE can read its database and not write it: what is known goes on, what is new is refused with the reason, and
 // nothing is half-done.
-func TestSPIREServerReadOnly(t *testing.T) {
+func TestDisruptiveSPIREServerReadOnly(t *testing.T) {
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
 	awaitOK(t, ns, "deployment/valid")
@@ -88,7 +88,7 @@ func deleted(ctx context.Context, namespace, pod string) error {
 }
 
 // SPIRE answers late: creations take longer, and none is refused.
-func TestSPIREServerSlow(t *testing.T) {
+func TestDisruptiveSPIREServerSlow(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
@@ -128,7 +128,7 @@ func TestSPIREServerSlow(t *testing.T) {
 }
 
 // A replica that cannot know what is needed, because it may not see some of what needs, removes nothing.
-func TestNothingIsRemovedBeforeCachesAreFilled(t *testing.T) {
+func TestDisruptiveNothingIsRemovedBeforeCachesAreFilled(t *testing.T) {
 	ns := namespace(t)
 	apply(t, asleep(ns, client(ns, "asleep")))
 	awaitEntries(t, id(ns, "asleep"), 1)

@@ -20,7 +20,7 @@ const platformMap = "spire-injector-config"
 
 // A changed platform file is taken over by all replicas, without a restart; a bad one is reported and changes nothing.
 // Not parallel: the platform is everybody's.
-func TestPlatformReload(t *testing.T) {
+func TestDisruptivePlatformReload(t *testing.T) {
 	ns := namespace(t)
 	original := platformInForce(t)
 	t.Cleanup(func() { setPlatform(context.Background(), t, original) })

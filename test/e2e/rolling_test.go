@@ -126,7 +126,7 @@ func TestNamespaceDefaultsReachRunningPods(t *testing.T) {
 }
 
 // The same for the platform file. Not parallel: the platform is everybody's.
-func TestPlatformDefaultsReachRunningPods(t *testing.T) {
+func TestDisruptivePlatformDefaultsReachRunningPods(t *testing.T) {
 	ns := namespace(t)
 	original := platformInForce(t)
 	t.Cleanup(func() { setPlatform(context.Background(), t, original) })
@@ -148,7 +148,7 @@ func TestPlatformDefaultsReachRunningPods(t *testing.T) {
 
 // An image that does not start is carried to one pod, is told there and at its owner, and goes no further. One that
 // starts is carried to all, where Envoy alone restarts. Not parallel: the platform is everybody's.
-func TestImageOfRunningPods(t *testing.T) {
+func TestDisruptiveImageOfRunningPods(t *testing.T) {
 	ns := namespace(t)
 	original := platformInForce(t)
 	t.Cleanup(func() { setPlatform(context.Background(), t, original) })

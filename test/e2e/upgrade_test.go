@@ -26,7 +26,7 @@ import (
 // The injector is taken back to the version before this one, and then upgraded to this one, each with its manifests: no
 // creation is refused meanwhile, no request between running pods fails, and what is registered stays. Not parallel: it
 // is everybody's injector.
-func TestUpgradeUnderLoad(t *testing.T) {
+func TestDisruptiveUpgradeUnderLoad(t *testing.T) {
 	ns := namespace(t)
 	cache, err := parts.UserCache()
 	must(t, err)

@@ -330,7 +330,7 @@ func patching(t *testing.T, ns, name, patch string) admissionregistrationv1.Muta
 
 // What the API server can refuse by itself it refuses without the injector, and nobody else notices that it is away.
 // Not parallel: it disturbs all tests.
-func TestPolicyHoldsWithoutInjector(t *testing.T) {
+func TestDisruptivePolicyHoldsWithoutInjector(t *testing.T) {
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))
 	takeInjectorAway(t)
@@ -361,7 +361,7 @@ func TestPolicyHoldsWithoutInjector(t *testing.T) {
 
 // The validating webhook holds where the policy is not installed, as on older clusters. Not parallel: it disturbs all
 // tests.
-func TestValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
+func TestDisruptiveValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))
 	answer := func(ctx context.Context, action string) error {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/spire-injector/spire-injector/templates"
@@ -26,6 +27,9 @@ type probed struct {
 	x          *proxy
 	http, grpc uint16 // ports of the probes
 	health     *health.Server
+	app        uint16      // of the probe by HTTP
+	authority  chan string // of gRPC probes
+	grpcApp    uint16
 	stopTCP    func()
 }
 
@@ -56,7 +60,14 @@ func startProbed(t *testing.T) probed {
 	t.Cleanup(func() { tcp.Close() })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	server, checked := grpc.NewServer(), health.NewServer()
+	authority := make(chan string, 10)
+	server, checked := grpc.NewServer(grpc.UnaryInterceptor(func(
+		ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+	) (any, error) {
+		seen, _ := metadata.FromIncomingContext(ctx)
+		authority <- strings.Join(seen[":authority"], " and ")
+		return handler(ctx, request)
+	})), health.NewServer()
 	healthpb.RegisterHealthServer(server, checked)
 	go server.Serve(listener)
 	t.Cleanup(server.Stop)
@@ -66,14 +77,17 @@ func startProbed(t *testing.T) probed {
 	out := probed{http: freePort(t), grpc: freePort(t), health: checked, stopTCP: func() { tcp.Close() }}
 	port := func(a net.Addr) uint16 { return uint16(a.(*net.TCPAddr).Port) }
 	ask := func(path string, kind ir.ProbeKind, app uint16, target string) ir.Probe {
-		return ir.Probe{Listen: out.http, Path: "/probe/app/" + path, Kind: kind, App: app, Target: target}
+		own := kind.HasTarget() && path != "addressed"
+		return ir.Probe{Listen: out.http, Path: "/probe/app/" + path, Kind: kind, App: app, Target: target, OwnHost: own}
 	}
+	out.app, out.grpcApp, out.authority = port(plain.Listener.Addr()), port(listener.Addr()), authority
 	p.Probes = []ir.Probe{
 		ask("startup", ir.ProbeTCP, port(tcp.Addr()), ""),
 		ask("liveness", ir.ProbeHTTP, port(plain.Listener.Addr()), `/healthz?full=%20&x=\1`),
 		ask("readiness", ir.ProbeHTTPS, port(secured.Listener.Addr()), "/ready"),
 		ask("moved", ir.ProbeHTTP, port(plain.Listener.Addr()), "/moved"),
 		ask("broken", ir.ProbeHTTP, port(plain.Listener.Addr()), "/broken"),
+		ask("addressed", ir.ProbeHTTP, port(plain.Listener.Addr()), "/addressed"),
 		ask("absent", ir.ProbeHTTP, freePort(t), "/"),
 		{Listen: out.grpc, Kind: ir.ProbeGRPC, App: port(listener.Addr())},
 	}
@@ -128,7 +142,14 @@ func TestProbes(t *testing.T) {
 		}
 	}
 
-	response, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/probe/app/liveness", p.http), "text/plain", nil)
+	// Without a Host of its own a probe names the address that the kubelet asks, and the app's port.
+	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/probe/app/addressed", p.http))
+	must(t, err)
+	response.Body.Close()
+	if got, want := response.Header.Get("Saw-Host"), fmt.Sprintf("127.0.0.1:%d", p.app); got != want {
+		t.Errorf("the app saw the Host %q, want %q", got, want)
+	}
+	response, err = http.Post(fmt.Sprintf("http://127.0.0.1:%d/probe/app/liveness", p.http), "text/plain", nil)
 	must(t, err)
 	response.Body.Close()
 	if response.StatusCode != http.StatusNotFound {
@@ -159,6 +180,9 @@ func TestGRPCProbe(t *testing.T) {
 		answer, err := client.Check(ctx, &healthpb.HealthCheckRequest{Service: service})
 		if err != nil || answer.GetStatus() != want {
 			t.Errorf("service %q: %v, %v, want %s", service, answer, err, want)
+		}
+		if got, want := <-p.authority, fmt.Sprintf("127.0.0.1:%d", p.grpcApp); got != want {
+			t.Errorf("the app saw the authority %q, want %q", got, want)
 		}
 	}
 	if _, err := client.Check(ctx, &healthpb.HealthCheckRequest{Service: "unknown"}); status.Code(err) != codes.NotFound {

@@ -34,6 +34,7 @@ type proxy struct {
 	version     int
 	replace     *strings.Replacer
 	ready       string
+	hookPort    uint16
 	admin       string
 	out         *command.Output
 	command     *exec.Cmd
@@ -43,7 +44,7 @@ type proxy struct {
 // ports are moved, because several share this machine. Each of spoil may change the files before the start.
 func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 	t.Helper()
-	admin, ready := freePort(t), freePort(t)
+	admin, ready, hooks := freePort(t), freePort(t), freePort(t)
 	dir := t.TempDir()
 	x := &proxy{
 		t: t, dir: dir, out: &command.Output{},
@@ -54,9 +55,11 @@ func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 			templates.JWTDir, filepath.Join(dir, jwtFolder),
 			fmt.Sprintf(`"port_value":%d`, ir.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
 			fmt.Sprintf(`"port_value":%d`, ir.ReadinessPort), fmt.Sprintf(`"port_value":%d`, ready),
+			fmt.Sprintf(`"port_value":%d`, ir.HookPort), fmt.Sprintf(`"port_value":%d`, hooks),
 		),
-		admin: fmt.Sprintf("http://127.0.0.1:%d", admin),
-		ready: fmt.Sprintf("http://127.0.0.1:%d/ready", ready),
+		hookPort: hooks,
+		admin:    fmt.Sprintf("http://127.0.0.1:%d", admin),
+		ready:    fmt.Sprintf("http://127.0.0.1:%d/ready", ready),
 	}
 	must(t, os.Mkdir(filepath.Join(dir, jwtFolder), 0o755))
 	x.apply(p)

@@ -25,6 +25,7 @@ var drainPart = part{
 		for c := range intent.ContainersOf(pod) {
 			if slices.Contains(was.Draining, c.Name) {
 				removeDrain(c)
+				shortenProbes(c, was)
 			}
 		}
 		if len(was.Draining) > 0 {
@@ -47,6 +48,7 @@ func addDrain(i injection, pod *corev1.Pod) {
 		}
 		c.Lifecycle.PreStop = &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: seconds}}
 		i.status.Draining = append(i.status.Draining, c.Name)
+		prolongProbes(c, seconds, i.status)
 	}
 	if len(i.status.Draining) == 0 {
 		return
@@ -56,8 +58,11 @@ func addDrain(i injection, pod *corev1.Pod) {
 		was = *pod.Spec.TerminationGracePeriodSeconds
 	}
 	i.status.GracePeriod = &was
-	pod.Spec.TerminationGracePeriodSeconds = new(min(max(was, 0), math.MaxInt64-seconds) + seconds)
+	pod.Spec.TerminationGracePeriodSeconds = new(prolonged(was, seconds))
 }
+
+// prolonged is a grace period with the time for draining.
+func prolonged(was, seconds int64) int64 { return min(max(was, 0), math.MaxInt64-seconds) + seconds }
 
 func sameDrain(arrived, injected *corev1.Pod) []intent.Mistake {
 	mistakes := sameInContainers(arrived, injected, func(c corev1.Container) any {

@@ -18,6 +18,8 @@ type EnvoyStatus struct {
 	App       []uint16 `json:"app,omitempty"`       // ports of the app behind them
 	Upstreams []uint16 `json:"upstreams,omitempty"` // ports on 127.0.0.1 for the app's requests to others
 	TCP       []uint16 `json:"tcp,omitempty"`       // ports on 127.0.0.1 for the app's TCP connections to others
+	// IPFamily is that of the addresses it listens on, empty for IPv4.
+	IPFamily string `json:"ipFamily,omitempty"`
 	// RequestsCertificates says that a port takes callers with and without a certificate, which holds for all of an Envoy.
 	RequestsCertificates bool `json:"requestsCertificates,omitempty"`
 	// Secret is the one whose certificate Envoy presents, empty if it presents its SVID.
@@ -35,6 +37,9 @@ func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 		Secret:               in.CertificateSecret,
 		Audiences:            in.Audiences(),
 		Config:               config,
+	}
+	if f := in.Proxy.IPFamily; f != ir.IPv4 {
+		s.IPFamily = f.String()
 	}
 	for _, l := range in.Proxy.Inbound {
 		s.Inbound = append(s.Inbound, l.Listen)

@@ -20,7 +20,7 @@ func FuzzParsePlatform(f *testing.F) {
 	f.Add(
 		[]byte(
 			webhooktest.PlatformFile + `
-defaults: {inboundPort: 9443, allowedPeers: [/web], federatesWith: [a.org], x509SVIDTTL: 30s, jwtSVIDTTL: 1m, drain: 0s}
+defaults: {inboundPort: 9443, allowedPeers: [/web], federatesWith: [a.org], x509SVIDTTL: 30s, jwtSVIDTTL: 1m, drain: 0s, minTLSVersion: "1.2"}
 locked: [mode]
 foreignAnnotations: [spiffe.io/x]
 `,

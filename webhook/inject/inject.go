@@ -62,6 +62,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	// one is no fault, if it looks the same.
 	before, own := StatusOf(pod), i.Version
 	i.Version = before.Version
+	i.Platform = i.platformOf(pod)
 	res, err := i.inject(ns, strip(pod))
 	if err == nil {
 		res, err = withStatus(res, func(s *Status) { s.admittedLike(before) })
@@ -86,6 +87,9 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	mistakes := slices.Concat(injection{Injector: i, intent: in}.mistakes(pod), inAnnotations)
 	if err := intent.Refuse(reason.Invalid, mistakes); err != nil {
 		return Result{}, err
+	}
+	if !i.redirectsHooks() {
+		in.Proxy.Probes = withoutHooks(in.Proxy.Probes)
 	}
 	workloads := in.Workloads(pod)
 	status := Status{Version: i.Version, SPIFFEID: in.ID.String(), Mode: in.Mode.String()}

@@ -28,8 +28,10 @@ var parts = []part{
 	identityPart,
 	workloadAPIPart,
 	probesPart,
+	hooksPart,
 	gatewayPart,
 	drainPart,
+	lowPortsPart,
 	sidecarPart,
 	jwtPart,
 	configurationPart,
@@ -37,6 +39,7 @@ var parts = []part{
 	volumePart(JWTVolume, jwtVolume),
 	volumePart(CertificateVolume, certificateVolume),
 	volumePart(SocketVolume, socketVolume),
+	{mistakes: portNameMistakes},
 	{mistakes: windowsMistakes},
 }
 

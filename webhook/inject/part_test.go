@@ -201,6 +201,9 @@ func TestStripUndoesInjection(t *testing.T) {
 	busy.Annotations[intent.AnnotationMode] = "sidecar,socket"
 	busy.Annotations[intent.AnnotationUpstreams] = jwtUpstream
 	busy.Spec.TerminationGracePeriodSeconds = new(int64(0))
+	byHTTP := &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{
+		Path: "/hook", Port: intstr.FromInt32(8080), Scheme: corev1.URISchemeHTTPS,
+	}}
 	own := &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
 	started := &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
 	busy.Spec.Containers = []corev1.Container{
@@ -210,7 +213,8 @@ func TestStripUndoesInjection(t *testing.T) {
 			Lifecycle: started,
 			Env:       []corev1.EnvVar{{Name: "A", Value: "a"}},
 			LivenessProbe: &corev1.Probe{
-				ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}},
+				ProbeHandler:                  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}},
+				TerminationGracePeriodSeconds: new(int64(5)),
 			},
 		},
 		{
@@ -219,6 +223,7 @@ func TestStripUndoesInjection(t *testing.T) {
 			Lifecycle:    own,
 			VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}},
 		},
+		{Name: "by-http", Image: "app", Lifecycle: &corev1.Lifecycle{PreStop: byHTTP, PostStart: byHTTP.DeepCopy()}},
 	}
 	busy.Spec.Volumes = []corev1.Volume{{Name: "data"}}
 	busy.Labels["app"], busy.Annotations["other.io/x"] = "x", "y"

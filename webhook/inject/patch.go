@@ -16,8 +16,8 @@ import (
 // Operation is one operation of a JSON patch (RFC 6902).
 type Operation = jsonpatch.Operation
 
-// Patch is the JSON patch from a pod to what injection made of it: labels, annotations, containers, volumes and the
-// grace period, which is all that injection changes. Containers and volumes are matched by their names and not by
+// Patch is the JSON patch from a pod to what injection made of it: labels, annotations, containers, volumes, the
+// grace period and sysctls, which is all that injection changes. Containers and volumes are matched by their names and not by
 // their positions: with the sidecar in front, a field of the user's first init container that is newer than our API
 // version would else end on the sidecar. And comparing the whole pods would cost more than all the rest of an
 // admission.
@@ -36,7 +36,24 @@ func Patch(before, after *corev1.Pod) []Operation {
 	case is == nil && was != nil:
 		ops = append(ops, Operation{Operation: "remove", Path: gracePeriod})
 	}
-	return ops
+	return append(ops, patchSysctls(before.Spec.SecurityContext, after.Spec.SecurityContext)...)
+}
+
+// patchSysctls leaves all else of a security context alone.
+func patchSysctls(before, after *corev1.PodSecurityContext) []Operation {
+	const path = "/spec/securityContext"
+	type context struct {
+		Sysctls []corev1.Sysctl `json:"sysctls,omitempty"`
+	}
+	switch {
+	case after == nil:
+		return nil
+	case before == nil && len(after.Sysctls) == 0:
+		return nil
+	case before == nil: // nothing to add to
+		return []Operation{{Operation: "add", Path: path, Value: context{after.Sysctls}}}
+	}
+	return patchItem(path, context{before.Sysctls}, context{after.Sysctls})
 }
 
 // setKeys appends what makes one map of the other. Adding a key that exists replaces it (RFC 6902, section 4.1).

@@ -34,6 +34,7 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	if !injected(pod) || StatusOf(pod).Sidecar == "" {
 		return Refresh{}, nil
 	}
+	i.Platform = i.platformOf(pod)
 	res, err := i.inject(ns, strip(pod))
 	if err != nil {
 		return Refresh{}, err

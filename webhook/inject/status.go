@@ -26,10 +26,16 @@ type Status struct {
 	Volumes  []string `json:"volumes"`
 	// Probes are the probes, as the user wrote them, that ask Envoy now, by "container/kind".
 	Probes map[string]corev1.ProbeHandler `json:"probes,omitempty"`
+	// Hooks are the HTTP hooks, as the user wrote them, that ask Envoy now, by "container/kind".
+	Hooks map[string]corev1.HTTPGetAction `json:"hooks,omitempty"`
 	// Draining are the containers that were given a preStop hook.
 	Draining []string `json:"draining,omitempty"`
 	// GracePeriod is the pod's terminationGracePeriodSeconds without the time for draining.
 	GracePeriod *int64 `json:"gracePeriod,omitempty"`
+	// ProbeGracePeriods are terminationGracePeriodSeconds of probes without that time, by "container/kind".
+	ProbeGracePeriods map[string]int64 `json:"probeGracePeriods,omitempty"`
+	// UnprivilegedPorts says that the pod was given the sysctl with which Envoy binds ports below 1024.
+	UnprivilegedPorts bool `json:"unprivilegedPorts,omitempty"`
 	// Envoy is what Envoy was started with. There is none in a pod without Envoy, or that an older version injected.
 	Envoy *EnvoyStatus `json:"envoy,omitempty"`
 }

@@ -79,6 +79,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	if err := intent.Refuse(reason.NeedsNewPod, frozen); err != nil {
 		return Result{}, err
 	}
+	i.Platform = i.platformOf(before)
 	res, err := i.inject(ns, strip(after))
 	if err != nil {
 		return Result{}, err

@@ -70,12 +70,14 @@ var annotations = []annotation{
 		live:    true,
 		parse:   (*reader).parseInbound,
 		model:   modelInbound,
-		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, forwardedClients, limits}: " +
+		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, minTLSVersion, " +
+			"forwardedClients, trustedProxies, limits}: " +
 			"protocol is http (default), http2, grpc or tcp; " +
 			"peers are allowed-peers if not given, and an item of them may be {id, methods, paths}, for what it may ask for; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
 			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +
 			"of one of subjects, written as peers are; jwt in a pod that had none needs a new pod; " +
-			"the last four are for gateways and the services behind them",
+			"trustedProxies is how many proxies stand before a public port; " +
+			"the last six are for gateways and the services behind them",
 	},
 	{
 		key:     AnnotationUpstreams,
@@ -83,8 +85,9 @@ var annotations = []annotation{
 		live:    true,
 		parse:   (*reader).parseUpstreams,
 		model:   modelUpstreams,
-		doc: "a YAML list of {listen, address, peers, protocol, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
-			"only peers; in gateway mode {match, address, peers, protocol, jwt}, routes by [host]/path of the inbound listeners; " +
+		doc: "a YAML list of {listen, address, peers, protocol, host, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
+			"only peers; in gateway mode {match, address, peers, protocol, host, jwt}, routes by [host]/path of the inbound listeners; " +
+			"host is what every request says in Host (default: what was written; for 127.0.0.1 and localhost the name in address); " +
 			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod",
 	},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*reader).parseEnforcement,

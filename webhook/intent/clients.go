@@ -19,6 +19,8 @@ type clientsItem struct {
 	Certificate       *certificateItem `json:"certificate"`
 	ClientCertificate string           `json:"clientCertificate"`
 	ForwardedClients  *[]string        `json:"forwardedClients"`
+	TrustedProxies    *scalar          `json:"trustedProxies"`
+	MinTLSVersion     scalar           `json:"minTLSVersion"`
 	Limits            limitsItem       `json:"limits"`
 }
 
@@ -76,6 +78,8 @@ func (r *reader) readClients(f *fieldErrors, item clientsItem, in *ir.Inbound) {
 	if item.ForwardedClients != nil {
 		in.Forwarded = r.peersOf(f, ".forwardedClients", *item.ForwardedClients)
 	}
+	f.add(".trustedProxies", readTrustedProxies(item.TrustedProxies, in))
+	r.readTLSVersion(f, item.MinTLSVersion, in)
 	in.Limits = ir.DefaultLimits(*in)
 	item.Limits.read(f, &in.Limits)
 }

@@ -52,6 +52,9 @@ func (r *reader) complete(pod *corev1.Pod) {
 	p := &r.Proxy
 	p.ID, p.SVIDTTL = r.ID, r.X509SVIDTTL
 	p.AgentSocket = path.Join(SocketMountPath, r.platform.AgentSocket.File)
+	if f := r.platform.IPFamily; f != nil {
+		p.IPFamily = *f
+	}
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
 	for i, l := range r.inbound {
 		in := l.Inbound
@@ -72,15 +75,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 	}
 	p.AppPorts = appPorts(pod)
 	if r.Mode.Sidecar {
-		r.probes = ProbesOf(pod)
-		for _, probe := range r.probes {
-			if !slices.Contains(
-				p.Probes,
-				probe.Asked,
-			) { // gRPC probes of one port ask the same of Envoy, whatever service they name
-				p.Probes = append(p.Probes, probe.Asked)
-			}
-		}
+		r.readProbes(pod)
 	}
 }
 

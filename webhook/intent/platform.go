@@ -16,11 +16,13 @@ type Platform struct {
 	ServerAddress string // unix:///path or host:port of the SPIRE server
 	AgentSocket   AgentSocket
 	OnUnavailable OnUnavailable
-	Federation    []registrar.Federated // at most one of each trust domain, none of the own one
-	Templates     []IDTemplate          // at least one
-	Claims        []Claim
-	Sidecar       Sidecar
-	InPlace       bool // another image of the sidecar is carried to running pods, whose Envoy restarts for it
+	// IPFamily is that of the pods' addresses; nil if the file leaves it to [Platform.WithIPFamily].
+	IPFamily   *ir.IPFamily
+	Federation []registrar.Federated // at most one of each trust domain, none of the own one
+	Templates  []IDTemplate          // at least one
+	Claims     []Claim
+	Sidecar    Sidecar
+	InPlace    bool // another image of the sidecar is carried to running pods, whose Envoy restarts for it
 	// Drain is how long a terminating pod keeps serving, so that its callers find another one; 0 leaves pods as they
 	// are.
 	Drain time.Duration
@@ -31,9 +33,18 @@ type Platform struct {
 	FederatesWith []spiffeid.TrustDomain
 	X509SVIDTTL   time.Duration
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
+	MinTLS        ir.TLSVersion // of public ports
 
 	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools
+}
+
+// WithIPFamily is the platform in a cluster whose pods have such addresses, where its file does not say it.
+func (p Platform) WithIPFamily(family ir.IPFamily) Platform {
+	if p.IPFamily == nil {
+		p.IPFamily = &family
+	}
+	return p
 }
 
 // OnUnavailable is what becomes of a pod whose identity SPIRE does not know yet while SPIRE does not answer.

@@ -37,6 +37,7 @@ apiVersion: injector.spiffe.io/v1alpha1
 kind: InjectorConfig
 trustDomain: example.org
 clusterName: demo-cluster
+ipFamily: DualStack
 spire:
   server: {address: "unix:///run/spire/private/api.sock"}
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
@@ -68,6 +69,7 @@ defaults:
   federatesWith: [auxiliary.org]
   x509SVIDTTL: 30s
   jwtSVIDTTL: 5m
+  minTLSVersion: "1.2"
   drain: 0s
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
@@ -92,6 +94,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		ServerAddress: "unix:///run/spire/private/api.sock",
 		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
 		OnUnavailable: Admit,
+		IPFamily:      new(ir.DualStack),
 		Federation: []registrar.Federated{
 			{
 				Relationship: registrar.Relationship{
@@ -133,6 +136,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		FederatesWith:      []spiffeid.TrustDomain{auxiliary},
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
+		MinTLS:             ir.TLS12,
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
 	}, got)
@@ -277,6 +281,10 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"federation with an ID", "sidecar:", "defaults: {federatesWith: [\"spiffe://a.org/x\"]}\nsidecar:",
 			`defaults.federatesWith[0]: expected a trust domain such as auxiliary.org, got "spiffe://a.org/x"; did ` +
 				`you mean "a.org"?`},
+		{"old TLS", "sidecar:", "defaults: {minTLSVersion: \"1.1\"}\nsidecar:",
+			`defaults.minTLSVersion: minTLSVersion "1.1": expected one of 1.3, 1.2`},
+		{"TLS by a number", "sidecar:", "defaults: {minTLSVersion: 1.2}\nsidecar:",
+			`defaults.minTLSVersion: expected a text, got 1.2; write it in quotes`},
 		{"endless drain", "sidecar:", "defaults: {drain: 301s}\nsidecar:",
 			`defaults.drain: expected whole seconds from 0s to 5m0s, got "301s"`},
 		{"negative drain", "sidecar:", "defaults: {drain: -1s}\nsidecar:",

@@ -69,6 +69,7 @@ var defaultsFields = []platformField{
 			return err
 		}),
 	},
+	minTLSVersionField,
 	{
 		name:     "drain",
 		doc:      "how long a terminating pod still serves, up to 5m; 0s turns it off",

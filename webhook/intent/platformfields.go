@@ -8,9 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // platformFields is, with its sections, the only place where a field of the platform file is defined. Fields are read
@@ -41,6 +40,21 @@ var platformFields = []platformField{
 		without: required,
 		schema:  patternSchema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
 		parse:   one(parseClusterName),
+	},
+	{
+		name: "ipFamily",
+		doc: "which addresses of their pods sidecars listen on: " + strings.Join(ir.IPFamilies(), ", ") +
+			"; running pods keep what they began with",
+		without: "what the injector's own pod has; IPv4 offline",
+		schema:  enumSchema(ir.IPFamilies()...),
+		parse: one(func(p *Platform, v string) error {
+			if v == "" {
+				return nil
+			}
+			family, err := ir.ParseIPFamily(v)
+			p.IPFamily = &family
+			return withHint(err, v, ir.IPFamilies()...)
+		}),
 	},
 	{name: "spire", fields: spireFields},
 	{name: "identity", fields: identityFields},
@@ -83,12 +97,9 @@ func everyField(fields []platformField, prefix string) iter.Seq2[string, platfor
 var checkedBefore = one(func(*Platform, string) error { return nil })
 
 func parseTrustDomain(p *Platform, name string) error {
-	td, err := spiffeid.TrustDomainFromString(name)
-	if err != nil {
-		return fmt.Errorf("expected a trust domain such as example.org, got %q: %w", name, err)
-	}
-	p.Cluster.TrustDomain = td
-	return nil
+	var err error
+	p.Cluster.TrustDomain, err = parseTrustDomainName(name, "example.org")
+	return err
 }
 
 func parseClusterName(p *Platform, name string) error {

@@ -3,6 +3,7 @@ package intent
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,7 +65,7 @@ func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe,
 	var found bool
 	switch {
 	case h.HTTPGet != nil && h.HTTPGet.Host == "":
-		p.Kind, p.Target = ir.ProbeHTTP, requestTarget(h.HTTPGet.Path)
+		p.Kind, p.Target, p.OwnHost = ir.ProbeHTTP, requestTarget(h.HTTPGet.Path), hasHost(h.HTTPGet)
 		if h.HTTPGet.Scheme == corev1.URISchemeHTTPS {
 			p.Kind = ir.ProbeHTTPS
 		}
@@ -77,6 +78,13 @@ func probeOf(c *corev1.Container, kind string, h corev1.ProbeHandler) (ir.Probe,
 		p.App, found = portOf(c, intstr.FromInt32(h.GRPC.Port))
 	}
 	return p, found
+}
+
+// hasHost says whether the user wrote the header Host.
+func hasHost(g *corev1.HTTPGetAction) bool {
+	return slices.ContainsFunc(g.HTTPHeaders, func(h corev1.HTTPHeader) bool {
+		return strings.EqualFold(h.Name, "Host") && h.Value != ""
+	})
 }
 
 // requestTarget is the path and query that the kubelet asks for, as it reads what the user wrote: a URL if it is one,

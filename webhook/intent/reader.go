@@ -9,7 +9,6 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/templates/ir"
@@ -31,7 +30,7 @@ type reader struct {
 	audit       bool
 	short       bool // the inbound listener is that of app-port
 	inbound     []listener
-	probes      []PodProbe // those that Envoy has to do with
+	askers      map[ir.Probe]string // where the user wrote what the kubelet asks of Envoy
 	told        toldPaths
 }
 
@@ -131,10 +130,10 @@ func (r *reader) parseFederatesWith(v string) []problem {
 // parseFederated reads the names of foreign trust domains.
 func parseFederated(own spiffeid.TrustDomain, items []string) (domains []spiffeid.TrustDomain, errs []error) {
 	for _, s := range items {
-		td, err := spiffeid.TrustDomainFromString(s)
+		td, err := parseTrustDomainName(s, "auxiliary.org")
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("expected a trust domain such as auxiliary.org, got %q: %w", s, err))
+			errs = append(errs, err)
 		case td.Name() != s:
 			errs = append(
 				errs,
@@ -189,26 +188,6 @@ func (r *reader) parseJWTSVIDTTL(v string) []problem {
 	ttl, err := parseTTL(v)
 	r.JWTSVIDTTL = ttl
 	return whole(err)
-}
-
-func (r *reader) parseDNSNames(v string) []problem {
-	var problems []problem
-	for _, name := range fields(v) {
-		if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
-			problems = append(
-				problems,
-				problem{err: fmt.Errorf("expected a DNS name such as api.example.org, got %q: %s", name, strings.Join(errs, "; "))},
-			)
-			continue
-		}
-		if !slices.Contains(r.DNSNames, name) {
-			r.DNSNames = append(r.DNSNames, name)
-		}
-	}
-	if len(fields(v)) == 0 {
-		return whole(errors.New("expected at least one DNS name, got an empty list"))
-	}
-	return problems
 }
 
 func (r *reader) parseDownstream(v string) (problems []problem) {

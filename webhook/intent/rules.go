@@ -140,8 +140,7 @@ func (r *reader) mistakeOf(p ir.Problem) (Mistake, bool) {
 	case "appPorts":
 		m.Where = "container " + r.Proxy.AppPorts[i].Container + ", ports"
 	case "probes":
-		at := slices.IndexFunc(r.probes, func(probe PodProbe) bool { return probe.Asked == r.Proxy.Probes[i] })
-		m.Where = fmt.Sprintf("container %s, %sProbe", r.probes[at].Container.Name, r.probes[at].Kind)
+		m.Where = r.askers[r.Proxy.Probes[i]]
 	}
 	return m, true
 }

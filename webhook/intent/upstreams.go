@@ -15,6 +15,7 @@ type upstreamItem struct {
 	Address  string   `json:"address"`
 	Peers    []string `json:"peers"`
 	Protocol string   `json:"protocol"`
+	Host     *string  `json:"host"`
 
 	JWT json.RawMessage `json:"jwt"` // an [upstreamJWT]
 }
@@ -53,6 +54,10 @@ func (r *reader) upstream(path string, item upstreamItem) (ir.Upstream, []proble
 	if item.Address != "" {
 		up.Address, err = ir.ParseAddress(item.Address)
 		f.add(".address", err)
+	}
+	if item.Host != nil {
+		up.Host, err = ir.ParseHost(*item.Host)
+		f.add(".host", err)
 	}
 	up.Protocol, err = ir.ParseProtocol(item.Protocol)
 	f.add(".protocol", withHint(err, item.Protocol, ir.Protocols()...))

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The rows are those of TestBesideControllerManager in test/e2e, where the real one is seen to delete or to spare.
+// The rows are those of TestDisruptiveBesideControllerManager in test/e2e, where the real one is seen to delete or to spare.
 func TestControllerManager(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -21,6 +22,8 @@ import (
 type Config struct {
 	File     []byte          // as it is written
 	Injector inject.Injector // made from File
+	// IPFamily is that of the cluster's pods, where File does not say it.
+	IPFamily ir.IPFamily
 	// SocketFixed says that the socket of the injector's own agent was not taken from the platform file.
 	SocketFixed bool
 	Metrics     *Metrics
@@ -43,6 +46,7 @@ type InForce struct {
 // New returns what is in force at the start.
 func New(c Config) *InForce {
 	p := &InForce{config: c, seen: c.File}
+	c.Injector.Platform = c.Injector.Platform.WithIPFamily(c.IPFamily)
 	p.injector.Store(&c.Injector)
 	c.Metrics.succeeded.Set(1)
 	c.Metrics.hash.Set(Hash(c.File))
@@ -76,7 +80,7 @@ func (p *InForce) Offer(from runtime.Object, file []byte) {
 		p.reject(from, err)
 		return
 	}
-	injector.Platform = platform
+	injector.Platform = platform.WithIPFamily(p.config.IPFamily)
 	p.injector.Store(&injector)
 	p.config.Metrics.taken(file)
 	p.config.Logger.Info("the new platform file is in force", "reason", reason.PlatformReloaded)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -88,6 +89,30 @@ func values(success, failure, last float64) map[string]float64 {
 		"reloads_total failure":  failure,
 		"last_reload_successful": last,
 	}
+}
+
+// What the file does not say of addresses follows the cluster, also when it changes.
+func TestIPFamilyOfTheCluster(t *testing.T) {
+	t.Parallel()
+	p, _ := newPlatform(t, false)
+	platform, err := intent.ParsePlatform([]byte(platformFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.config
+	c.Injector.Platform, c.IPFamily = platform, ir.IPv6
+	p = New(c)
+	expect := func(want ir.IPFamily) {
+		t.Helper()
+		if got := p.Get().Platform.IPFamily; got == nil || *got != want {
+			t.Errorf("expected %s, got %v", want, got)
+		}
+	}
+	expect(ir.IPv6)
+	p.Offer(source, []byte(platformFile+"ipFamily: DualStack\n"))
+	expect(ir.DualStack)
+	p.Offer(source, []byte(platformFile+"locked: [mode]\n"))
+	expect(ir.IPv6)
 }
 
 func TestReload(t *testing.T) {

@@ -1,0 +1,100 @@
+package templates
+
+import (
+	"strconv"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
+)
+
+// The app calls 127.0.0.1, which is no Host that means anything to the callee. The cluster knows the callee's, so that
+// one route serves all upstreams. An app that writes another Host means it.
+
+// loopbackHosts are what clients write for a port of their own pod.
+func loopbackHosts() []string {
+	return []string{"127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*"}
+}
+
+// replaceHost adds to the routes of all upstreams, which keep the Host, those that replace it: for all requests of
+// upstreams with a Host of their own, and for those of the others that the app sent to itself.
+func (p envoy) replaceHost(routes *routev3.RouteConfiguration) {
+	all := routes.VirtualHosts[0]
+	loopback := proto.CloneOf(all)
+	loopback.Name, loopback.Domains = "loopback", loopbackHosts()
+	for _, route := range loopback.Routes {
+		takeClustersHost(route)
+	}
+	routes.VirtualHosts = append(routes.VirtualHosts, loopback)
+	ports := p.portsWithHost()
+	if ports == "" {
+		return
+	}
+	var always []*routev3.Route
+	for _, route := range all.Routes {
+		route := proto.CloneOf(route)
+		takeClustersHost(route)
+		route.Match.Headers = append(route.Match.Headers, headerMatches(clusterHeader, upstreamPrefix+"("+ports+")"))
+		always = append(always, route)
+	}
+	all.Routes = append(always, all.Routes...)
+}
+
+func takeClustersHost(route *routev3.Route) {
+	if action := route.GetRoute(); action != nil {
+		action.HostRewriteSpecifier = &routev3.RouteAction_AutoHostRewrite{AutoHostRewrite: wrapperspb.Bool(true)}
+	}
+}
+
+// portsWithHost are the ports of upstreams that have a Host of their own, as alternatives of a pattern.
+func (p envoy) portsWithHost() string {
+	var ports []string
+	for _, up := range p.Upstreams {
+		if up.Match.IsZero() && up.Host != "" {
+			ports = append(ports, strconv.Itoa(int(up.Listen)))
+		}
+	}
+	return strings.Join(ports, "|")
+}
+
+// routeHosts writes the Host of those upstreams of a gateway that have one; the others get that of the client.
+func (p envoy) routeHosts(routes *routev3.RouteConfiguration) *routev3.RouteConfiguration {
+	for _, up := range p.Upstreams {
+		if up.Host == "" {
+			continue
+		}
+		for _, host := range routes.VirtualHosts {
+			for _, route := range host.Routes {
+				if action := route.GetRoute(); action.GetCluster() == upstreamCluster(up) {
+					action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: up.Host}
+				}
+			}
+		}
+	}
+	return routes
+}
+
+// nameHost writes the Host of an upstream that the app calls where it is not what Envoy looks up.
+func nameHost(cluster *clusterv3.Cluster, up ir.Upstream) {
+	if !up.Match.IsZero() || up.Protocol == ir.TCP || up.SentHost() == up.Address.Host() && !up.Address.IsIP() {
+		return
+	}
+	for _, group := range cluster.LoadAssignment.Endpoints {
+		for _, each := range group.LbEndpoints {
+			each.GetEndpoint().Hostname = up.SentHost()
+		}
+	}
+}
+
+func headerMatches(header, pattern string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{Name: header, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
+		StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+			SafeRegex: &matcherv3.RegexMatcher{Regex: pattern},
+		}},
+	}}
+}
