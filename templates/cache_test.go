@@ -62,6 +62,10 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Upstreams[0].Peers = peers(t, "/web") },
 		func(p *ir.Proxy) { p.Upstreams[0].Peers = peers(t, "spiffe://auxiliary.org/*") },
 		func(p *ir.Proxy) { p.Upstreams[0].Protocol = ir.TCP },
+		func(p *ir.Proxy) { outside(t, p, ir.SystemCA(), "api.example.org", false) },
+		func(p *ir.Proxy) { outside(t, p, secretCA(t, "db"), "api.example.org", false) },
+		func(p *ir.Proxy) { outside(t, p, secretCA(t, "db"), "10.0.0.7", false) },
+		func(p *ir.Proxy) { outside(t, p, secretCA(t, "db"), "10.0.0.7", true) },
 		func(p *ir.Proxy) {
 			p.Gateway, p.Inbound[0].App, p.Upstreams[0].Listen, p.Upstreams[0].Match = true, 0, 0, match(t, "/")
 		},
@@ -84,6 +88,7 @@ func variants(t *testing.T) []ir.Proxy {
 			p.Inbound[0].JWT = ir.JWT{Audiences: []string{"a"}, Subjects: peers(t, "/*", "spiffe://auxiliary.org/x")}
 		},
 		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
+		func(p *ir.Proxy) { p.UnboundedStreams = true },
 		func(p *ir.Proxy) { p.Upstreams[0].Host = "api.example.org" },
 		func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} },
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },

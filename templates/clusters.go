@@ -25,7 +25,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 		}
 	}
 	for _, up := range p.Upstreams {
-		out = append(out, p.upstream(up))
+		out = append(out, lookUpOutside(p.upstream(up), up))
 	}
 	return append(out, p.jwksClusters()...)
 }
@@ -35,9 +35,9 @@ func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
 	if in.Protocol != ir.TCP {
-		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, &corev3.HttpProtocolOptions{
+		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, likeFirstClient(&corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(appIdleTimeout),
-		}))
+		})))
 	}
 	return cluster
 }
@@ -58,7 +58,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		AltStatName:          upstreamStats(up),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		CircuitBreakers:      unlimited(),
-		TransportSocket:      upstreamTLS(p.ID, up),
+		TransportSocket:      p.upstreamTLS(up),
 		LoadAssignment:       endpoints(name, socketAddress(up.Address.Host(), up.Address.Port())),
 	}
 	if !up.Address.IsIP() {
@@ -83,7 +83,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		cluster.TypedExtensionProtocolOptions = httpOptions(up.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(idleTimeout),
 			// The client ends it between requests, so none is lost.
-			MaxConnectionDuration: lasting(p.peerConnectionLife()),
+			MaxConnectionDuration: p.calledFor(up),
 		}, filters...)
 	}
 	return cluster

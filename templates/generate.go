@@ -15,6 +15,8 @@ type Config struct {
 	Clusters      string // ClustersFile
 	Authorization string // AuthorizationFile
 	Certificate   string // CertificateFile; empty if no port shows a Secret's certificate
+	// CAs are each a CAFile, empty if there is no such Secret.
+	CAs [ir.MaxCASecrets]string
 }
 
 // envoy is the proxy that is configured. It breaks no rule.
@@ -43,6 +45,11 @@ func Generate(p ir.Proxy) (Config, error) {
 	}
 	if p.UsesCertificate() {
 		if out.Certificate, err = encodeResources(secretCertificateFiles()); err != nil {
+			return Config{}, err
+		}
+	}
+	for n, secret := range p.CASecrets() {
+		if out.CAs[n], err = encodeResources(caFile(secret)); err != nil {
 			return Config{}, err
 		}
 	}

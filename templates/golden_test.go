@@ -99,6 +99,9 @@ func files(c Config) map[string]string {
 		BootstrapFile: c.Bootstrap, ListenersFile: c.Listeners, ClustersFile: c.Clusters, AuthorizationFile: c.Authorization,
 		CertificateFile: c.Certificate,
 	}
+	for n, content := range c.CAs {
+		all[CAFile(n)] = content
+	}
 	maps.DeleteFunc(all, func(_, content string) bool { return content == "" })
 	return all
 }

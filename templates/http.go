@@ -34,11 +34,10 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 		manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_APPEND_FORWARD // of peers alone, checked by forwardedBy
 	}
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
-	common(manager).MaxConnectionDuration = lasting(p.connectionLife())
-	// Otherwise a request that crosses the end of its connection is lost.
-	manager.Http1SafeMaxConnectionDuration = true
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, "request")}
-	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
+	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter()}
+	p.serveForLife(manager, in)
+	manager.HttpFilters = append(manager.HttpFilters, router())
 	if len(in.Forwarded) > 0 {
 		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)
 	}
@@ -72,6 +71,7 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if in.App == 0 {
 		manager := transparentHTTP(stats, p.routeHosts(p.gatewayRoutes()))
+		p.callForLife(manager)
 		plainPaths(manager)
 		origin(manager, in)
 		manager.PreserveExternalRequestId = true

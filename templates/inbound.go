@@ -56,6 +56,7 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 		plain.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}
 		listener.FilterChains = append(listener.FilterChains, plain)
 	}
+	markCallers(listener, in)
 	return listener
 }
 

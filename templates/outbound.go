@@ -76,6 +76,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	}}
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
+	p.callForLife(manager)
 	p.replaceHost(manager.GetRouteConfig())
 	return manager
 }
@@ -83,7 +84,9 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	name := upstreamCluster(up)
 	tcp := transparentTCP(name, name)
-	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
+	if showsSVID(up) {
+		p.tcpForLife(tcp)
+	}
 	tcp.AccessLog = []*accesslogv3.AccessLog{upstreamConnectionLog(name)}
 	return &listenerv3.Listener{
 		Name:             name,
@@ -96,7 +99,7 @@ func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 				Filters: []*listenerv3.Filter{networkFilter(tcpFilter, tcp)},
 				// Not read by any filter. It makes a changed peer list change the listener too, which
 				// drains the open streams; replacing the cluster alone would let them live on.
-				Metadata: peersMetadata(up.Peers),
+				Metadata: calledMetadata(up),
 			},
 		},
 	}

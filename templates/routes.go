@@ -34,6 +34,7 @@ func (p envoy) gatewayRoutes() *routev3.RouteConfiguration {
 		}
 		routes.VirtualHosts = append(routes.VirtualHosts, group)
 	}
+	p.leaveMesh(routes)
 	return routes
 }
 

@@ -15,7 +15,7 @@ const tcpFilter = "tcp_proxy"
 // filter chain, which holds them, and at the latest with the caller's certificate.
 func (p envoy) mutualTCP(in ir.Inbound) *tcpproxyv3.TcpProxy {
 	tcp := transparentTCP(inboundListener(in), appCluster(in))
-	tcp.MaxDownstreamConnectionDuration = lasting(p.connectionLife())
+	p.tcpForLife(tcp)
 	// Not before TLS has let the caller in: the app would see connections of anyone.
 	tcp.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
 	tcp.MaxEarlyDataBytes = count(0)

@@ -14,17 +14,3 @@ const (
 	dnsRefresh = 3 * time.Second
 	dnsRetry   = time.Second
 )
-
-// connectionLife bounds a connection so that none outlives the certificate it was opened with: SPIRE
-// renews at half-life, so a certificate in use has at least half its life left.
-func (p envoy) connectionLife() time.Duration { return p.SVIDTTL / 2 }
-
-// peerConnectionLife bounds HTTP connections to peers, of which the caller's Envoy ends each between two requests. So
-// none is left when a peer ends that has served for the drain time since it was taken from DNS: a third of it for DNS,
-// and the rest for requests.
-func (p envoy) peerConnectionLife() time.Duration {
-	if p.Drain == 0 {
-		return p.connectionLife()
-	}
-	return min(p.connectionLife(), max(p.Drain/3, time.Millisecond).Truncate(time.Millisecond))
-}

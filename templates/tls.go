@@ -65,7 +65,7 @@ func downstreamTLS(id spiffeid.ID, in ir.Inbound) *corev3.TransportSocket {
 	})
 }
 
-func upstreamTLS(id spiffeid.ID, up ir.Upstream) *corev3.TransportSocket {
+func (p envoy) upstreamTLS(up ir.Upstream) *corev3.TransportSocket {
 	var alpn []string
 	switch {
 	case up.Protocol.IsHTTP2():
@@ -73,8 +73,11 @@ func upstreamTLS(id spiffeid.ID, up ir.Upstream) *corev3.TransportSocket {
 	case up.Protocol == ir.HTTP:
 		alpn = []string{"http/1.1"}
 	}
+	if up.Server.External {
+		return p.serverTLS(up, alpn...)
+	}
 	return tlsTransport(&tlsv3.UpstreamTlsContext{
-		CommonTlsContext: mutualTLS(id, up.Peers, alpn...),
+		CommonTlsContext: mutualTLS(p.ID, up.Peers, alpn...),
 		MaxSessionKeys:   count(0), // no resumption, as above
 	})
 }

@@ -65,12 +65,20 @@ func answersHTTP10() *corev3.Http1ProtocolOptions {
 	return &corev3.Http1ProtocolOptions{AcceptHttp_10: true, DefaultHostForHttp_10: http10Host}
 }
 
-// likeClient makes a cluster take the answers that an HTTP client takes. Options is nil where the answers are our own.
+// likeClient makes a cluster take the answers that an HTTP client takes, with room for what the callee's Envoy adds.
+// Options is nil where the answers are our own.
 func likeClient(options *corev3.HttpProtocolOptions) *corev3.HttpProtocolOptions {
-	if options != nil {
+	if options != nil && options.MaxHeadersCount == nil {
 		options.MaxHeadersCount = count(headers + addedHeaders)
 		options.MaxResponseHeadersKb = count(headersKB + addedHeadersKB)
 	}
+	return options
+}
+
+// likeFirstClient is [likeClient] towards the app itself, to whose answers nothing has been added.
+func likeFirstClient(options *corev3.HttpProtocolOptions) *corev3.HttpProtocolOptions {
+	options.MaxHeadersCount = count(headers)
+	options.MaxResponseHeadersKb = count(headersKB)
 	return options
 }
 

@@ -40,7 +40,9 @@ func upstreamChecks() []upstreamCheck {
 		{".protocol", TCPRoutes, func(p Proxy, up Upstream) string {
 			return unless(!p.Gateway || up.Protocol != TCP, noTCPRoutes)
 		}},
-		{".peers", PeersMissing, func(_ Proxy, up Upstream) string { return unless(len(up.Peers) > 0, noPeers) }},
+		{".peers", PeersMissing, func(_ Proxy, up Upstream) string {
+			return unless(len(up.Peers) > 0 || up.Server.External, noPeers)
+		}},
 		{".peers", PeerZero, func(_ Proxy, up Upstream) string { return zeroPeer(up.Peers) }},
 		{".peers", SeveralDomains, func(_ Proxy, up Upstream) string {
 			// Envoy, as a client, would trust the CA of each of these domains for the peers of all of them.
@@ -63,7 +65,7 @@ func upstreamChecks() []upstreamCheck {
 
 // checkUpstreams applies the rules of each upstream, and those between upstreams.
 func (p Proxy) checkUpstreams(found *problems) {
-	checks := upstreamChecks()
+	checks := slices.Concat(upstreamChecks(), serverChecks())
 	matched := map[Match]int{}
 	for i, up := range p.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)

@@ -42,9 +42,13 @@ func hostProblem(s string) string {
 }
 
 // SentHost is what requests that the app sent to a loopback address say in Host: Host, or the name or address of the
-// service without its port, which is ours.
+// service without its port, which is ours; of one outside the mesh it is the name in its certificate.
 func (up Upstream) SentHost() string {
-	switch host := strings.TrimSuffix(up.Address.Host(), "."); {
+	host := strings.TrimSuffix(up.Address.Host(), ".")
+	if up.Server.External {
+		host = up.Server.Name.String()
+	}
+	switch {
 	case up.Host != "":
 		return up.Host
 	case strings.Contains(host, ":"):

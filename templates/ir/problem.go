@@ -89,6 +89,11 @@ const (
 	HostSpelling    Code = "HostSpelling"    // what a Host can be
 	HostWithTCP     Code = "HostWithTCP"     // TCP has no Host
 
+	ServerPeers       Code = "ServerPeers"       // a service outside the mesh has no SVID
+	ServerCAMissing   Code = "ServerCAMissing"   // without a CA Envoy would take every certificate
+	ServerNameMissing Code = "ServerNameMissing" // without a name it would take that of anyone
+	TooManyCAs        Code = "TooManyCAs"        // each Secret is a file
+
 	ProbePath   Code = "ProbePath"   // what the kubelet can ask for
 	ProbeTarget Code = "ProbeTarget" // what the app can be asked for
 	ProbeTwice  Code = "ProbeTwice"  // a path leads to one thing
@@ -98,7 +103,7 @@ const (
 func (c Code) MissesValue() bool {
 	return slices.Contains([]Code{
 		IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, RuleEmpty,
-		ForwardedMissing, AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing,
+		ForwardedMissing, AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing, ServerCAMissing, ServerNameMissing,
 	}, c)
 }
 
@@ -115,7 +120,8 @@ func Codes() []Code {
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
 		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
-		MatchTwice, AddressMissing, HostSpelling, HostWithTCP, ProbePath, ProbeTarget, ProbeTwice,
+		MatchTwice, AddressMissing, HostSpelling, HostWithTCP,
+		ServerPeers, ServerCAMissing, ServerNameMissing, TooManyCAs, ProbePath, ProbeTarget, ProbeTwice,
 	}
 }
 

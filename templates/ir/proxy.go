@@ -13,6 +13,9 @@ type Proxy struct {
 	ID spiffeid.ID
 	// SVIDTTL is the TTL of its X.509-SVID; it bounds how long connections live. At least 2 s.
 	SVIDTTL time.Duration
+	// UnboundedStreams lets TCP connections, and requests and streams of HTTP that are under way, outlive the certificate
+	// that they began with. New requests still get new connections.
+	UnboundedStreams bool
 	// AgentSocket is the path of the SPIRE agent's Workload API socket in Envoy's container.
 	AgentSocket string
 	// IPFamily is that of the pod's addresses.
@@ -74,15 +77,17 @@ type Inbound struct {
 	JWT JWT
 }
 
-// Upstream is another service behind mutual TLS at Address. It has either Listen or Match.
+// Upstream is another service behind mutual TLS at Address, or one outside the mesh behind TLS. It has either Listen or Match.
 type Upstream struct {
 	// Listen is a port on 127.0.0.1 where the app speaks without TLS.
 	Listen uint16
 	// Match is the part of a gateway's requests that goes to Address.
 	Match   Match
 	Address Address
-	// Peers are the identities that the other side may have: never empty, all of one trust domain.
-	Peers []Peer
+	// Peers are the identities that the other side may have: never empty, all of one trust domain. An external Server has
+	// none.
+	Peers  []Peer
+	Server Server
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol
 	// Host is what each request says in Host, or :authority; empty for what the app wrote, but for a loopback address, in

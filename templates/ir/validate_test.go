@@ -285,6 +285,9 @@ func TestRules(t *testing.T) {
 		{ProbeTarget, sidecar, func(p *Proxy) { p.Probes[1].Target = "/x" }, `probes[1].target: expected no target of a gRPC probe, got "/x"`},
 		{ProbeTwice, sidecar, func(p *Proxy) { p.Probes = append(p.Probes, p.Probes[0]) }, `probes[2].path: path "/a" is already taken by an earlier probe`},
 	}
+	for _, row := range serverRules(t) {
+		tests = append(tests, row)
+	}
 	broken := map[Code]bool{}
 	for _, test := range tests {
 		p := test.of(t)

@@ -51,6 +51,8 @@ func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 		certificate: filepath.Join(dir, "certificate"),
 		replace: strings.NewReplacer(
 			templates.CertificateDir, filepath.Join(dir, "certificate"),
+			templates.CADir, filepath.Join(dir, caFolder),
+			templates.SystemCAFile, filepath.Join(dir, systemCAs),
 			templates.ConfigDir, dir,
 			templates.JWTDir, filepath.Join(dir, jwtFolder),
 			fmt.Sprintf(`"port_value":%d`, ir.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
@@ -102,10 +104,14 @@ func (x *proxy) applyWith(p ir.Proxy, change func(dir string)) {
 	x.version++
 	next := fmt.Sprintf("..%d", x.version)
 	must(x.t, os.Mkdir(filepath.Join(x.dir, next), 0o755))
-	for name, content := range map[string]string{
+	files := map[string]string{
 		templates.BootstrapFile: config.Bootstrap, templates.ListenersFile: config.Listeners,
 		templates.ClustersFile: config.Clusters, templates.AuthorizationFile: config.Authorization, templates.CertificateFile: config.Certificate,
-	} {
+	}
+	for n, content := range config.CAs {
+		files[templates.CAFile(n)] = content
+	}
+	for name, content := range files {
 		must(x.t, os.WriteFile(filepath.Join(x.dir, next, name), []byte(x.replace.Replace(content)), 0o644))
 		if x.version == 1 {
 			must(x.t, os.Symlink(filepath.Join("..data", name), filepath.Join(x.dir, name)))

@@ -29,6 +29,7 @@ func exchanges() []exchange {
 		return out.String()[:n]
 	}
 	post := []string{"Content-Length: 5"}
+	webSocket := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"}
 	return []exchange{
 		{name: "plain"},
 		{name: "HEAD", line: "HEAD / HTTP/1.1", answer: strings.TrimSuffix(plainAnswer, "ok")},
@@ -43,6 +44,7 @@ func exchanges() []exchange {
 		{name: "OPTIONS *", line: "OPTIONS * HTTP/1.1", refused: "404 Not Found"},
 		{name: "TRACE", line: "TRACE / HTTP/1.1"},
 		{name: "PROPFIND", line: "PROPFIND / HTTP/1.1"},
+		{name: "a method in lower case", line: "get / HTTP/1.1", edge: "400 Bad Request"},
 		{name: "BAN", line: "BAN / HTTP/1.1", edge: "400 Bad Request"},
 
 		{name: "150 headers", headers: many(150), edge: "431 Request Header Fields Too Large"},
@@ -64,6 +66,10 @@ func exchanges() []exchange {
 		{name: "an offer of TLS", headers: []string{"Connection: Upgrade", "Upgrade: TLS/1.2"}},
 		{name: "an offer of HTTP/2", headers: []string{"Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"}},
 		{name: "an offer of something", headers: []string{"Connection: Upgrade", "Upgrade: something/2"}},
+		{name: "a web socket", headers: webSocket,
+			answer: "HTTP/1.1 101 Switching Protocols\r\nDate: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"},
+		{name: "a web socket that the app refuses", headers: webSocket,
+			answer: "HTTP/1.1 403 Forbidden\r\nDate: x\r\nContent-Length: 2\r\n\r\nno"},
 		{name: "an offer of several", headers: []string{"Connection: Upgrade", "Upgrade: TLS/1.2, h2c, wx"}},
 
 		{name: "100-continue", line: "POST / HTTP/1.1", headers: append(post, "Expect: 100-continue"), body: "hello",
@@ -101,10 +107,17 @@ func exchanges() []exchange {
 		{name: "escaped slashes", line: "GET /a%2fb%5Cc HTTP/1.1", edge: "400 Bad Request"},
 		{name: "odd paths", line: `GET /a|b"[{%20%e4?x=1&y=[]|%2f HTTP/1.1`, edgeLine: `GET /a%7Cb%22[%7B%20%e4?x=1&y=[]|%2f HTTP/1.1`},
 		{name: "a path of UTF-8", line: "GET /café?é HTTP/1.1", refused: "400 Bad Request"},
+		{name: "a path with a fragment", line: "GET /a#b HTTP/1.1", refused: "400 Bad Request"},
+		{name: "Content-Length and chunks", line: "POST / HTTP/1.1", headers: append(post, "Transfer-Encoding: chunked"),
+			body: "5\r\nhello\r\n0\r\n\r\n", refused: "400 Bad Request"},
 		{name: "a whole URL", line: "GET http://api.example.org/x?y HTTP/1.1"},
 
 		{name: "201", answer: "HTTP/1.1 201 Created\r\nDate: x\r\nLocation: http://127.0.0.1:8080/x\r\nContent-Length: 0\r\n\r\n"},
 		{name: "204", answer: "HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n"},
+		{name: "205", answer: "HTTP/1.1 205 Reset Content\r\nDate: x\r\nContent-Length: 0\r\n\r\n"},
+		{name: "304 of something", answer: "HTTP/1.1 304 Not Modified\r\nDate: x\r\nContent-Length: 5\r\n\r\n"},
+		{name: "102", interim: "HTTP/1.1 102 Processing\r\n\r\n"},
+		{name: "a client that has sent all", halfClose: true},
 		{name: "304", answer: "HTTP/1.1 304 Not Modified\r\nDate: x\r\nETag: 1\r\n\r\n"},
 		{name: "299", answer: "HTTP/1.1 299 Fine\r\nDate: x\r\nContent-Length: 0\r\n\r\n"},
 		{name: "418", answer: "HTTP/1.1 418 Short And Stout\r\nDate: x\r\nContent-Length: 0\r\n\r\n"},
@@ -183,7 +196,11 @@ func TestUnchanged(t *testing.T) {
 		want := app.run(t, row, dialTo(app.port))
 		for _, way := range ways {
 			expected := withDifferences(want, row, way)
-			if diff := cmp.Diff(expected.stripped(want), app.run(t, row, way.dial).stripped(want)); diff != "" {
+			got := app.run(t, row, way.dial)
+			if row.halfClose && got.Client.Headers == nil {
+				got = both{} // the app may have seen the request before, or not
+			}
+			if diff := cmp.Diff(expected.stripped(want), got.stripped(want)); diff != "" {
 				t.Errorf("%s, by %s (-without Envoy +with it):\n%.3000s", row.name, way.name, diff)
 			}
 		}

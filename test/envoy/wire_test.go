@@ -109,6 +109,8 @@ type exchange struct {
 	early   bool   // the app answers and closes without reading the body
 	answer  string // 200, ok
 
+	halfClose bool // the client ends its half of the connection
+
 	refused  string // status by which Envoy refuses it
 	edge     string // status by which a public port does
 	edgeLine string // request line that the app sees behind a public port
@@ -150,6 +152,9 @@ func (e exchange) ask(connection net.Conn) (message, error) {
 	}
 	go func() { // an answer may come before the end of the request
 		_, err := io.WriteString(connection, head+body)
+		if half, ok := connection.(interface{ CloseWrite() error }); ok && e.halfClose {
+			err = errors.Join(err, half.CloseWrite())
+		}
 		written <- err
 	}()
 	reader := bufio.NewReader(connection)
@@ -158,6 +163,9 @@ func (e exchange) ask(connection net.Conn) (message, error) {
 		answer, err := readHead(reader)
 		if err != nil {
 			return answer, err
+		}
+		if strings.Contains(answer.First, " 101 ") {
+			return answer, nil
 		}
 		if strings.Contains(answer.First, " 1") && strings.Split(answer.First, " ")[1][0] == '1' {
 			interim = append(interim, answer.First)

@@ -33,6 +33,9 @@ func TestEnvoyAcceptsCorpus(t *testing.T) {
 			Clusters: res.Pod.Annotations[intent.AnnotationClusters], Authorization: res.Pod.Annotations[intent.AnnotationAuthorization],
 			Certificate: res.Pod.Annotations[intent.AnnotationCertificate],
 		}
+		for n := range config.CAs {
+			config.CAs[n] = res.Pod.Annotations[intent.AnnotationCA(n)]
+		}
 		if config.Bootstrap == "" || known[config] {
 			continue
 		}

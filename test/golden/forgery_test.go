@@ -36,6 +36,17 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 	"authorization":                   annotation(intent.AnnotationAuthorization),
 	"certificate":                     annotation(intent.AnnotationCertificate),
 	"no volume of the certificate":    withoutVolume(inject.CertificateVolume),
+	"CA":                              annotation(intent.AnnotationCA(0)),
+	"no volume of the CAs":            withoutVolume(inject.CAVolume),
+	"another Secret with a CA": func(p *corev1.Pod) bool {
+		for i := range p.Spec.Volumes {
+			if v := &p.Spec.Volumes[i]; v.Name == inject.CAVolume {
+				v.Projected.Sources[0].Secret.Name = "forged"
+				return true
+			}
+		}
+		return false
+	},
 	"another Secret": func(p *corev1.Pod) bool {
 		for i := range p.Spec.Volumes {
 			if v := &p.Spec.Volumes[i]; v.Name == inject.CertificateVolume {

@@ -60,6 +60,10 @@ func (r renderer) pod(t *testing.T, before, after []byte, asked []generated) {
 		intent.AnnotationClusters:      config.Clusters,
 		intent.AnnotationAuthorization: config.Authorization,
 		intent.AnnotationCertificate:   config.Certificate,
+		intent.AnnotationCA(0):         config.CAs[0],
+		intent.AnnotationCA(1):         config.CAs[1],
+		intent.AnnotationCA(2):         config.CAs[2],
+		intent.AnnotationCA(3):         config.CAs[3],
 	} {
 		got, ok := annotations[key].(string)
 		if diff := cmp.Diff(want, got); diff != "" || ok != (want != "") {

@@ -57,6 +57,10 @@ var configFiles = []struct{ file, annotation string }{
 	{templates.ClustersFile, intent.AnnotationClusters},
 	{templates.AuthorizationFile, intent.AnnotationAuthorization},
 	{templates.CertificateFile, intent.AnnotationCertificate},
+	{templates.CAFile(0), intent.AnnotationCA(0)},
+	{templates.CAFile(1), intent.AnnotationCA(1)},
+	{templates.CAFile(2), intent.AnnotationCA(2)},
+	{templates.CAFile(3), intent.AnnotationCA(3)},
 }
 
 // regenerated are the annotations that follow the user's on a running pod.
@@ -72,6 +76,11 @@ func generated(cfg templates.Config) map[string]string {
 	}
 	if cfg.Certificate != "" {
 		all[intent.AnnotationCertificate] = cfg.Certificate
+	}
+	for n, content := range cfg.CAs {
+		if content != "" {
+			all[intent.AnnotationCA(n)] = content
+		}
 	}
 	return all
 }

@@ -59,6 +59,9 @@ func (i injection) envoy() corev1.Container {
 	if i.intent.CertificateSecret != "" {
 		c.VolumeMounts = append(c.VolumeMounts, mount(CertificateVolume, templates.CertificateDir))
 	}
+	if len(i.intent.Proxy.CASecrets()) > 0 {
+		c.VolumeMounts = append(c.VolumeMounts, mount(CAVolume, templates.CADir))
+	}
 	return c
 }
 

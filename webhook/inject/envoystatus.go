@@ -24,6 +24,8 @@ type EnvoyStatus struct {
 	RequestsCertificates bool `json:"requestsCertificates,omitempty"`
 	// Secret is the one whose certificate Envoy presents, empty if it presents its SVID.
 	Secret string `json:"secret,omitempty"`
+	// CAs are the Secrets with the CAs of servers outside the mesh, in order.
+	CAs []string `json:"cas,omitempty"`
 	// Audiences are those for which the container spiffe-jwt fetches tokens.
 	Audiences []string `json:"audiences,omitempty"`
 	// Config is the [ConfigDigest] of the configuration that the pod began with.
@@ -35,6 +37,7 @@ func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 	s := &EnvoyStatus{
 		RequestsCertificates: in.Proxy.RequestsCertificates(),
 		Secret:               in.CertificateSecret,
+		CAs:                  in.Proxy.CASecrets(),
 		Audiences:            in.Audiences(),
 		Config:               config,
 	}
@@ -95,6 +98,7 @@ func startedWith(pod *corev1.Pod, today EnvoyStatus) EnvoyStatus {
 	}
 	s := today
 	s.Secret = certificateSecret(pod)
+	s.CAs = caSecrets(pod)
 	s.Inbound, s.Audiences = nil, nil
 	if c := containerNamed(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), intent.SidecarName); c != nil {
 		s.Inbound = declaredInbound(*c, today.Inbound)

@@ -46,7 +46,7 @@ func TestUpdateOfTokens(t *testing.T) {
 			"subjects",
 			`[{listen: 8443, app: 8080, peers: [/web], jwt: {subjects: [/other]}}]`,
 			jwtUpstream,
-			[]string{intent.AnnotationAuthorization},
+			[]string{intent.AnnotationListeners, intent.AnnotationAuthorization},
 			"",
 		},
 		{

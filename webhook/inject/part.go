@@ -38,6 +38,7 @@ var parts = []part{
 	volumePart(ConfigVolume, configVolume),
 	volumePart(JWTVolume, jwtVolume),
 	volumePart(CertificateVolume, certificateVolume),
+	volumePart(CAVolume, caVolume),
 	volumePart(SocketVolume, socketVolume),
 	{mistakes: portNameMistakes},
 	{mistakes: windowsMistakes},

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,6 +78,10 @@ func fixed(pod, wanted *corev1.Pod) []intent.Mistake {
 	if started.Secret != today.Secret {
 		mistakes = append(mistakes,
 			needsNewPodFor("Secret with the certificate", strconv.Quote(started.Secret), strconv.Quote(today.Secret)))
+	}
+	if !slices.Equal(started.CAs, today.CAs) {
+		mistakes = append(mistakes,
+			needsNewPodFor("Secrets with CAs", fmt.Sprintf("%q", started.CAs), fmt.Sprintf("%q", today.CAs)))
 	}
 	switch {
 	case len(mistakes) > 0 || was.Sidecar == "":

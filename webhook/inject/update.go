@@ -122,6 +122,8 @@ func (i Injector) fixedChanges(ns intent.Namespace, before, wanted *corev1.Pod, 
 		return allNeedNewPod(changed, "adds, removes or moves a port, and the ports of a running pod stay")
 	case was.Secret != is.envoy().Secret:
 		return allNeedNewPod(changed, "names another Secret, and the volumes of a running pod stay")
+	case !slices.Equal(was.CAs, is.envoy().CAs):
+		return allNeedNewPod(changed, "names other Secrets with CAs, and the volumes of a running pod stay")
 	}
 	return nil
 }

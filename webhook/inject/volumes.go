@@ -14,10 +14,11 @@ const (
 	ConfigVolume      = "spiffe-envoy-config"
 	SocketVolume      = "spiffe-agent-socket"
 	CertificateVolume = "spiffe-certificate"
+	CAVolume          = "spiffe-ca"
 )
 
 func isOurVolume(name string) bool {
-	return name == ConfigVolume || name == SocketVolume || name == JWTVolume || name == CertificateVolume
+	return name == ConfigVolume || name == SocketVolume || name == JWTVolume || name == CertificateVolume || name == CAVolume
 }
 
 // volumePart is a volume of a name. Source is nil for a pod that does not get it.

@@ -85,10 +85,13 @@ var annotations = []annotation{
 		live:    true,
 		parse:   (*reader).parseUpstreams,
 		model:   modelUpstreams,
-		doc: "a YAML list of {listen, address, peers, protocol, host, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and accepts " +
-			"only peers; in gateway mode {match, address, peers, protocol, host, jwt}, routes by [host]/path of the inbound listeners; " +
+		doc: "a YAML list of {listen, address, peers, protocol, host, tls, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and " +
+			"accepts only peers; in gateway mode {match, address, peers, protocol, host, tls, jwt}, routes by [host]/path of the inbound listeners; " +
 			"host is what every request says in Host (default: what was written; for 127.0.0.1 and localhost the name in address); " +
-			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod",
+			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod; " +
+			"tls in the place of peers is {ca, sni, clientCertificate}: address is outside the mesh, its server has a certificate of ca, " +
+			"which is system or {secret: NAME}, for sni (default: the host of address), and gets the SVID with clientCertificate: svid; " +
+			"another Secret needs a new pod",
 	},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*reader).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
@@ -123,7 +126,13 @@ var annotations = []annotation{
 	{key: AnnotationClusters, doc: "Envoy's clusters"},
 	{key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
 	{key: AnnotationCertificate, doc: "where Envoy finds a Secret's certificate"},
+	{key: AnnotationCA(0), doc: docOfCA},
+	{key: AnnotationCA(1), doc: docOfCA},
+	{key: AnnotationCA(2), doc: docOfCA},
+	{key: AnnotationCA(3), doc: docOfCA},
 }
+
+const docOfCA = "where Envoy finds the CA of a Secret"
 
 // foreignAnnotations under our prefix belong to other tools and are left alone. The platform can name more.
 var foreignAnnotations = []string{

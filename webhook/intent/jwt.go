@@ -20,9 +20,9 @@ type upstreamJWT struct {
 	Audience *string `json:"audience"` // nil means the one peer
 }
 
-// decodeJWT reads jwt of an item, which is there. What says nothing is not taken for one that is not there: somebody
-// means requests to have tokens.
-func decodeJWT(written json.RawMessage, example string, into any) error {
+// decodeObject reads a field of an item, which is there. What says nothing is not taken for one that is not there:
+// somebody means requests to have tokens.
+func decodeObject(written json.RawMessage, example string, into any) error {
 	if string(written) == "null" {
 		return fmt.Errorf("expected an object such as %s, got nothing", example)
 	}
@@ -39,7 +39,7 @@ func (r *reader) readInboundJWT(f *fieldErrors, written json.RawMessage, in *ir.
 		return false
 	}
 	var item inboundJWT
-	if err := decodeJWT(written, "{audiences: [/api], subjects: [/web]}", &item); err != nil {
+	if err := decodeObject(written, "{audiences: [/api], subjects: [/web]}", &item); err != nil {
 		f.add(".jwt", err)
 		return false
 	}
@@ -64,7 +64,7 @@ func (r *reader) readUpstreamJWT(f *fieldErrors, written json.RawMessage, up ir.
 		return ""
 	}
 	var item upstreamJWT
-	if err := decodeJWT(written, "{audience: /api}", &item); err != nil {
+	if err := decodeObject(written, "{audience: /api}", &item); err != nil {
 		f.add(".jwt", err)
 		return ""
 	}

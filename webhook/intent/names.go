@@ -1,6 +1,10 @@
 package intent
 
-import "github.com/spire-injector/spire-injector/registrar"
+import (
+	"strconv"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
 
 // Prefix is shared by all labels and annotations of the injector. Annotations under it that are not in the table are
 // refused; labels under it that are not ours belong to other tools.
@@ -50,6 +54,9 @@ const (
 	AnnotationAuthorization = Prefix + "envoy-authorization"
 	AnnotationCertificate   = Prefix + "envoy-certificate"
 )
+
+// AnnotationCA is, like those above, what a file with the CA of a Secret is made of.
+func AnnotationCA(n int) string { return Prefix + "envoy-ca-" + strconv.Itoa(n) }
 
 // Containers that injection adds and that get an identity: registration entries select them by these names.
 const (

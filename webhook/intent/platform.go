@@ -74,6 +74,8 @@ type Sidecar struct {
 	Concurrency int // Envoy's worker threads
 	Metrics     ir.Metrics
 	JWT         JWTContainer
+	// UnboundedStreams is that of [ir.Proxy].
+	UnboundedStreams bool
 }
 
 // JWTContainer is how the container that fetches tokens and keys is made.

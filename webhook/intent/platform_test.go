@@ -60,6 +60,7 @@ sidecar:
   logLevel: debug
   concurrency: 2
   rollout: inPlace
+  streams: unbounded
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
   jwt: {image: injector, resources: {limits: {memory: 32Mi}}}
@@ -129,6 +130,8 @@ func TestParsePlatformInFull(t *testing.T) {
 			Concurrency: 2,
 			Metrics:     ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
 			JWT:         JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+
+			UnboundedStreams: true,
 		},
 		InPlace:            true,
 		InboundPort:        9443,
@@ -257,6 +260,8 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"bad claim", "paths: [/api]", "paths: [api]",
 			`identity.claims[0].paths[0]: expected a path such as /api or /team/*, got "api"`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"unknown streams", "image: envoy", "image: envoy, streams: endless",
+			`sidecar.streams: expected "unbounded" or nothing, got "endless"`},
 		{"unknown rollout", "image: envoy", "image: envoy, rollout: inplace",
 			`sidecar.rollout: expected "inPlace" or nothing, got "inplace"`},
 		{"bad log level", "image: envoy", "image: envoy, logLevel: warn",

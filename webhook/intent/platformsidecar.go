@@ -75,6 +75,7 @@ var sidecarFields = []platformField{
 			return nil
 		}),
 	},
+	streamsField,
 	{name: "jwt", fields: jwtFields},
 	{
 		name:     "metrics",

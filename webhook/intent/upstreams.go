@@ -18,6 +18,7 @@ type upstreamItem struct {
 	Host     *string  `json:"host"`
 
 	JWT json.RawMessage `json:"jwt"` // an [upstreamJWT]
+	TLS json.RawMessage `json:"tls"` // an [upstreamTLS]
 }
 
 func (r *reader) parseUpstreams(v string) []problem {
@@ -61,7 +62,10 @@ func (r *reader) upstream(path string, item upstreamItem) (ir.Upstream, []proble
 	}
 	up.Protocol, err = ir.ParseProtocol(item.Protocol)
 	f.add(".protocol", withHint(err, item.Protocol, ir.Protocols()...))
-	up.Peers = r.peersOf(&f, ".peers", item.Peers)
+	up.Server = r.readServer(&f, item.TLS, up)
+	if item.Peers != nil {
+		up.Peers = r.peersOf(&f, ".peers", item.Peers)
+	}
 	up.JWTAudience = r.readUpstreamJWT(&f, item.JWT, up)
 	return up, f.problems
 }

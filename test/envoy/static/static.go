@@ -77,7 +77,10 @@ func inline(value any, filters []map[string]any) {
 	}
 }
 
-// withoutFile takes a Secret's certificate from the agent: validation looks for the files, which only a pod has.
+// secretFile says where files of a Secret are.
+var secretFile = regexp.MustCompile("^" + templates.ConfigDir + "/(certificate|ca-[0-9]+).json$")
+
+// withoutFile takes a Secret's certificate or CA from the agent: validation looks for the files, which only a pod has.
 func withoutFile(value any) {
 	switch value := value.(type) {
 	case []any:
@@ -86,9 +89,12 @@ func withoutFile(value any) {
 		}
 	case map[string]any:
 		for key, inner := range value {
-			if file, ok := inner.(map[string]any); ok && key == "path_config_source" && file["path"] == templates.ConfigDir+"/"+templates.CertificateFile {
+			if file, ok := inner.(map[string]any); ok && key == "path_config_source" && secretFile.MatchString(fmt.Sprint(file["path"])) {
 				delete(value, key)
-				value["ads"] = map[string]any{}
+				value["api_config_source"] = map[string]any{
+					"api_type": "GRPC", "transport_api_version": "V3",
+					"grpc_services": []any{map[string]any{"envoy_grpc": map[string]any{"cluster_name": "spire_agent"}}},
+				}
 				return
 			}
 			withoutFile(inner)

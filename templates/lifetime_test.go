@@ -1,0 +1,125 @@
+package templates
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
+)
+
+// authorizations are the filters that let callers in, without those that deny requests after the end of a certificate.
+func authorizations(t *testing.T, name string, proxy ir.Proxy) []*httprbacv3.RBAC {
+	t.Helper()
+	return slices.DeleteFunc(all[*httprbacv3.RBAC](t, name, proxy), func(filter *httprbacv3.RBAC) bool {
+		return filter.GetRules().GetAction() == rbacv3.RBAC_DENY
+	})
+}
+
+// eachLife runs a check of all cases with short and long certificates, and with streams without bound.
+func eachLife(t *testing.T, check func(t *testing.T, name string, proxy ir.Proxy)) {
+	t.Helper()
+	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
+		for _, ttl := range []time.Duration{2 * time.Second, time.Minute, time.Hour, 720 * time.Hour} {
+			for _, unbounded := range []bool{false, true} {
+				proxy.SVIDTTL, proxy.UnboundedStreams = ttl, unbounded
+				t.Run(ttl.String(), func(t *testing.T) { check(t, name, proxy) })
+			}
+		}
+	})
+}
+
+// TestNothingOutlivesItsCertificate adds up the longest way of a connection on both sides and for both kinds of
+// traffic, and wants it to use nearly all of the time that there is.
+func TestNothingOutlivesItsCertificate(t *testing.T) {
+	eachLife(t, func(t *testing.T, name string, proxy ir.Proxy) {
+		life, managers := proxy.SVIDTTL/2, all[*hcmv3.HttpConnectionManager](t, name, proxy)
+		within := func(what string, got time.Duration) {
+			t.Helper()
+			if !proxy.UnboundedStreams && (got > life || got < life*9/10) {
+				t.Errorf("%s may live for %s of %s", what, got, life)
+			}
+		}
+		for _, manager := range managers {
+			options := manager.GetCommonHttpProtocolOptions()
+			if mutual := manager.GetForwardClientCertDetails() != hcmv3.HttpConnectionManager_SANITIZE; !mutual {
+				continue
+			}
+			grace := maxGrace
+			if timeout := manager.GetDrainTimeout(); timeout != nil {
+				grace = timeout.AsDuration()
+			}
+			closing := maxClosing
+			if timeout := manager.GetDelayedCloseTimeout(); timeout != nil {
+				closing = timeout.AsDuration()
+			}
+			fresh := options.GetMaxConnectionDuration().AsDuration()
+			if fresh <= 0 || !manager.GetHttp1SafeMaxConnectionDuration() {
+				t.Errorf("%s: takes requests for %s, and may lose them: %t", manager.GetStatPrefix(), fresh, !manager.GetHttp1SafeMaxConnectionDuration())
+			}
+			within(manager.GetStatPrefix(), fresh+grace+closing+options.GetMaxStreamDuration().AsDuration())
+			if idle := options.GetIdleTimeout().AsDuration(); !proxy.UnboundedStreams && life < defaultIdle && idle == 0 {
+				t.Errorf("%s: an idle connection stays for an hour", manager.GetStatPrefix())
+			}
+			if got := options.GetMaxStreamDuration() == nil; got != proxy.UnboundedStreams {
+				t.Errorf("%s: streams without bound: %t", manager.GetStatPrefix(), got)
+			}
+		}
+		fresh := freshnessToPeers(t, name, proxy)
+		for _, manager := range managers {
+			routes := manager.GetStatPrefix() == upstreamsListener || proxy.Gateway && strings.HasPrefix(manager.GetStatPrefix(), "inbound_")
+			longest := manager.GetCommonHttpProtocolOptions().GetMaxStreamDuration().AsDuration()
+			if routes && (longest > 0) == proxy.UnboundedStreams || routes && fresh+longest > life {
+				t.Errorf("%s: to peers %s and %s of %s", manager.GetStatPrefix(), fresh, longest, life)
+			}
+		}
+		for _, tcp := range all[*tcpproxyv3.TcpProxy](t, name, proxy) {
+			if !carriesNobody(proxy, tcp.GetStatPrefix()) && !withoutSVID(proxy, tcp.GetStatPrefix()) {
+				within(tcp.GetStatPrefix(), tcp.GetMaxDownstreamConnectionDuration().AsDuration())
+			}
+			if tcp.GetMaxDownstreamConnectionDuration() != nil && proxy.UnboundedStreams {
+				t.Errorf("%s is ended", tcp.GetStatPrefix())
+			}
+		}
+	})
+}
+
+// carriesNobody says whether the statistics are those of callers without certificates.
+func carriesNobody(proxy ir.Proxy, stats string) bool {
+	return slices.ContainsFunc(proxy.Inbound, func(in ir.Inbound) bool {
+		return stats == plainStats(in) || stats == inboundListener(in) && !in.Identifies()
+	})
+}
+
+// freshnessToPeers is for how long connections to peers take requests, the same for all.
+func freshnessToPeers(t *testing.T, name string, proxy ir.Proxy) time.Duration {
+	t.Helper()
+	want := proxy.SVIDTTL / 2 / 10
+	if proxy.Drain > 0 {
+		want = min(want, (proxy.Drain / 3).Truncate(time.Millisecond))
+	}
+	for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
+		if withoutSVID(proxy, cluster.GetName()) || !strings.HasPrefix(cluster.GetName(), upstreamPrefix) || cluster.GetTypedExtensionProtocolOptions() == nil {
+			continue
+		}
+		var found []*corev3.HttpProtocolOptions
+		visit(t, cluster, func(m proto.Message) {
+			if options, ok := m.(*corev3.HttpProtocolOptions); ok {
+				found = append(found, options)
+			}
+		})
+		if len(found) != 1 || found[0].GetMaxConnectionDuration().AsDuration() != want || found[0].GetIdleTimeout().AsDuration() != idleTimeout {
+			t.Errorf("%s: %v, want requests for %s", cluster.GetName(), found, want)
+		}
+	}
+	return want
+}
