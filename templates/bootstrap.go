@@ -21,7 +21,7 @@ const agentCluster = "spire_agent"
 const readOnlyAdmin = `/(certs|clusters|config_dump|listeners|ready|server_info|stats|stats/prometheus)(\?.*)?`
 
 func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
-	return &bootstrapv3.Bootstrap{
+	return p.shedding(&bootstrapv3.Bootstrap{
 		// The configuration is made before the pod has a name.
 		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String(), Metadata: p.nodeMetadata()},
 		Admin: &bootstrapv3.Admin{
@@ -31,18 +31,20 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 			}}},
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Listeners: p.onPodAddresses(slices.Concat(
+			Listeners: boundListeners(p.onPodAddresses(slices.Concat(
 				[]*listenerv3.Listener{p.readinessListener()}, p.probeListeners(), p.metricsListeners(),
-			)),
-			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), p.probeClusters(),
-				p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, ir.AdminPort)}),
+			))),
+			Clusters: slices.Concat([]*clusterv3.Cluster{p.agent()}, p.readinessClusters(), boundClusters(slices.Concat(
+				p.probeClusters(), p.metricsClusters(), []*clusterv3.Cluster{localCluster(updatesName, ir.AdminPort)},
+			))),
 		},
-		StatsConfig: p.statsConfig(),
+		ClusterManager: askUpstreams(),
+		StatsConfig:    p.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			LdsConfig: watchedFile(ListenersFile),
 			CdsConfig: watchedFile(ClustersFile),
 		},
-	}
+	})
 }
 
 // fixedPorts are those of the listener that upstreams share. Envoy reads them nowhere. When the addresses of a listener
@@ -63,7 +65,7 @@ func (p envoy) fixedPorts() *structpb.Struct {
 
 // agent is the SPIRE agent's Workload API socket, which also serves SDS.
 func (p envoy) agent() *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	return askNobody(&clusterv3.Cluster{
 		Name:                          agentCluster,
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:                lasting(time.Second),
@@ -71,5 +73,5 @@ func (p envoy) agent() *clusterv3.Cluster {
 		LoadAssignment: endpoints(agentCluster, &corev3.Address{
 			Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: p.AgentSocket}},
 		}),
-	}
+	})
 }

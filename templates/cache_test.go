@@ -24,6 +24,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.AgentSocket = "/run/other.sock" },
 		func(p *ir.Proxy) { p.IPFamily = ir.DualStack },
 		func(p *ir.Proxy) { p.Drain = 0 },
+		func(p *ir.Proxy) { p.MemoryLimit = 512 << 20 },
 		func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 },
 		func(p *ir.Proxy) { p.Inbound[0].App = 8082 },
 		func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "/web/*") },
@@ -91,6 +92,9 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.UnboundedStreams = true },
 		func(p *ir.Proxy) { p.Upstreams[0].Host = "api.example.org" },
 		func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries.Off = true },
+		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries = ir.Retries{Attempts: 1, On: []string{"reset"}} },
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {

@@ -67,6 +67,13 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), JWTAudience: "spiffe://example.org/api"},
 			ir.Upstream{Listen: 8001, Address: address(t, "greeter.default.svc:9443"), Peers: peers(t, "/greeter"), Protocol: ir.GRPC, JWTAudience: "greeter"},
 			ir.Upstream{Listen: 8002, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")}),
+		"resilience": proxy("/web", nil,
+			ir.Upstream{Listen: 8000, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api"), Resilience: everyResilience()},
+			ir.Upstream{Listen: 8001, Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/api"), Protocol: ir.GRPC,
+				Resilience: ir.Resilience{Retries: ir.Retries{Off: true}}},
+			ir.Upstream{Listen: 5432, Address: address(t, "db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: ir.TCP,
+				Resilience: ir.Resilience{IdleTimeout: time.Hour, MaxConnections: 10, Retries: ir.Retries{Attempts: 1}}},
+		),
 		"public": asGateway(proxy("/edge", []ir.Inbound{
 			{Listen: 443, Peers: peers(t, "/shop/*"), Clients: ir.Request, Certificate: true, Limits: publicLimits()},
 			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, MinTLS: ir.TLS12, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
@@ -221,7 +228,7 @@ func observed(p ir.Proxy) ir.Proxy {
 		{Listen: ir.FirstGRPCProbePort + 1, Kind: ir.ProbeGRPC, App: 9091},
 	}
 	p.Metrics = ir.Metrics{Port: 15090, Include: ir.DefaultStatistics()}
-	p.Drain = 10 * time.Second
+	p.Drain, p.MemoryLimit = 10*time.Second, 256<<20
 	return p
 }
 

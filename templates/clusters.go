@@ -27,10 +27,10 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 	for _, up := range p.Upstreams {
 		out = append(out, lookUpOutside(p.upstream(up), up))
 	}
-	return append(out, p.jwksClusters()...)
+	return boundClusters(append(out, p.jwksClusters()...))
 }
 
-// app is the app on loopback. A cluster's own time-out for connecting, here and below, is Envoy's default of 5 s.
+// app is the app on loopback. A cluster's own time-out for connecting is Envoy's default of 5 s.
 func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := localCluster(appCluster(in), in.App)
 	cluster.CircuitBreakers = unlimited()
@@ -86,6 +86,8 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 			MaxConnectionDuration: p.calledFor(up),
 		}, filters...)
 	}
+	withstand(cluster, up)
+	askUpstream(cluster, up)
 	return cluster
 }
 
@@ -102,7 +104,7 @@ func httpOptions(
 	}
 	if protocol.IsHTTP2() {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: http2Client(common),
+			Http2ProtocolOptions: bound(http2Client(common)),
 		}
 	}
 	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{

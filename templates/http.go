@@ -20,9 +20,7 @@ const (
 	edgeHeadersKB      = 32
 	edgeHeaders        = 100
 	edgeHeadersTimeout = 10 * time.Second
-	edgeStreams        = 100      // at a time on one HTTP/2 connection
-	edgeStreamWindow   = 64 << 10 // bytes of one HTTP/2 request that may be under way
-	edgeWindow         = 1 << 20  // the same of a connection
+	edgeStreams        = 100 // at a time on one HTTP/2 connection
 )
 
 // mutualHTTP serves callers that show who they are: it says so to the app, and checks every request.
@@ -46,6 +44,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if in.Public() {
 		harden(manager)
 	}
+	pingCallers(manager, in)
 	limitRequests(in.Limits, manager)
 	return manager
 }
@@ -64,6 +63,7 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if in.Public() {
 		harden(manager)
 	}
+	pingCallers(manager, in)
 	limitRequests(in.Limits, manager)
 	return manager
 }
@@ -97,11 +97,8 @@ func harden(manager *hcmv3.HttpConnectionManager) {
 	// An app that turns hyphens into underscores, as many do, would take such a header for another one.
 	common(manager).HeadersWithUnderscoresAction = corev3.HttpProtocolOptions_REJECT_REQUEST
 	common(manager).MaxHeadersCount = count(edgeHeaders)
-	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{
-		MaxConcurrentStreams:        count(edgeStreams),
-		InitialStreamWindowSize:     count(edgeStreamWindow),
-		InitialConnectionWindowSize: count(edgeWindow),
-	}
+	manager.Http2ProtocolOptions.MaxConcurrentStreams = count(edgeStreams)
+	manager.Http2ProtocolOptions.MaxHeaderFieldSizeKb = nil // which is within edgeHeadersKB
 }
 
 // plainPaths makes a path mean the same to Envoy, which routes by it, and to the app behind it.
@@ -119,6 +116,7 @@ func transparentHTTP(stats string, routes *routev3.RouteConfiguration) *hcmv3.Ht
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix:                 stats,
 		CodecType:                  hcmv3.HttpConnectionManager_AUTO,
+		Http2ProtocolOptions:       http2Server(),
 		StreamIdleTimeout:          lasting(0),
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},

@@ -16,9 +16,6 @@ import (
 // enough for a lost packet to be sent again.
 const serverFirstWait = 500 * time.Millisecond
 
-// edgeBuffer bounds what one connection of the public may make Envoy hold.
-const edgeBuffer = 32 << 10
-
 func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 	name := inboundListener(in)
 	listener := &listenerv3.Listener{
@@ -33,9 +30,6 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 	if in.TLS != ir.None {
 		listener.AccessLog = []*accesslogv3.AccessLog{refusedLog(in)}
 		listener.FilterChains = append(listener.FilterChains, p.tlsChain(in))
-	}
-	if in.Public() {
-		listener.PerConnectionBufferLimitBytes = count(edgeBuffer)
 	}
 	switch in.TLS {
 	case ir.Mutual:
@@ -57,6 +51,7 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 		listener.FilterChains = append(listener.FilterChains, plain)
 	}
 	markCallers(listener, in)
+	askCallers(listener, in)
 	return listener
 }
 
@@ -67,9 +62,7 @@ func (p envoy) tlsChain(in ir.Inbound) *listenerv3.FilterChain {
 		chain = p.plainChain(in)
 	}
 	chain.TransportSocket = downstreamTLS(p.ID, in)
-	if in.Public() {
-		chain.TransportSocketConnectTimeout = lasting(handshakeTimeout)
-	}
+	chain.TransportSocketConnectTimeout = lasting(handshakeTimeout)
 	return chain
 }
 

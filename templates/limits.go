@@ -13,7 +13,7 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// handshakeTimeout bounds the TLS handshake of callers who are not known.
+// handshakeTimeout bounds the TLS handshake, before which no caller is known.
 const handshakeTimeout = 10 * time.Second
 
 // connectionLimit comes first in a chain: before the handshake.

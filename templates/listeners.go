@@ -11,7 +11,7 @@ func (p envoy) listeners() []*listenerv3.Listener {
 	for _, in := range p.Inbound {
 		out = append(out, p.inbound(in))
 	}
-	return p.onPodAddresses(append(out, p.outbound()...))
+	return boundListeners(p.onPodAddresses(append(out, p.outbound()...)))
 }
 
 func networkFilter(name string, config proto.Message) *listenerv3.Filter {

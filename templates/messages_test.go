@@ -612,6 +612,7 @@ func TestWhatAPodCanChange(t *testing.T) {
 		"identity":           {func(p *ir.Proxy) { p.ID = cases(t)["client"].ID }, false},
 		"probes":             {func(p *ir.Proxy) { p.Probes = nil }, false},
 		"metrics":            {func(p *ir.Proxy) { p.Metrics.Port = 15091 }, false},
+		"memory limit":       {func(p *ir.Proxy) { p.MemoryLimit = 512 << 20 }, false},
 	} {
 		changed := base()
 		test.change(&changed)

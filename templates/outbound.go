@@ -78,6 +78,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
 	p.callForLife(manager)
 	p.replaceHost(manager.GetRouteConfig())
+	p.withstandRequests(manager.GetRouteConfig())
 	return manager
 }
 
@@ -88,6 +89,7 @@ func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 		p.tcpForLife(tcp)
 	}
 	tcp.AccessLog = []*accesslogv3.AccessLog{upstreamConnectionLog(name)}
+	withstandConnections(tcp, up.Resilience)
 	return &listenerv3.Listener{
 		Name:             name,
 		Address:          socketAddress("127.0.0.1", up.Listen),

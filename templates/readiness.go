@@ -58,6 +58,7 @@ func answering(name string, port uint16, routes []*routev3.Route, answers ...*hc
 					VirtualHosts:     []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: append(routes, notFound())}},
 					ValidateClusters: no(),
 				}},
+				Http2ProtocolOptions: http2Server(),
 				// What is asked for is compared as it comes, and no mark of Envoy is added to it.
 				GenerateRequestId: no(),
 				HttpFilters:       append(answers, quietRouter()),

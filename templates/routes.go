@@ -35,7 +35,7 @@ func (p envoy) gatewayRoutes() *routev3.RouteConfiguration {
 		routes.VirtualHosts = append(routes.VirtualHosts, group)
 	}
 	p.leaveMesh(routes)
-	return routes
+	return p.withstandRequests(routes)
 }
 
 // fitting are all matches that may be meant by a request for host, the most specific first.

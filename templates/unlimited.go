@@ -44,7 +44,7 @@ func likeServer(manager *hcmv3.HttpConnectionManager) {
 	manager.Proxy_100Continue = true
 	manager.MaxRequestHeadersKb = count(headersKB)
 	common(manager).MaxHeadersCount = count(headers)
-	manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{MaxHeaderFieldSizeKb: count(headersKB)}
+	manager.Http2ProtocolOptions.MaxHeaderFieldSizeKb = count(headersKB)
 }
 
 // likeCallee is [likeServer] with room for what a caller's Envoy adds.

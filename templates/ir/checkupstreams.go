@@ -65,7 +65,7 @@ func upstreamChecks() []upstreamCheck {
 
 // checkUpstreams applies the rules of each upstream, and those between upstreams.
 func (p Proxy) checkUpstreams(found *problems) {
-	checks := slices.Concat(upstreamChecks(), serverChecks())
+	checks := slices.Concat(upstreamChecks(), serverChecks(), resilienceChecks())
 	matched := map[Match]int{}
 	for i, up := range p.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)

@@ -31,6 +31,7 @@ const (
 	IDMissing         Code = "IDMissing"         // a proxy has a SPIFFE ID with a path
 	TTLTooShort       Code = "TTLTooShort"       // SPIRE cannot renew in time
 	SocketPath        Code = "SocketPath"        // what a Unix socket's address can be
+	MemoryTooSmall    Code = "MemoryTooSmall"    // Envoy would shed load without any
 	DrainNegative     Code = "DrainNegative"     // a time is not negative
 	NothingToDo       Code = "NothingToDo"       // a proxy has listeners or upstreams
 	GatewayIncomplete Code = "GatewayIncomplete" // a gateway has listeners and upstreams
@@ -94,6 +95,16 @@ const (
 	ServerNameMissing Code = "ServerNameMissing" // without a name it would take that of anyone
 	TooManyCAs        Code = "TooManyCAs"        // each Secret is a file
 
+	UpstreamTime        Code = "UpstreamTime"        // Envoy counts in milliseconds, and zero is no bound to it
+	RequestsWithTCP     Code = "RequestsWithTCP"     // TCP has no requests
+	UpstreamConnections Code = "UpstreamConnections" // more than a pod can open
+	RetryAttempts       Code = "RetryAttempts"       // each retry is load for a peer that may have too much
+	RetriesOff          Code = "RetriesOff"          // what never happens has no conditions
+	RetryCondition      Code = "RetryCondition"      // one that Envoy knows, once
+	ConditionOfGRPC     Code = "ConditionOfGRPC"     // only gRPC has its status
+	TryTimeout          Code = "TryTimeout"          // the bound of a try leads to another one
+	OutlierBounds       Code = "OutlierBounds"       // what Envoy can count, and waits for
+
 	ProbePath   Code = "ProbePath"   // what the kubelet can ask for
 	ProbeTarget Code = "ProbeTarget" // what the app can be asked for
 	ProbeTwice  Code = "ProbeTwice"  // a path leads to one thing
@@ -110,7 +121,7 @@ func (c Code) MissesValue() bool {
 // Codes are all rules.
 func Codes() []Code {
 	return []Code{
-		IDMissing, TTLTooShort, SocketPath, DrainNegative, NothingToDo,
+		IDMissing, TTLTooShort, SocketPath, MemoryTooSmall, DrainNegative, NothingToDo,
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
@@ -121,7 +132,10 @@ func Codes() []Code {
 		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
 		MatchTwice, AddressMissing, HostSpelling, HostWithTCP,
-		ServerPeers, ServerCAMissing, ServerNameMissing, TooManyCAs, ProbePath, ProbeTarget, ProbeTwice,
+		ServerPeers, ServerCAMissing, ServerNameMissing, TooManyCAs,
+		UpstreamTime, RequestsWithTCP, UpstreamConnections, RetryAttempts, RetriesOff,
+		RetryCondition, ConditionOfGRPC, TryTimeout, OutlierBounds,
+		ProbePath, ProbeTarget, ProbeTwice,
 	}
 }
 

@@ -31,6 +31,9 @@ type Proxy struct {
 	Probes []Probe
 	// Metrics is where statistics can be read; the zero value is nowhere.
 	Metrics Metrics
+	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
+	// not known. Otherwise at least [MinMemoryLimit].
+	MemoryLimit int64
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration
@@ -96,6 +99,7 @@ type Upstream struct {
 	// JWTAudience is for whom each request gets a JWT-SVID, in place of the app's own header Authorization; empty for
 	// none. Not with TCP.
 	JWTAudience string
+	Resilience  Resilience
 }
 
 // Identifies says whether callers of the port may present who they are.

@@ -14,6 +14,9 @@ const (
 	minSVIDTTL    = 2 * time.Second
 )
 
+// MinMemoryLimit is the least memory in bytes with which Envoy starts and serves: without a caller it takes some 30 MiB.
+const MinMemoryLimit = 48 << 20
+
 // Validate returns every rule that the proxy breaks, field by field in the order of the model; none means that its
 // Envoy can be configured.
 func (p Proxy) Validate() []Problem {
@@ -41,6 +44,10 @@ func (p Proxy) checkWhole(found *problems) {
 			maxSocketPath,
 			s,
 		)
+	}
+	if p.MemoryLimit != 0 && p.MemoryLimit < MinMemoryLimit {
+		found.tell("memoryLimit", MemoryTooSmall, "expected a memory limit of at least %dMi for Envoy, or none, got %d bytes",
+			MinMemoryLimit>>20, p.MemoryLimit)
 	}
 	if !p.IPFamily.valid() {
 		found.tell("ipFamily", UnknownValue, "expected a known family of IP addresses, got %s", p.IPFamily)

@@ -56,6 +56,8 @@ func TestRules(t *testing.T) {
 			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/` + strings.Repeat("s", 107) + `"`},
 		{SocketPath, sidecar, func(p *Proxy) { p.AgentSocket = "/\xff" },
 			`agentSocket: expected the agent socket's absolute path in at most 107 bytes, got "/\xff"`},
+		{MemoryTooSmall, sidecar, func(p *Proxy) { p.MemoryLimit = MinMemoryLimit - 1 },
+			`memoryLimit: expected a memory limit of at least 48Mi for Envoy, or none, got 50331647 bytes`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.IPFamily = 3 }, `ipFamily: expected a known family of IP addresses, got ipFamily(3)`},
 		{DrainNegative, sidecar, func(p *Proxy) { p.Drain = -1 }, `drain: expected a drain time of 0s or more, got -1ns`},
 		{NothingToDo, sidecar, func(p *Proxy) { p.Inbound, p.Upstreams = nil, nil },
@@ -288,6 +290,7 @@ func TestRules(t *testing.T) {
 	for _, row := range serverRules(t) {
 		tests = append(tests, row)
 	}
+	tests = append(tests, resilienceRules()...)
 	broken := map[Code]bool{}
 	for _, test := range tests {
 		p := test.of(t)

@@ -38,16 +38,23 @@ type proxy struct {
 	admin       string
 	out         *command.Output
 	command     *exec.Cmd
+	client      *http.Client // reaches its fixed ports
 }
 
 // startProxy starts Envoy with the generated command line and files. Only the directory and the two fixed
 // ports are moved, because several share this machine. Each of spoil may change the files before the start.
 func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 	t.Helper()
+	return startProxyIn(t, nil, p, spoil...)
+}
+
+// startProxyIn starts it in another network, if one is given.
+func startProxyIn(t *testing.T, in *network, p ir.Proxy, spoil ...func(dir string)) *proxy {
+	t.Helper()
 	admin, ready, hooks := freePort(t), freePort(t), freePort(t)
 	dir := t.TempDir()
 	x := &proxy{
-		t: t, dir: dir, out: &command.Output{},
+		t: t, dir: dir, out: &command.Output{}, client: in.client(),
 		certificate: filepath.Join(dir, "certificate"),
 		replace: strings.NewReplacer(
 			templates.CertificateDir, filepath.Join(dir, "certificate"),
@@ -75,9 +82,7 @@ func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 	x.command = exec.Command(envoyPath, args...)
 	x.command.Stdout, x.command.Stderr = x.out, x.out
 	x.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := x.command.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, in.do(x.command.Start))
 	t.Cleanup(func() {
 		x.command.Process.Kill()
 		x.command.Wait()
@@ -126,7 +131,7 @@ func (x *proxy) applyWith(p ir.Proxy, change func(dir string)) {
 func (x *proxy) waitReady() time.Duration {
 	x.t.Helper()
 	return eventually(x.t, 30*time.Second, "readiness of Envoy", func() error {
-		response, err := http.Get(x.ready)
+		response, err := x.client.Get(x.ready)
 		if err != nil {
 			return err
 		}
@@ -166,7 +171,7 @@ func (x *proxy) events(kind string) []map[string]any {
 // statistic is a counter or gauge of Envoy, or -1 when there is none of that name.
 func (x *proxy) statistic(name string) int {
 	x.t.Helper()
-	_, body, err := get(http.DefaultClient, x.admin+"/stats?filter=^"+regexp.QuoteMeta(name)+"$")
+	_, body, err := get(x.client, x.admin+"/stats?filter=^"+regexp.QuoteMeta(name)+"$")
 	must(x.t, err)
 	value := -1
 	if _, text, ok := strings.Cut(body, ": "); ok {

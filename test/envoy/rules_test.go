@@ -44,8 +44,8 @@ func startTarget(t *testing.T) uint16 {
 	return uint16(listener.Addr().(*net.TCPAddr).Port)
 }
 
-// raw is a caller that sends what it likes.
-func raw(t *testing.T, a *agent, path string, port uint16) *pathtricks.Caller {
+// rawCaller is one that sends what it likes.
+func rawCaller(t *testing.T, a *agent, path string, port uint16) *pathtricks.Caller {
 	t.Helper()
 	config := tlsConfig(t, a, id(path).String())
 	config.NextProtos = []string{"http/1.1"}
@@ -242,7 +242,7 @@ func TestPathTricks(t *testing.T) {
 	}
 	x := startProxy(t, p)
 	x.waitReady()
-	web, one := raw(t, agent, "/web", p.Inbound[0].Listen), raw(t, agent, "/one", p.Inbound[0].Listen)
+	web, one := rawCaller(t, agent, "/web", p.Inbound[0].Listen), rawCaller(t, agent, "/one", p.Inbound[0].Listen)
 	tricks := pathtricks.Tricks("/v1/", "/admin")
 	pieces, random := pathtricks.Pieces("/v1/", "/admin"), rand.New(rand.NewPCG(5, 6))
 	for range 1500 {
@@ -280,7 +280,7 @@ func TestPathTricks(t *testing.T) {
 			t.Errorf("%q: %d, the app saw %q, %v", path, status, seen, err)
 		}
 	}
-	admin := raw(t, agent, "/admin", p.Inbound[0].Listen)
+	admin := rawCaller(t, agent, "/admin", p.Inbound[0].Listen)
 	for _, path := range []string{"/v1/a%2fb", "/a%5Cb", "/x/;y/..z", "/%25", "/a%2eb?c//d/../e", "/%c0%ae"} {
 		if status, seen, err := admin.Ask("GET", path); err != nil || status != 200 || seen != strings.ReplaceAll(path, "%2e", ".") {
 			t.Errorf("%q of one who may ask for everything: %d, the app saw %q, %v", path, status, seen, err)
@@ -332,7 +332,7 @@ func TestWaysAroundRules(t *testing.T) {
 	p.Inbound[0].Rules = []ir.Rule{rule(t, 0, "/web", "GET", "/v1/*")}
 	x := startProxy(t, p)
 	x.waitReady()
-	web := raw(t, agent, "/web", p.Inbound[0].Listen)
+	web := rawCaller(t, agent, "/web", p.Inbound[0].Listen)
 	for _, test := range []struct {
 		method, target string
 		headers        []string

@@ -56,14 +56,15 @@ func startBackend(t *testing.T, a *agent, path, ip string, port uint16) *backend
 // client is a caller's Envoy with one upstream to the name of these backends.
 type client struct {
 	*proxy
-	url string
+	url    string
+	listen uint16
 }
 
 func startClient(t *testing.T, a *agent, dns *dnsServer, up ir.Upstream) client {
 	t.Helper()
 	up.Listen = freePort(t)
 	p := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: a.socket, Upstreams: []ir.Upstream{up}}
-	c := client{startProxy(t, p, dns.use(t)), fmt.Sprintf("http://127.0.0.1:%d/", up.Listen)}
+	c := client{startProxy(t, p, dns.use(t)), fmt.Sprintf("http://127.0.0.1:%d/", up.Listen), up.Listen}
 	c.waitReady()
 	return c
 }

@@ -52,6 +52,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 	p := &r.Proxy
 	p.ID, p.SVIDTTL = r.ID, r.X509SVIDTTL
 	p.AgentSocket = path.Join(SocketMountPath, r.platform.AgentSocket.File)
+	p.MemoryLimit = memoryBound(r.Sidecar.Resources)
 	if f := r.platform.IPFamily; f != nil {
 		p.IPFamily = *f
 	}

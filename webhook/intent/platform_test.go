@@ -272,6 +272,8 @@ func TestParsePlatformRefuses(t *testing.T) {
 			"sidecar.concurrency: expected 1 to 64 worker threads, got 65"},
 		{"bad quantity", "image: envoy", "image: envoy, resources: {limits: {memory: 1Gx}}",
 			"sidecar.resources: quantities must match the regular expression …"},
+		{"too little memory", "image: envoy", "image: envoy, resources: {limits: {memory: 47Mi}}",
+			"sidecar.resources: expected a memory limit of at least 48Mi for Envoy, or none, got 47Mi"},
 		{"unknown field of resources", "image: envoy", "image: envoy, resources: {limit: {}}",
 			`sidecar.resources: unknown field "limit"`},
 		{"bad quantity beside Envoy", "image: envoy", "image: envoy, jwt: {resources: {limits: {memory: 1Gx}}}",

@@ -35,12 +35,10 @@ var sidecarFields = []platformField{
 	},
 	{
 		name:    "resources",
-		doc:     "resources of Envoy's container",
+		doc:     "resources of Envoy's container; below its memory limit, of at least 48Mi, Envoy sheds load",
 		without: "none",
 		schema:  resourcesSchema,
-		parse: parseResourcesInto(func(p *Platform) *corev1.ResourceRequirements {
-			return &p.Sidecar.Resources
-		}),
+		parse:   parseSidecarResources,
 	},
 	{
 		name:     "logLevel",

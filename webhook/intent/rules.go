@@ -123,6 +123,9 @@ func (r *reader) mistakeOf(p ir.Problem) (Mistake, bool) {
 		m.Where = "annotations"
 		return m, true
 	}
+	if p.Code == ir.MemoryTooSmall {
+		return r.memoryMistake(p), true
+	}
 	parts := modelPath.FindStringSubmatch(p.Path)
 	if parts == nil {
 		return m, true

@@ -56,6 +56,10 @@ func TestNothingIsToldTwice(t *testing.T) {
 			map[string]string{AnnotationMode: "gateway", AnnotationInbound: "- {listen: 8443, tls: mtls, peers: [/web]}"},
 			[]string{"annotation spiffe.io/inbound[0].tls", "annotations"},
 		},
+		"memory of Envoy": {
+			map[string]string{AnnotationProxyResources: "{limits: {memory: 47Mi}}", AnnotationAppPort: "8080", AnnotationAllowedPeers: "/web"},
+			[]string{"annotation spiffe.io/proxy-resources.limits.memory"},
+		},
 		"TTL": {
 			map[string]string{AnnotationX509SVIDTTL: "1s", AnnotationAppPort: "8080", AnnotationAllowedPeers: "/web"},
 			[]string{"annotation spiffe.io/x509-svid-ttl"},
