@@ -79,6 +79,7 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, MinTLS: ir.TLS12, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request},
 		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")})),
+		"on-pod-ip": proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, AppHost: ir.PodIP, Peers: peers(t, "/web")}}),
 		"public-tcp": proxy("/edge", []ir.Inbound{
 			{Listen: 9000, App: 9001, Clients: ir.NoRequest, Protocol: ir.TCP, Limits: ir.Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
 		}),
@@ -158,7 +159,7 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")},
 			outsideRoute(t, "/pictures", "pictures.example.org:443", "pictures.example.org"),
 		)),
-		"dual-stack": dualStack(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
+		"dual-stack": dualStack(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, AppHost: "::1", Peers: peers(t, "/web")}},
 			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 		"observed": observed(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
 			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),

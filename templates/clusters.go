@@ -30,9 +30,9 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 	return boundClusters(append(out, p.jwksClusters()...))
 }
 
-// app is the app on loopback. A cluster's own time-out for connecting is Envoy's default of 5 s.
+// app is the app. A cluster's own time-out for connecting is Envoy's default of 5 s.
 func app(in ir.Inbound) *clusterv3.Cluster {
-	cluster := localCluster(appCluster(in), in.App)
+	cluster := toApp(localCluster(appCluster(in), in.App), in.AppHost, in.App)
 	cluster.CircuitBreakers = unlimited()
 	if in.Protocol != ir.TCP {
 		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, likeFirstClient(&corev3.HttpProtocolOptions{

@@ -9,7 +9,7 @@ import (
 func (p envoy) listeners() []*listenerv3.Listener {
 	var out []*listenerv3.Listener
 	for _, in := range p.Inbound {
-		out = append(out, p.inbound(in))
+		out = append(out, fromCalledAddress(p.inbound(in), in))
 	}
 	return boundListeners(p.onPodAddresses(append(out, p.outbound()...)))
 }

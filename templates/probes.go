@@ -94,10 +94,10 @@ func (p envoy) probeClusters() []*clusterv3.Cluster {
 		}
 		seen[name] = true
 		if probe.Kind == ir.ProbeTCP {
-			out = append(out, tcpChecked(name, socketAddress("127.0.0.1", probe.App)))
+			out = append(out, tcpChecked(name, socketAddress(probe.AppHost.IP(), probe.App)))
 			continue
 		}
-		cluster := localCluster(name, probe.App)
+		cluster := toApp(localCluster(name, probe.App), probe.AppHost, probe.App)
 		protocol := ir.HTTP
 		if probe.Kind == ir.ProbeHTTPS {
 			cluster.TransportSocket = unverifiedTLS()

@@ -129,13 +129,14 @@ func (p envoy) ownAddresses() []*corev3.Address {
 	return out
 }
 
+// appAddresses are those of the app that are known: not one on the address of the pod.
 func (p envoy) appAddresses() []*corev3.Address {
 	var out []*corev3.Address
 	seen := map[uint16]bool{0: true}
 	for _, in := range p.Inbound {
-		if !seen[in.App] {
+		if !seen[in.App] && in.AppHost != ir.PodIP {
 			seen[in.App] = true
-			out = append(out, socketAddress("127.0.0.1", in.App))
+			out = append(out, socketAddress(in.AppHost.IP(), in.App))
 		}
 	}
 	return out

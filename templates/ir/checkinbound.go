@@ -24,6 +24,10 @@ func inboundChecks() []inboundCheck {
 		{".app", AppOfGateway, func(p Proxy, in Inbound) string {
 			return unless(!p.Gateway || in.App == 0, "a gateway has no app; its requests go where upstreams say")
 		}},
+		{".app", AppAddress, func(_ Proxy, in Inbound) string {
+			return unless(in.AppHost.valid() && (in.App != 0 || in.AppHost == ""),
+				"expected an address of loopback or podIP with a port, got %q", in.AppHost)
+		}},
 		{".protocol", UnknownValue, func(_ Proxy, in Inbound) string {
 			return unless(in.Protocol.valid(), "expected a known protocol, got %s", in.Protocol)
 		}},
@@ -142,6 +146,10 @@ func (p Proxy) checkInbound(found *problems, ports portOwners) {
 			)
 		} else if in.App == in.Listen {
 			found.tell(path+".app", AppIsSidecar, "port %d is the sidecar's own inbound port; let the app listen on another port", in.App)
+		}
+		if first := p.AppHostOf(in.App); first != in.AppHost {
+			found.tell(path+".app", AppAddresses, "expected %s, as in an earlier listener, got %s",
+				first.With(in.App), in.AppHost.With(in.App))
 		}
 		if earlier, ok := speaks[in.App]; ok && earlier != in.Protocol {
 			found.tell(

@@ -10,8 +10,10 @@ type Probe struct {
 	// Path is the exact path that the kubelet asks for, unique on its port; none for gRPC.
 	Path string
 	Kind ProbeKind
-	// App is the app's port on 127.0.0.1.
-	App uint16
+	// App is the app's port, and AppHost the address on loopback on which it listens: an app on the address of the pod is
+	// asked by the kubelet itself.
+	App     uint16
+	AppHost AppHost
 	// OwnHost says that the kubelet sends a Host that the user wrote. Otherwise the app sees the address that the kubelet
 	// asked, with its own port.
 	OwnHost bool

@@ -42,6 +42,8 @@ const (
 	AppMissing    Code = "AppMissing"    // a listener has an app behind it
 	AppOfGateway  Code = "AppOfGateway"  // a gateway has no app
 	AppIsSidecar  Code = "AppIsSidecar"  // Envoy would call itself
+	AppAddress    Code = "AppAddress"    // an app is in its own pod
+	AppAddresses  Code = "AppAddresses"  // a port of the app is on one address
 	AppProtocols  Code = "AppProtocols"  // a port of the app speaks one protocol
 	UnknownValue  Code = "UnknownValue"  // an enum has one of its values
 	TCPRoutes     Code = "TCPRoutes"     // TCP has no host and path to route by
@@ -123,7 +125,7 @@ func Codes() []Code {
 	return []Code{
 		IDMissing, TTLTooShort, SocketPath, MemoryTooSmall, DrainNegative, NothingToDo,
 		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
-		AppOfGateway, AppIsSidecar, AppProtocols, UnknownValue, TCPRoutes,
+		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
 		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, RuleWithTCP, RuleWithRequest,
 		RuleOrder, RuleUnused, RuleEmpty, MethodSpelling, PathZero, TooManyRules,

@@ -45,13 +45,15 @@ type AppPort struct {
 	Port      uint16
 }
 
-// Inbound is a port on all addresses that serves Peers, and hands their requests to the app at 127.0.0.1:App.
+// Inbound is a port on all addresses that serves Peers, and hands their requests to the app.
 type Inbound struct {
 	Listen uint16
 	// App is zero in a gateway.
 	App uint16
-	// Peers may call, for every request. Without Rules never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as
-	// with TLS None, there are none.
+	// AppHost is the address on which it listens.
+	AppHost AppHost
+	// Peers may call, for every request. Without Rules never empty, because to Envoy an empty list means everyone; where
+	// nobody presents a certificate, as with TLS None, there are none.
 	Peers []Peer
 	// Rules are who else may call, for some requests each. Not with TCP, nor where callers may choose to be nobody.
 	Rules []Rule

@@ -105,6 +105,16 @@ func TestRules(t *testing.T) {
 			`inbound[0].app: expected a port of the app, but port 8000 is used by upstream 0; let the app listen on another port`},
 		{AppIsSidecar, sidecar, func(p *Proxy) { p.Probes[0].App = 8443 },
 			`probes[0].app: expected a port of the app, but port 8443 is used by the inbound listener; probe the port on which the app itself listens`},
+		{AppAddress, sidecar, func(p *Proxy) { p.Inbound[0].AppHost = "10.0.0.7" },
+			`inbound[0].app: expected an address of loopback or podIP with a port, got "10.0.0.7"`},
+		{AppAddress, gateway, func(p *Proxy) { p.Inbound[0].AppHost = PodIP },
+			`inbound[0].app: expected an address of loopback or podIP with a port, got "podIP"`},
+		{AppAddress, sidecar, func(p *Proxy) { p.Probes[0].AppHost = PodIP }, `probes[0].app: expected an app on loopback, got "podIP"`},
+		{AppAddress, sidecar, func(p *Proxy) { p.Probes[0].AppHost = "10.0.0.7" }, `probes[0].app: expected an app on loopback, got "10.0.0.7"`},
+		{AppAddresses, sidecar, func(p *Proxy) {
+			p.Inbound = append(p.Inbound, p.Inbound[0])
+			p.Inbound[1].Listen, p.Inbound[1].AppHost = 8444, "::1"
+		}, `inbound[1].app: expected 127.0.0.1:8080, as in an earlier listener, got [::1]:8080`},
 		{AppProtocols, sidecar, func(p *Proxy) {
 			p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 8080, Peers: p.Inbound[0].Peers, Protocol: GRPC})
 		}, `inbound[1].app: expected protocol http for the app's port 8080, as in an earlier listener, got grpc`},

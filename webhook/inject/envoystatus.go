@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,10 +15,12 @@ import (
 // EnvoyStatus is what the Envoy of an injected pod was started with. But for Config a running Envoy cannot take
 // another.
 type EnvoyStatus struct {
-	Inbound   []uint16 `json:"inbound,omitempty"`   // ports that serve callers
-	App       []uint16 `json:"app,omitempty"`       // ports of the app behind them
-	Upstreams []uint16 `json:"upstreams,omitempty"` // ports on 127.0.0.1 for the app's requests to others
-	TCP       []uint16 `json:"tcp,omitempty"`       // ports on 127.0.0.1 for the app's TCP connections to others
+	Inbound []uint16 `json:"inbound,omitempty"` // ports that serve callers
+	App     []uint16 `json:"app,omitempty"`     // ports of the app behind them
+	// AppAddresses are those of App that are not on 127.0.0.1, with their ports.
+	AppAddresses []string `json:"appAddresses,omitempty"`
+	Upstreams    []uint16 `json:"upstreams,omitempty"` // ports on 127.0.0.1 for the app's requests to others
+	TCP          []uint16 `json:"tcp,omitempty"`       // ports on 127.0.0.1 for the app's TCP connections to others
 	// IPFamily is that of the addresses it listens on, empty for IPv4.
 	IPFamily string `json:"ipFamily,omitempty"`
 	// RequestsCertificates says that a port takes callers with and without a certificate, which holds for all of an Envoy.
@@ -48,6 +51,9 @@ func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 		s.Inbound = append(s.Inbound, l.Listen)
 		if l.App != 0 && !slices.Contains(s.App, l.App) {
 			s.App = append(s.App, l.App)
+			if l.AppHost != "" {
+				s.AppAddresses = append(s.AppAddresses, l.AppHost.With(l.App))
+			}
 		}
 	}
 	for _, up := range in.Proxy.Upstreams {
@@ -74,7 +80,7 @@ func (s Status) envoy() EnvoyStatus {
 // with the other: the ports that it watches for readiness are there and stay, and so is whether it requests
 // certificates.
 func (s EnvoyStatus) samePorts(other EnvoyStatus) bool {
-	return sameSet(s.watched(), other.watched()) && sameSet(s.App, other.App) && sameSet(s.Upstreams, other.Upstreams) &&
+	return sameSet(s.watched(), other.watched()) && sameSet(s.App, other.App) && sameSet(s.AppAddresses, other.AppAddresses) && sameSet(s.Upstreams, other.Upstreams) &&
 		s.RequestsCertificates == other.RequestsCertificates
 }
 
@@ -84,8 +90,8 @@ func (s EnvoyStatus) watched() []uint16 {
 	return slices.Concat(s.Inbound, s.TCP, s.Upstreams[:min(1, len(s.Upstreams))])
 }
 
-// sameSet compares ports in any order.
-func sameSet(a, b []uint16) bool {
+// sameSet compares ports or addresses in any order.
+func sameSet[T cmp.Ordered](a, b []T) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 

@@ -72,6 +72,7 @@ var annotations = []annotation{
 		model:   modelInbound,
 		doc: "instead of app-port, a YAML list of {listen, app, protocol, peers, tls, jwt, clientCertificate, certificate, minTLSVersion, " +
 			"forwardedClients, trustedProxies, limits}: " +
+			`app is a port on 127.0.0.1, or "[::1]:8080", or "podIP:8080" for an app on the address of the pod; ` +
 			"protocol is http (default), http2, grpc or tcp; " +
 			"peers are allowed-peers if not given, and an item of them may be {id, methods, paths}, for what it may ask for; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
 			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +

@@ -21,7 +21,8 @@ func (h PodHook) Key() string { return h.Container.Name + "/" + h.Kind }
 
 // HooksOf are the hooks of a pod that Envoy has to do with. They point into the pod. Envoy takes them at any time: the
 // app starts after it, and ends before it.
-func HooksOf(pod *corev1.Pod) []PodHook {
+// The app is where hostOf says of a port, as for [ProbesOf].
+func HooksOf(pod *corev1.Pod, hostOf func(port uint16) ir.AppHost) []PodHook {
 	var all []PodHook
 	for c := range ContainersOf(pod) {
 		if c.Lifecycle == nil {
@@ -35,7 +36,8 @@ func HooksOf(pod *corev1.Pod) []PodHook {
 				continue
 			}
 			asked, ok := probeOf(c, h.kind, corev1.ProbeHandler{HTTPGet: h.handler.HTTPGet})
-			if !ok {
+			asked.AppHost = hostOf(asked.App)
+			if !ok || asked.AppHost == ir.PodIP {
 				continue
 			}
 			asked.Listen, asked.Path = ir.HookPort, HookPath(c, h.kind)
@@ -60,10 +62,10 @@ func (r *reader) readProbes(pod *corev1.Pod) {
 		r.askers[asked] = where
 		r.Proxy.Probes = append(r.Proxy.Probes, asked)
 	}
-	for _, p := range ProbesOf(pod) {
+	for _, p := range ProbesOf(pod, r.Proxy.AppHostOf) {
 		add(p.Asked, fmt.Sprintf("container %s, %sProbe", p.Container.Name, p.Kind))
 	}
-	for _, h := range HooksOf(pod) {
+	for _, h := range HooksOf(pod, r.Proxy.AppHostOf) {
 		add(h.Asked, fmt.Sprintf("container %s, lifecycle.%s", h.Container.Name, h.Kind))
 	}
 }

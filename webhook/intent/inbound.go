@@ -17,9 +17,9 @@ const (
 
 // inboundItem is one item of the inbound annotation as it is written.
 type inboundItem struct {
-	Listen   *int   `json:"listen"`
-	App      *int   `json:"app"`
-	Protocol string `json:"protocol"`
+	Listen   *int            `json:"listen"`
+	App      json.RawMessage `json:"app"`
+	Protocol string          `json:"protocol"`
 	// Peers are texts and [peerItem]s; nil means allowed-peers.
 	Peers *[]json.RawMessage `json:"peers"`
 	TLS   string             `json:"tls"`
@@ -72,7 +72,7 @@ func (r *reader) listener(path string, item inboundItem) (listener, []problem) {
 	var in ir.Inbound
 	f := fieldErrors{path: path}
 	in.Listen = f.port(".listen", item.Listen)
-	in.App = f.port(".app", item.App)
+	in.AppHost, in.App = f.app(item.App)
 	var err error
 	in.Protocol, err = ir.ParseProtocol(item.Protocol)
 	f.add(".protocol", withHint(err, item.Protocol, ir.Protocols()...))

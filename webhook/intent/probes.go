@@ -29,7 +29,9 @@ func (p PodProbe) Key() string { return p.Container.Name + "/" + p.Kind }
 
 // ProbesOf are the probes of a pod that Envoy has to do with, with the port on which Envoy takes each. They point into
 // the pod.
-func ProbesOf(pod *corev1.Pod) []PodProbe {
+//
+// The app is where hostOf says of a port: on the address of the pod the kubelet asks it without Envoy.
+func ProbesOf(pod *corev1.Pod, hostOf func(port uint16) ir.AppHost) []PodProbe {
 	var all []PodProbe
 	grpcPorts := map[uint16]uint16{} // the app's port to Envoy's
 	nextGRPCPort := uint16(ir.FirstGRPCProbePort)
@@ -42,7 +44,8 @@ func ProbesOf(pod *corev1.Pod) []PodProbe {
 				continue
 			}
 			asked, ok := probeOf(c, p.kind, p.probe.ProbeHandler)
-			if !ok {
+			asked.AppHost = hostOf(asked.App)
+			if !ok || asked.AppHost == ir.PodIP {
 				continue
 			}
 			if asked.Kind == ir.ProbeGRPC {

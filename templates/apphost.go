@@ -1,0 +1,55 @@
+package templates
+
+import (
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
+)
+
+// A proxy is configured before its pod has an address. An app that listens on that one is called at the address which the
+// caller has called, with its own port.
+
+// calledAddress is where Envoy keeps which address a cluster of [toApp] is called at.
+const calledAddress = "envoy.network.transport_socket.original_dst_address"
+
+// toApp makes a cluster of loopback one for the address of an app.
+func toApp(cluster *clusterv3.Cluster, host ir.AppHost, port uint16) *clusterv3.Cluster {
+	if host != ir.PodIP {
+		cluster.LoadAssignment = endpoints(cluster.Name, socketAddress(host.IP(), port))
+		return cluster
+	}
+	cluster.LoadAssignment = nil
+	cluster.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST}
+	cluster.LbPolicy = clusterv3.Cluster_CLUSTER_PROVIDED
+	cluster.LbConfig = &clusterv3.Cluster_OriginalDstLbConfig_{OriginalDstLbConfig: &clusterv3.Cluster_OriginalDstLbConfig{
+		UpstreamPortOverride: count(uint32(port)),
+	}}
+	return cluster
+}
+
+// fromCalledAddress has a listener remember which address its callers call, for an app on the pod's.
+func fromCalledAddress(l *listenerv3.Listener, in ir.Inbound) *listenerv3.Listener {
+	if in.AppHost != ir.PodIP {
+		return l
+	}
+	for _, chain := range l.FilterChains {
+		if chain.Name == readinessName {
+			continue
+		}
+		chain.Filters = append([]*listenerv3.Filter{networkFilter("called_address", &setfilterstatev3.Config{
+			OnNewConnection: []*filterstatev3.FilterStateValue{{
+				Key: &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: calledAddress},
+				Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+					Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+						Specifier: &corev3.DataSource_InlineString{InlineString: "%DOWNSTREAM_LOCAL_ADDRESS%"},
+					}},
+				}},
+			}},
+		})}, chain.Filters...)
+	}
+	return l
+}
