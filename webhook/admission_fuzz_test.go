@@ -109,6 +109,8 @@ func FuzzAnnotations(f *testing.F) {
 	)
 	f.Add("sidecar", "", "", "- {listen: 8443, app: 8080, tls: none, jwt: {subjects: [/web], audiences: [/api, a]}}",
 		`[{listen: 8000, address: "a:1", peers: [/a], jwt: {}}]`, "audit", "auxiliary.org", "/ns/demo/x", "", "30s", "", "1")
+	f.Add("sidecar", "", "", "", `[{listen: 8000, address: "a:1", tls: {ca: {secret: a}, sni: b, clientCertificate: svid}}]`,
+		"", "", "/ns/demo/x", "", "30s", "", "1")
 	f.Add("socket", "", "", "", "", "", "a b", "spiffe://example.org/api", "a.b", "9s", "", "64")
 	f.Fuzz(
 		func(

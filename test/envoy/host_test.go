@@ -106,10 +106,11 @@ func TestHost(t *testing.T) {
 	x.apply(p)
 	for i, want := range map[int]string{0: "new.example.org", 3: backendName, 4: "changed.example.org"} {
 		eventually(t, 5*time.Second, "the new Host", func() error {
-			if got, err := sawHost(p.Upstreams[i].Listen, "", p.Upstreams[i].Protocol.IsHTTP2()); err != nil || got != want {
-				return fmt.Errorf("upstream %d: got %q, %v, want %q", i, got, err, want)
+			got, err := sawHost(p.Upstreams[i].Listen, "", p.Upstreams[i].Protocol.IsHTTP2())
+			if err == nil && got != want {
+				err = fmt.Errorf("upstream %d: got %q, want %q", i, got, want)
 			}
-			return nil
+			return err
 		})
 	}
 }

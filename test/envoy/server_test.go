@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
@@ -130,7 +131,7 @@ func caOf(t *testing.T, secret string) ir.CA {
 	return out
 }
 
-// caller is the Envoy of an app that calls services outside the mesh, and has CAs as the kubelet mounts them.
+// startCaller starts the Envoy of an app that calls services outside the mesh, and has CAs as the kubelet mounts them.
 func startCaller(t *testing.T, p ir.Proxy, system []byte, secrets map[string][]byte) *proxy {
 	t.Helper()
 	p.ID, p.SVIDTTL = id("/web"), cmp.Or(p.SVIDTTL, time.Minute)
@@ -336,27 +337,11 @@ func TestOutsideByHTTP2AndTCP(t *testing.T) {
 	ca := newWebCA(t, "web")
 	certificate := ca.issue(t, []string{"api.test"}, nil)
 	server := startWebServer(t, &tls.Config{Certificates: []tls.Certificate{certificate}})
-	database, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}})
-	must(t, err)
-	t.Cleanup(func() { database.Close() })
-	go func() {
-		for {
-			connection, err := database.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer connection.Close()
-				_, _ = io.WriteString(connection, "hello ")
-				_, _ = io.Copy(connection, connection)
-			}()
-		}
-	}()
 	outside := func(port uint16, protocol ir.Protocol, name string) ir.Upstream {
 		return ir.Upstream{Listen: freePort(t), Address: address(t, port), Protocol: protocol,
 			Server: ir.Server{External: true, CA: caOf(t, "db"), Name: serverName(t, name)}}
 	}
-	port := uint16(database.Addr().(*net.TCPAddr).Port)
+	port := startTLSEcho(t, certificate)
 	p := ir.Proxy{Upstreams: []ir.Upstream{
 		outside(server.port, ir.GRPC, "api.test"), outside(port, ir.TCP, "api.test"), outside(port, ir.TCP, "other.test"),
 	}}
@@ -377,6 +362,70 @@ func TestOutsideByHTTP2AndTCP(t *testing.T) {
 		t.Error("a server with another name was called")
 	}
 	x.waitEvent("upstream_connection", map[string]string{"listener": fmt.Sprintf("upstream_%d", p.Upstreams[2].Listen), "reason": "SAN_match"})
+}
+
+// TestServerOutsideOnARunningPod: a service moves out of the mesh, and a database that is expected under another name is
+// left, with what is open to it.
+func TestServerOutsideOnARunningPod(t *testing.T) {
+	t.Parallel()
+	ca, agent := newWebCA(t, "web"), startAgent(t, "/web")
+	server := startWebServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, []string{"api.test"}, nil)}})
+	database := startTLSEcho(t, ca.issue(t, []string{"db.test"}, nil))
+	db := ir.Server{External: true, CA: ir.SystemCA(), Name: serverName(t, "db.test")}
+	p := ir.Proxy{AgentSocket: agent.socket, ID: id("/web"), SVIDTTL: time.Minute, Upstreams: []ir.Upstream{
+		{Listen: freePort(t), Address: address(t, server.port), Peers: peers(t, "/api")},
+		{Listen: freePort(t), Address: address(t, database), Protocol: ir.TCP, Server: db},
+	}}
+	x := startCaller(t, p, ca.pem(), nil)
+	x.waitReady()
+	url := fmt.Sprintf("http://127.0.0.1:%d/", p.Upstreams[0].Listen)
+	if status, _, err := get(http.DefaultClient, url); err != nil || status != 503 {
+		t.Errorf("as a peer: got %d and %v", status, err)
+	}
+	at := fmt.Sprintf("127.0.0.1:%d", p.Upstreams[1].Listen)
+	open, err := net.Dial("tcp", at)
+	must(t, err)
+	must(t, roundTrip(open, "hello ", "ping"))
+
+	p.Upstreams[0].Peers, p.Upstreams[0].Server = nil, ir.Server{External: true, CA: ir.SystemCA(), Name: serverName(t, "api.test")}
+	p.Upstreams[1].Server.Name = serverName(t, "other.test")
+	x.apply(p)
+	eventually(t, 5*time.Second, "the service outside", answers(http.DefaultClient, url, 200))
+	eventually(t, 5*time.Second, "a refusal", func() error {
+		connection, err := net.Dial("tcp", at)
+		must(t, err)
+		defer connection.Close()
+		if roundTrip(connection, "hello ", "ping") == nil {
+			return errors.New("the database is still called")
+		}
+		return nil
+	})
+	must(t, open.SetDeadline(time.Now().Add((templates.DrainSeconds+10)*time.Second)))
+	if _, err := io.ReadAll(open); err != nil {
+		t.Errorf("the open connection did not end: %v", err)
+	}
+}
+
+// startTLSEcho greets with "hello " and sends back what it gets.
+func startTLSEcho(t *testing.T, certificate tls.Certificate) uint16 {
+	t.Helper()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}})
+	must(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer connection.Close()
+				_, _ = io.WriteString(connection, "hello ")
+				_, _ = io.Copy(connection, connection)
+			}()
+		}
+	}()
+	return uint16(listener.Addr().(*net.TCPAddr).Port)
 }
 
 // TestNoSystemCAs: an image without them is no reason for anything else to fail, and the log names the file.

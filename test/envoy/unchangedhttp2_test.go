@@ -196,16 +196,23 @@ func TestSchemeOfHTTP2(t *testing.T) {
 	app := startSchemeApp(t, schemes)
 	for _, way := range startWays(t, app, ir.HTTP2) {
 		for _, proto := range []string{"", "https", "http"} {
-			row := exchange2{name: "scheme", header: http.Header{}}
+			two, one := exchange2{name: "scheme", header: http.Header{}}, exchange{}
 			if proto != "" {
-				row.header.Set("X-Forwarded-Proto", proto)
+				two.header.Set("X-Forwarded-Proto", proto)
+				one.headers = []string{"X-Forwarded-Proto: " + proto}
 			}
-			if got := row.ask(t, way.dial).First; got != "HTTP/2.0 200" {
+			if got := two.ask(t, way.dial).First; got != "HTTP/2.0 200" {
 				t.Errorf("by %s: %s", way.name, got)
 				continue
 			}
-			if got := <-schemes; got != "http" {
-				t.Errorf("by %s with X-Forwarded-Proto %q: the app saw the scheme %s", way.name, proto, got)
+			connection, err := way.dial()
+			must(t, err)
+			if got, err := one.complete().ask(connection); err != nil || !strings.HasPrefix(got.First, "HTTP/1.1 200") {
+				t.Errorf("by %s: %s, %v", way.name, got.First, err)
+				continue
+			}
+			if two, one := <-schemes, <-schemes; two != "http" || one != "http" {
+				t.Errorf("by %s with X-Forwarded-Proto %q: the app saw the schemes %s, of HTTP/1 %s", way.name, proto, two, one)
 			}
 		}
 	}
