@@ -103,11 +103,19 @@ func connectionLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
 	return stdoutLog(inboundListener(in), event, onlyIf("upstream.address != ''"), fields)
 }
 
+// plainChainName is the name of what serves plain text on a permissive port.
+const plainChainName = "plain"
+
 // refusedLog has a line for every connection whose handshake failed. It belongs to the listener, because
-// such a connection never becomes a request; the filter drops all others, such as health checks.
+// such a connection never becomes a request; the filter drops all others, such as health checks, and plain text on a
+// permissive port, which Envoy tells from TLS by a handshake that fails.
 func refusedLog(in ir.Inbound) *accesslogv3.AccessLog {
 	fields := merged(callerFields(), map[string]string{"reason": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
-	return stdoutLog(inboundListener(in), "handshake_refused", onlyIf("connection.transport_failure_reason != ''"), fields)
+	failed := "connection.transport_failure_reason != ''"
+	if in.TLS == ir.Permissive {
+		failed += " && xds.filter_chain_name != '" + plainChainName + "'"
+	}
+	return stdoutLog(inboundListener(in), "handshake_refused", onlyIf(failed), fields)
 }
 
 // upstreamRequestLog has a line for every request of the app.

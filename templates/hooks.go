@@ -19,6 +19,10 @@ const noAddress = ":"
 func forKubelet(l *listenerv3.Listener, port uint16) *listenerv3.Listener {
 	return withManager(l, func(manager *hcmv3.HttpConnectionManager) {
 		manager.StripMatchingHostPort = true // for hostOfApp
+		// One route answers here; where there are others, they lead to the app.
+		if len(manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()) > 1 {
+			manager.EarlyHeaderMutationExtensions = notWritten()
+		}
 		if port == ir.HookPort {
 			answersByAppAlone(manager)
 		}

@@ -39,7 +39,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if len(in.Forwarded) > 0 {
 		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)
 	}
-	p.authenticate(manager, in)
+	authenticate(manager, in)
 	normalizePaths(in, manager)
 	if in.Public() {
 		harden(manager)
@@ -59,7 +59,7 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	if !in.JWT.IsZero() {
 		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
 	}
-	p.authenticate(manager, in)
+	authenticate(manager, in)
 	if in.Public() {
 		harden(manager)
 	}
@@ -73,6 +73,7 @@ func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionMan
 		manager := transparentHTTP(stats, p.routeHosts(p.gatewayRoutes()))
 		p.callForLife(manager)
 		plainPaths(manager)
+		fromCallers(manager, in)
 		origin(manager, in)
 		manager.PreserveExternalRequestId = true
 		return manager
@@ -81,6 +82,7 @@ func (p envoy) inboundHTTP(stats string, in ir.Inbound) *hcmv3.HttpConnectionMan
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: appCluster(in)},
 		Timeout:          lasting(0),
 	}))
+	fromCallers(manager, in)
 	likeCallee(manager)
 	origin(manager, in)
 	manager.PreserveExternalRequestId = true
@@ -116,7 +118,7 @@ func transparentHTTP(stats string, routes *routev3.RouteConfiguration) *hcmv3.Ht
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix:                 stats,
 		CodecType:                  hcmv3.HttpConnectionManager_AUTO,
-		Http2ProtocolOptions:       http2Server(),
+		Http2ProtocolOptions:       takesUpgrades(ownStreams(http2Server())),
 		StreamIdleTimeout:          lasting(0),
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},

@@ -47,6 +47,7 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 		tls := listener.FilterChains[len(listener.FilterChains)-1]
 		tls.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "tls"}
 		plain := p.plainChain(in)
+		plain.Name = plainChainName
 		plain.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}
 		listener.FilterChains = append(listener.FilterChains, plain)
 	}

@@ -7,13 +7,11 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -51,28 +49,12 @@ const (
 	// jwksCache lets Envoy ask for the keys once a second: it does so 5 s before they would be too old. Between a key's
 	// way to the agent and its first use there are minutes.
 	jwksCache = 6 * time.Second
-	// jwtSubjectSpellings are the names that an app takes for [JWTSubjectHeader] if it turns hyphens into underscores, as
-	// many do.
-	jwtSubjectSpellings = "x[-_]spiffe[-_]jwt[-_]subject"
 	// jwtClockSkew is how much the clocks of two nodes may differ.
 	jwtClockSkew = 5 * time.Second
 )
 
-// authenticate adds to an inbound port what verifies tokens. The header for the app is taken from every request to a
-// pod that verifies tokens, also on ports that do not.
-func (p envoy) authenticate(manager *hcmv3.HttpConnectionManager, in ir.Inbound) {
-	if p.VerifiesJWT() {
-		manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
-			Name: "forged_subject",
-			TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{
-				Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-					KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-						SafeRegex: &matcherv3.RegexMatcher{Regex: jwtSubjectSpellings},
-					}},
-				}},
-			}}}),
-		})
-	}
+// authenticate adds to an inbound port what verifies tokens.
+func authenticate(manager *hcmv3.HttpConnectionManager, in ir.Inbound) {
 	if !in.JWT.IsZero() {
 		manager.HttpFilters = append(
 			[]*hcmv3.HttpFilter{httpFilter(authenticationFilter, authentication(in.JWT))},

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,10 +9,7 @@ import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // TestTokensAreCheckedByRequest reads the rules for tokens as people would.
@@ -66,29 +62,6 @@ func who(set *rbacv3.Principal_Set) string {
 		}
 	}
 	return "(" + strings.Join(out, " or ") + ")"
-}
-
-// TestEveryPortOfAVerifyingPodRemovesTheSubject: a header from a port without tokens would be taken for a verified one.
-func TestEveryPortOfAVerifyingPodRemovesTheSubject(t *testing.T) {
-	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
-		for _, manager := range all[*hcmv3.HttpConnectionManager](t, name, proxy) {
-			if !strings.HasPrefix(manager.GetStatPrefix(), "inbound_") && !strings.HasPrefix(manager.GetStatPrefix(), "plain_") {
-				continue
-			}
-			removes := false
-			for _, extension := range manager.GetEarlyHeaderMutationExtensions() {
-				mutation := &earlyv3.HeaderMutation{}
-				if err := extension.GetTypedConfig().UnmarshalTo(mutation); err != nil {
-					t.Fatal(err)
-				}
-				names := regexp.MustCompile("^(" + mutation.GetMutations()[0].GetRemoveOnMatch().GetKeyMatcher().GetSafeRegex().GetRegex() + ")$")
-				removes = removes || names.MatchString(JWTSubjectHeader)
-			}
-			if verifies := slices.ContainsFunc(proxy.Inbound, func(in ir.Inbound) bool { return len(in.JWT.Audiences) > 0 }); removes != verifies {
-				t.Errorf("%s: removes %s %t, want %t", manager.GetStatPrefix(), JWTSubjectHeader, removes, verifies)
-			}
-		}
-	})
 }
 
 // TestTokensAreVerifiedBeforeTheyAreLookedAt: what the rules read comes from the filter before them, of the trust

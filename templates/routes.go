@@ -22,7 +22,7 @@ func (p envoy) gatewayRoutes() *routev3.RouteConfiguration {
 	}
 	routes := &routev3.RouteConfiguration{IgnorePortInHostMatching: true}
 	for _, host := range hosts(byHost) {
-		group := &routev3.VirtualHost{Name: host, Domains: []string{host}}
+		group := &routev3.VirtualHost{Name: host, Domains: []string{host, host + "."}}
 		if host == "" {
 			group.Name, group.Domains = "*", []string{"*"}
 		}

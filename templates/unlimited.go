@@ -87,7 +87,7 @@ func http2Client(options *corev3.HttpProtocolOptions) *corev3.Http2ProtocolOptio
 	if options == nil {
 		return &corev3.Http2ProtocolOptions{}
 	}
-	return &corev3.Http2ProtocolOptions{MaxHeaderFieldSizeKb: count(headersKB)}
+	return ownStreams(&corev3.Http2ProtocolOptions{MaxHeaderFieldSizeKb: count(headersKB)})
 }
 
 // http1Client hands messages of HTTP/1 on as they are, but for the case of the names in answers, see [keepCase].

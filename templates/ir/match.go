@@ -20,6 +20,8 @@ type Match struct {
 //	api.example.org/    every request for that host, whatever its port
 //	*.example.org/v1    every host below example.org, but not example.org itself
 //
+// A final dot of the host, in s and in requests, makes no difference.
+//
 // The prefix is compared by whole segments, in upper and lower case as written, without the query. An error says what
 // was expected, what came, and the nearest spelling that would be accepted.
 func ParseMatch(s string) (Match, error) {
@@ -33,7 +35,7 @@ func ParseMatch(s string) (Match, error) {
 	return Match{}, fmt.Errorf("match %q: %s", s, problem)
 }
 
-// String is the spelling that ParseMatch accepts.
+// String is a spelling that ParseMatch accepts, and the same for equal matches.
 func (m Match) String() string { return m.host + m.path }
 
 // Host is the host in lower case, with a first label "*" for everything below the rest, or "" for any host.
@@ -59,9 +61,10 @@ func parseMatch(s string) (Match, string) {
 		return Match{}, fmt.Sprintf("expected the host without a port, because each port matches: %q", name)
 	}
 	if name := strings.TrimPrefix(host, "*."); host != "" {
-		if problem := dnsNameProblem(name); problem != "" || strings.HasSuffix(name, ".") || name != strings.ToLower(name) {
+		if problem := dnsNameProblem(name); problem != "" || name != strings.ToLower(name) {
 			return Match{}, fmt.Sprintf("expected a DNS name in lower case, or one after %q, got %q", "*.", host)
 		}
+		host = strings.TrimSuffix(host, ".")
 	}
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		return Match{}, fmt.Sprintf("expected a path without query and fragment, got %q", path[i:])
@@ -93,7 +96,7 @@ func nearestMatch(s string) (string, bool) {
 	}
 	host, path, _ := strings.Cut(near, "/")
 	host, _, _ = strings.Cut(host, ":")
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	host = strings.TrimRight(strings.ToLower(host), ".")
 	var kept strings.Builder
 	for segment := range strings.SplitSeq(path, "/") {
 		if segment = strings.TrimRight(segment, "*"); segment != "" && segment != "." && segment != ".." {

@@ -6,6 +6,8 @@ import (
 
 func TestParseMatch(t *testing.T) {
 	tests := []struct{ in, host, path string }{
+		{"api.example.org./v1", "api.example.org", "/v1"},
+		{"*.example.org./", "*.example.org", "/"},
 		{"/", "", "/"},
 		{"/api", "", "/api"},
 		{"/api/v1.2/~a:b@c", "", "/api/v1.2/~a:b@c"},
@@ -20,7 +22,7 @@ func TestParseMatch(t *testing.T) {
 			t.Errorf("ParseMatch(%q): %v", test.in, err)
 			continue
 		}
-		if got.Host() != test.host || got.PathPrefix() != test.path || got.String() != test.in {
+		if got.Host() != test.host || got.PathPrefix() != test.path || got.String() != test.host+test.path {
 			t.Errorf("ParseMatch(%q) = %s (host %q, path %q)", test.in, got, got.Host(), got.PathPrefix())
 		}
 	}
@@ -36,7 +38,10 @@ func TestParseMatchRefuses(t *testing.T) {
 		{"https://api.example.org/x", want + `, without a scheme; did you mean "api.example.org/x"?`},
 		{"api.example.org:8443/", `: expected the host without a port, because each port matches: "api.example.org"; did you mean "api.example.org/"?`},
 		{"API.example.org/", host + `"API.example.org"; did you mean "api.example.org/"?`},
-		{"api.example.org./", host + `"api.example.org."; did you mean "api.example.org/"?`},
+		{"API.example.org./", host + `"API.example.org."; did you mean "api.example.org/"?`},
+		{"api.example.org../", host + `"api.example.org.."; did you mean "api.example.org/"?`},
+		{"./", host + `"."; did you mean "/"?`},
+		{"*./", host + `"*."`},
 		{"*/x", host + `"*"`},
 		{"a.*.org/", host + `"a.*.org"`},
 		{"*.*.org/", host + `"*.*.org"`},

@@ -20,6 +20,7 @@ type settings struct {
 	rounds int
 	times  int
 	idle   time.Duration
+	load   time.Duration
 
 	bursts   []int
 	accounts int
@@ -52,7 +53,8 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
 	flags.IntVar(&s.pods, "pods", 1000, "creations: pods per round and webhook")
 	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration: requests at a time")
-	flags.IntVar(&s.rounds, "rounds", 3, "creations: rounds, each with every webhook in turn")
+	flags.IntVar(&s.rounds, "rounds", 3, "creations, proxy: rounds, each with every webhook or configuration in turn")
+	flags.DurationVar(&s.load, "load", 10*time.Second, "proxy: how long each configuration is asked in a round")
 	flags.IntVar(&s.times, "times", 10, "first-ok, policy, registration: how often")
 	flags.IntSliceVar(&s.bursts, "bursts", []int{1000}, "registration: pods of one service account, a burst for each number")
 	flags.IntVar(&s.accounts, "accounts", 1000, "registration: pods of a burst in which each has a service account of its own")
@@ -89,6 +91,9 @@ func (s settings) check() error {
 		if f.value < 1 {
 			errs = append(errs, fmt.Errorf("--%s: expected 1 or more, got %d", f.flag, f.value))
 		}
+	}
+	if s.load <= 0 {
+		errs = append(errs, fmt.Errorf("--load: expected a time above 0s, got %s", s.load))
 	}
 	if s.idle < 0 {
 		errs = append(errs, fmt.Errorf("--idle: expected no negative time, got %s", s.idle))

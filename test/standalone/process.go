@@ -53,3 +53,6 @@ func (p *Process) Running() bool {
 		return true
 	}
 }
+
+// PID is the program's process ID.
+func (p *Process) PID() int { return p.program.Process.Pid }

@@ -23,7 +23,8 @@ func prolongProbes(c *corev1.Container, seconds int64, status *Status) {
 			status.ProbeGracePeriods = map[string]int64{}
 		}
 		status.ProbeGracePeriods[c.Name+"/"+kind] = *p.TerminationGracePeriodSeconds
-		p.TerminationGracePeriodSeconds = new(prolonged(*p.TerminationGracePeriodSeconds, seconds))
+		longer := prolonged(*p.TerminationGracePeriodSeconds, seconds)
+		p.TerminationGracePeriodSeconds = &longer
 	}
 }
 

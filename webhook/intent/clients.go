@@ -80,7 +80,7 @@ func (r *reader) readClients(f *fieldErrors, item clientsItem, in *ir.Inbound) {
 	}
 	f.add(".trustedProxies", readTrustedProxies(item.TrustedProxies, in))
 	r.readTLSVersion(f, item.MinTLSVersion, in)
-	in.Limits = ir.DefaultLimits(*in)
+	in.Limits = r.defaultLimits(*in)
 	item.Limits.read(f, &in.Limits)
 }
 

@@ -35,7 +35,9 @@ func (r *reader) parseAppPort(v string) []problem {
 	}
 	app, err := portNumber(n)
 	r.short = true
-	r.inbound = []listener{{Inbound: ir.Inbound{Listen: r.platform.InboundPort, App: app}, defaultPeers: true}}
+	in := ir.Inbound{Listen: r.platform.InboundPort, App: app}
+	in.Limits = r.defaultLimits(in)
+	r.inbound = []listener{{Inbound: in, defaultPeers: true}}
 	return whole(err)
 }
 

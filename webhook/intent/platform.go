@@ -72,8 +72,10 @@ type Sidecar struct {
 	Resources   corev1.ResourceRequirements
 	LogLevel    string
 	Concurrency int // Envoy's worker threads
-	Metrics     ir.Metrics
-	JWT         JWTContainer
+	// MaxConnections bounds those to each port that requires certificates, unless a pod says otherwise; 0 for none.
+	MaxConnections uint64
+	Metrics        ir.Metrics
+	JWT            JWTContainer
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool
 }

@@ -59,6 +59,7 @@ sidecar:
   image: envoy
   logLevel: debug
   concurrency: 2
+  maxConnections: 500
   rollout: inPlace
   streams: unbounded
   resources: {limits: {memory: 64Mi}}
@@ -124,12 +125,13 @@ func TestParsePlatformInFull(t *testing.T) {
 			Flags:           []Flag{FlagDownstream, FlagAdmin},
 		}},
 		Sidecar: Sidecar{
-			Image:       "envoy",
-			Resources:   memoryLimit("64Mi"),
-			LogLevel:    "debug",
-			Concurrency: 2,
-			Metrics:     ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
-			JWT:         JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+			Image:          "envoy",
+			Resources:      memoryLimit("64Mi"),
+			LogLevel:       "debug",
+			Concurrency:    2,
+			MaxConnections: 500,
+			Metrics:        ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
+			JWT:            JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
 
 			UnboundedStreams: true,
 		},

@@ -60,6 +60,7 @@ var sidecarFields = []platformField{
 			return checkConcurrency(n)
 		}),
 	},
+	maxConnectionsField,
 	{
 		name:    "rollout",
 		doc:     rolloutInPlace + ": a changed image reaches running pods too; only Envoy's container restarts",
