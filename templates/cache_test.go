@@ -93,6 +93,13 @@ func variants(t *testing.T) []ir.Proxy {
 		},
 		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
 		func(p *ir.Proxy) { p.UnboundedStreams = true },
+		func(p *ir.Proxy) {
+			p.Tracing = ir.Tracing{Collector: address(t, "10.0.0.9:4317"), Peers: peers(t, "/otel")}
+		},
+		func(p *ir.Proxy) { p.Tracing = ir.Tracing{Collector: address(t, "otel:4318"), Percent: 50} },
+		func(p *ir.Proxy) {
+			p.Tracing = ir.Tracing{Collector: address(t, "otel:4318"), Peers: peers(t, "spiffe://auxiliary.org/*")}
+		},
 		func(p *ir.Proxy) { p.Upstreams[0].Host = "api.example.org" },
 		func(p *ir.Proxy) { p.Inbound[0] = ir.Inbound{Listen: 8443, App: 8080, TLS: ir.None, TrustedProxies: 1} },
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },

@@ -79,6 +79,15 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			{Listen: 8443, Clients: ir.NoRequest, Certificate: true, MinTLS: ir.TLS12, Limits: ir.Limits{MaxRequestBytes: 1 << 20}},
 			{Listen: 9443, Peers: peers(t, "spiffe://auxiliary.org/*"), Clients: ir.Request},
 		}, ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")})),
+		"traced": traced(t, proxy("/api",
+			[]ir.Inbound{
+				{Listen: 8443, App: 8080, Peers: peers(t, "/web")},
+				{Listen: 8444, App: 8080, TLS: ir.None},
+			},
+			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")},
+		), "/collector"),
+		"traced-gateway": asGateway(traced(t, proxy("/edge", []ir.Inbound{{Listen: 8443, Clients: ir.NoRequest}},
+			ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")}))),
 		"on-pod-ip": proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, AppHost: ir.PodIP, Peers: peers(t, "/web")}}),
 		"public-tcp": proxy("/edge", []ir.Inbound{
 			{Listen: 9000, App: 9001, Clients: ir.NoRequest, Protocol: ir.TCP, Limits: ir.Limits{MaxConnections: 1000, IdleTimeout: time.Hour}},
@@ -176,6 +185,16 @@ func asGateway(p ir.Proxy) ir.Proxy {
 // from it.
 func longLived(p ir.Proxy) ir.Proxy {
 	p.SVIDTTL, p.Drain = time.Hour, 10*time.Second
+	return p
+}
+
+// traced sends spans to a collector, in plain text if it has no identity.
+func traced(t *testing.T, p ir.Proxy, collector ...string) ir.Proxy {
+	t.Helper()
+	p.Tracing = ir.Tracing{Collector: address(t, "collector.tracing.svc:4317"), Percent: 12.5}
+	if len(collector) > 0 {
+		p.Tracing.Peers = peers(t, collector...)
+	}
 	return p
 }
 

@@ -1,6 +1,8 @@
 package templates
 
 import (
+	"slices"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -27,7 +29,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 	for _, up := range p.Upstreams {
 		out = append(out, lookUpOutside(p.upstream(up), up))
 	}
-	return boundClusters(append(out, p.jwksClusters()...))
+	return boundClusters(slices.Concat(out, p.jwksClusters(), p.tracesClusters()))
 }
 
 // app is the app. A cluster's own time-out for connecting is Envoy's default of 5 s.

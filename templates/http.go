@@ -46,6 +46,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	}
 	pingCallers(manager, in)
 	limitRequests(in.Limits, manager)
+	p.traceInbound(manager, in, true)
 	return manager
 }
 
@@ -65,6 +66,7 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	}
 	pingCallers(manager, in)
 	limitRequests(in.Limits, manager)
+	p.traceInbound(manager, in, false)
 	return manager
 }
 

@@ -135,6 +135,9 @@ func TestTLSIsMutualAndCurrent(t *testing.T) {
 				want = append(want, spellings(up.Peers))
 			}
 		}
+		if len(proxy.Tracing.Peers) > 0 {
+			want = append(want, spellings(proxy.Tracing.Peers))
+		}
 		for _, tls := range all[*tlsv3.CommonTlsContext](t, name, proxy) {
 			if isOutside(tls) {
 				continue
@@ -601,6 +604,7 @@ func TestWhatAPodCanChange(t *testing.T) {
 		"peers of upstream": {func(p *ir.Proxy) { p.Upstreams[1].Peers = peers(t, "/*") }, true},
 		"address":           {func(p *ir.Proxy) { p.Upstreams[1].Address = address(t, "z:1") }, true},
 		"life":              {func(p *ir.Proxy) { p.SVIDTTL = time.Minute }, true},
+		"traces":            {func(p *ir.Proxy) { p.Tracing = ir.Tracing{Collector: address(t, "otel:4317")} }, true},
 		"unbounded streams": {func(p *ir.Proxy) { p.UnboundedStreams = true }, true},
 		"drain":             {func(p *ir.Proxy) { p.Drain = 0 }, true},
 		"inbound port":      {func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 }, false},

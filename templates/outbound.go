@@ -77,6 +77,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 	manager.AccessLog = []*accesslogv3.AccessLog{upstreamRequestLog()}
 	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
 	p.callForLife(manager)
+	p.traceOutbound(manager)
 	p.replaceHost(manager.GetRouteConfig())
 	p.withstandRequests(manager.GetRouteConfig())
 	return manager

@@ -36,6 +36,8 @@ const (
 	NothingToDo       Code = "NothingToDo"       // a proxy has listeners or upstreams
 	GatewayIncomplete Code = "GatewayIncomplete" // a gateway has listeners and upstreams
 	StatisticName     Code = "StatisticName"     // what a statistic's name can be
+	CollectorMissing  Code = "CollectorMissing"  // spans go somewhere
+	SamplingRange     Code = "SamplingRange"     // a part is none to all
 
 	PortTaken     Code = "PortTaken"     // two listen on one port
 	ListenMissing Code = "ListenMissing" // a listener has a port
@@ -124,7 +126,7 @@ func (c Code) MissesValue() bool {
 func Codes() []Code {
 	return []Code{
 		IDMissing, TTLTooShort, SocketPath, MemoryTooSmall, DrainNegative, NothingToDo,
-		GatewayIncomplete, StatisticName, PortTaken, ListenMissing, AppMissing,
+		GatewayIncomplete, StatisticName, CollectorMissing, SamplingRange, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
 		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, RuleWithTCP, RuleWithRequest,

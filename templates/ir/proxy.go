@@ -31,6 +31,8 @@ type Proxy struct {
 	Probes []Probe
 	// Metrics is where statistics can be read; the zero value is nowhere.
 	Metrics Metrics
+	// Tracing is where spans of requests go.
+	Tracing Tracing
 	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
 	// not known. Otherwise at least [MinMemoryLimit].
 	MemoryLimit int64

@@ -22,6 +22,7 @@ const MinMemoryLimit = 48 << 20
 func (p Proxy) Validate() []Problem {
 	var found problems
 	p.checkWhole(&found)
+	p.checkTracing(&found)
 	ports := p.checkPorts(&found)
 	p.checkInbound(&found, ports)
 	p.checkUpstreams(&found)

@@ -2,6 +2,7 @@ package ir
 
 import (
 	"slices"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,16 @@ func TestRules(t *testing.T) {
 			`expected inbound and upstreams for a gateway: where it listens, and where requests go`},
 		{StatisticName, sidecar, func(p *Proxy) { p.Metrics.Include = []string{"http.", ""} },
 			`metrics.include[1]: expected the beginning of a statistic's name in printable ASCII, got ""`},
+		{CollectorMissing, sidecar, func(p *Proxy) { p.Tracing.Percent = 1 },
+			`tracing.collector: expected host:port such as "collector.tracing.svc:4317", got none`},
+		{SamplingRange, sidecar, func(p *Proxy) { p.Tracing = Tracing{Collector: p.Upstreams[0].Address, Percent: 100.5} },
+			`tracing.percent: expected 0 to 100 percent, got 100.5`},
+		{SamplingRange, sidecar, func(p *Proxy) { p.Tracing = Tracing{Collector: p.Upstreams[0].Address, Percent: math.NaN()} },
+			`tracing.percent: expected 0 to 100 percent, got NaN`},
+		{PeerZero, sidecar, func(p *Proxy) { p.Tracing = Tracing{Collector: p.Upstreams[0].Address, Peers: []Peer{{}}} },
+			`tracing.peers: expected peers that ParsePeer made, got the zero value`},
+		{SeveralDomains, sidecar, func(p *Proxy) { p.Tracing = Tracing{Collector: p.Upstreams[0].Address, Peers: peers(t, foreign...)} },
+			`tracing.peers: expected peers of one trust domain, got example.org and auxiliary.org`},
 
 		{PortTaken, sidecar, func(p *Proxy) { p.Inbound[0].Listen = 15000 },
 			`inbound[0].listen: port 15000 is already used by the sidecar's admin interface; choose another port`},

@@ -34,6 +34,7 @@ func startApp(t *testing.T) uint16 {
 		w.Header().Set("Saw-Subject", strings.Join(r.Header.Values(templates.JWTSubjectHeader), " and "))
 		w.Header().Set("Saw-Authorization", strings.Join(r.Header.Values("Authorization"), " and "))
 		w.Header().Set("Saw-Protocol", r.Proto)
+		w.Header().Set("Saw-Request-Id", r.Header.Get("X-Request-Id"))
 		w.Header().Set("Server", "app")
 		fmt.Fprint(w, "ok")
 	}), Protocols: new(http.Protocols)}

@@ -57,7 +57,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 		p.IPFamily = *f
 	}
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
-	p.UnboundedStreams = r.Sidecar.UnboundedStreams
+	p.UnboundedStreams, p.Tracing = r.Sidecar.UnboundedStreams, r.Sidecar.Tracing
 	for i, l := range r.inbound {
 		in := l.Inbound
 		if l.defaultPeers {

@@ -75,6 +75,7 @@ type Sidecar struct {
 	// MaxConnections bounds those to each port that requires certificates, unless a pod says otherwise; 0 for none.
 	MaxConnections uint64
 	Metrics        ir.Metrics
+	Tracing        ir.Tracing
 	JWT            JWTContainer
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool

@@ -62,6 +62,7 @@ sidecar:
   maxConnections: 500
   rollout: inPlace
   streams: unbounded
+  tracing: {address: "otel:4317", peers: [/otel], samplingPercent: 0.5}
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
   jwt: {image: injector, resources: {limits: {memory: 32Mi}}}
@@ -91,6 +92,14 @@ func TestParsePlatformInFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		peers = append(peers, peer)
+	}
+	collector, err := ir.ParseAddress("otel:4317")
+	if err != nil {
+		t.Fatal(err)
+	}
+	otel, err := ir.ParsePeer(exampleOrg, nil, "/otel")
+	if err != nil {
+		t.Fatal(err)
 	}
 	comparePlatforms(t, Platform{
 		ServerAddress: "unix:///run/spire/private/api.sock",
@@ -134,6 +143,7 @@ func TestParsePlatformInFull(t *testing.T) {
 			JWT:            JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
 
 			UnboundedStreams: true,
+			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
 		},
 		InPlace:            true,
 		InboundPort:        9443,
@@ -163,7 +173,7 @@ func comparePlatforms(t *testing.T, want, got Platform) {
 	}
 	equal := cmp.Options{
 		cmpopts.IgnoreFields(Platform{}, "Cluster"), cmp.AllowUnexported(IDTemplate{}),
-		cmpopts.EquateComparable(ir.Peer{}, spiffeid.TrustDomain{}, spiffeid.ID{}),
+		cmpopts.EquateComparable(ir.Peer{}, ir.Address{}, spiffeid.TrustDomain{}, spiffeid.ID{}),
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {
 		t.Errorf("platform (-want +got):\n%s", diff)
@@ -262,6 +272,16 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"bad claim", "paths: [/api]", "paths: [api]",
 			`identity.claims[0].paths[0]: expected a path such as /api or /team/*, got "api"`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",
+			`sidecar.tracing.address: expected host:port such as "collector.tracing.svc:4317", got nothing`},
+		{"collector by URL", "image: envoy", `image: envoy, tracing: {address: "http://otel:4317"}`,
+			`sidecar.tracing.address: address "http://otel:4317": …`},
+		{"more than all", "image: envoy", `image: envoy, tracing: {address: "otel:4317", samplingPercent: 100.1}`,
+			"sidecar.tracing.samplingPercent: expected 0 to 100, such as 0.5, got 100.1"},
+		{"less than none", "image: envoy", `image: envoy, tracing: {address: "otel:4317", samplingPercent: -1}`,
+			"sidecar.tracing.samplingPercent: expected 0 to 100, such as 0.5, got -1"},
+		{"collector of another domain", "image: envoy", `image: envoy, tracing: {address: "otel:4317", peers: [spiffe://auxiliary.org/otel]}`,
+			"sidecar.tracing.peers[0]: peer \"spiffe://auxiliary.org/otel\": …"},
 		{"unknown streams", "image: envoy", "image: envoy, streams: endless",
 			`sidecar.streams: expected "unbounded" or nothing, got "endless"`},
 		{"unknown rollout", "image: envoy", "image: envoy, rollout: inplace",

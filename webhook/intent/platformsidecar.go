@@ -83,6 +83,13 @@ var sidecarFields = []platformField{
 		fields:   metricsFields,
 		optional: true,
 	},
+	{
+		name:     "tracing",
+		doc:      "if present, Envoy sends spans of HTTP requests to an OpenTelemetry collector; reaches running pods",
+		without:  "off",
+		fields:   tracingFields,
+		optional: true,
+	},
 }
 
 var jwtFields = []platformField{
