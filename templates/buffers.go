@@ -46,8 +46,8 @@ func http2Server() *corev3.Http2ProtocolOptions {
 	}
 }
 
-// bound bounds the same where Envoy is the caller, and keeps the streams of a connection so few that the slow ones among
-// them cannot stop the others.
+// bound bounds the same where Envoy is the caller, and keeps the streams of a connection so few that the slow ones
+// among them cannot stop the others.
 func bound(client *corev3.Http2ProtocolOptions) *corev3.Http2ProtocolOptions {
 	client.MaxConcurrentStreams = count(peerStreams)
 	client.InitialStreamWindowSize = count(streamWindow)

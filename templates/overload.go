@@ -47,14 +47,6 @@ func (p envoy) overload() *overloadv3.OverloadManager {
 	if p.MemoryLimit == 0 {
 		return nil
 	}
-	timer := func(kind overloadv3.ScaleTimersOverloadActionConfig_TimerType, least time.Duration) *overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer {
-		return &overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer{
-			Timer: kind,
-			OverloadAdjust: &overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer_MinTimeout{
-				MinTimeout: lasting(least),
-			},
-		}
-	}
 	return &overloadv3.OverloadManager{
 		RefreshInterval: lasting(overloadInterval),
 		ResourceMonitors: []*overloadv3.ResourceMonitor{{
@@ -70,14 +62,27 @@ func (p envoy) overload() *overloadv3.OverloadManager {
 			}),
 			overloadAction("reduce_timeouts", between(hurryAt, rejectAt), &overloadv3.ScaleTimersOverloadActionConfig{
 				TimerScaleFactors: []*overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer{
-					timer(overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_CONNECTION_IDLE, hurriedIdle),
-					timer(overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_STREAM_IDLE, hurriedStream),
-					timer(overloadv3.ScaleTimersOverloadActionConfig_TRANSPORT_SOCKET_CONNECT, hurriedHandshake),
+					leastTime(overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_CONNECTION_IDLE, hurriedIdle),
+					leastTime(overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_STREAM_IDLE, hurriedStream),
+					leastTime(overloadv3.ScaleTimersOverloadActionConfig_TRANSPORT_SOCKET_CONNECT, hurriedHandshake),
 				},
 			}),
 			overloadAction("reset_high_memory_stream", between(resetFrom, resetAllFrom), nil),
 			overloadAction("stop_accepting_requests", from(refuseAt), nil),
 			overloadAction("reject_incoming_connections", from(rejectAt), nil),
+		},
+	}
+}
+
+// leastTime is what is left of a time-out at the end.
+func leastTime(
+	kind overloadv3.ScaleTimersOverloadActionConfig_TimerType,
+	least time.Duration,
+) *overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer {
+	return &overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer{
+		Timer: kind,
+		OverloadAdjust: &overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer_MinTimeout{
+			MinTimeout: lasting(least),
 		},
 	}
 }
@@ -105,8 +110,8 @@ func between(begins, most float64) *overloadv3.Trigger {
 	}}
 }
 
-// exempt lets the kubelet's probes and whoever reads statistics in also while load is shed: a pod that is short of memory
-// for a moment must not be restarted for it.
+// exempt lets the kubelet's probes and whoever reads statistics in also while load is shed: a pod that is short of
+// memory for a moment must not be restarted for it.
 func exempt(listeners []*listenerv3.Listener) []*listenerv3.Listener {
 	for _, listener := range listeners {
 		listener.BypassOverloadManager = true

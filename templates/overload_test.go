@@ -27,7 +27,8 @@ func TestBuffersAreBounded(t *testing.T) {
 			}
 		}
 		for _, options := range all[*corev3.Http2ProtocolOptions](t, name, proxy) {
-			stream, connection := options.GetInitialStreamWindowSize().GetValue(), options.GetInitialConnectionWindowSize().GetValue()
+			stream := options.GetInitialStreamWindowSize().GetValue()
+			connection := options.GetInitialConnectionWindowSize().GetValue()
 			if stream != streamWindow || connection < peerStreams*stream {
 				t.Errorf("windows of %d and %d bytes", stream, connection)
 			}

@@ -44,7 +44,8 @@ func withstand(cluster *clusterv3.Cluster, up ir.Upstream) {
 	if r.Outliers != (ir.OutlierDetection{}) {
 		cluster.OutlierDetection = outlierDetection(r.Outliers)
 	}
-	if !r.Retries.IsZero() && up.Protocol != ir.TCP {
+	if !r.Retries.IsZero() && r.Retries.PerTryTimeout == 0 && up.Protocol != ir.TCP {
+		// Here and not in the route, whose change would end long requests.
 		changeHTTPOptions(cluster, func(options *upstreamhttpv3.HttpProtocolOptions) {
 			options.RetryPolicy = retryPolicy(r.Retries)
 		})
@@ -112,17 +113,18 @@ func (p envoy) withstandRequests(routes *routev3.RouteConfiguration) *routev3.Ro
 		host.RetryPolicy = retryPolicy(ir.Retries{})
 		var bounded []*routev3.Route
 		for _, up := range p.Upstreams {
-			if up.Resilience.Timeout == 0 && up.Resilience.IdleTimeout == 0 || up.Protocol == ir.TCP {
+			r := up.Resilience
+			if r.Timeout == 0 && r.IdleTimeout == 0 && r.Retries.PerTryTimeout == 0 || up.Protocol == ir.TCP {
 				continue
 			}
 			for _, route := range host.Routes {
 				switch cluster := upstreamCluster(up); {
 				case route.GetRoute().GetCluster() == cluster:
-					boundRoute(route, up.Resilience)
+					boundRoute(route, r)
 				case route.GetRoute().GetClusterHeader() != "":
 					route = proto.CloneOf(route)
 					route.Match.Headers = append(route.Match.Headers, headerIs(clusterHeader, cluster))
-					boundRoute(route, up.Resilience)
+					boundRoute(route, r)
 					bounded = append(bounded, route)
 				}
 			}
@@ -136,6 +138,10 @@ func boundRoute(route *routev3.Route, r ir.Resilience) {
 	route.GetRoute().Timeout = lasting(r.Timeout)
 	if r.IdleTimeout > 0 {
 		route.GetRoute().IdleTimeout = lasting(r.IdleTimeout)
+	}
+	if r.Retries.PerTryTimeout > 0 {
+		// Envoy looks for it here alone, also where the cluster has a retry policy.
+		route.GetRoute().RetryPolicy = retryPolicy(r.Retries)
 	}
 }
 

@@ -23,7 +23,7 @@ func resilienceChecks() []upstreamCheck {
 		{".retries", RequestsWithTCP, func(_ Proxy, up Upstream) string {
 			r := up.Resilience.Retries
 			return unless(len(r.On) == 0 && r.PerTryTimeout == 0 || up.Protocol != TCP,
-				"expected attempts alone with protocol tcp, which has no requests: remove on and perTryTimeout")
+				"expected attempts alone with protocol tcp, which has no requests: remove retryOn and perTryTimeout")
 		}},
 		{".maxConnections", UpstreamConnections, func(_ Proxy, up Upstream) string {
 			n := up.Resilience.MaxConnections
@@ -36,10 +36,10 @@ func resilienceChecks() []upstreamCheck {
 		{".retries", RetriesOff, func(_ Proxy, up Upstream) string {
 			r := up.Resilience.Retries
 			return unless(!r.Off || r.Attempts == 0 && len(r.On) == 0 && r.PerTryTimeout == 0,
-				"nothing is tried again with attempts: 0: remove on and perTryTimeout, or write 1 or more")
+				"nothing is tried again with attempts: 0: remove retryOn and perTryTimeout, or write 1 or more")
 		}},
-		{".retries.on", RetryCondition, wrongCondition},
-		{".retries.on", ConditionOfGRPC, conditionOfGRPC},
+		{".retries.retryOn", RetryCondition, wrongCondition},
+		{".retries.retryOn", ConditionOfGRPC, conditionOfGRPC},
 		{".retries.perTryTimeout", TryTimeout, wrongTryTimeout},
 		outlierNumber("consecutiveErrors", MaxConsecutiveErrors, func(o OutlierDetection) uint32 { return o.ConsecutiveErrors }),
 		outlierNumber("maxEjectionPercent", 100, func(o OutlierDetection) uint32 { return o.MaxEjectionPercent }),
@@ -110,7 +110,7 @@ func wrongTryTimeout(_ Proxy, up Upstream) string {
 	case total != 0 && r.PerTryTimeout >= total:
 		return fmt.Sprintf("expected less than timeout, which is %s, got %s", total, r.PerTryTimeout)
 	case !slices.ContainsFunc(r.On, func(s string) bool { return slices.Contains(resetConditions[:], s) }):
-		return fmt.Sprintf("expected one of %s in on, without which no try that took too long is tried again",
+		return fmt.Sprintf("expected one of %s in retryOn, without which no try that took too long is tried again",
 			strings.Join(resetConditions[:], ", "))
 	}
 	return ""

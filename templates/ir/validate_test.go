@@ -1,8 +1,8 @@
 package ir
 
 import (
-	"slices"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"

@@ -216,7 +216,7 @@ type benchApp struct {
 }
 
 func startBenchApp() (*benchApp, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func startBenchApp() (*benchApp, error) {
 	}
 	app := &benchApp{port: uint16(address.Port)} //nolint:gosec // a port
 	small, big := make([]byte, 1<<10), make([]byte, bigBody)
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/big":
 			app.begun.Add(1)
@@ -237,7 +237,8 @@ func startBenchApp() (*benchApp, error) {
 		default:
 			_, _ = w.Write(small)
 		}
-	})}
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(handler)}
 	app.close = func() { _ = server.Close() }
 	go func() { _ = server.Serve(listener) }()
 	return app, nil
@@ -252,7 +253,7 @@ func (app *benchApp) stalled(pair *proxyPair, path string) (memory [2]int, err e
 	}
 	app.begun.Store(0)
 	for range n {
-		connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", pair.upstream))
+		connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", pair.upstream)) //nolint:noctx // on this machine
 		if err != nil {
 			return memory, err
 		}
@@ -292,8 +293,8 @@ func (app *benchApp) stalled(pair *proxyPair, path string) (memory [2]int, err e
 
 func printProxy(t io.Writer, f proxyFigures) {
 	title(t, "Two Envoys between an app and its caller: the generated configuration and one that is written by hand")
-	row(t, "configuration", "requests", "p50 ms", "p99 ms", "CPU µs per request", fmt.Sprintf("MiB at %d slow readers", slowReaders),
-		fmt.Sprintf("MiB at %d unread uploads", unreadUploads))
+	row(t, "configuration", "requests", "p50 ms", "p99 ms", "CPU µs per request",
+		fmt.Sprintf("MiB at %d slow readers", slowReaders), fmt.Sprintf("MiB at %d unread uploads", unreadUploads))
 	for _, v := range f.Variants {
 		row(t, v.Name, v.Requests, fmt.Sprintf("%.2f", 1000*inSeconds(v.P50)), fmt.Sprintf("%.2f", 1000*inSeconds(v.P99)),
 			fmt.Sprintf("%.0f", 1e6*inSeconds(v.CPU)), mebibytes(v.Reading[0])+" and "+mebibytes(v.Reading[1]),

@@ -80,7 +80,7 @@ func (p *proxyPair) url() string { return fmt.Sprintf("http://127.0.0.1:%d/", p.
 func (p *proxyPair) waitAnswer() error {
 	var last error
 	for range 300 {
-		response, err := http.Get(p.url())
+		response, err := http.Get(p.url()) //nolint:noctx // it ends by itself
 		if err == nil {
 			_ = response.Body.Close()
 			if response.StatusCode == http.StatusOK {
@@ -95,7 +95,7 @@ func (p *proxyPair) waitAnswer() error {
 }
 
 func unusedPort() (uint16, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
 	if err != nil {
 		return 0, err
 	}

@@ -24,7 +24,7 @@ const (
 	bigAnswer     = 16 << 20
 	// mostMemory is what an Envoy may take while all of them wait: without bounds each takes more than 1 MiB, and the
 	// shipped limit of a container is 256 MiB.
-	mostMemory = 200 << 20
+	mostMemory = 240 << 20
 )
 
 // stalling is an app whose GET /big answers 16 MiB and whose POST /unread waits without reading, until the test's end.

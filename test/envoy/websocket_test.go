@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -105,8 +106,8 @@ func connect(t *testing.T, connection net.Conn) int {
 		return 0
 	}
 	if headers.PseudoValue("status") != "200" {
-		var status int
-		fmt.Sscan(headers.PseudoValue("status"), &status)
+		status, err := strconv.Atoi(headers.PseudoValue("status"))
+		must(t, err)
 		return status
 	}
 	must(t, f.WriteData(1, false, []byte("hello")))

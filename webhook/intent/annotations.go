@@ -92,7 +92,9 @@ var annotations = []annotation{
 			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod; " +
 			"tls in the place of peers is {ca, sni, clientCertificate}: address is outside the mesh, its server has a certificate of ca, " +
 			"which is system or {secret: NAME}, for sni (default: the host of address), and gets the SVID with clientCertificate: svid; " +
-			"another Secret needs a new pod",
+			"another Secret needs a new pod; timeout, connectTimeout, idleTimeout, retries {attempts, retryOn, perTryTimeout}, outlierDetection " +
+			"{consecutiveErrors, interval, ejectionTime, maxEjectionPercent} and maxConnections say what becomes of calls to peers that are " +
+			"slow, fail or are gone",
 	},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*reader).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},

@@ -297,7 +297,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"too little memory", "image: envoy", "image: envoy, resources: {limits: {memory: 47Mi}}",
 			"sidecar.resources: expected a memory limit of at least 48Mi for Envoy, or none, got 47Mi"},
 		{"unknown field of resources", "image: envoy", "image: envoy, resources: {limit: {}}",
-			`sidecar.resources: unknown field "limit"`},
+			`sidecar.resources: unknown field "limit"; did you mean "limits"?`},
 		{"bad quantity beside Envoy", "image: envoy", "image: envoy, jwt: {resources: {limits: {memory: 1Gx}}}",
 			"sidecar.jwt.resources: quantities must match the regular expression …"},
 		{"bad inbound port", "sidecar:", "defaults: {inboundPort: 65536}\nsidecar:",

@@ -6,9 +6,9 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// maxConnectionsField bounds connections to ports whose callers have to present a certificate; public ports have a bound
-// of their own. Without it there is none: connections count from their first byte, and not from their handshake, so that
-// any bound is also how many connections keep peers out, for as long as somebody opens new ones.
+// maxConnectionsField bounds connections to ports whose callers have to present a certificate; public ports have a
+// bound of their own. Without it there is none: connections count from their first byte, and not from their handshake,
+// so that any bound is also how many connections keep peers out, for as long as somebody opens new ones.
 var maxConnectionsField = platformField{
 	name: "maxConnections",
 	doc: "connections that callers may have open at a time at each port that requires certificates, up to " +

@@ -32,9 +32,34 @@ func decodeStrictly(data []byte, into any) error {
 	}
 	texts := make([]string, len(unknown))
 	for i, err := range unknown {
-		texts[i] = err.Error()
+		texts[i] = withHint(err, lastField(err), fieldNames(reflect.TypeOf(into))...).Error()
 	}
 	return errors.New(strings.Join(texts, "; "))
+}
+
+// lastField is the name of the field that an error about an unknown one is about, without the path to it.
+func lastField(err error) string {
+	_, path, _ := strings.Cut(strings.TrimSuffix(err.Error(), `"`), `"`)
+	return path[strings.LastIndex(path, ".")+1:]
+}
+
+// fieldNames are the names of all fields that a value of the type may have, at any depth.
+func fieldNames(t reflect.Type) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return fieldNames(t.Elem())
+	case reflect.Struct:
+	default:
+		return nil
+	}
+	var names []string
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+		names = append(names, fieldNames(t.Field(i).Type)...)
+	}
+	return names
 }
 
 // decode reads a JSON value that is not a struct; an empty one is the zero value. The error says what is expected

@@ -19,6 +19,7 @@ type upstreamItem struct {
 
 	JWT json.RawMessage `json:"jwt"` // an [upstreamJWT]
 	TLS json.RawMessage `json:"tls"` // an [upstreamTLS]
+	resilienceItem
 }
 
 func (r *reader) parseUpstreams(v string) []problem {
@@ -67,5 +68,6 @@ func (r *reader) upstream(path string, item upstreamItem) (ir.Upstream, []proble
 		up.Peers = r.peersOf(&f, ".peers", item.Peers)
 	}
 	up.JWTAudience = r.readUpstreamJWT(&f, item.JWT, up)
+	up.Resilience = item.read(&f)
 	return up, f.problems
 }
