@@ -22,6 +22,7 @@ import (
 //	upstream_request, upstream_connection  of the app
 //
 // "client" is the SPIFFE ID on whose behalf a gateway calls, or all of X-Forwarded-Client-Cert if it names none.
+// "rule" is which items of the list of peers the caller is in, if none of them lets the request in.
 // "subject" is that of a verified JWT-SVID. "audit" is "denied" when peers would have refused it, but are only audited,
 // else "allowed".
 
@@ -74,6 +75,9 @@ func requestLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
 	fields["remote"] = remoteField(in)
 	if in.Audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%"
+	}
+	if len(in.Rules) > 0 {
+		fields["rule"] = ruleField
 	}
 	if !in.JWT.IsZero() {
 		fields["subject"] = subjectField(in.JWT)

@@ -1,6 +1,8 @@
 package templates
 
 import (
+	"maps"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
@@ -20,28 +22,45 @@ const authorizationName = "authorization"
 // are what an audited port would enforce.
 func (p envoy) authorization() []*corev3.TypedExtensionConfig {
 	filter := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}}
+	shadow := &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}
+	if p.HasRules() {
+		shadow.Action = rbacv3.RBAC_DENY
+	}
 	for _, in := range p.Inbound {
 		if !in.ChecksRequests() || in.Protocol == ir.TCP {
 			continue // nobody can be told apart, or connections are not made of requests
 		}
-		name := inboundListener(in)
-		allowed := portPolicy(in, callers(in, principals(in.Peers), tokenPrincipals(in.JWT)))
-		if !in.Audit {
-			filter.Rules.Policies[name] = allowed
-			continue
+		if in.Audit {
+			filter.Rules.Policies[inboundListener(in)] = portPolicy(in, callers(in, anyoneAuthenticated(), anySubject(in.JWT)))
+		} else {
+			maps.Copy(filter.Rules.Policies, allowPolicies(in))
 		}
-		filter.Rules.Policies[name] = portPolicy(in, callers(in, anyoneAuthenticated(), anySubject(in.JWT)))
-		if filter.ShadowRules == nil {
-			filter.ShadowRules = &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{}}
-		}
-		filter.ShadowRules.Policies[name] = allowed
+		maps.Copy(shadow.Policies, p.shadowPolicies(in))
+	}
+	if len(shadow.Policies) > 0 {
+		filter.ShadowRules = shadow
 	}
 	// Without policies, in a proxy that only calls, ALLOW refuses everything.
 	return []*corev3.TypedExtensionConfig{{Name: authorizationName, TypedConfig: pack(filter)}}
 }
 
+// shadowPolicies are what is only told of requests to a port.
+func (p envoy) shadowPolicies(in ir.Inbound) map[string]*rbacv3.Policy {
+	switch {
+	case p.HasRules():
+		return denyPolicies(in)
+	case in.Audit:
+		return allowPolicies(in)
+	}
+	return nil
+}
+
+func portPermission(in ir.Inbound) *rbacv3.Permission {
+	return &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}
+}
+
 func portPolicy(in ir.Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
-	port := &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(in.Listen)}}
+	port := portPermission(in)
 	if len(in.Forwarded) > 0 {
 		all := &rbacv3.Permission_Set{Rules: append(forwardedBy(in.Forwarded), port)}
 		port = &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: all}}
@@ -56,13 +75,21 @@ func callers(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Princ
 	if in.Clients == ir.Request {
 		peers = append(peers, nobody())
 	}
+	if !in.JWT.IsZero() && in.TLS == ir.Permissive {
+		peers = append(peers, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyoneAuthenticated()[0]}})
+	}
+	return withTokens(in, peers, subjects)
+}
+
+// withTokens is who has a certificate of peers, and a token of subjects where one is asked for.
+func withTokens(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Principal {
 	switch {
 	case in.JWT.IsZero():
 		return peers
 	case !in.Identifies():
 		return subjects
-	case in.TLS == ir.Permissive:
-		peers = append(peers, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyoneAuthenticated()[0]}})
+	case len(peers) == 0:
+		return nil
 	}
 	oneOf := func(who []*rbacv3.Principal) *rbacv3.Principal {
 		return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: who}}}

@@ -33,6 +33,18 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "/web/*") },
 		func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "/web", "/shop") },
 		func(p *ir.Proxy) { p.Inbound[0].Peers = peers(t, "spiffe://auxiliary.org/web") },
+		func(p *ir.Proxy) {
+			p.Inbound[0].Rules = []ir.Rule{{Peer: peers(t, "/x")[0], Methods: []string{"GET"}, Paths: paths(t, "/a")}}
+		},
+		func(p *ir.Proxy) {
+			p.Inbound[0].Rules = []ir.Rule{{Item: 1, Peer: peers(t, "/x")[0], Methods: []string{"PUT"}, Paths: paths(t, "/a/*")}}
+		},
+		func(p *ir.Proxy) {
+			p.Inbound[0].Rules = []ir.Rule{{Peer: peers(t, "/x/*")[0], Methods: []string{"GET"}}}
+		},
+		func(p *ir.Proxy) {
+			p.Inbound[0].Rules = []ir.Rule{{Peer: peers(t, "spiffe://auxiliary.org/x")[0], Methods: []string{"GET"}}}
+		},
 		func(p *ir.Proxy) { p.Inbound[0].Protocol = ir.GRPC },
 		func(p *ir.Proxy) { p.Inbound[0].TLS = ir.Permissive },
 		func(p *ir.Proxy) { p.Inbound[0].Audit = true },

@@ -146,6 +146,18 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			{Listen: 8443, App: 8080, Peers: peers(t, "/edge"), Forwarded: peers(t, "/web", "spiffe://auxiliary.org/ns/prod/*")},
 			{Listen: 8444, App: 8080, Peers: peers(t, "/edge"), TLS: ir.Permissive, Forwarded: peers(t, "/web")},
 		}),
+		"rules": proxy("/api", []ir.Inbound{
+			{Listen: 8443, App: 8080, Peers: peers(t, "/admin"), Rules: []ir.Rule{
+				{Item: 1, Peer: peers(t, "/web")[0], Methods: []string{"GET", "HEAD"}, Paths: paths(t, "/healthz", "/v1/*", "/v2/*")},
+				{Item: 2, Peer: peers(t, "/ns/prod/*")[0], Methods: []string{"GET"}},
+				{Item: 3, Peer: peers(t, "/ns/prod/sa/shop")[0], Methods: []string{"PUT"}, Paths: paths(t, "/v1/orders/*")},
+				{Item: 4, Peer: peers(t, "/web")[0], Methods: []string{"POST"}, Paths: paths(t, "/v1/orders")},
+			}},
+			{Listen: 8444, App: 8081, Audit: true, Rules: []ir.Rule{{Peer: peers(t, "/web")[0], Paths: paths(t, "/v1/*")}}},
+			{Listen: 9443, App: 9090, Protocol: ir.GRPC, TLS: ir.Permissive, JWT: token(peers(t, "/user"), "api"), Rules: []ir.Rule{
+				{Peer: peers(t, "/web")[0], Paths: paths(t, "/pkg.Greeter/Hello")},
+			}},
+		}),
 		"outside": proxy("/web", nil,
 			outsideUpstream(t, 8000, "api.example.org:443", ir.HTTP, ir.SystemCA(), "api.example.org", false),
 			outsideUpstream(t, 8001, "10.0.0.7:8443", ir.GRPC, secretCA(t, "partner.ca"), "10.0.0.7", true),

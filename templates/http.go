@@ -40,6 +40,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)
 	}
 	authenticate(manager, in)
+	normalizePaths(in, manager)
 	if in.Public() {
 		harden(manager)
 	}

@@ -56,7 +56,7 @@ func inboundChecks() []inboundCheck {
 			return unless(!in.Certificate || in.TLS != None, "has no effect with tls: none: remove one of both")
 		}},
 		{".peers", PeersMissing, func(_ Proxy, in Inbound) string {
-			return unless(len(in.Peers) > 0 || !in.Identifies(), noPeers)
+			return unless(len(in.Peers)+len(in.Rules) > 0 || !in.Identifies(), noPeers)
 		}},
 		{".peers", PeersUnused, unusedPeers},
 		{".peers", PeerZero, func(_ Proxy, in Inbound) string { return zeroPeer(in.Peers) }},
@@ -104,7 +104,7 @@ const (
 )
 
 func unusedPeers(_ Proxy, in Inbound) string {
-	if in.Identifies() || in.Peers == nil {
+	if in.Identifies() || in.Peers == nil && in.Rules == nil {
 		return ""
 	}
 	subjects := ""
@@ -119,7 +119,7 @@ func unusedPeers(_ Proxy, in Inbound) string {
 
 // checkInbound applies the rules of each listener, and those between listeners.
 func (p Proxy) checkInbound(found *problems, ports portOwners) {
-	checks := inboundChecks()
+	checks, tooManyRules := inboundChecks(), p.checkRuleCounts(found)
 	speaks := map[uint16]Protocol{}
 	for i, in := range p.Inbound {
 		path := fmt.Sprintf("inbound[%d]", i)
@@ -127,6 +127,9 @@ func (p Proxy) checkInbound(found *problems, ports portOwners) {
 			if text := c.check(p, in); text != "" {
 				found.tell(path+c.field, c.code, "%s", text)
 			}
+		}
+		if !tooManyRules {
+			in.checkRules(found, path)
 		}
 		in.checkLimits(found, path+".limits")
 		if in.App == 0 {
@@ -176,12 +179,13 @@ func (p Proxy) checkRequested(found *problems) {
 			continue
 		}
 		audited = audited || in.Audit
-		if _, one := OneTrustDomain(in.Peers); !one && len(in.Peers) > 0 {
+		callers := in.Callers()
+		if _, one := OneTrustDomain(callers); !one && len(callers) > 0 {
 			found.tell(
 				fmt.Sprintf("inbound[%d].peers", i),
 				SeveralDomains,
 				"expected peers of one trust domain in a pod with clientCertificate: optional, got %s: write a listener for each",
-				domainsOf(in.Peers),
+				domainsOf(callers),
 			)
 		}
 	}

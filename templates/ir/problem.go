@@ -60,6 +60,15 @@ const (
 	CertificateNoTLS Code = "CertificateNoTLS" // without TLS nothing is presented
 	OldTLSMutual     Code = "OldTLSMutual"     // peers speak TLS 1.3
 
+	RuleWithTCP     Code = "RuleWithTCP"     // TCP has no method and no path
+	RuleWithRequest Code = "RuleWithRequest" // who presents no certificate has no rule
+	RuleOrder       Code = "RuleOrder"       // an item is named by its place
+	RuleUnused      Code = "RuleUnused"      // what one item allows no other takes away
+	RuleEmpty       Code = "RuleEmpty"       // a rule leaves something out, and lets something in
+	MethodSpelling  Code = "MethodSpelling"  // what a method can be
+	PathZero        Code = "PathZero"        // nobody made the path
+	TooManyRules    Code = "TooManyRules"    // each is compared with each request
+
 	ForwardedMissing Code = "ForwardedMissing" // an empty list is not one that is not written
 	ForwardedPublic  Code = "ForwardedPublic"  // whoever is no known gateway could name any client
 	ForwardedTCP     Code = "ForwardedTCP"     // TCP has no header that names a client
@@ -108,8 +117,8 @@ const (
 // MissesValue says whether the rule is broken by a value that is not there, as one is that could not be read.
 func (c Code) MissesValue() bool {
 	return slices.Contains([]Code{
-		IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, ForwardedMissing,
-		AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing, ServerCAMissing, ServerNameMissing,
+		IDMissing, TTLTooShort, NothingToDo, GatewayIncomplete, ListenMissing, AppMissing, PeersMissing, RuleEmpty,
+		ForwardedMissing, AudienceMissing, SubjectsMissing, MatchMissing, AddressMissing, ServerCAMissing, ServerNameMissing,
 	}, c)
 }
 
@@ -120,7 +129,9 @@ func Codes() []Code {
 		GatewayIncomplete, StatisticName, CollectorMissing, SamplingRange, PortTaken, ListenMissing, AppMissing,
 		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
-		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, ForwardedMissing, ForwardedPublic, ForwardedTCP,
+		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, RuleWithTCP, RuleWithRequest,
+		RuleOrder, RuleUnused, RuleEmpty, MethodSpelling, PathZero, TooManyRules,
+		ForwardedMissing, ForwardedPublic, ForwardedTCP,
 		ForwardedAudited, JWTWithTCP, AudienceMissing, AudienceSpelling, SubjectsMissing,
 		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,

@@ -54,9 +54,11 @@ type Inbound struct {
 	App uint16
 	// AppHost is the address on which it listens.
 	AppHost AppHost
-	// Peers may call. Never empty, because to Envoy an empty list means everyone; where nobody presents a certificate, as
-	// with TLS None, there are none.
+	// Peers may call, for every request. Without Rules never empty, because to Envoy an empty list means everyone; where
+	// nobody presents a certificate, as with TLS None, there are none.
 	Peers []Peer
+	// Rules are who else may call, for some requests each. Not with TCP, nor where callers may choose to be nobody.
+	Rules []Rule
 	// Protocol is what the app speaks: HTTP (callers may use HTTP/1.1 or HTTP/2 all the same), HTTP2, GRPC or TCP. A
 	// gateway has no TCP.
 	Protocol Protocol
@@ -73,7 +75,7 @@ type Inbound struct {
 	Forwarded []Peer
 	Limits    Limits
 	// Audit lets every peer of a trusted domain in, and says in the log and in a statistic which requests or connections
-	// Peers would have refused. It has no meaning with TLS None.
+	// Peers and Rules would have refused. It has no meaning with TLS None.
 	Audit bool
 	// TrustedProxies is how many proxies before a public port, 0 to 16, are believed when they say in X-Forwarded-For and
 	// X-Forwarded-Proto where a request came from. On other ports callers are peers, and it is zero.
@@ -122,7 +124,7 @@ func (in Inbound) Verified() []Peer {
 	if in.Audit {
 		return nil
 	}
-	return in.Peers
+	return in.Callers()
 }
 
 // RequestsCertificates says whether a port of the proxy takes callers with and without a certificate.

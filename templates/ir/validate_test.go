@@ -2,6 +2,7 @@ package ir
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,51 @@ func TestRules(t *testing.T) {
 		{CertificateNoTLS, sidecar, func(p *Proxy) { p.Inbound[0] = Inbound{Listen: 8443, App: 8080, TLS: None, Certificate: true} },
 			`inbound[0].certificate: has no effect with tls: none: remove one of both`},
 
+		{PeerZero, sidecar, func(p *Proxy) { p.Inbound[0].Rules = []Rule{{Item: 1, Methods: []string{"GET"}}} },
+			`inbound[0].peers[1]: expected peers that ParsePeer made, got the zero value`},
+		{PeersUnused, sidecar, func(p *Proxy) {
+			p.Inbound[0].TLS, p.Inbound[0].Peers, p.Inbound[0].Rules = None, nil, rules(t, Rule{Methods: []string{"GET"}})
+		}, `inbound[0].peers: has no effect without TLS, where nobody presents a certificate: remove peers, or use tls: mutual or permissive`},
+		{RuleWithTCP, sidecar, func(p *Proxy) {
+			p.Inbound[0].Protocol, p.Inbound[0].Rules = TCP, rules(t, Rule{Methods: []string{"GET"}})
+		},
+			`inbound[0].peers[1]: expected protocol http, http2 or grpc, whose requests have a method and a path, got tcp: write the ID alone`},
+		{RuleWithRequest, sidecar, func(p *Proxy) {
+			p.Inbound[0].Clients, p.Inbound[0].Rules = Request, rules(t, Rule{Methods: []string{"GET"}})
+		},
+			`inbound[0].peers[1]: has no effect with clientCertificate: optional, where who presents no certificate may ask for everything: ` +
+				`write the ID alone, or clientCertificate: required`},
+		{RuleOrder, sidecar, func(p *Proxy) {
+			p.Inbound[0].Rules = append(rules(t, Rule{Methods: []string{"GET"}}), rules(t, Rule{Methods: []string{"PUT"}})...)
+		}, `inbound[0].peers[1]: expected rules in the order of their items, each once, got 1 after 1`},
+		{RuleUnused, sidecar, func(p *Proxy) {
+			p.Inbound[0].Peers, p.Inbound[0].Rules = peers(t, "/*"), rules(t, Rule{Methods: []string{"GET"}})
+		},
+			`inbound[0].peers[1]: has no effect: spiffe://example.org/* is in the list too and may ask for everything, and what one item ` +
+				`allows no other takes away: remove one of both`},
+		{RuleEmpty, sidecar, func(p *Proxy) { p.Inbound[0].Rules = rules(t, Rule{}) },
+			`inbound[0].peers[1]: expected methods, paths or both, got neither`},
+		{RuleEmpty, sidecar, func(p *Proxy) { p.Inbound[0].Rules = rules(t, Rule{Methods: []string{}}) },
+			`inbound[0].peers[1].methods: expected at least one method, got an empty list; without methods all are meant`},
+		{RuleEmpty, sidecar, func(p *Proxy) { p.Inbound[0].Rules = rules(t, Rule{Paths: []Path{}}) },
+			`inbound[0].peers[1].paths: expected at least one path, got an empty list; without paths all are meant`},
+		{RuleEmpty, sidecar, func(p *Proxy) { p.Inbound[0].Rules = rules(t, Rule{Paths: paths(t, "/v1", "/*")}) },
+			`inbound[0].peers[1].paths: expected paths that leave some out, got "/*"; without paths all are meant`},
+		{MethodSpelling, sidecar, func(p *Proxy) { p.Inbound[0].Rules = rules(t, Rule{Methods: []string{"GET", "get"}}) },
+			`inbound[0].peers[1].methods: method "get": expected a method such as GET in upper case, at most 32 bytes`},
+		{PathZero, sidecar, func(p *Proxy) { p.Inbound[0].Rules = rules(t, Rule{Paths: []Path{{}}}) },
+			`inbound[0].peers[1].paths: expected paths that ParsePath made, got the zero value`},
+		{TooManyRules, sidecar, func(p *Proxy) {
+			for i := range maxRules + 1 {
+				p.Inbound[0].Rules = append(p.Inbound[0].Rules, Rule{Item: i})
+			}
+		}, `inbound[0].peers[64]: expected at most 64 peers with methods or paths in all of a pod, with at most 512 methods and paths, ` +
+			`got more: use prefixes such as "/v1/*"`},
+		{TooManyRules, sidecar, func(p *Proxy) {
+			p.Inbound[0].Rules = rules(t, Rule{Methods: slices.Repeat([]string{"x"}, maxRuleValues+1)})
+		},
+			`inbound[0].peers[1]: expected at most 64 peers with methods or paths in all of a pod, with at most 512 methods and paths, ` +
+				`got more: use prefixes such as "/v1/*"`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Clients, p.Inbound[0].MinTLS = Request, 2 },
 			`inbound[0].minTLSVersion: expected a known TLS version, got minTLSVersion(2)`},
 		{OldTLSMutual, sidecar, func(p *Proxy) { p.Inbound[0].MinTLS = TLS12 },
@@ -312,6 +358,26 @@ func peers(t *testing.T, texts ...string) []Peer {
 			t.Fatal(err)
 		}
 		out[i] = peer
+	}
+	return out
+}
+
+// rules are one for /other, in the second place of the list.
+func rules(t *testing.T, rule Rule) []Rule {
+	t.Helper()
+	rule.Item, rule.Peer = 1, peers(t, "/other")[0]
+	return []Rule{rule}
+}
+
+func paths(t *testing.T, texts ...string) []Path {
+	t.Helper()
+	out := make([]Path, len(texts))
+	for i, text := range texts {
+		path, err := ParsePath(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[i] = path
 	}
 	return out
 }

@@ -74,7 +74,7 @@ var annotations = []annotation{
 			"forwardedClients, trustedProxies, limits}: " +
 			`app is a port on 127.0.0.1, or "[::1]:8080", or "podIP:8080" for an app on the address of the pod; ` +
 			"protocol is http (default), http2, grpc or tcp; " +
-			"peers are allowed-peers if not given; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
+			"peers are allowed-peers if not given, and an item of them may be {id, methods, paths}, for what it may ask for; tls is mutual (default), permissive (mTLS and plain text on one port) or none; " +
 			"jwt is {audiences, subjects}: each request also needs a JWT-SVID for one of audiences (default: the pod's own SPIFFE ID) " +
 			"of one of subjects, written as peers are; jwt in a pod that had none needs a new pod; " +
 			"trustedProxies is how many proxies stand before a public port; " +

@@ -20,8 +20,9 @@ type inboundItem struct {
 	Listen   *int            `json:"listen"`
 	App      json.RawMessage `json:"app"`
 	Protocol string          `json:"protocol"`
-	Peers    *[]string       `json:"peers"` // nil means allowed-peers
-	TLS      string          `json:"tls"`
+	// Peers are texts and [peerItem]s; nil means allowed-peers.
+	Peers *[]json.RawMessage `json:"peers"`
+	TLS   string             `json:"tls"`
 	clientsItem
 
 	JWT json.RawMessage `json:"jwt"` // an [inboundJWT]
@@ -81,7 +82,7 @@ func (r *reader) listener(path string, item inboundItem) (listener, []problem) {
 	f.add(".tls", withHint(err, item.TLS, ir.TLSModes()...))
 	r.readClients(&f, item.clientsItem, &in)
 	if item.Peers != nil {
-		in.Peers = r.peersOf(&f, ".peers", *item.Peers)
+		r.readCallers(&f, *item.Peers, &in)
 	}
 	own := r.readInboundJWT(&f, item.JWT, &in)
 	return listener{Inbound: in, defaultPeers: item.Peers == nil && in.Identifies(), ownAudience: own}, f.problems
