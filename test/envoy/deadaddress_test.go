@@ -22,7 +22,7 @@ func silent(t *testing.T, ip string, port uint16) *backend {
 	b := &backend{address: netip.MustParseAddr(ip)}
 	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	must(t, err)
-	t.Cleanup(func() { syscall.Close(socket) })
+	t.Cleanup(func() { _ = syscall.Close(socket) })
 	must(t, syscall.Bind(socket, &syscall.SockaddrInet4{Port: int(port), Addr: b.address.As4()}))
 	must(t, syscall.Listen(socket, 0))
 	for range 10 {
