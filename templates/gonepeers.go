@@ -60,7 +60,7 @@ func askCallers(listener *listenerv3.Listener, in ir.Inbound) {
 	}
 	listener.TcpKeepalive = &corev3.TcpKeepalive{
 		KeepaliveProbes:   count(probes),
-		KeepaliveTime:     count(uint32(after / time.Second)), //nolint:gosec // one of the constants above
+		KeepaliveTime:     count(uint32(after.Seconds())),
 		KeepaliveInterval: count(uint32(probeInterval / time.Second)),
 	}
 }

@@ -92,7 +92,7 @@ func (r Retries) Tries() uint32 {
 	case r.Attempts == 0:
 		return 1 + DefaultAttempts
 	}
-	return 1 + uint32(r.Attempts) //nolint:gosec // at most MaxRetryAttempts
+	return 1 + uint32(r.Attempts) //nolint:gosec // a rule bounds it
 }
 
 // IsZero says whether nothing is written.

@@ -133,5 +133,5 @@ func (f *fieldErrors) count(field string, written *int, most int, otherwise uint
 		f.add(field, fmt.Errorf("expected 1 to %d, got %d", most, *written))
 		return otherwise
 	}
-	return uint32(*written)
+	return uint32(*written) //nolint:gosec // it has just been bounded
 }
