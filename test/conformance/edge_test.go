@@ -140,7 +140,7 @@ func TestHeaderTricks(t *testing.T) {
 	}{
 		{"an underscore", []string{get, "Host: app.test", "X_Forwarded_Client_Cert: URI=" + own("/web")}, 400},
 		{"no host", []string{get}, 400},
-		{"two hosts, one with that path", []string{"GET /v1/public HTTP/1.1", "Host: api.test", "Host: app.test"}, 404},
+		{"two hosts, one with that path", []string{"GET /v1/public HTTP/1.1", "Host: api.test", "Host: app.test"}, 400},
 		{"two lengths", []string{"POST /public HTTP/1.1", "Host: app.test", "Content-Length: 0", "Content-Length: 5"}, 400},
 		{"length and chunks", []string{"POST /public HTTP/1.1", "Host: app.test", "Content-Length: 5", "Transfer-Encoding: chunked"}, 400},
 		{"a space before the colon", []string{get, "Host: app.test", "Content-Length : 0"}, 400},

@@ -130,7 +130,8 @@ func TestUpstreams(t *testing.T) {
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for _, list := range lists {
-				want := "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+				want := "upstream connect error or disconnect/reset before headers. " +
+					"retried and the latest reset reason: remote connection failure"
 				if list == test.talks {
 					want = "ok"
 				}

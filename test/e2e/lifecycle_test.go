@@ -79,6 +79,9 @@ func TestSidecarOutlivesApp(t *testing.T) {
 	ns := namespace(t)
 	patient := func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = new(int64(30)) }
 	server, lingering, valid := api(ns, id(ns, "lingering")+","+id(ns, "valid")), client(ns, "lingering"), client(ns, "valid")
+	for _, w := range []workload{server, lingering, valid} {
+		w.annotations["spiffe.io/x509-svid-ttl"] = "5m" // a request of 16 s outlives half of a shorter one
+	}
 	server.edit, lingering.edit = patient, patient
 	lingering.command = []string{"/sample", "client", "--url", url, "--every", "100ms", "--linger", "5s"}
 	deploy(t, ns, server, lingering, valid)

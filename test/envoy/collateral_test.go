@@ -81,6 +81,9 @@ var oddAnswers = map[string]string{
 	"/nothing":  "",
 }
 
+// cutOff are those of them that only the end of the connection ends.
+var cutOff = []string{"/short", "/nothing"}
+
 // startOddApp answers by the path: with an odd answer, after release for /hold, and else with "ok".
 func startOddApp(t *testing.T, release chan struct{}) uint16 {
 	t.Helper()
@@ -95,18 +98,24 @@ func startOddApp(t *testing.T, release chan struct{}) uint16 {
 			}
 			go func() {
 				defer connection.Close()
-				request, err := http.ReadRequest(bufio.NewReader(connection))
-				if err != nil {
-					return
+				// Where no answer says that the connection ends, the next request may come over it.
+				for requests := bufio.NewReader(connection); ; {
+					request, err := http.ReadRequest(requests)
+					if err != nil {
+						return
+					}
+					if request.URL.Path == "/hold" {
+						<-release
+					}
+					answer, odd := oddAnswers[request.URL.Path]
+					if !odd {
+						answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+					}
+					_, _ = io.WriteString(connection, answer)
+					if !odd || slices.Contains(cutOff, request.URL.Path) {
+						return
+					}
 				}
-				if request.URL.Path == "/hold" {
-					<-release
-				}
-				answer, odd := oddAnswers[request.URL.Path]
-				if !odd {
-					answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-				}
-				_, _ = io.WriteString(connection, answer)
 			}()
 		}
 	}()

@@ -93,7 +93,7 @@ func differences() []difference {
 				}
 			}
 		}},
-		{"Such ports also bound headers, reject header names with underscores, and normalize paths", func(seen *both, row exchange, by way) {
+		{"Such ports also bound headers, reject header names with underscores", func(seen *both, row exchange, by way) {
 			if !by.public {
 				return
 			}

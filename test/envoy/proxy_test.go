@@ -218,13 +218,16 @@ func match(t *testing.T, text string) ir.Match {
 }
 
 // ports lie below the range that the kernel takes for outgoing connections, which could otherwise take one
-// between its choice and its use.
+// between its choice and its use. Those of Envoy's own listeners are left out: they are replaced in its configuration.
 var ports atomic.Uint32
 
 func freePort(t *testing.T) uint16 {
 	t.Helper()
 	for range 10000 {
 		port := uint16(10000 + (uint32(os.Getpid())+ports.Add(1))%20000)
+		if port >= ir.AdminPort && port < ir.AdminPort+100 {
+			continue
+		}
 		listener, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", port))
 		if err == nil {
 			must(t, listener.Close())

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -111,11 +112,14 @@ const removals = 5
 // result.
 //
 // The new rules come some ms after the new listener. A request between the two is answered, as the last of its
-// connection: then there is no 403 to show, and everything is done again.
+// connection: then there is no 403 to show. If they come before it, the 403 may be the first answer of a connection, of
+// which each lives for a second or two here. In both cases everything is done again.
 func (s stage) Remove(ctx context.Context) (*Removed, error) {
 	for attempt := 1; ; attempt++ {
 		r, err := s.remove(ctx)
-		if err != nil || r.Forbidden.Status != "503" || attempt == removals {
+		var notSeen *scene.Mismatch
+		again := r.Forbidden.Status == "503" || errors.As(err, &notSeen) && r.Remote == "" && r.Forbidden.Status == "403"
+		if !again || attempt == removals {
 			return r, err
 		}
 		r.Close()
