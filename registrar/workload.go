@@ -42,13 +42,14 @@ func (w Workload) container() string {
 // party may claim anyway, the 2^64 case, gains that party nothing.
 func IdentityHash(id spiffeid.ID) string { return shortHash(id.String()) }
 
-// WorkloadEntry is the entry that gives the workload its identity on every node of the cluster. Its ID follows
-// from the SPIFFE ID, namespace, service account and container, so that concurrent writers cannot make two.
+// WorkloadEntry is the entry that gives the workload its identity, on the nodes that rows place it on (see
+// [Cluster.AliasPath]). Its ID follows from the SPIFFE ID, namespace, service account and container, so that concurrent
+// writers cannot make two.
 func (c Cluster) WorkloadEntry(w Workload) Entry {
 	return Entry{
-		ID:       idPrefix + "." + c.Name + "." + shortHash(w.ID.String(), w.Namespace, w.ServiceAccount, w.container()),
+		ID:       c.entryID(shortHash(w.ID.String(), w.Namespace, w.ServiceAccount, w.container())),
 		SPIFFEID: w.ID,
-		ParentID: c.aliasID(),
+		ParentID: c.AliasPath(IdentityHash(w.ID)),
 		Selectors: []Selector{
 			{Type: "k8s", Value: "ns:" + w.Namespace},
 			{Type: "k8s", Value: "sa:" + w.ServiceAccount},
@@ -82,7 +83,7 @@ func (c Cluster) Check(w Workload) error {
 }
 
 // Reserved says whether no workload may hold an ID, whatever it may claim: SPIRE's own identities, and the injector's
-// aliases, below which all its other entries hang. Root is the path at or below which they are.
+// alias paths, below which all its other entries hang. Root is the path at or below which they are.
 func Reserved(id spiffeid.ID) (root string, reserved bool) {
 	for _, root := range []string{"/spire", "/" + idPrefix} {
 		if id.Path() == root || strings.HasPrefix(id.Path(), root+"/") {

@@ -47,7 +47,7 @@ func TestWorkloadEntry(t *testing.T) {
 	want := registrar.Entry{
 		ID:       "spire-injector.demo-cluster.xh6xhya3vggavgfajbzwfkqtym",
 		SPIFFEID: spiffeid.RequireFromString("spiffe://example.org/api"),
-		ParentID: spiffeid.RequireFromString("spiffe://example.org/spire-injector/demo-cluster/node"),
+		ParentID: spiffeid.RequireFromString("spiffe://example.org/spire-injector/demo-cluster/id/gz3xb4wi2hlvcu6k62wiod64ta"),
 		Selectors: []registrar.Selector{
 			{Type: "k8s", Value: "container-name:envoy"},
 			{Type: "k8s", Value: "ns:demo"},
@@ -96,6 +96,11 @@ func TestCheck(t *testing.T) {
 		},
 		"SPIRE's own":   {change: func(w *registrar.Workload) { w.ID = workload("/spire/server", 0).ID }, want: []string{"paths below /spire/ and /spire-injector/ are reserved"}},
 		"the alias' ID": {change: func(w *registrar.Workload) { w.ID = c.NodeAlias().SPIFFEID }, want: []string{"are reserved"}},
+		// Authorization is transitive: who had this ID would place what another identity has.
+		"an alias path": {
+			change: func(w *registrar.Workload) { w.ID = c.AliasPath(registrar.IdentityHash(workload("/web", 0).ID)) },
+			want:   []string{"are reserved"},
+		},
 		"everything at once": {
 			change: func(w *registrar.Workload) {
 				*w = registrar.Workload{ID: workload("/spire/x", 0).ID, Attributes: registrar.Attributes{X509SVIDTTL: 1500 * time.Millisecond}}
