@@ -175,6 +175,10 @@ type entry struct {
 		TrustDomain string `json:"trust_domain"`
 		Path        string `json:"path"`
 	} `json:"spiffe_id"`
+	ParentID struct {
+		Path string `json:"path"`
+	} `json:"parent_id"`
+	Selectors []struct{ Type, Value string } `json:"selectors"`
 }
 
 // entries are the registration entries of an identity.
