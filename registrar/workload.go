@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // ContainerName is the container that gets the SVID when a [Workload] names none: the sidecar alone, so that the app's
@@ -72,11 +73,17 @@ func (c Cluster) Check(w Workload) error {
 	case isReserved:
 		errs = append(errs, fmt.Errorf("SPIFFE ID %q: paths below /spire/ and /%s/ are reserved", w.ID, idPrefix))
 	}
-	if w.Namespace == "" {
+	switch {
+	case w.Namespace == "":
 		errs = append(errs, errors.New("no namespace: an entry without it would serve all namespaces"))
+	case len(validation.IsDNS1123Label(w.Namespace)) > 0:
+		errs = append(errs, fmt.Errorf("namespace %.80q: expected the name of a namespace", w.Namespace))
 	}
-	if w.ServiceAccount == "" {
+	switch {
+	case w.ServiceAccount == "":
 		errs = append(errs, errors.New(`no service account: expected its name, "default" for pods that name none`))
+	case len(validation.IsDNS1123Subdomain(w.ServiceAccount)) > 0:
+		errs = append(errs, fmt.Errorf("service account %.80q: expected the name of a service account", w.ServiceAccount))
 	}
 	errs = append(errs, c.WorkloadEntry(w).Validate())
 	return errors.Join(errs...)

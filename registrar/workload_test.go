@@ -107,6 +107,10 @@ func TestCheck(t *testing.T) {
 			},
 			want: []string{"are reserved", "no namespace", "no service account", "X.509-SVID TTL 1.5s: expected whole seconds"},
 		},
+		"names that nobody can have": {
+			change: func(w *registrar.Workload) { w.Namespace, w.ServiceAccount = "a.b", "no such\naccount:x" },
+			want:   []string{`namespace "a.b": expected the name`, `service account "no such\naccount:x": expected the name`},
+		},
 		"negative TTL": {change: func(w *registrar.Workload) { w.X509SVIDTTL = -time.Second }, want: []string{"TTL -1s: expected whole seconds, at least 1s"}},
 		"endless TTL":  {change: func(w *registrar.Workload) { w.X509SVIDTTL = 1 << 31 * time.Second }, want: []string{"expected whole seconds"}},
 	} {

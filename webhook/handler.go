@@ -17,6 +17,8 @@ type Handler struct {
 	Namespaces NamespaceReader
 	Decoder    admission.Decoder
 	Metrics    *Metrics // nil: none
+	// Served says which namespaces the API server asks this injector about; nil: all. Pods of others are not registered.
+	Served func(ctx context.Context) (Serves, error)
 }
 
 // Handle implements [admission.Handler].
@@ -42,6 +44,9 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Res
 		onUnavailable: injector.Platform.OnUnavailable,
 	}
 	if r.verdict() == register {
+		if err := h.wantServed(ctx, req.Namespace); err != nil {
+			return inject.Result{}, nil, err
+		}
 		r.asked, r.err = true, ensure(ctx, h.Registrar, res.Workloads)
 	}
 	switch r.verdict() {

@@ -201,6 +201,9 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Namespaces: namespaces,
 				Decoder:    decoder,
 				Metrics:    admissions,
+				Served: func(ctx context.Context) (webhook.Serves, error) {
+					return webhook.ServedBy(ctx, s.manager.GetCache(), s.flags.webhookConfig)
+				},
 			},
 			"/validate-pod": &webhook.Validator{
 				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions,
