@@ -148,6 +148,7 @@ func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 		"entries of others stay as they are":                foreignEntriesStay,
 		"pods of one identity that disagree converge":       podsConverge,
 		"StatefulSet pods that come again have their entry": statefulPodsComeAgain,
+		"entries below one alias are moved under traffic":   entriesBelowOneAliasAreMoved,
 		"two injectors of two clusters on one SPIRE server": clustersShareAServer,
 	} {
 		t.Run(name, func(t *testing.T) {
