@@ -133,8 +133,9 @@ func (s *server) run(ctx context.Context) error {
 	return s.manager.Start(ctx)
 }
 
-// rememberedConfigs bounds the cache of generated configurations: some 15 KB each, at most 250 KB.
-const rememberedConfigs = 256
+// keptConfigBytes bounds the cache of generated configurations, of some 15 KB each and at most 250 KB: a small part of
+// the memory that a replica gets.
+const keptConfigBytes = 16 << 20
 
 // watchPlatform keeps the injector at what the platform file becomes.
 func (s *server) watchPlatform(ctx context.Context) error {
@@ -147,13 +148,15 @@ func (s *server) watchPlatform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	kept := templates.NewCache(keptConfigBytes)
 	s.inForce = platformfile.New(platformfile.Config{
 		File: s.file,
 		Injector: inject.Injector{
 			Platform:   s.platform,
 			Version:    buildVersion(),
 			Kubernetes: s.kubernetes,
-			Generate:   templates.NewCache(rememberedConfigs).Generate,
+			Generate:   kept.Generate,
+			Keep:       kept.Keep,
 		},
 		IPFamily:    family,
 		SocketFixed: s.flags.workloadAPI != "",

@@ -41,6 +41,7 @@ const (
 // Refusals.
 const (
 	Invalid          Reason = "Invalid"
+	OverLimit        Reason = "OverLimit"
 	NeedsNewPod      Reason = "NeedsNewPod"
 	Tampered         Reason = "Tampered"
 	SPIREUnavailable Reason = "SPIREUnavailable"
@@ -118,6 +119,7 @@ var rows = [...]Row{
 	},
 
 	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", none},
+	{OverLimit, Refusal, "the pod asks for more than the platform's limits allow", none},
 	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
 	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", none},
 	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", none},
