@@ -72,6 +72,7 @@ func newServer(f serveFlags) (*server, error) {
 	}
 	ctrl.SetLogger(s.logger)
 	klog.SetLogger(s.logger.WithName("kubernetes"))
+	replica.LimitMemory(s.logger)
 	if s.kubernetes, err = parseKubernetesVersion(f.kubernetes); err != nil {
 		return nil, err
 	}
@@ -192,22 +193,25 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		namespaces := webhook.Namespaces{Cached: s.manager.GetClient(), Direct: s.manager.GetAPIReader()}
 		decoder := admission.NewDecoder(s.manager.GetScheme())
 		server := s.manager.GetWebhookServer()
-		for path, handler := range map[string]admission.Handler{
-			"/mutate-pod": &webhook.Handler{
+		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
+		for name, handler := range map[string]admission.Handler{
+			webhook.MutatePod: &webhook.Handler{
 				Injector:   injector,
 				Registrar:  spire,
 				Namespaces: namespaces,
 				Decoder:    decoder,
 				Metrics:    admissions,
+				Turns:      turns,
 			},
-			"/validate-pod": &webhook.Validator{
-				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions,
+			webhook.ValidatePod: &webhook.Validator{
+				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions, Turns: turns,
 			},
-			"/validate-workload": &webhook.WorkloadValidator{
-				Injector: injector, Namespaces: namespaces, Metrics: admissions,
+			webhook.ValidateWorkload: &webhook.WorkloadValidator{
+				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 		} {
-			server.Register(path, s.shutdown.Wrap(&admission.Webhook{Handler: handler}))
+			answers := &admission.Webhook{Handler: handler, LogConstructor: webhook.LogRequest}
+			server.Register("/"+name, s.shutdown.Wrap(gate.Wrap(name, answers)))
 		}
 		return nil
 	}

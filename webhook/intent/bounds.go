@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // bound is one limit of what a pod may ask for.
@@ -26,6 +28,7 @@ const (
 	boundContainers
 	boundEntries
 	boundPorts
+	boundObjects
 	boundCount
 )
 
@@ -56,6 +59,7 @@ var bounds = [boundCount]boundRow{
 	boundContainers:   {"containers", 64, 1024, "containers", " of an injected pod"},
 	boundEntries:      {"entries", 32, 1024, "containers that get an identity", ", each of which is an entry in SPIRE"},
 	boundPorts:        {"ports", 512, 8192, "ports of containers", ", which they declare"},
+	boundObjects:      {"objects", 32 << 10, 256 << 10, "JSON objects", " as the API server sends it, managedFields included"},
 }
 
 // Bounds are the limits of a platform; zero is the standard of each.
@@ -80,6 +84,32 @@ func (b Bounds) allow(which bound, found int) error {
 		return &overBound{which: which, found: found, most: most}
 	}
 	return nil
+}
+
+// AllowObject measures an object of the API as it arrives: in memory an empty container takes a thousand times its two
+// bytes. The error is a [Refusal].
+func (b Bounds) AllowObject(raw []byte) error {
+	err := b.allow(boundObjects, objectsIn(raw))
+	if err == nil {
+		return nil
+	}
+	return Refuse(reason.OverLimit, []Mistake{{Where: "the object", What: err.Error(), Over: true}})
+}
+
+// objectsIn counts what becomes a struct: objects, and the word null in a list of them.
+func objectsIn(raw []byte) int {
+	n, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '{' || c == 'n'):
+			n++
+		}
+	}
+	return n
 }
 
 // decode reads a value in YAML.

@@ -27,7 +27,7 @@ func TestParsePlatformDefaults(t *testing.T) {
 		InboundPort:   8443,
 		X509SVIDTTL:   time.Hour,
 		Drain:         10 * time.Second,
-		Bounds:        Bounds{65536, 32, 128, 512, 1000, 2000, 64, 16, 32, 64, 32, 512},
+		Bounds:        Bounds{65536, 32, 128, 512, 1000, 2000, 64, 16, 32, 64, 32, 512, 32768},
 	}
 	comparePlatforms(t, want, platform(t))
 }
@@ -75,7 +75,7 @@ defaults:
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
   drain: 0s
-limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12}
+limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
 `
@@ -154,7 +154,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
-		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
+		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
 	}, got)
