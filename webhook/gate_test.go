@@ -6,10 +6,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 )
 
 // TestGateIsFull: more than there is memory for is told to try again, and what is answered leaves its place to the next.
@@ -98,4 +101,33 @@ func post(t *testing.T, server *httptest.Server, body io.Reader) *http.Response 
 	}
 	defer func() { _ = response.Body.Close() }()
 	return response
+}
+
+// TestClientTriesAgain: the library by which the API server calls webhooks tries again by itself when it is told to.
+func TestClientTriesAgain(t *testing.T) {
+	var calls atomic.Int32
+	gate := NewGate(nil)
+	if !gate.all.TryAcquire(inFlightBytes) {
+		t.Fatal("the gate is not empty")
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 2 {
+			gate.all.Release(inFlightBytes)
+		}
+		gate.Wrap(MutatePod, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, r.Body)
+		})).ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	client, err := rest.UnversionedRESTClientFor(&rest.Config{
+		Host:          server.URL,
+		ContentConfig: rest.ContentConfig{NegotiatedSerializer: scheme.Codecs.WithoutConversion()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := client.Post().Body([]byte(`{"kind": "Pod"}`)).Do(t.Context()).Raw()
+	if err != nil || string(got) != `{"kind": "Pod"}` || calls.Load() != 2 {
+		t.Errorf("after %d calls: %s, %v", calls.Load(), got, err)
+	}
 }
