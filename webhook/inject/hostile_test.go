@@ -46,6 +46,9 @@ func TestHostilePods(t *testing.T) {
 			if len(err.Error()) > maxMessage {
 				t.Errorf("the message has %d bytes", len(err.Error()))
 			}
+			if hostile.Name == "larger than annotations can be" && (generated != 1 || !strings.Contains(err.Error(), "262144 bytes")) {
+				t.Errorf("expected a denial for the size of what was generated, got %v", err)
+			}
 			if kept > 0 {
 				t.Error("something is kept of a pod that is denied")
 			}

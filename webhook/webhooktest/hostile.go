@@ -42,7 +42,9 @@ func HostilePods(number int) []Hostile {
 		annotated("an alias of itself", "annotationBytes", intent.AnnotationInbound, "&a [*a]"),
 		annotated("listeners times peers", "listeners", intent.AnnotationInbound, listeners(number, 120, 20)),
 		annotated("callers", "callers", intent.AnnotationInbound, listeners(number, 30, 90)),
-		annotated("larger than annotations can be", "", intent.AnnotationInbound, listeners(number, 32, 60)),
+		annotated("peers of all listeners", "peers", intent.AnnotationInbound, listeners(number, 32, 60)),
+		annotated("larger than annotations can be", "", intent.AnnotationUpstreams,
+			strings.ReplaceAll(upstreams(number, 128), "/a, /b", strings.Repeat("/a", 40)+", "+strings.Repeat("/b", 40))),
 		of("as many callers as are allowed", "", func(pod *corev1.Pod) {
 			delete(pod.Annotations, intent.AnnotationAppPort)
 			pod.Annotations[intent.AnnotationAllowedPeers] = peers(number, 62)
@@ -56,7 +58,7 @@ func HostilePods(number int) []Hostile {
 			pod.Spec.Containers = containers(60)
 		}),
 		of("routes of a gateway", "", func(pod *corev1.Pod) {
-			pod.Annotations = map[string]string{intent.AnnotationMode: "gateway", intent.AnnotationAllowedPeers: "/web"}
+			pod.Annotations = map[string]string{intent.AnnotationMode: "gateway"}
 			pod.Annotations[intent.AnnotationInbound] = strings.ReplaceAll(listeners(number, 4, 1), "app: 8080, ", "")
 			pod.Annotations[intent.AnnotationUpstreams] = strings.ReplaceAll(upstreams(number, 128), "listen: ", "match: /")
 			pod.Spec.Containers = []corev1.Container{{Name: "envoy", Image: "auto"}}
