@@ -34,10 +34,10 @@ const (
 	maxWaitingPerNamespace = 64
 )
 
-// NewTurns are as many as there are processors, and one more: a namespace never has all of them.
+// NewTurns are as many as there are processors, and one more. A namespace leaves a processor to the others.
 func NewTurns() *Turns {
-	most := min(runtime.GOMAXPROCS(0)+1, maxTurns)
-	return newTurns(most, most-1, maxWaitingPerNamespace)
+	processors := runtime.GOMAXPROCS(0)
+	return newTurns(min(processors+1, maxTurns), min(max(processors-1, 1), maxTurns-1), maxWaitingPerNamespace)
 }
 
 func newTurns(most, perNamespace, maxWaiting int) *Turns {
