@@ -37,6 +37,8 @@ type Platform struct {
 	MinTLS        ir.TLSVersion // of public ports
 
 	EntriesPerNamespace int // how many registration entries of a namespace an admission may lead to; at least 1
+	// Bounds are how much a pod may ask for.
+	Bounds Bounds
 
 	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools
