@@ -56,9 +56,10 @@ func (b *bound) take(namespace string, entries []Entry) error {
 		counted[e.ID] = true
 	}
 	if n, most := len(counted), b.Max(); n > most {
-		return &Error{Kind: TooMany, Message: fmt.Sprintf("namespace %s would have %d registration entries in SPIRE, one for each "+
-			"identity, service account and container, expected at most %d (%s of the platform file): use fewer identities or "+
-			"mode sidecar; entries that no pod needs go %s after their admission", namespace, n, most, b.Where, b.For)}
+		return &Error{Kind: TooMany, Message: fmt.Sprintf("namespace %s would have %d registration entries in SPIRE, "+
+			"one for each identity, service account and container, expected at most %d (%s of the platform file): use fewer "+
+			"identities or mode sidecar; entries that no pod needs go %s after their admission",
+			namespace, n, most, b.Where, b.For)}
 	}
 	if lately == nil {
 		lately = map[string]time.Time{}

@@ -81,7 +81,8 @@ func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []
 		if e := there.byID[id]; c.KindOf(e) != KindNodeAlias {
 			steps = append(steps, c.stepWithoutOwner(e, rules))
 		} else if !belowAlias {
-			steps = append(steps, Step{ID: id, wanted: id, Plan: Plan{Action: Remove, Entry: e}, Why: reason.AliasOrphaned})
+			plan := Plan{Action: Remove, Entry: e}
+			steps = append(steps, Step{ID: id, wanted: id, Plan: plan, Why: reason.AliasOrphaned})
 		}
 	}
 	return slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Keep && len(s.Missing) == 0 })

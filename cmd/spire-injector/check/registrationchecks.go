@@ -162,13 +162,15 @@ func rows(f Facts, leader Replica) []Finding {
 	state := leader.Metrics.by("spire_injector_rows", "state")
 	var out []Finding
 	if n := state["missing"]; n > 0 {
-		out = append(out, found(Warning, f.pod(leader), "nodes whose agents are not authorized yet for an identity of their pods: %v", n).
+		out = append(out, found(Warning, f.pod(leader),
+			"nodes whose agents are not authorized yet for an identity of their pods: %v", n).
 			expected("none").
 			remedy("check again in some seconds; then the leader's log says why. Pods there wait, or lose their identity when "+
 				"their certificate ends"))
 	}
 	if n := state["refused"]; n > 0 {
-		out = append(out, found(Error, f.pod(leader), "entries by which nodes' agents are authorized, and that SPIRE does not take: %v", n).
+		out = append(out, found(Error, f.pod(leader),
+			"entries by which nodes' agents are authorized, and that SPIRE does not take: %v", n).
 			expected("none").
 			remedy("see the leader's log; SPIRE's policy.rego has to be the one of this version"))
 	}
