@@ -38,6 +38,7 @@ type apiServer struct {
 var kinds = map[string]metav1.TypeMeta{
 	"pods":         {APIVersion: "v1", Kind: "Pod"},
 	"namespaces":   {APIVersion: "v1", Kind: "Namespace"},
+	"nodes":        {APIVersion: "v1", Kind: "Node"},
 	"secrets":      {APIVersion: "v1", Kind: "Secret"},
 	"configmaps":   {APIVersion: "v1", Kind: "ConfigMap"},
 	"deployments":  {APIVersion: "apps/v1", Kind: "Deployment"},
@@ -118,7 +119,7 @@ func resources(version string) metav1.APIResourceList {
 		if kind.APIVersion == version {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
 				Name: name, SingularName: strings.ToLower(kind.Kind), Kind: kind.Kind, Verbs: metav1.Verbs{"get", "list", "watch"},
-				Namespaced: version != "admissionregistration.k8s.io/v1" && name != "namespaces",
+				Namespaced: version != "admissionregistration.k8s.io/v1" && name != "namespaces" && name != "nodes",
 			})
 		}
 	}

@@ -120,7 +120,12 @@ func (s *server) run(ctx context.Context) error {
 		}
 	}
 	for _, add := range []func(context.Context) error{
-		s.webhooks(registrar.Options{Confirmed: controller.Confirmed}),
+		s.webhooks(registrar.Options{Confirmed: controller.Confirmed, Bound: registrar.Bound{
+			Max:    func() int { return s.inForce.Get().Platform.EntriesPerNamespace },
+			Needed: controller.Needed,
+			For:    s.flags.grace + s.flags.resync,
+			Where:  intent.FieldEntriesPerNamespace,
+		}}),
 		s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
 	} {
 		if err := add(ctx); err != nil {
@@ -202,6 +207,9 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Decoder:    decoder,
 				Metrics:    admissions,
 				Turns:      turns,
+				Served: func(ctx context.Context) (webhook.Serves, error) {
+					return webhook.ServedBy(ctx, s.manager.GetCache(), s.flags.webhookConfig)
+				},
 			},
 			webhook.ValidatePod: &webhook.Validator{
 				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions, Turns: turns,

@@ -28,6 +28,8 @@ func TestParsePlatformDefaults(t *testing.T) {
 		X509SVIDTTL:   time.Hour,
 		Drain:         10 * time.Second,
 		Bounds:        Bounds{65536, 32, 128, 512, 1000, 2000, 64, 16, 32, 64, 32, 512, 32768},
+
+		EntriesPerNamespace: 2000,
 	}
 	comparePlatforms(t, want, platform(t))
 }
@@ -43,6 +45,8 @@ spire:
   server: {address: "unix:///run/spire/private/api.sock"}
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
   nodeSelectors: ["k8s_psat:agent_ns:spire"]
+  entryScope: cluster
+  prewarm: true
   onUnavailable: admit
   federation:
   - {trustDomain: auxiliary.org, bundleEndpoint: "https://auxiliary.org:8443", refresh: 10s}
@@ -75,7 +79,7 @@ defaults:
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
   drain: 0s
-limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13}
+limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13, entriesPerNamespace: 50}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
 `
@@ -107,6 +111,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		ServerAddress: "unix:///run/spire/private/api.sock",
 		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
 		OnUnavailable: Admit,
+		Prewarm:       true,
 		IPFamily:      new(ir.DualStack),
 		Federation: []registrar.Federated{
 			{
@@ -147,7 +152,10 @@ func TestParsePlatformInFull(t *testing.T) {
 			UnboundedStreams: true,
 			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
 		},
-		InPlace:            true,
+		InPlace: true,
+
+		EntriesPerNamespace: 50,
+
 		InboundPort:        9443,
 		AllowedPeers:       peers,
 		FederatesWith:      []spiffeid.TrustDomain{auxiliary},
@@ -209,6 +217,13 @@ func TestParsePlatformRefuses(t *testing.T) {
 			`trustDomain: expected a trust domain such as example.org, got "spiffe://example.org/x y": …`},
 		{"no cluster name", "clusterName: demo-cluster", "", `clusterName: cluster name "": expected 1 to 128 …`},
 		{"bad cluster name", "demo-cluster", "demo/cluster", `clusterName: cluster name "demo/cluster": expected 1 to 128 …`},
+		{"bad scope", "spire:\n", "spire:\n  entryScope: pod\n",
+			`spire.entryScope: expected node or cluster, got "pod"; …`},
+		{"nodes without UIDs", "spire:\n", "spire:\n  nodeSelectors: [x509pop:subject:cn:a]\n",
+			`spire.entryScope: node takes nodes that attest by k8s_psat, …`},
+		{"bad prewarm", "spire:\n", "spire:\n  prewarm: always\n", `spire.prewarm: …`},
+		{"too many entries", "trustDomain:", "limits: {entriesPerNamespace: 100001}\ntrustDomain:",
+			`limits.entriesPerNamespace: expected 1 to 100000, got 100001`},
 		{"bad node selector", "spire:\n", "spire:\n  nodeSelectors: [k8s_psat]\n",
 			`spire.nodeSelectors[0]: selector "k8s_psat:": expected type:value, …`},
 		{"no server", `{address: "spire-server.spire:8081"}`, "{}",

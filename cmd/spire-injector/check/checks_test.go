@@ -173,6 +173,8 @@ func TestChecks(t *testing.T) {
 		}, "spire-calls", Error, "DeadlineExceeded 3"},
 
 		{"a refused entry", state("spire_injector_entries", "refused", 1), "entries", Error, "that SPIRE does not take, or that entries of others stand in the way of: 1"},
+		{"missing rows", state("spire_injector_rows", "missing", 2), "entries", Warning, "agents are not authorized yet for an identity of their pods: 2"},
+		{"refused rows", state("spire_injector_rows", "refused", 1), "entries", Error, "that SPIRE does not take: 1"},
 		{"missing entries", state("spire_injector_entries", "missing", 2), "entries", Warning, "that pods need and SPIRE does not have yet: 2"},
 		{"entries without bundle", state("spire_injector_entries", "without_bundle", 2), "entries", Warning, "without a federated trust domain, whose bundle SPIRE does not have: 2"},
 		{"entries that others delete", func(f *Facts) {
