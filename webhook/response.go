@@ -35,7 +35,7 @@ type request struct {
 // answer is the answer to a request, which the log and the metrics note too.
 func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Operation, err error) admission.Response {
 	took := time.Since(r.start)
-	logger := log.FromContext(ctx).WithValues("webhook", r.webhook, "operation", r.Operation, "dryRun", dryRun(r.Request))
+	logger := log.FromContext(ctx).WithValues("webhook", r.webhook, "dryRun", dryRun(r.Request))
 	if err != nil {
 		reason, code := classify(err)
 		logger.Info("refused", "reason", reason, "error", err.Error(), "duration", took)

@@ -30,6 +30,8 @@ type serveFlags struct {
 	rotation           string
 	webhookConfig      string
 	webhookPort        int
+	clientCA           string
+	clientNames        []string
 	metricsAddress     string
 	healthAddress      string
 	workloadAPI        string
@@ -81,6 +83,11 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 		"name of the MutatingWebhookConfiguration and, if there is one, the ValidatingWebhookConfiguration that register "+
 			"this webhook")
 	flags.IntVar(&f.webhookPort, "webhook-port", 9443, "port of the webhook")
+	flags.StringVar(&f.clientCA, "webhook-client-ca-file", "",
+		"CAs in PEM of the webhook's callers, read again when the file changes: nobody is answered without a client "+
+			"certificate of one of them (default none: everybody is answered)")
+	flags.StringSliceVar(&f.clientNames, "webhook-client-allowed-names", nil,
+		"of those, only certificates with one of these common names, DNS names or URIs (default all)")
 	flags.StringVar(&f.metricsAddress, "metrics-address", ":8080", "address of Prometheus metrics, 0 for none")
 	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
 	flags.StringVar(&f.workloadAPI, "workload-api", "",
@@ -132,9 +139,17 @@ func (f serveFlags) checkRotation() error {
 	return fmt.Errorf("--serving-cert-rotation: expected %s or %s, got %q", rotationSelf, rotationExternal, f.rotation)
 }
 
+func (f serveFlags) checkClients() error {
+	if len(f.clientNames) > 0 && f.clientCA == "" {
+		return errors.New("--webhook-client-allowed-names: expected --webhook-client-ca-file beside it, " +
+			"without which callers present no certificate")
+	}
+	return nil
+}
+
 // check finds flags that make no sense. The error is a usageError.
 func (f serveFlags) check() error {
-	if err := errors.Join(f.checkRotation(), f.checkEntries()); err != nil {
+	if err := errors.Join(f.checkRotation(), f.checkClients(), f.checkEntries()); err != nil {
 		return usageError{err}
 	}
 	return nil

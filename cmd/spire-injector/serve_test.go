@@ -137,6 +137,7 @@ func certificateFor(t *testing.T, host string) (certificate, key []byte) {
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(time.Hour),
 		DNSNames:              []string{host},
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}
@@ -208,10 +209,11 @@ func TestServe(t *testing.T) {
 	}
 	kubeconfig, trusted := cluster(t)
 	t.Setenv("KUBECONFIG", kubeconfig)
+	clientCA, caller := callerOf(t)
 	hooks, health, metrics := freePort(t), freePort(t), freePort(t)
 	f := flagsOf(t, "--config=testdata/config.yaml", "--namespace=system", "--service=injector", "--webhook-port="+hooks,
 		"--health-address=127.0.0.1:"+health, "--metrics-address=127.0.0.1:"+metrics, "--log-level=error",
-		"--serving-cert-dir="+t.TempDir())
+		"--serving-cert-dir="+t.TempDir(), "--webhook-client-ca-file="+clientCA)
 	s, err := newServer(f)
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +264,10 @@ func TestServe(t *testing.T) {
 	if strings.Contains(body, "\nspire_injector_svid_expiry_timestamp_seconds ") {
 		t.Error("its SVID expires, and there is none")
 	}
-	admits(t, "https://127.0.0.1:"+hooks, trusted)
+	admits(t, "https://127.0.0.1:"+hooks, &tls.Config{
+		RootCAs: trusted, ServerName: "injector.system.svc", Certificates: []tls.Certificate{caller},
+	})
+	answersNobodyElse(t, "127.0.0.1:"+hooks, &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"})
 	if s.kubernetes.Major != 1 || s.kubernetes.Minor != 35 || s.inForce.Get().Kubernetes != s.kubernetes {
 		t.Errorf("it takes the cluster's Kubernetes for %v", s.kubernetes)
 	}
@@ -272,12 +277,38 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// admits asks the webhooks about a pod that is not labelled, and about one that is and has a mistake.
-func admits(t *testing.T, url string, trusted *x509.CertPool) {
+// callerOf makes a file of a CA that signs itself, and what it presents as a client.
+func callerOf(t *testing.T) (file string, caller tls.Certificate) {
 	t.Helper()
-	client := http.Client{
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"}},
+	certificate, key := certificateFor(t, "api-server")
+	file = filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, certificate, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	caller, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, caller
+}
+
+// answersNobodyElse calls the webhooks without a client certificate.
+func answersNobodyElse(t *testing.T, address string, config *tls.Config) {
+	t.Helper()
+	connection, err := tls.Dial("tcp", address, config)
+	if err == nil { // with TLS 1.3 the client hears of it when it reads
+		defer func() { _ = connection.Close() }()
+		_, err = connection.Read(make([]byte, 1))
+	}
+	if err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("without a client certificate: expected that the handshake fails, got %v", err)
+	}
+}
+
+// admits asks the webhooks about a pod that is not labelled, and about one that is and has a mistake.
+func admits(t *testing.T, url string, config *tls.Config) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: config}}
 	defer client.CloseIdleConnections()
 	ask := func(path, group, resource, kind, object string) string {
 		t.Helper()

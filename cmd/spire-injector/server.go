@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path"
 	"time"
@@ -35,6 +36,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/clientcert"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/rollout"
@@ -51,6 +53,7 @@ type server struct {
 	file        []byte                   // the platform file at the start
 	spire       *spireapi.Client
 	certificate *servingcert.Certificate
+	callers     *clientcert.Authenticator // nil: everybody is answered
 	manager     ctrl.Manager
 	shutdown    replica.Shutdown
 
@@ -82,11 +85,40 @@ func newServer(f serveFlags) (*server, error) {
 		return nil, err
 	}
 	s.certificate = &servingcert.Certificate{Host: f.host(), OnPresent: servingcert.Log(s.logger)}
-	if s.manager, err = newManager(f, s.certificate); err != nil {
+	if err := s.setUp(); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// setUp makes what serves.
+func (s *server) setUp() (err error) {
+	if s.flags.clientCA != "" {
+		if s.callers, err = clientcert.New(s.flags.clientCA, s.flags.clientNames); err != nil {
+			return err
+		}
+	}
+	if s.manager, err = newManager(s.flags, s.configureTLS); err != nil || s.callers == nil {
+		return err
+	}
+	return s.manager.Add(s.callers)
+}
+
+// configureTLS is how the webhook is served.
+func (s *server) configureTLS(c *tls.Config) {
+	c.MinVersion, c.GetCertificate = tls.VersionTLS13, s.certificate.Get
+	if s.callers != nil {
+		s.callers.Configure(c)
+	}
+}
+
+// answering wraps what answers the API server.
+func (s *server) answering(handler http.Handler) http.Handler {
+	if s.callers != nil {
+		handler = s.callers.Wrap(handler)
+	}
+	return s.shutdown.Wrap(handler)
 }
 
 // close ends the connection to SPIRE.
@@ -204,7 +236,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Injector: injector, Namespaces: namespaces, Metrics: admissions,
 			},
 		} {
-			server.Register(path, s.shutdown.Wrap(&admission.Webhook{Handler: handler}))
+			server.Register(path, s.answering(&admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}))
 		}
 		return nil
 	}
@@ -300,7 +332,7 @@ func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error)
 // gracefulShutdown is how long admissions in flight may take when a replica ends.
 const gracefulShutdown = 10 * time.Second
 
-func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manager, error) {
+func newManager(f serveFlags, webhookTLS func(*tls.Config)) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -317,10 +349,8 @@ func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manage
 		Scheme: scheme,
 		Cache:  cache.Options{ByObject: watched},
 		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Port: f.webhookPort,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-				c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.Get
-			}},
+			Port:    f.webhookPort,
+			TLSOpts: []func(*tls.Config){webhookTLS},
 		}),
 		Metrics:                       metricsserver.Options{BindAddress: f.listening(f.metricsAddress)},
 		HealthProbeBindAddress:        f.listening(f.healthAddress),

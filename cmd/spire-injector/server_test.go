@@ -30,10 +30,12 @@ func TestFlagsOfServe(t *testing.T) {
 		"--serving-cert-rotation=self":     "",
 		"--serving-cert-rotation=external": "",
 		"--serving-cert-rotation=nobody":   "--serving-cert-rotation: expected self or external, got \"nobody\"",
-		"--entry-grace-time=1m":            "",
-		"--entry-grace-time=59s":           "--entry-grace-time: expected 1m0s or more, got 59s",
-		"--resync-interval=1s":             "",
-		"--resync-interval=999ms":          "--resync-interval: expected 1s or more, got 999ms",
+		"--webhook-client-ca-file=ca.crt --webhook-client-allowed-names=a,b": "",
+		"--webhook-client-allowed-names=a":                                   "--webhook-client-allowed-names: expected --webhook-client-ca-file beside it",
+		"--entry-grace-time=1m":                                              "",
+		"--entry-grace-time=59s":                                             "--entry-grace-time: expected 1m0s or more, got 59s",
+		"--resync-interval=1s":                                               "",
+		"--resync-interval=999ms":                                            "--resync-interval: expected 1s or more, got 999ms",
 	} {
 		err := flagsOf(t, strings.Fields(arguments)...).check()
 		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
