@@ -33,6 +33,7 @@ type serveFlags struct {
 	clientCA           string
 	clientNames        []string
 	metricsAddress     string
+	metricsSecure      bool
 	healthAddress      string
 	workloadAPI        string
 	logLevel           string
@@ -89,6 +90,9 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.clientNames, "webhook-client-allowed-names", nil,
 		"of those, only certificates with one of these common names, DNS names or URIs (default all)")
 	flags.StringVar(&f.metricsAddress, "metrics-address", ":8080", "address of Prometheus metrics, 0 for none")
+	flags.BoolVar(&f.metricsSecure, "metrics-secure", false,
+		"serve metrics over TLS, with the webhook's certificate, to callers alone whose token may get /metrics: the API "+
+			"server is asked")
 	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
 	flags.StringVar(&f.workloadAPI, "workload-api", "",
 		"socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's "+

@@ -25,6 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -99,7 +101,7 @@ func (s *server) setUp() (err error) {
 			return err
 		}
 	}
-	if s.manager, err = newManager(s.flags, s.configureTLS); err != nil || s.callers == nil {
+	if s.manager, err = newManager(s.flags, s.configureTLS, s.metricsOptions()); err != nil || s.callers == nil {
 		return err
 	}
 	return s.manager.Add(s.callers)
@@ -111,6 +113,19 @@ func (s *server) configureTLS(c *tls.Config) {
 	if s.callers != nil {
 		s.callers.Configure(c)
 	}
+}
+
+// metricsOptions is how metrics are served: to everybody in plain text, or with --metrics-secure over TLS to holders of
+// a token that the API server knows.
+func (s *server) metricsOptions() metricsserver.Options {
+	options := metricsserver.Options{BindAddress: s.flags.listening(s.flags.metricsAddress)}
+	if s.flags.metricsSecure {
+		options.SecureServing, options.FilterProvider = true, filters.WithAuthenticationAndAuthorization
+		options.TLSOpts = []func(*tls.Config){func(c *tls.Config) {
+			c.MinVersion, c.GetCertificate = tls.VersionTLS13, s.certificate.Get
+		}}
+	}
+	return options
 }
 
 // answering wraps what answers the API server.
@@ -332,7 +347,9 @@ func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error)
 // gracefulShutdown is how long admissions in flight may take when a replica ends.
 const gracefulShutdown = 10 * time.Second
 
-func newManager(f serveFlags, webhookTLS func(*tls.Config)) (ctrl.Manager, error) {
+func newManager(
+	f serveFlags, webhookTLS func(*tls.Config), served metricsserver.Options,
+) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -352,7 +369,7 @@ func newManager(f serveFlags, webhookTLS func(*tls.Config)) (ctrl.Manager, error
 			Port:    f.webhookPort,
 			TLSOpts: []func(*tls.Config){webhookTLS},
 		}),
-		Metrics:                       metricsserver.Options{BindAddress: f.listening(f.metricsAddress)},
+		Metrics:                       served,
 		HealthProbeBindAddress:        f.listening(f.healthAddress),
 		LeaderElection:                true,
 		LeaderElectionID:              f.leaderElectionName,

@@ -12,6 +12,7 @@ type Variant struct {
 	Chart          string   // its folder
 	Namespace      string   // of the release
 	Kustomizations []string // their folders
+	Components     []string // folders of what is added to the first of them
 	Values         string   // of the chart, in YAML
 }
 
@@ -38,6 +39,12 @@ platform:
 platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
 openshift: {enabled: true}
 `, "manifests/injector/overlays/openshift"),
+		with(injector("client-ca", `clientCA: {configMap: spire-injector-client-ca}`, "manifests/injector/base"),
+			"manifests/injector/components/client-ca"),
+		with(injector("network-policy", `networkPolicy: {enabled: true}`, "manifests/injector/base"),
+			"manifests/injector/components/network-policy"),
+		with(injector("secure-metrics", `metrics: {secure: true}`, "manifests/injector/base"),
+			"manifests/injector/components/secure-metrics"),
 		injector("monitoring", `monitoring: {enabled: true}`, "manifests/injector/base", "manifests/injector/monitoring"),
 
 		spire("base", "", "manifests/spire/base"),
@@ -52,6 +59,11 @@ csi: {enabled: true}
 openshift: {enabled: true}
 `, "manifests/spire/overlays/openshift"),
 	}
+}
+
+func with(v Variant, components ...string) Variant {
+	v.Components = components
+	return v
 }
 
 // Release is the name under which the documentation installs the chart of a variant.

@@ -112,6 +112,10 @@ func TestChecks(t *testing.T) {
 		{"a missing replica", func(f *Facts) { f.Injector.Spec.Replicas = new(int32(3)) }, "replicas", Error, "2 of 3 replicas ready"},
 		{"one replica", func(f *Facts) { f.Injector.Spec.Replicas = new(int32(1)) }, "replicas", Warning, "one replica"},
 		{"a replica without metrics", func(f *Facts) { f.Replicas[1].Metrics, f.Replicas[1].Err = nil, errors.New("forbidden") }, "replicas", Error, "cannot be read: forbidden"},
+		{"metrics that take a token", func(f *Facts) {
+			f.Settings.MetricsSecure = true
+			f.Replicas[0].Metrics, f.Replicas[1].Metrics = nil, nil
+		}, "replicas", Warning, "metrics take a token"},
 		{"two versions", func(f *Facts) {
 			f.Replicas[1].Metrics["spire_injector_build_info"] = []Sample{{map[string]string{"version": "v1.2.4"}, 1}}
 		}, "versions", Warning, "v1.2.3 and v1.2.4"},

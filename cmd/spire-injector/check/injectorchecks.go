@@ -47,6 +47,11 @@ func replicas(f Facts) []Finding {
 			out = append(out, f.silent(r))
 		}
 	}
+	if f.Settings.MetricsSecure {
+		out = append(out, found(Warning, where, "metrics take a token (--metrics-secure), which the API server does not "+
+			"pass on to pods").expected("metrics that can be read").remedy("look at the alerts of your Prometheus: what only "+
+			"replicas know is not checked here"))
+	}
 	return orFine(out, fine(where, "%s ready", plural(ready, "replica")))
 }
 

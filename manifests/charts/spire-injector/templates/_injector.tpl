@@ -11,6 +11,7 @@
   | replace "inject-ca-from: spire-injector/" (printf "inject-ca-from: %s/" $namespace)
   | replace "spire-injector.spire-injector.svc" (printf "spire-injector.%s.svc" $namespace)
   | replace "agent.sock" $spire.agentSocket.file
+  | replace "spire-injector-client-ca" ($root.Values.clientCA.configMap | default "spire-injector-client-ca")
   | replace "csi.spiffe.io" ($spire.agentSocket.csi | default "csi.spiffe.io")
   | replace "/run/spire/sockets" ($spire.agentSocket.hostPath | default "/run/spire/sockets") }}
 {{- with include "spire-injector.serverSocket" $root }}
@@ -26,17 +27,23 @@
 {{- end }}
 {{- end }}
 
-{{- /* spire-injector.overlays are the names of the overlays that the values amount to, as a JSON list. */}}
+{{- /* spire-injector.overlays are the folders of overlays and components that the values amount to, as a JSON list. */}}
 {{- define "spire-injector.overlays" -}}
 {{- $overlays := list }}
 {{- if include "spire-injector.serverSocket" . }}
-{{- $overlays = append $overlays "unix-socket" }}
+{{- $overlays = append $overlays "overlays/unix-socket" }}
 {{- end }}
 {{- if .Values.platform.spire.agentSocket.csi }}
-{{- $overlays = append $overlays "csi" }}
+{{- $overlays = append $overlays "overlays/csi" }}
 {{- end }}
 {{- if .Values.certManager.enabled }}
-{{- $overlays = append $overlays "cert-manager" }}
+{{- $overlays = append $overlays "overlays/cert-manager" }}
+{{- end }}
+{{- if .Values.clientCA.configMap }}
+{{- $overlays = append $overlays "components/client-ca" }}
+{{- end }}
+{{- if .Values.metrics.secure }}
+{{- $overlays = append $overlays "components/secure-metrics" }}
 {{- end }}
 {{- toJson $overlays }}
 {{- end }}
