@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -83,10 +85,10 @@ func newServer(f serveFlags) (*server, error) {
 	if s.platform, s.file, err = platformfile.Read(f.config); err != nil {
 		return nil, err
 	}
-	if s.spire, err = dialSPIRE(f, s.platform); err != nil {
+	s.certificate = &servingcert.Certificate{Host: f.host(), OnPresent: servingcert.Log(s.logger)}
+	if s.spire, err = dialSPIRE(f, s.platform, s.offerSVIDs); err != nil {
 		return nil, err
 	}
-	s.certificate = &servingcert.Certificate{Host: f.host(), OnPresent: servingcert.Log(s.logger)}
 	if err := s.setUp(); err != nil {
 		s.close()
 		return nil, err
@@ -112,6 +114,13 @@ func (s *server) configureTLS(c *tls.Config) {
 	c.MinVersion, c.GetCertificate = tls.VersionTLS13, s.certificate.Get
 	if s.callers != nil {
 		s.callers.Configure(c)
+	}
+}
+
+// offerSVIDs has the webhook present the injector's own SVID.
+func (s *server) offerSVIDs(svids []*x509svid.SVID) {
+	if err := s.certificate.OfferSVIDs(svids, time.Now()); err != nil {
+		s.logger.Error(err, "keeping the old serving certificate")
 	}
 }
 
@@ -257,15 +266,15 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 	}
 }
 
-// addCertificate has every replica watch the serving certificate and, unless somebody else does, the leading one
-// rotate it.
+// addCertificate has every replica watch the serving certificate and what the API server trusts, and if it is asked to
+// the leading one rotate both.
 func (s *server) addCertificate(ctx context.Context) error {
-	source := s.flags.certificateSource()
+	source := s.flags.certificate()
 	logger := s.manager.GetLogger().WithName("serving-certificate")
 	if err := s.certificate.Watch(ctx, s.manager.GetCache(), source, logger); err != nil {
 		return err
 	}
-	if s.flags.rotation == rotationExternal {
+	if s.flags.certSource != sourceSelf {
 		return nil
 	}
 	rotator := servingcert.Rotator{
@@ -289,7 +298,7 @@ func (s *server) addReadiness(context.Context) error {
 
 func (s *server) registerMetrics(context.Context) error {
 	return replica.Process{
-		Version: buildVersion(), Certificate: s.certificate.Expiry, SVID: s.spire.SVIDExpiry,
+		Version: buildVersion(), Certificate: s.certificate.Expiry, Lifetime: s.certificate.Lifetime, SVID: s.spire.SVIDExpiry,
 	}.Register(metrics.Registry)
 }
 
@@ -327,7 +336,15 @@ func agentAddress(f serveFlags, platform intent.Platform) string {
 }
 
 // dialSPIRE returns at once: the server and the own agent may come later.
-func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error) {
+func dialSPIRE(
+	f serveFlags, platform intent.Platform, onSVIDs func([]*x509svid.SVID),
+) (*spireapi.Client, error) {
+	if f.certSource != sourceSPIRE {
+		onSVIDs = nil
+	} else if strings.HasPrefix(platform.ServerAddress, "unix:") {
+		return nil, usageError{fmt.Errorf("--serving-cert-source=%s: expected host:port as spire.server.address of the "+
+			"platform file, got %s: over the server's socket the injector has no SVID", sourceSPIRE, platform.ServerAddress)}
+	}
 	requests, err := replica.NewSPIREMetrics(metrics.Registry)
 	if err != nil {
 		return nil, err
@@ -335,6 +352,7 @@ func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error)
 	client, err := spireapi.Dial(spireapi.Config{
 		ServerAddress: platform.ServerAddress,
 		AgentSocket:   agentAddress(f, platform),
+		OnSVIDs:       onSVIDs,
 		TrustDomain:   platform.Cluster.TrustDomain,
 		Observe:       requests.Observe,
 	})
@@ -395,7 +413,7 @@ func watchedObjects(f serveFlags) (map[client.Object]cache.ByObject, error) {
 			watched[object] = by
 		}
 	}
-	maps.Copy(watched, f.certificateSource().Watched())
+	maps.Copy(watched, f.certificate().Watched())
 	if f.configMap != "" {
 		watched[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{
 			f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.configMap)},

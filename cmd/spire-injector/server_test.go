@@ -26,10 +26,11 @@ func flagsOf(t *testing.T, arguments ...string) serveFlags {
 func TestFlagsOfServe(t *testing.T) {
 	t.Parallel()
 	for arguments, want := range map[string]string{ // part of the error, empty for none
-		"":                                 "",
-		"--serving-cert-rotation=self":     "",
-		"--serving-cert-rotation=external": "",
-		"--serving-cert-rotation=nobody":   "--serving-cert-rotation: expected self or external, got \"nobody\"",
+		"":                             "",
+		"--serving-cert-source=self":   "",
+		"--serving-cert-source=secret": "",
+		"--serving-cert-source=spire":  "",
+		"--serving-cert-source=nobody": "--serving-cert-source: expected secret, spire or self, got \"nobody\"",
 		"--webhook-client-ca-file=ca.crt --webhook-client-allowed-names=a,b": "",
 		"--webhook-client-allowed-names=a":                                   "--webhook-client-allowed-names: expected --webhook-client-ca-file beside it",
 		"--entry-grace-time=1m":                                              "",

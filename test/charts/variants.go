@@ -34,7 +34,14 @@ platform:
   defaults: {drain: null}
   locked: null
 `, "manifests/injector/overlays/unix-socket"),
-		injector("cert-manager", `certManager: {enabled: true}`, "manifests/injector/overlays/cert-manager"),
+		injector("cert-manager", `servingCertificate: cert-manager`, "manifests/injector/overlays/cert-manager"),
+		injector("self-rotated", `servingCertificate: self-rotated`, "manifests/injector/overlays/self-rotated"),
+		injector("spire-serving-cert", `servingCertificate: spire`, "manifests/injector/overlays/spire-serving-cert"),
+		injector("hardened", `
+platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
+networkPolicy: {enabled: true}
+metrics: {secure: true}
+`, "manifests/injector/overlays/hardened"),
 		injector("openshift", `
 platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
 openshift: {enabled: true}
@@ -50,6 +57,7 @@ openshift: {enabled: true}
 		spire("base", "", "manifests/spire/base"),
 		spire("csi", `csi: {enabled: true}`, "manifests/spire/overlays/csi"),
 		spire("unix-socket", `server: {socketOnHost: true}`, "manifests/spire/overlays/unix-socket"),
+		spire("spire-serving-cert", `webhookBundle: {enabled: true}`, "manifests/spire/overlays/spire-serving-cert"),
 		spire("ha", `
 server: {replicas: 2}
 database: {type: postgres}

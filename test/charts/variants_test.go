@@ -3,6 +3,7 @@ package charts
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,8 +79,11 @@ func TestEveryOverlayIsAVariant(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, component := range components {
-		want := "manifests/injector/components/" + component.Name()
-		if !slices.ContainsFunc(Variants(), func(v Variant) bool { return slices.Contains(v.Components, want) }) {
+		// Some have an overlay of their name.
+		want, overlay := "manifests/injector/components/"+component.Name(), "manifests/injector/overlays/"+component.Name()
+		if !slices.ContainsFunc(Variants(), func(v Variant) bool {
+			return slices.Contains(v.Components, want) || slices.Contains(v.Kustomizations, overlay)
+		}) {
 			t.Errorf("%s: expected a variant of the chart with it", want)
 		}
 	}
@@ -108,6 +112,9 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// certificates are what Helm makes anew each time.
+var certificates = regexp.MustCompile(`(caBundle|ca\.crt|tls\.crt|tls\.key): .*`)
+
 // What a package has does not depend on links.
 func TestPackagesAreTheFolders(t *testing.T) {
 	for _, chart := range []string{InjectorChart, SPIREChart} {
@@ -131,7 +138,7 @@ func TestPackagesAreTheFolders(t *testing.T) {
 			}
 			appVersion := map[string]string{InjectorChart: ":dev", SPIREChart: ":1.15.3"}[chart]
 			want = strings.NewReplacer("-0.1.0", "-1.2.3", appVersion, ":v1.2.3").Replace(want)
-			if got != want {
+			if certificates.ReplaceAllString(got, "") != certificates.ReplaceAllString(want, "") {
 				t.Error("the package makes other objects than the folder")
 			}
 		})

@@ -36,8 +36,8 @@
 {{- if .Values.platform.spire.agentSocket.csi }}
 {{- $overlays = append $overlays "overlays/csi" }}
 {{- end }}
-{{- if .Values.certManager.enabled }}
-{{- $overlays = append $overlays "overlays/cert-manager" }}
+{{- with get (dict "cert-manager" "cert-manager" "spire" "spire-serving-cert" "self-rotated" "self-rotated") .Values.servingCertificate }}
+{{- $overlays = append $overlays (printf "components/%s" .) }}
 {{- end }}
 {{- if .Values.clientCA.configMap }}
 {{- $overlays = append $overlays "components/client-ca" }}
@@ -62,4 +62,19 @@
 {{- $_ := set . "image" (.image | default (include "spire-injector.image" $)) }}
 {{- end }}
 {{- toYaml $platform }}
+{{- end }}
+
+{{- /*
+spire-injector.servingCertificate is the data of the Secret with the serving certificate, as JSON: that of the cluster, so that an
+upgrade leaves it in place, or with servingCertificate: helm a new one. Each call makes another.
+*/}}
+{{- define "spire-injector.servingCertificate" -}}
+{{- $data := (lookup "v1" "Secret" .Release.Namespace "spire-injector-serving-cert").data | default dict }}
+{{- if and (eq .Values.servingCertificate "helm") (not (get $data "tls.crt")) }}
+{{- $host := printf "spire-injector.%s.svc" .Release.Namespace }}
+{{- $ca := genCA "spire-injector-ca" 3650 }}
+{{- $leaf := genSignedCert "spire-injector" nil (list $host (printf "%s.cluster.local" $host)) 3650 $ca }}
+{{- $data = dict "ca.crt" (b64enc $ca.Cert) "tls.crt" (b64enc $leaf.Cert) "tls.key" (b64enc $leaf.Key) }}
+{{- end }}
+{{- toJson $data }}
 {{- end }}
