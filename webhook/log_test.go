@@ -13,6 +13,8 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Whatever a forged request claims is one line, of bounded length, and under one key.
@@ -25,7 +27,6 @@ func TestClaimsInTheLog(t *testing.T) {
 	LogClaims(base, &admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
 		UID:       "1",
 		UserInfo:  authenticationv1.UserInfo{Username: "system:admin\n{\"level\":\"ERROR\"}"},
-		Operation: admissionv1.Operation(long),
 		Resource:  metav1.GroupVersionResource{Resource: "pods"},
 		Namespace: long,
 		Name:      "web",
@@ -39,9 +40,9 @@ func TestClaimsInTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(got, "time")
-	short := strings.Repeat("x", 253) + "…"
+	short := intent.Cut(long, maxClaim)
 	want := map[string]any{"level": "INFO", "msg": "refused", "reason": "Mistake", "request": map[string]any{
-		"uid": "1", "user": "system:admin\n{\"level\":\"ERROR\"}", "operation": short, "resource": "pods",
+		"uid": "1", "user": "system:admin\n{\"level\":\"ERROR\"}", "resource": "pods",
 		"namespace": short, "name": "web",
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
