@@ -67,7 +67,7 @@ func TestForgedRequests(t *testing.T) {
 		forge(&req)
 		var logged bytes.Buffer
 		logger := funcr.NewJSON(func(line string) { logged.WriteString(line) }, funcr.Options{})
-		ctx := log.IntoContext(context.Background(), LogRequest(logger, &req))
+		ctx := log.IntoContext(context.Background(), LogClaims(logger, &req))
 		res := handler.Handle(ctx, req)
 		if res.Allowed || res.Result.Code != http.StatusForbidden || !strings.Contains(res.Result.Message, "request.") {
 			t.Errorf("%s: expected a denial for what the request says of itself, got %+v", name, res.Result)

@@ -31,6 +31,7 @@ func Known() Metrics {
 		Prefix + "config_hash":                                  {},
 		Prefix + "build_info":                                   {"version": nil}, // one at a time
 		Prefix + "serving_certificate_expiry_timestamp_seconds": {},
+		Prefix + "serving_certificate_lifetime_seconds":         {},
 		Prefix + "svid_expiry_timestamp_seconds":                {},
 
 		Prefix + "spire_requests_total": {"method": nil, "code": grpcCodes()}, // the methods that the registrar calls
