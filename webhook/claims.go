@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -44,8 +45,9 @@ func LogRequest(base logr.Logger, req *admission.Request) logr.Logger {
 	}
 	cut := func(s string) string { return intent.Cut(s, maxLogged) }
 	namespace, name := cut(req.Namespace), cut(req.Name)
-	resource := req.Resource
-	resource.Group, resource.Version, resource.Resource = cut(resource.Group), cut(resource.Version), cut(resource.Resource)
+	resource := metav1.GroupVersionResource{
+		Group: cut(req.Resource.Group), Version: cut(req.Resource.Version), Resource: cut(req.Resource.Resource),
+	}
 	return base.WithValues(
 		"object", klog.KRef(namespace, name),
 		"namespace", namespace, "name", name,
