@@ -19,6 +19,7 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 		return registrar.Needs{}
 	}
 	in, mistakes := intent.ParseIntent(i.Platform, ns, template)
+	mistakes = append(mistakes, i.Platform.RefusedExceptions(ns, in)...)
 	if len(mistakes) > 0 || len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}

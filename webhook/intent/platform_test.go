@@ -74,6 +74,7 @@ defaults:
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
   drain: 0s
+required: {allow: [permissive, hostPID]}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
 `
@@ -152,6 +153,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
+		AllowedExceptions:  []Exception{ExceptionPermissive, ExceptionHostPID},
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
 	}, got)
