@@ -46,6 +46,7 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 		}
 		return Result{Decision: decision, Pod: pod}, nil
 	}
+	pod = tidied(pod)
 	if !injected(pod) {
 		base := pod
 		if hasTraces(pod) {

@@ -26,7 +26,7 @@ func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error)
 			Hint:  "another webhook took it away after injection: let it leave what is under " + intent.Prefix + " alone",
 		}})
 	}
-	res, err := i.Inject(ns, pod)
+	res, err := i.again(ns, pod)
 	res.Workloads = nil
 	return res, err
 }
