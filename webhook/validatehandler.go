@@ -28,6 +28,9 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 func (v *Validator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
 	injector := v.Injector()
 	rules := podRules{created: injector.Validate, changed: injector.ValidateUpdate}
+	if req.SubResource != "" {
+		rules.changed = injector.ValidateSubresource
+	}
 	_, res, err := decideOnPod(ctx, req, v.Decoder, v.Namespaces, rules)
 	return res, err
 }

@@ -32,6 +32,9 @@ func TestAPIServer(t *testing.T) {
 		run  func(*testing.T, *apiServer)
 	}{
 		{"Corpus", testCorpus},
+		{"Forgeries", testForgeries},
+		{"Others", testOthers},
+		{"Subresources", testSubresources},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
 		{"Check", testCheck}, // the last one: it stops the webhooks

@@ -103,6 +103,7 @@ func withAdmission(written, arrived corev1.Container) corev1.Container {
 // measured are the resources that LimitRanger commonly sets. Others, such as devices, bring more than a number along.
 var measured = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
 
+// withOpen is a list of resources with the measured ones that arrived where it leaves them open.
 func withOpen(written, arrived corev1.ResourceList) corev1.ResourceList {
 	for _, name := range measured {
 		_, set := written[name]

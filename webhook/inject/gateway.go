@@ -58,13 +58,18 @@ func gatewayMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 // a later version of the API has.
 func leftToInjection(c corev1.Container) []string {
 	c.VolumeMounts = otherMounts(c)
-	return differences(defaulted(c), defaulted(corev1.Container{
+	return differences(defaulted(c), defaulted(usersOwn(c)))
+}
+
+// usersOwn is a gateway's container without what is left to injection.
+func usersOwn(c corev1.Container) corev1.Container {
+	return corev1.Container{
 		Name:            c.Name,
 		Image:           c.Image,
 		ImagePullPolicy: c.ImagePullPolicy,
 		Ports:           c.Ports,
 		Resources:       c.Resources,
-	}))
+	}
 }
 
 // otherMounts are a container's mounts but for the service account token.

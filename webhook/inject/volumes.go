@@ -63,15 +63,19 @@ func mountMistakes(pod *corev1.Pod, volume string) []intent.Mistake {
 	for c := range intent.ContainersOf(pod) {
 		for n, m := range c.VolumeMounts {
 			if m.Name == volume {
-				mistakes = append(mistakes, intent.Mistake{
-					Where: fmt.Sprintf("container %s, volumeMounts[%d]", c.Name, n),
-					What:  volume + " is an injected volume, which injection alone mounts",
-					Hint:  "remove it",
-				})
+				mistakes = append(mistakes, mountsOurs(c.Name, n, volume))
 			}
 		}
 	}
 	return mistakes
+}
+
+func mountsOurs(container string, n int, volume string) intent.Mistake {
+	return intent.Mistake{
+		Where: fmt.Sprintf("container %s, volumeMounts[%d]", container, n),
+		What:  volume + " is an injected volume, which injection alone mounts",
+		Hint:  "remove it",
+	}
 }
 
 // socketVolume has the directory of the SPIRE agent's socket.

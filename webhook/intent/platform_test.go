@@ -274,6 +274,12 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"bad claim", "paths: [/api]", "paths: [api]",
 			`identity.claims[0].paths[0]: expected a path such as /api or /team/*, got "api"`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"half a digest", "image: envoy", "image: envoy@sha256:abc, jwt: {image: \"inj ector\"}",
+			`sidecar.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "envoy@sha256:abc"` +
+				"\n" +
+				`sidecar.jwt.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "inj ector"`},
+		{"an exception that is none", "image: envoy}", "image: envoy}\nrequired: {allow: [plain, sockt]}",
+			`required.allow[0]: expected socket or public …`},
 		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",
 			`sidecar.tracing.address: expected host:port such as "collector.tracing.svc:4317", got nothing`},
 		{"collector by URL", "image: envoy", `image: envoy, tracing: {address: "http://otel:4317"}`,
