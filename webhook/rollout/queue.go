@@ -116,7 +116,7 @@ func (t podMayHaveDrifted) do(ctx context.Context, r *Rollout) error {
 		return nil
 	}
 	if refresh, _ := r.consider(r.config.Injector(), ns, pod); refresh.Outdated {
-		r.plan.Want(t.pod, refresh.Image != "")
+		r.plan.Want(t.pod, workloadOf(pod), refresh.Image != "")
 	}
 	return nil
 }
