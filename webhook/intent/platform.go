@@ -37,6 +37,8 @@ type Platform struct {
 
 	// AllowedExceptions are those that namespaces which require injection take.
 	AllowedExceptions []Exception
+	// Bounds are how much a pod may ask for.
+	Bounds Bounds
 
 	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools
