@@ -33,6 +33,9 @@ func TestAPIServer(t *testing.T) {
 	}{
 		{"Callers", testCallers},
 		{"Corpus", testCorpus},
+		{"Forgeries", testForgeries},
+		{"Others", testOthers},
+		{"Subresources", testSubresources},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
 		{"Check", testCheck}, // the last one: it stops the webhooks

@@ -36,6 +36,8 @@ type Platform struct {
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
 
+	// AllowedExceptions are those that namespaces which require injection take.
+	AllowedExceptions []Exception
 	// Bounds are how much a pod may ask for.
 	Bounds              Bounds
 	EntriesPerNamespace int // how many registration entries of a namespace an admission may lead to; at least 1

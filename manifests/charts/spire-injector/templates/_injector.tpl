@@ -49,7 +49,7 @@
 {{- end }}
 
 {{- define "spire-injector.image" -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- include "image" (list . .Values.image) }}
 {{- end }}
 
 {{- /* spire-injector.platform is the platform file. */}}

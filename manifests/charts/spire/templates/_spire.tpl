@@ -91,7 +91,7 @@ plugins {
 {{- $image := index . 2 }}
 {{- $template := $workload.spec.template }}
 {{- $container := first $template.spec.containers }}
-{{- $_ := set $container "image" (printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion)) }}
+{{- $_ := set $container "image" (include "image" (list $root $image)) }}
 {{- $_ := set $container "imagePullPolicy" $image.pullPolicy }}
 {{- $_ := set $container "resources" (index . 3) }}
 {{- include "spire.pullSecrets" (list $root $workload) }}
