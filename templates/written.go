@@ -6,6 +6,8 @@ import (
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
@@ -39,13 +41,29 @@ func IsWritten(name string) bool {
 // notWritten takes from a caller's request whatever an app may take for one of [writtenHeaders]. It is the first that
 // happens to a request.
 func notWritten() []*corev3.TypedExtensionConfig {
-	removal := &earlyv3.HeaderMutation{}
+	return []*corev3.TypedExtensionConfig{{
+		Name:        "not_written",
+		TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: removals(writtenHeader.spellings)}),
+	}}
+}
+
+// notWrittenTrailers does the same to trailers, which some servers merge into the headers. Envoy writes none, so callers may
+// write none in any spelling, nor with the name itself.
+func notWrittenTrailers() *hcmv3.HttpFilter {
+	return httpFilter("not_written_trailers", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestTrailersMutations: removals(writtenHeader.allSpellings),
+	}})
+}
+
+// removals take from a request what matches these patterns of [writtenHeaders].
+func removals(pattern func(writtenHeader) string) []*mutationv3.HeaderMutation {
+	var out []*mutationv3.HeaderMutation
 	for _, headers := range writtenHeaders {
 		var names []string
 		for _, header := range headers {
-			names = append(names, header.spellings())
+			names = append(names, pattern(header))
 		}
-		removal.Mutations = append(removal.Mutations, &mutationv3.HeaderMutation{
+		out = append(out, &mutationv3.HeaderMutation{
 			Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
 				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
 					SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(names, "|")},
@@ -53,7 +71,7 @@ func notWritten() []*corev3.TypedExtensionConfig {
 			}},
 		})
 	}
-	return []*corev3.TypedExtensionConfig{{Name: "not_written", TypedConfig: pack(removal)}}
+	return out
 }
 
 const (
@@ -66,12 +84,14 @@ const (
 
 // spellings matches the names, as a whole, that stand for a header, without its own name unless that is exact.
 func (h writtenHeader) spellings() string {
-	words := strings.Split(h.name, "-")
 	if h.exact {
-		return strings.Join(words, anySign)
+		return h.allSpellings()
 	}
-	return otherSpellings(words)
+	return otherSpellings(strings.Split(h.name, "-"))
 }
+
+// allSpellings are those and its own name.
+func (h writtenHeader) allSpellings() string { return strings.ReplaceAll(h.name, "-", anySign) }
 
 // otherSpellings have at least one other sign than a hyphen.
 func otherSpellings(words []string) string {
