@@ -45,10 +45,13 @@ E2E := go test -count=1 -timeout 50m -parallel 6 -v
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
 APART := ^TestDisruptive(BesideControllerManager|DatabaseAndServersKilled)$$
 
-# Three at a time, each on its own cluster, unless KUBECONFIG names one for all: most of them wait most of the time.
+# The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
+LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts
+
+# Four at a time, each on its own cluster, unless KUBECONFIG names one for all: most of them wait most of the time.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters
-	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j3) e2e-shared e2e-disruptive e2e-demos e2e-apart e2e-lifecycle
+	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j4) e2e-shared e2e-disruptive e2e-demos e2e-large e2e-apart e2e-lifecycle
 
 # The cluster and the platform that stand are used again; only changed images are loaded.
 .PHONY: e2e-one
@@ -58,7 +61,12 @@ e2e-one: ## Run one end-to-end test on the cluster that stands, or a new one: TE
 
 .PHONY: e2e-demos
 e2e-demos:
-	$(E2E) ./test/demo/systems
+	$(E2E) -skip '$(LARGE)' ./test/demo/systems
+
+.PHONY: e2e-large
+e2e-large:
+	CLUSTER=large $(E2E) -run '$(LARGE)' ./test/demo/systems
+	$(if $(KUBECONFIG),,@go run ./test/cluster down --name large)
 
 .PHONY: e2e-shared
 e2e-shared:

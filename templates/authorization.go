@@ -62,8 +62,7 @@ func portPermission(in ir.Inbound) *rbacv3.Permission {
 func portPolicy(in ir.Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 	port := portPermission(in)
 	if len(in.Forwarded) > 0 {
-		all := &rbacv3.Permission_Set{Rules: append(forwardedBy(in.Forwarded), port)}
-		port = &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: all}}
+		port = allPermissions(append(forwardedBy(in.Forwarded), port))
 	}
 	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: who}
 }
@@ -76,7 +75,7 @@ func callers(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Princ
 		peers = append(peers, nobody())
 	}
 	if !in.JWT.IsZero() && in.TLS == ir.Permissive {
-		peers = append(peers, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyoneAuthenticated()[0]}})
+		peers = append(peers, notPrincipal(anyoneAuthenticated()[0]))
 	}
 	return withTokens(in, peers, subjects)
 }
@@ -91,12 +90,7 @@ func withTokens(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Pr
 	case len(peers) == 0:
 		return nil
 	}
-	oneOf := func(who []*rbacv3.Principal) *rbacv3.Principal {
-		return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: who}}}
-	}
-	return []*rbacv3.Principal{{Identifier: &rbacv3.Principal_AndIds{
-		AndIds: &rbacv3.Principal_Set{Ids: []*rbacv3.Principal{oneOf(peers), oneOf(subjects)}},
-	}}}
+	return []*rbacv3.Principal{allPrincipals(anyPrincipal(peers), anyPrincipal(subjects))}
 }
 
 func principals(peers []ir.Peer) []*rbacv3.Principal {

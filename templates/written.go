@@ -9,7 +9,6 @@ import (
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
 // Apps believe what stands in a header that Envoy writes. Many servers make variables of header names, as CGI does
@@ -65,9 +64,7 @@ func removals(pattern func(writtenHeader) string) []*mutationv3.HeaderMutation {
 		}
 		out = append(out, &mutationv3.HeaderMutation{
 			Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-					SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(names, "|")},
-				}},
+				KeyMatcher: patternMatcher(strings.Join(names, "|")),
 			}},
 		})
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,15 +26,38 @@ import (
 // signals sends a signal to the processes of a program, as `podtool signal` does.
 type signals func(program, signal string, flags ...string) error
 
-// onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never
-// sees.
+// onTheNode sends signals to every process of every node.
 func onTheNode(t *testing.T) signals {
+	t.Helper()
+	var all []signals
+	for _, node := range nodeNames(t) {
+		all = append(all, onNode(t, node))
+	}
+	return func(program, signal string, flags ...string) error {
+		var errs []error
+		for _, send := range all {
+			if err := send(program, signal, flags...); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if len(errs) < len(all) {
+			return nil // it is enough that one node has the program
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// onNode is a pod that can send signals to every process of a node. The namespace is one that the webhook never sees.
+func onNode(t *testing.T, node string) signals {
 	t.Helper()
 	const namespace = "kube-system"
 	name := "e2e-signals-" + rand.String(5) // one of an earlier run may be there, of an older image
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
-		Spec: corev1.PodSpec{HostPID: true, TerminationGracePeriodSeconds: new(int64(0)), Containers: []corev1.Container{container("app", "/podtool", "api", "--listen", "127.0.0.1:8080")}},
+		Spec: corev1.PodSpec{
+			NodeName: node, HostPID: true, TerminationGracePeriodSeconds: new(int64(0)),
+			Containers: []corev1.Container{container("app", "/podtool", "api", "--listen", "127.0.0.1:8080")},
+		},
 	}
 	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true), RunAsUser: new(int64(0)), RunAsNonRoot: new(false)}
 	apply(t, pod)
@@ -48,6 +72,17 @@ func onTheNode(t *testing.T) signals {
 		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
 		return err
 	}
+}
+
+// nodeNames are the cluster's nodes.
+func nodeNames(t *testing.T) (names []string) {
+	t.Helper()
+	var nodes corev1.NodeList
+	must(t, shared.k.Get(t.Context(), &nodes, "nodes"))
+	for _, node := range nodes.Items {
+		names = append(names, node.Name)
+	}
+	return names
 }
 
 // onUnavailable sets what becomes of pods while SPIRE does not answer, until the end of a test.

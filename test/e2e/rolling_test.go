@@ -287,7 +287,7 @@ func TestRejectedChangeStopsAfterOnePod(t *testing.T) {
 		return have
 	}
 	allow(valid, other)
-	told := eventually(t, "an event", func() error { return eventOf(t, ns, "Pod", "no further pod of namespace "+ns+" is changed") })
+	told := eventually(t, "an event", func() error { return eventOf(t, ns, "Pod", "no further pod of Deployment/api is changed") })
 	t.Logf("told after %.1f s", told.Seconds())
 	if told > time.Minute {
 		t.Errorf("expected it told within a minute, it took %s", told)

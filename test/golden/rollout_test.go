@@ -31,7 +31,7 @@ import (
 )
 
 // envoys stand for those of pods that no kubelet runs: each has read its files when it is asked for the second time
-// after they have changed, and refuses listeners with the peer "bad".
+// after they have changed, and refuses listeners with the peer "bad". The one of a liar refuses all.
 type envoys struct {
 	cluster rollout.Cluster
 	mu      sync.Mutex
@@ -62,7 +62,8 @@ func afterReading(pod *corev1.Pod, before templates.Updates) templates.Updates {
 	next := templates.Updates{}
 	for _, file := range []string{templates.ListenersFile, templates.ClustersFile} {
 		u := before[file]
-		if file == templates.ListenersFile && strings.Contains(pod.Annotations[intent.AnnotationListeners], "/bad") {
+		bad := strings.Contains(pod.Annotations[intent.AnnotationListeners], "/bad")
+		if file == templates.ListenersFile && (bad || pod.Name == liar) {
 			u.Refused++
 		} else {
 			u.Taken, u.Last = u.Taken+1, time.Now()
@@ -71,6 +72,9 @@ func afterReading(pod *corev1.Pod, before templates.Updates) templates.Updates {
 	}
 	return next
 }
+
+// liar comes before the other pods of its namespace.
+const liar = "a-liar"
 
 // podCache is that of a manager with the injector's own rights, which keeps of pods what the rollout looks at.
 func podCache(t *testing.T, config *rest.Config) cache.Cache {
@@ -89,7 +93,8 @@ func podCache(t *testing.T, config *rest.Config) cache.Cache {
 }
 
 // The leading replica, with its own rights, on a real API server with the real webhooks: pods follow their namespace,
-// what one rejects stops there and is told, and so is what a pod rejects of its own.
+// whatever a pod of another workload says of it; what one rejects stops its workload and is told, and so is what a pod
+// rejects of its own.
 func testRollout(t *testing.T, s *apiServer) {
 	platform, err := intent.ParsePlatform(defaultPlatform)
 	must(t, err)
@@ -106,11 +111,13 @@ func testRollout(t *testing.T, s *apiServer) {
 		)
 	}
 	allow("first")
-	for i := range 3 {
+	replica := `, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: api, uid: "1", controller: true}]`
+	for name, owned := range map[string]string{liar: "", "api-0": replica, "api-1": replica, "api-2": replica} {
 		created, err := s.create(
 			t,
-			[]byte(fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: api-%d, namespace: rolling,
-			labels: {spiffe.io/inject: enabled}, annotations: {spiffe.io/app-port: "8080"}}, spec: {containers: [{name: app, image: app}]}}`, i)),
+			[]byte(fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: rolling%s,
+			labels: {spiffe.io/inject: enabled}, annotations: {spiffe.io/app-port: "8080"}}, spec: {containers: [{name: app, image: app}]}}`,
+				name, owned)),
 		)
 		must(t, err)
 		defer s.remove(t, created)
@@ -135,7 +142,9 @@ func testRollout(t *testing.T, s *apiServer) {
 		},
 		Rate: 10, Metrics: metrics, Logger: logr.Discard(), Calm: time.Millisecond,
 		Event: func(about, _ runtime.Object, _ string, why reason.Reason, note string) {
-			told <- about.(*corev1.Pod).Name + " " + why.String() + ": " + note
+			if pod, ok := about.(*corev1.Pod); ok {
+				told <- pod.Name + " " + why.String() + ": " + note
+			}
 		},
 	})
 	pods := podCache(t, s.config)
@@ -187,12 +196,15 @@ func testRollout(t *testing.T, s *apiServer) {
 			return nil
 		})
 	}
+	lies := "a-liar ConfigurationRejected"
 	allow("second")
 	r.NamespaceChanged("rolling")
-	await("second", "api-0", "api-1", "api-2")
+	hear(lies) // which is nobody else's fault
+	await("second", liar, "api-0", "api-1", "api-2")
 	known(rollout.Taken, 3)
 	allow("bad")
 	r.NamespaceChanged("rolling")
+	hear(lies)
 	hear("api-0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.json)")
 	s.eventually(t, "a pause", func() error { // in which no pod is changed
 		if gauge(t, registry, "spire_injector_rollout_paused", "") != 1 {
@@ -200,11 +212,13 @@ func testRollout(t *testing.T, s *apiServer) {
 		}
 		return nil
 	})
-	await("bad", "api-0")
+	await("bad", liar, "api-0")
 	allow("third")
 	r.NamespaceChanged("rolling")
-	await("third", "api-0", "api-1", "api-2")
+	hear(lies)
+	await("third", liar, "api-0", "api-1", "api-2")
 	known(rollout.Taken, 6)
+	known(rollout.Rejected, 4) // the liar's three, and that of one honest pod
 
 	pod, err := cluster.Pod(t.Context(), types.NamespacedName{Namespace: "rolling", Name: "api-2"})
 	must(t, err)

@@ -155,6 +155,7 @@ func parseFederated(own spiffeid.TrustDomain, items []string) (domains []spiffei
 // that is not written.
 func (r *reader) peerList(path string, items []string) ([]ir.Peer, []problem) {
 	peers := make([]ir.Peer, 0, len(items))
+	known := make(map[ir.Peer]bool, len(items))
 	var problems []problem
 	for _, s := range items {
 		peer, err := ir.ParsePeer(r.trustDomain(), r.FederatesWith, s)
@@ -162,9 +163,10 @@ func (r *reader) peerList(path string, items []string) ([]ir.Peer, []problem) {
 			problems = append(problems, problem{path, fmt.Errorf("%w%s", err, afterSemicolon(r.federationHint(s)))})
 			continue
 		}
-		if !slices.Contains(peers, peer) {
+		if !known[peer] {
 			peers = append(peers, peer)
 		}
+		known[peer] = true
 	}
 	return peers, problems
 }

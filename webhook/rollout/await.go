@@ -213,7 +213,7 @@ func (o *outcome) do(ctx context.Context, r *Rollout) error {
 	case Rejected:
 		note := o.note(r.plan)
 		logger.Error(errRejected, note, "reason", reason.ConfigurationRejected, "files", o.verdict.Files,
-			"stoppedNamespaces", r.plan.StoppedNamespaces(), "stoppedAll", r.plan.Stopped())
+			"rejectingNamespaces", r.plan.RejectingNamespaces(), "stoppedAll", r.plan.Stopped())
 		r.report(o.of.pod, note)
 	case Unknown:
 		logger.Info("a running pod was changed, and does not say what became of it", "error", o.why)

@@ -112,17 +112,31 @@ type ByHTTP struct {
 	Client *http.Client
 }
 
-// NewByHTTP returns one that waits for 2 s at most.
+// NewByHTTP returns one that waits for 2 s at most, and reads little: whoever owns the pod writes the answer.
 func NewByHTTP() ByHTTP {
 	return ByHTTP{&http.Client{
-		Timeout:       2 * time.Second,
-		Transport:     &http.Transport{DisableKeepAlives: true}, // no proxy: pods are near
+		Timeout: 2 * time.Second,
+		Transport: &http.Transport{ // no proxy: pods are near
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxAnswerHeaders,
+			Protocols:              http1(),
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// maxAnswer is far more than the page has.
-const maxAnswer = 64 << 10
+const (
+	maxAnswer        = 64 << 10 // far more than the page has
+	maxAnswerHeaders = 16 << 10
+	maxMessage       = 500
+)
+
+func http1() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
+}
 
 // Updates implements [Envoys].
 func (b ByHTTP) Updates(ctx context.Context, pod *corev1.Pod) (templates.Updates, error) {
@@ -133,7 +147,7 @@ func (b ByHTTP) Updates(ctx context.Context, pod *corev1.Pod) (templates.Updates
 	}
 	response, err := b.Client.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%.*s", maxMessage, err.Error()) // which may quote the answer
 	}
 	defer func() { _ = response.Body.Close() }()
 	switch response.StatusCode {
@@ -141,11 +155,16 @@ func (b ByHTTP) Updates(ctx context.Context, pod *corev1.Pod) (templates.Updates
 	case http.StatusNotFound:
 		return nil, ErrNoPage
 	default:
-		return nil, fmt.Errorf("asking %s how Envoy took its configuration: %s", request.URL, response.Status)
+		return nil, fmt.Errorf("asking %s how Envoy took its configuration: expected status 200, got %d",
+			request.URL, response.StatusCode)
 	}
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("asking %s how Envoy took its configuration: %w", request.URL, err)
+	case len(answer) > maxAnswer:
+		return nil, fmt.Errorf("asking %s how Envoy took its configuration: expected at most %d bytes, got more",
+			request.URL, maxAnswer)
 	}
 	return templates.ParseUpdates(answer)
 }

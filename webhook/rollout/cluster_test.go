@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -162,4 +164,66 @@ func TestUpdatesByHTTP(t *testing.T) {
 			t.Errorf("%s: asked %s", name, test.asked)
 		}
 	}
+}
+
+// Whoever owns a pod writes what its address answers: it costs little, and leads nowhere.
+func TestAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	const honest = `{"stats": [{"name": "cluster_manager.cds.update_success", "value": 2}]}`
+	elsewhere := make(chan string, 1)
+	for name, answer := range map[string]http.HandlerFunc{
+		"an endless body": func(w http.ResponseWriter, _ *http.Request) {
+			for _, err := io.WriteString(w, honest); err == nil; {
+				_, err = io.WriteString(w, strings.Repeat(" ", 1<<10))
+			}
+		},
+		"a body that does not end": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, honest)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
+		"no answer": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"long headers": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("x", 2*maxAnswerHeaders))
+			_, _ = io.WriteString(w, honest)
+		},
+		"a redirection": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/elsewhere" {
+				elsewhere <- r.URL.Path
+				_, _ = io.WriteString(w, honest)
+				return
+			}
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		},
+		"a long line that is not HTTP": func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, strings.Repeat("spoofed ", 1<<10)+"\r\n\r\n")
+				_ = conn.Close()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(answer)
+			defer server.Close()
+			by := NewByHTTP()
+			transport := by.Client.Transport.(*http.Transport) //nolint:errcheck,forcetypeassert // it is
+			transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
+			}
+			got, err := by.Updates(t.Context(), &corev1.Pod{Status: corev1.PodStatus{PodIP: "10.0.0.1"}})
+			if err == nil {
+				t.Fatalf("believed: %v", got)
+			}
+			if len(err.Error()) > 2*maxMessage {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if len(elsewhere) > 0 {
+			t.Error("the redirection was followed")
+		}
+	})
 }

@@ -60,7 +60,7 @@ func (c comparison) look(ctx context.Context, pod *corev1.Pod) {
 	}
 	refresh, why := c.rollout.consider(c.injector, *ns, pod)
 	if refresh.Outdated {
-		c.rollout.plan.Want(key, refresh.Image != "")
+		c.rollout.plan.Want(key, workloadOf(pod), refresh.Image != "")
 	}
 	if why == "" {
 		return

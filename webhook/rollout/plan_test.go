@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func newRide(t *testing.T, limit rate.Limit, pods ...string) *ride {
 	r := &ride{t: t, plan: NewPlan(limit), now: start}
 	for _, name := range pods {
 		r.plan.Namespace(pod(name).Namespace, "1")
-		r.plan.Want(pod(name), false)
+		r.plan.Want(pod(name), replicaOf(name), false)
 	}
 	return r
 }
@@ -38,6 +39,16 @@ func pod(name string) Pod {
 		}
 	}
 	return p
+}
+
+// replicaOf is "x" of a pod "namespace/x.name", and else that of all other pods.
+func replicaOf(name string) string {
+	_, name, _ = strings.Cut(name, "/")
+	w, _, _ := strings.Cut(name, ".")
+	if w == name {
+		return ""
+	}
+	return w
 }
 
 // want expects pods to be changed in this order, each at once.
@@ -106,22 +117,29 @@ func TestPlanPaused(t *testing.T) {
 	}
 }
 
-func TestPlanStopsNamespace(t *testing.T) {
+// What a pod rejects stops the others of its workload, and nobody else.
+func TestPlanStopsWorkload(t *testing.T) {
 	t.Parallel()
-	r := newRide(t, 1000, "a/1", "a/2", "a/3", "b/1", "b/2")
+	r := newRide(t, 1000, "a/x.1", "a/x.2", "a/y.1", "a/y.2", "b/1", "b/2")
 	step := func() { r.wait(time.Second) }
-	r.want("a/1")
-	r.done(Rejected, "a/1")
+	r.want("a/x.1")
+	r.done(Rejected, "a/x.1")
 	step()
 	r.want("b/1") // it may be a's own fault
 	r.done(Taken, "b/1")
 	step()
+	r.want("a/y.1") // or the workload's
+	step()
 	r.want("b/2")
+	r.done(Taken, "a/y.1", "b/2")
+	step()
+	r.want("a/y.2")
+	r.done(Taken, "a/y.2")
 	step()
 	r.none()
-	if !r.plan.Paused() || r.plan.Stopped() || r.plan.Rejecting() != 1 || r.plan.Outdated() != 2 ||
-		!slices.Equal(r.plan.StoppedNamespaces(), []string{"a"}) {
-		t.Errorf("expected namespace a stopped with two outdated pods and one that rejects, got %+v", r.plan)
+	if !r.plan.Paused() || r.plan.Stopped() || r.plan.NamespaceStopped("a") || r.plan.Rejecting() != 1 ||
+		r.plan.Outdated() != 1 || !slices.Equal(r.plan.RejectingNamespaces(), []string{"a"}) {
+		t.Errorf("expected workload x stopped with one outdated pod and one that rejects, got %+v", r.plan)
 	}
 	if r.plan.Namespace("a", "1") {
 		t.Error("the same namespace is called changed")
@@ -130,53 +148,131 @@ func TestPlanStopsNamespace(t *testing.T) {
 	if !r.plan.Namespace("a", "2") {
 		t.Error("a changed namespace is not called changed")
 	}
-	r.plan.Want(pod("a/1"), false)
-	r.want("a/2")
-	r.done(Taken, "a/2")
+	r.plan.Want(pod("a/x.1"), "x", false)
+	r.want("a/x.2")
+	r.done(Taken, "a/x.2")
 	step()
-	r.want("a/3")
-	step()
-	r.want("a/1")
-	r.done(Taken, "a/1")
+	r.want("a/x.1")
+	r.done(Taken, "a/x.1")
 	if r.plan.Paused() || r.plan.Rejecting() != 0 {
 		t.Errorf("expected nothing stopped and nothing rejected, got %+v", r.plan)
 	}
 }
 
-func TestPlanStopsChangedPlatformAfterOnePod(t *testing.T) {
+// Several workloads have to reject for their namespace to be left alone.
+func TestPlanStopsNamespace(t *testing.T) {
+	t.Parallel()
+	r := newRide(t, 1000, "a/x.1", "a/x.2", "a/y.1", "a/z.1", "b/1")
+	for _, name := range []string{"a/x.1", "b/1", "a/y.1"} {
+		r.want(name)
+		outcome := Rejected
+		if name == "b/1" {
+			outcome = Taken
+		}
+		r.done(outcome, name)
+		r.wait(time.Second)
+	}
+	r.none()
+	if !r.plan.NamespaceStopped("a") || r.plan.NamespaceStopped("b") || r.plan.Stopped() || r.plan.Outdated() != 2 {
+		t.Errorf("expected namespace a stopped with two outdated pods, got %+v", r.plan)
+	}
+}
+
+// What a workload takes proves nothing for another one, which is tried on one pod of its own.
+func TestPlanTriesEachWorkload(t *testing.T) {
+	t.Parallel()
+	r := newRide(t, 1000, "a/x.1", "a/x.2", "a/y.1", "a/y.2", "b/1")
+	r.plan.PlatformChanged()
+	r.want("a/x.1")
+	r.done(Taken, "a/x.1")
+	r.wait(time.Second)
+	r.want("b/1") // what one namespace takes proves nothing for the platform
+	r.wait(time.Second)
+	r.none()
+	r.done(Taken, "b/1")
+	for _, name := range []string{"a/x.2", "a/y.1"} {
+		r.wait(time.Second)
+		r.want(name)
+	}
+	r.wait(time.Second)
+	r.none()
+	if !r.plan.Proven("a", "x") || r.plan.Proven("a", "y") {
+		t.Error("expected x to be proven and y not")
+	}
+	r.done(Taken, "a/y.1")
+	r.want("a/y.2")
+}
+
+func TestPlanStopsChangedPlatform(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1000, "a/1")
 	r.want("a/1")
 	r.done(Taken, "a/1")
 	r.plan.PlatformChanged()
-	for _, name := range []string{"a/1", "b/1", "b/2", "c/1"} {
+	for _, name := range []string{"a/x.1", "a/y.1", "b/1", "b/2", "c/1"} {
 		r.plan.Namespace(pod(name).Namespace, "1")
-		r.plan.Want(pod(name), false)
+		r.plan.Want(pod(name), replicaOf(name), false)
 	}
 	r.wait(time.Second)
-	r.want("a/1")
+	r.want("a/x.1")
 	r.wait(time.Second)
 	r.none() // not in another namespace either
-	r.done(Rejected, "a/1")
+	r.done(Rejected, "a/x.1")
+	r.want("b/1")
+	r.done(Rejected, "b/1")
 	r.wait(time.Second)
 	r.none()
 	if !r.plan.Stopped() || !r.plan.Paused() || r.plan.Outdated() != 3 {
 		t.Errorf("expected everything stopped, got %+v", r.plan)
 	}
 	r.plan.PlatformChanged()
-	r.plan.Want(pod("a/1"), false)
-	r.want("b/1")
-	r.done(Taken, "b/1")
-	for _, name := range []string{"b/2", "c/1", "a/1"} {
-		r.wait(time.Second)
+	r.plan.Want(pod("a/x.1"), "x", false)
+	for _, name := range []string{"a/y.1", "b/2"} {
 		r.want(name)
+		r.done(Taken, name)
+		r.wait(time.Second)
+	}
+	r.want("c/1")
+	r.wait(time.Second)
+	r.want("a/x.1")
+}
+
+// All that the pods of one namespace say stops nobody else, whatever it is and however often it is said.
+func TestPlanIsNotStoppedByOneNamespace(t *testing.T) {
+	t.Parallel()
+	liars := []string{"a/v.1", "a/w.1", "a/x.1", "a/x.2"}
+	for _, lie := range []Outcome{Rejected, Unknown, Taken} {
+		r := newRide(t, 1000, append(liars, "b/1", "b/2", "b/y.1", "c/1", "c/2")...)
+		r.plan.PlatformChanged()
+		changed := map[string]bool{}
+		for range 100 {
+			for {
+				next, ok := r.plan.Next(r.now)
+				if !ok {
+					break
+				}
+				name := next.Namespace + "/" + next.Name
+				changed[name] = true
+				if next.Namespace == "a" {
+					r.done(lie, name)
+				} else {
+					r.done(Taken, name)
+				}
+			}
+			r.wait(time.Second)
+		}
+		for _, name := range []string{"b/1", "b/2", "b/y.1", "c/1", "c/2"} {
+			if !changed[name] {
+				t.Errorf("%s is not changed where others say %s", name, lie)
+			}
+		}
 	}
 }
 
 func TestPlanStopsWhenSeveralNamespacesReject(t *testing.T) {
 	t.Parallel()
-	r := newRide(t, 1000, "a/1", "b/1", "c/1", "d/1", "e/1")
-	for i, outcome := range []Outcome{Taken, Rejected, Rejected, Rejected} {
+	r := newRide(t, 1000, "a/1", "b/1", "c/1", "d/1", "e/1", "f/1")
+	for i, outcome := range []Outcome{Taken, Taken, Rejected, Rejected, Rejected} {
 		r.wait(time.Second)
 		name := string(rune('a'+i)) + "/1"
 		r.want(name)
@@ -184,8 +280,8 @@ func TestPlanStopsWhenSeveralNamespacesReject(t *testing.T) {
 	}
 	r.wait(time.Second)
 	r.none()
-	r.plan.NamespaceGone("b")
-	r.want("e/1")
+	r.plan.NamespaceGone("c")
+	r.want("f/1")
 }
 
 // Pods that say nothing, because they are older than the page that says it, hold up the others for a while and not
@@ -210,24 +306,25 @@ func TestPlanRestartsOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1000, "a/1", "a/2", "b/1", "b/2")
 	for _, name := range []string{"a/1", "a/2", "b/1", "b/2"} {
-		r.plan.Want(pod(name), true)
+		r.plan.Want(pod(name), replicaOf(name), true)
 	}
 	step := func() { r.wait(time.Second) }
 	r.want("a/1")
 	r.done(Taken, "a/1")
 	step()
+	r.want("b/1")
+	r.done(Taken, "b/1")
+	step()
 	r.want("a/2")
 	step()
-	r.want("b/1")
-	step()
-	r.plan.Want(pod("a/3"), true)
-	r.none()
-	r.plan.Want(pod("a/4"), false) // whose Envoy goes on
-	r.want("a/4")
-	step()
-	r.done(Taken, "b/1", "a/4")
 	r.want("b/2")
 	step()
+	r.plan.Want(pod("a/3"), "", true)
+	r.none()
+	r.plan.Want(pod("a/4"), "", false) // whose Envoy goes on
+	r.want("a/4")
+	step()
+	r.done(Taken, "b/2", "a/4")
 	r.none()
 	r.done(Unknown, "a/2")
 	r.want("a/3")
@@ -271,11 +368,11 @@ func TestPlanIgnoresOutcomesOfOlderChanges(t *testing.T) {
 			r := newRide(t, 1000, "a/1", "a/2", "a/3")
 			r.want("a/1")
 			change(r.plan)
-			r.plan.Want(pod("a/1"), false) // which is outdated again while its outcome is awaited
+			r.plan.Want(pod("a/1"), "", false) // which is outdated again while its outcome is awaited
 			r.wait(time.Second)
 			r.none()
 			r.done(outcome, "a/1")
-			if r.plan.Proven("a") || r.plan.Stopped() || len(r.plan.StoppedNamespaces()) > 0 {
+			if r.plan.Proven("a", "") || r.plan.Stopped() || len(r.plan.RejectingNamespaces()) > 0 {
 				t.Errorf("%s: an old outcome %s counts", name, outcome)
 			}
 			r.want("a/2")
@@ -307,11 +404,14 @@ func TestPlanCountsRejectionsOfOthers(t *testing.T) {
 // rejects is not its namespace's fault.
 func TestPlanAwaitsProofOfPlatform(t *testing.T) {
 	t.Parallel()
-	r := newRide(t, 1000, "a/1")
+	r := newRide(t, 1000, "a/1", "b/1")
 	r.plan.PlatformChanged()
 	r.want("a/1")
-	r.plan.Compared()
 	r.done(Rejected, "a/1")
+	r.wait(time.Second)
+	r.want("b/1")
+	r.plan.Compared()
+	r.done(Rejected, "b/1")
 	if !r.plan.Stopped() {
 		t.Error("the platform is held for proven while its first pod's outcome is awaited")
 	}

@@ -12,8 +12,9 @@ import (
 const (
 	// recalling bounds the time in which a new leader asks pods what the old one knew.
 	recalling = 20 * time.Second
-	// recalled bounds how many pods of a namespace are asked.
-	recalled = 3
+	// recalled bounds how many pods of a workload are asked, and recalledAll how many of a namespace.
+	recalled    = 3
+	recalledAll = 6
 )
 
 // recall learns what an earlier leader has learnt: where a pod rejects what a rollout gave it, the others are left
@@ -21,10 +22,14 @@ const (
 func (r *Rollout) recall(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, recalling)
 	defer cancel()
-	asked := map[string]int{}
+	asked := map[string]int{} // by namespace, and by namespace/workload
 	injector := r.config.Injector()
 	err := r.config.Cluster.Each(ctx, "", func(pod *corev1.Pod) {
-		if ctx.Err() != nil || asked[pod.Namespace] == recalled || !r.wasRefreshed(pod) {
+		if ctx.Err() != nil || asked[pod.Namespace] == recalledAll || !r.wasRefreshed(pod) {
+			return
+		}
+		workload := pod.Namespace + "/" + workloadOf(pod)
+		if asked[workload] == recalled {
 			return
 		}
 		ns, err := r.config.Cluster.Namespace(ctx, pod.Namespace)
@@ -35,15 +40,16 @@ func (r *Rollout) recall(ctx context.Context) {
 			return
 		}
 		asked[pod.Namespace]++
+		asked[workload]++
 		why, rejects := r.rejects(ctx, pod)
 		if !rejects {
 			return
 		}
 		r.plan.Namespace(ns.Name, versionOf(ns))
-		r.plan.Recall(podOf(pod))
+		r.plan.Recall(podOf(pod), workloadOf(pod))
 		r.config.Logger.Info(
-			"a running pod rejects what its namespace and the platform are; others of its namespace are not changed",
-			"namespace", pod.Namespace, "pod", pod.Name, "why", why)
+			"a running pod rejects what its namespace and the platform are; others of its workload are not changed",
+			"namespace", pod.Namespace, "workload", workloadOf(pod), "pod", pod.Name, "why", why)
 	})
 	if err != nil {
 		r.config.Logger.Error(err, "looking at what an earlier leader has changed; what pods reject is found out again")

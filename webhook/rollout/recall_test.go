@@ -52,7 +52,7 @@ func TestRecall(t *testing.T) {
 				w.begin()
 				time.Sleep(calm / 2)
 				w.wantMetrics(map[string]float64{"paused": test.known, "pods rejected": test.known})
-				if w.looks != test.looks {
+				if w.looks != test.looks { // of the one workload
 					t.Errorf("asked %d Envoys, want %d", w.looks, test.looks)
 				}
 			})

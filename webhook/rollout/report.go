@@ -44,10 +44,14 @@ func (o *outcome) note(plan *Plan) string {
 		out.WriteString("; take back what was changed on the pod")
 	case plan.Stopped():
 		out.WriteString("; no further pod is changed until the platform file or the namespaces change again")
-	default:
+	case plan.NamespaceStopped(o.of.pod.Namespace):
 		fmt.Fprintf(&out,
 			"; no further pod of namespace %s is changed until its annotations or the platform file change again",
 			o.of.pod.Namespace)
+	default:
+		fmt.Fprintf(&out,
+			"; no further pod of %s is changed until the annotations of namespace %s or the platform file change again",
+			workloadOf(o.of.pod), o.of.pod.Namespace)
 	}
 	return out.String()
 }

@@ -149,31 +149,47 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 		r.plan.Skip(key)
 		return
 	}
-	if !serves(pod) && !r.plan.Proven(key.Namespace) && !r.plan.Rejects(key) {
+	if !serves(pod) && !r.plan.Proven(key.Namespace, workloadOf(pod)) && !r.plan.Rejects(key) {
 		// From this one nothing could be learnt for the others.
-		r.plan.Skip(key)
-		r.plan.Retry(key, refresh.Image != "", time.Now().Add(askAfter))
+		r.plan.Postpone(key, refresh.Image != "", time.Now().Add(askAfter))
 		return
 	}
-	before, silent := r.config.Envoys.Updates(ctx, pod)
-	after, err := r.refresh(ctx, pod, refresh)
+	go func() { // others do not wait for a pod that is slow to answer
+		before, silent := r.config.Envoys.Updates(ctx, pod)
+		r.queue.Add(&asked{pod, refresh, before, silent})
+	}()
+}
+
+// asked is a pod whose Envoy has been asked what it has read. It is a task: to change the pod.
+type asked struct {
+	pod    *corev1.Pod
+	wanted inject.Refresh
+	before templates.Updates
+	silent error
+}
+
+func (t *asked) do(ctx context.Context, r *Rollout) error {
+	key, refresh := podOf(t.pod), t.wanted
+	logger := r.config.Logger.WithValues("namespace", key.Namespace, "pod", key.Name)
+	after, err := r.refresh(ctx, t.pod, refresh)
 	if err != nil {
 		logger.Info("a running pod could not be changed; it is tried again", "error", err.Error())
 		r.config.Metrics.refreshed(outcomeFailed)
 		r.plan.Retry(key, refresh.Image != "", time.Now().Add(retryAfter))
-		return
+		return nil
 	}
 	logger.Info("changed a running pod to what its namespace and the platform are",
 		"config", refresh.Wanted, "image", refresh.Image)
 	r.wrote[key] = inject.ConfigDigest(after)
 	r.start(ctx, &await{
 		pod:       after,
-		before:    before,
-		silent:    silent,
+		before:    t.before,
+		silent:    t.silent,
 		image:     refresh.Image,
-		container: containerOf(pod),
+		container: containerOf(t.pod),
 		ours:      true,
 	})
+	return nil
 }
 
 // read returns a pod and its namespace, or no pod when it is gone or has ended.

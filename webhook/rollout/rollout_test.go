@@ -50,16 +50,17 @@ type world struct {
 	namespaces map[string]intent.Namespace
 	pods       map[types.NamespacedName]*corev1.Pod
 	updates    map[types.NamespacedName]templates.Updates
-	noPage     bool          // these Envoys are old
-	refusal    error         // of every change of a pod
-	unreadable bool          // are namespaces
-	reads      int           // of namespaces that were not
-	stale      bool          // the replica that answers has not seen the change yet
-	lost       bool          // changes are made, and the answers get lost
-	slow       time.Duration // of a kubelet beyond its usual time
-	looks      int           // at Envoys
-	lists      int           // of pods
-	unlisted   bool          // a list of pods fails
+	noPage     bool                     // these Envoys are old
+	refusal    error                    // of every change of a pod
+	unreadable bool                     // are namespaces
+	reads      int                      // of namespaces that were not
+	stale      bool                     // the replica that answers has not seen the change yet
+	lost       bool                     // changes are made, and the answers get lost
+	slow       time.Duration            // of a kubelet beyond its usual time
+	looks      int                      // at Envoys
+	lists      int                      // of pods
+	unlisted   bool                     // a list of pods fails
+	hang       map[string]time.Duration // before an Envoy of a namespace answers
 	changed    []string
 	at         []time.Time // of the changes
 	events     []string
@@ -101,6 +102,9 @@ func (w *world) renew() {
 		Event: func(about, related runtime.Object, eventType string, why reason.Reason, note string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if named(about) == replicasOf(related) {
+				return
+			}
 			w.events = append(w.events, named(about)+" "+why.String()+": "+note)
 			if eventType != corev1.EventTypeWarning || related != nil && named(related) == "" {
 				w.t.Errorf("an event of type %s about %s and %v", eventType, named(about), related)
@@ -120,6 +124,15 @@ func named(object runtime.Object) string {
 	return ""
 }
 
+// replicasOf is what a world's pods are replicas of, if it gave it to them.
+func replicasOf(object runtime.Object) string {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return "none"
+	}
+	return "StatefulSet " + pod.Namespace + "/all" + replicaOf(pod.Namespace+"/"+pod.Name)
+}
+
 func (w *world) add(name types.NamespacedName) {
 	w.t.Helper()
 	ns, known := w.namespaces[name.Namespace]
@@ -129,6 +142,9 @@ func (w *world) add(name types.NamespacedName) {
 	}
 	p := &corev1.Pod{}
 	p.Namespace, p.Name, p.UID = name.Namespace, name.Name, types.UID("uid-"+name.String())
+	p.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: "apps/v1", Kind: "StatefulSet", Name: "all" + replicaOf(name.String()), Controller: new(true),
+	}}
 	p.Labels = map[string]string{intent.LabelInject: intent.InjectEnabled}
 	p.Annotations = map[string]string{intent.AnnotationAppPort: "8080"}
 	p.Spec.Containers = []corev1.Container{{Name: "app", Image: "app"}}
@@ -265,7 +281,13 @@ func (w *world) kubelet(name types.NamespacedName, image string) {
 	w.updates[name] = next
 }
 
-func (w *world) Updates(_ context.Context, p *corev1.Pod) (templates.Updates, error) {
+func (w *world) Updates(ctx context.Context, p *corev1.Pod) (templates.Updates, error) {
+	w.mu.Lock()
+	hang := w.hang[p.Namespace]
+	w.mu.Unlock()
+	if !sleep(ctx, hang) {
+		return nil, ctx.Err()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks++
@@ -420,8 +442,9 @@ func TestRolloutStopsChangedPlatform(t *testing.T) {
 		w.want()
 		w.platform(bad("/bad"))
 		time.Sleep(time.Minute)
-		w.want("a/0")
-		w.wantEvents("no further pod is changed until the platform file or the namespaces change again")
+		w.want("a/0", "b/0")
+		w.wantEvents("no further pod of StatefulSet/all is changed",
+			"no further pod is changed until the platform file or the namespaces change again")
 		w.platform(bad("/second"))
 		time.Sleep(time.Minute)
 		slices.Sort(w.changed)
@@ -439,7 +462,7 @@ func TestRolloutBlamesNamespaceAfterHarmlessPlatform(t *testing.T) {
 		w.allow("a", "/bad")
 		time.Sleep(time.Minute)
 		w.want("a/0")
-		w.wantEvents("no further pod of namespace a is changed")
+		w.wantEvents("no further pod of StatefulSet/all is changed until the annotations of namespace a or the platform file")
 		w.allow("b", "/second")
 		time.Sleep(time.Minute)
 		w.want("b/0")
@@ -678,7 +701,7 @@ func TestRolloutNoticesOtherReplicas(t *testing.T) {
 		w.lead()
 		w.allow("a", "/second")
 		time.Sleep(5 * time.Second)
-		if w.rollout.plan.Proven("a") || w.rollout.plan.Outdated() != 2 {
+		if w.rollout.plan.Proven("a", "") || w.rollout.plan.Outdated() != 2 {
 			t.Errorf("expected two outdated pods and nothing proven, got %d", w.rollout.plan.Outdated())
 		}
 		w.mu.Lock()
@@ -1124,4 +1147,22 @@ func TestEnded(t *testing.T) {
 	) {
 		t.Error("one that is being deleted goes on")
 	}
+}
+
+// Pods that do not answer hold up their own workload alone.
+func TestRolloutDoesNotWaitForSlowAnswers(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 10, append(some("a", 1), some("b", 3)...), func(w *world) {
+		w.lead()
+		w.mu.Lock()
+		w.hang = map[string]time.Duration{"a": time.Hour}
+		w.mu.Unlock()
+		w.allow("a", "/second")
+		time.Sleep(10 * time.Second)
+		w.want()
+		w.rollout.plan.platform.proven = true // by what was before
+		w.allow("b", "/second")
+		time.Sleep(10 * time.Second)
+		w.want(some("b", 3)...)
+	})
 }

@@ -1,6 +1,6 @@
 // Package systems plays every demo of the table on a real cluster, one after the other, and sees that each holds what
-// it tells and leaves nothing behind. Without KUBECONFIG it starts a cluster of its own on this machine, and ends it
-// when all is well: the end-to-end tests run at the same time.
+// it tells and leaves nothing behind. Without KUBECONFIG and CLUSTER it starts a cluster of its own on this machine, and
+// ends it when all is well: the end-to-end tests run at the same time.
 package systems
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/story"
 )
 
-// ownCluster is the name of the cluster that is started without KUBECONFIG.
+// ownCluster is the name of the cluster that is started without KUBECONFIG and CLUSTER.
 const ownCluster = "demos"
 
 // shared is what all tests use. TestMain fills it once, before any test.
@@ -42,7 +42,7 @@ var shared struct {
 func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	own := os.Getenv(environment.KubeconfigVariable) == ""
+	own := os.Getenv(environment.KubeconfigVariable) == "" && os.Getenv(environment.ClusterVariable) == ""
 	if err := setUp(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "setting up the cluster:", err)
 		os.Exit(1)
@@ -63,7 +63,11 @@ func setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := environment.PrepareNamed(ctx, ownCluster, os.Stderr)
+	name := os.Getenv(environment.ClusterVariable)
+	if name == "" {
+		name = ownCluster
+	}
+	env, err := environment.PrepareNamed(ctx, name, os.Stderr)
 	if err != nil {
 		return err
 	}
