@@ -17,10 +17,10 @@ import (
 // callersKey is where a filter chain keeps a digest of the lists that authorization alone holds its requests against.
 const callersKey = "callers"
 
-// markCallers makes a change of a port's subjects, forwarded clients, rules or peers a change of its filter chains, which
-// are then drained: authorization denies the next request of who was removed, and the drain ends the streams that are open
-// (see [DrainSeconds]). Peers that TLS checks are in the chain anyway. The mark is read by no filter. It is a digest,
-// because the lists themselves are long and in another file already. Under audit nobody is removed by a list.
+// markCallers makes a change of a port's subjects, forwarded clients, rules or peers a change of its filter chains,
+// which are then drained: authorization denies the next request of who was removed, and the drain ends the streams that
+// are open (see [DrainSeconds]). Peers that TLS checks are in the chain anyway. The mark is read by no filter. It is a
+// digest, because the lists themselves are long and in another file already. Under audit nobody is removed by a list.
 func markCallers(listener *listenerv3.Listener, in ir.Inbound) {
 	if in.Audits() {
 		return

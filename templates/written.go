@@ -40,35 +40,44 @@ func IsWritten(name string) bool {
 // notWritten takes from a caller's request whatever an app may take for one of [writtenHeaders]. It is the first that
 // happens to a request.
 func notWritten() []*corev3.TypedExtensionConfig {
-	return []*corev3.TypedExtensionConfig{{
-		Name:        "not_written",
-		TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: removals(writtenHeader.spellings)}),
-	}}
-}
-
-// notWrittenTrailers does the same to trailers, which some servers merge into the headers. Envoy writes none, so callers may
-// write none in any spelling, nor with the name itself.
-func notWrittenTrailers() *hcmv3.HttpFilter {
-	return httpFilter("not_written_trailers", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
-		RequestTrailersMutations: removals(writtenHeader.allSpellings),
-	}})
-}
-
-// removals take from a request what matches these patterns of [writtenHeaders].
-func removals(pattern func(writtenHeader) string) []*mutationv3.HeaderMutation {
-	var out []*mutationv3.HeaderMutation
+	removal := &earlyv3.HeaderMutation{}
 	for _, headers := range writtenHeaders {
 		var names []string
 		for _, header := range headers {
-			names = append(names, pattern(header))
+			names = append(names, header.spellings())
 		}
-		out = append(out, &mutationv3.HeaderMutation{
-			Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-				KeyMatcher: patternMatcher(strings.Join(names, "|")),
-			}},
-		})
+		removal.Mutations = append(removal.Mutations, removalOf(strings.Join(names, "|")))
 	}
-	return out
+	return []*corev3.TypedExtensionConfig{{Name: "not_written", TypedConfig: pack(removal)}}
+}
+
+// notWrittenTrailers does the same to trailers, which some servers merge into the headers. Envoy writes none, so callers
+// may write none in any spelling, nor with the name itself.
+func notWrittenTrailers() *hcmv3.HttpFilter {
+	var names []string
+	for _, header := range slices.Concat(writtenHeaders...) {
+		names = append(names, header.allSpellings())
+	}
+	slices.Sort(names) // what begins alike is written once in the pattern that Envoy makes of them
+	return withoutTrailers(strings.Join(names, "|"))
+}
+
+// noTrailers is for the kubelet, which sends none.
+func noTrailers() *hcmv3.HttpFilter { return withoutTrailers(".+") }
+
+func withoutTrailers(names string) *hcmv3.HttpFilter {
+	return httpFilter("trailers", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestTrailersMutations: []*mutationv3.HeaderMutation{removalOf(names)},
+	}})
+}
+
+// removalOf takes from a request what has a name of this pattern.
+func removalOf(names string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{
+		Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
+			KeyMatcher: patternMatcher(names),
+		}},
+	}
 }
 
 const (

@@ -30,7 +30,7 @@ func TestFloodUnderALimit(t *testing.T) {
 	if got := floodedUntil(t, x); got == "" {
 		t.Fatal("the Envoy has ended")
 	}
-	if x.proxy.statistic("envoy.overload_actions.reset_high_memory_stream.count") == 0 {
+	if x.proxy.statistic("envoy.overload_actions.reset_high_memory_stream.count") < 1 {
 		t.Error("no stream was reset: the flood did not reach the limit")
 	}
 	client := &http.Client{Timeout: 5 * time.Second}
