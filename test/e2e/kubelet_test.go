@@ -13,9 +13,9 @@ import (
 
 const (
 	// proxyMemory is the limit of Envoy's container in [placed], in bytes.
-	proxyMemory = 128 << 20
+	proxyMemory = 256 << 20
 	// unreadAnswers would take more than twice as much.
-	unreadAnswers = 1500
+	unreadAnswers = 3000
 )
 
 // placed is a pod of three apps, each on an address of its own: 127.0.0.1, the pod's and ::1. Envoy takes their callers on
@@ -93,7 +93,9 @@ func TestAppsWhereTheyListen(t *testing.T) {
 			t.Errorf("expected three quarters of %d bytes for Envoy's heap, %d, got %d", proxyMemory, want, got)
 		}
 		out, err := in(t, ns, "deployment/outsider", "/podtool", "unread", fmt.Sprintf("http://%s:8446/endless", pod.Status.PodIP),
-			"--requests", fmt.Sprint(unreadAnswers))
+			"--requests", fmt.Sprint(unreadAnswers), "--batch", "50",
+			// The thread that answers is the one that looks at the memory.
+			"--after", fmt.Sprintf("http://%s:15021/updates", pod.Status.PodIP))
 		must(t, err)
 		t.Logf("the flood: %s", out)
 		stats := adminPage(t, ns, "pod/placed", "/stats?filter=overload_actions.reset_high_memory_stream.count")

@@ -14,6 +14,7 @@ import (
 type unreadOptions struct {
 	requests, batch int
 	pause, rest     time.Duration
+	after           string
 }
 
 // unreadReport is what became of the requests, each in one of the three.
@@ -30,12 +31,20 @@ func newUnreadCommand() *cobra.Command {
 		Short: "Ask for many answers at once and read none of them",
 		Long: `Send many requests over HTTP/2 without TLS, in batches, and read nothing of what is answered: the server,
 or the proxy before it, has to hold it. When nothing more has come for --rest, all requests are given
-up, and the report is printed as JSON.`,
-		Example: `  podtool unread http://10.0.0.7:8446/endless --requests 1000`,
+up, and the report is printed as JSON.
+
+With --after the next batch waits for an answer to that URL as well: on a busy machine a flood would
+otherwise be faster than whoever is to notice it.`,
+		Example: `  podtool unread http://10.0.0.7:8446/endless --requests 1000 --after http://10.0.0.7:15021/updates`,
 		Args:    oneArgument("a URL"),
 		RunE: func(command *cobra.Command, arguments []string) error {
 			if err := checkURL(arguments[0]); err != nil {
 				return err
+			}
+			if options.after != "" {
+				if err := checkURL(options.after); err != nil {
+					return err
+				}
 			}
 			if err := options.check(); err != nil {
 				return err
@@ -47,6 +56,7 @@ up, and the report is printed as JSON.`,
 	flags.IntVar(&options.requests, "requests", 1000, "how many in all")
 	flags.IntVar(&options.batch, "batch", 25, "how many at once")
 	flags.DurationVar(&options.pause, "pause", 50*time.Millisecond, "time between two batches")
+	flags.StringVar(&options.after, "after", "", "URL whose answer each batch but the first waits for (default: none)")
 	flags.DurationVar(&options.rest, "rest", 2*time.Second, "how long nothing may have come at the end")
 	return command
 }
@@ -96,6 +106,7 @@ func leaveUnread(ctx context.Context, url string, options unreadOptions) unreadR
 	for i := range options.requests {
 		if i > 0 && i%options.batch == 0 {
 			wait(ctx, options.pause)
+			options.await(ctx)
 		}
 		asking.Go(ask)
 	}
@@ -107,6 +118,16 @@ func leaveUnread(ctx context.Context, url string, options unreadOptions) unreadR
 	stop()
 	asking.Wait() // what had no answer by now has failed
 	return report()
+}
+
+// await asks whoever is to notice the flood. One that has ended meanwhile does not answer, which is for the caller to see.
+func (o unreadOptions) await(ctx context.Context) {
+	if o.after == "" {
+		return
+	}
+	asked := newHTTPCaller(o.after, false)
+	defer asked.close()
+	asked.call(ctx, 5*time.Second)
 }
 
 // wait returns false when ctx is done before.

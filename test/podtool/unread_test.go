@@ -11,8 +11,12 @@ import (
 // TestUnreadLeavesAnswersToTheServer: it counts each request once, and reads no answer.
 func TestUnreadLeavesAnswersToTheServer(t *testing.T) {
 	t.Parallel()
-	var begun, read atomic.Int64
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var begun, read, asked atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/after" {
+			asked.Add(1)
+			return
+		}
 		switch n := begun.Add(1); {
 		case n%10 == 3:
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -25,16 +29,21 @@ func TestUnreadLeavesAnswersToTheServer(t *testing.T) {
 		}
 	}))
 	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
 	server.Start()
 	defer server.Close()
-	got := runCommand(t.Context(), "unread", server.URL+"/", "--requests", "40", "--pause", "1ms", "--rest", "100ms")
+	got := runCommand(t.Context(), "unread", server.URL+"/", "--requests", "40", "--batch", "10", "--pause", "1ms",
+		"--after", server.URL+"/after", "--rest", "100ms")
 	var report unreadReport
 	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil {
 		t.Fatalf("expected a report in JSON, got %+v: %v", got, err)
 	}
 	if want := (unreadReport{Answered: 32, Denied: 4, Failed: 4}); report != want || got.code != exitOK {
 		t.Errorf("expected %+v, got %+v with exit code %d", want, report, got.code)
+	}
+	if n := asked.Load(); n != 3 {
+		t.Errorf("expected four batches with a question between two, got %d questions", n)
 	}
 	if n := read.Load(); n > 0 {
 		t.Errorf("%d answers were read", n)
