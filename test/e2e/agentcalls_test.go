@@ -9,6 +9,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,6 +22,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8srand "k8s.io/apimachinery/pkg/util/rand"
@@ -41,8 +44,12 @@ func agentsKeepKeysOnDisk(t *testing.T) {
     }
   }`
 	)
+	var agents appsv1.DaemonSet
+	must(t, shared.k.Get(t.Context(), &agents, "daemonset", "spire-agent", "--namespace", "spire"))
+	volumes := agents.Spec.Template.Spec.Volumes
+	name := volumes[slices.IndexFunc(volumes, func(v corev1.Volume) bool { return v.Name == "config" })].ConfigMap.Name
 	var config corev1.ConfigMap
-	must(t, shared.k.Get(t.Context(), &config, "configmap", "spire-agent", "--namespace", "spire"))
+	must(t, shared.k.Get(t.Context(), &config, "configmap", name, "--namespace", "spire"))
 	before := config.Data["agent.conf"]
 	set := func(ctx context.Context, text string) error {
 		patch, err := json.Marshal(map[string]any{"data": map[string]string{"agent.conf": text}})
@@ -50,7 +57,7 @@ func agentsKeepKeysOnDisk(t *testing.T) {
 			return err
 		}
 		for _, args := range [][]string{
-			{"patch", "configmap", "spire-agent", "--type=merge", "--patch", string(patch)},
+			{"patch", "configmap", name, "--type=merge", "--patch", string(patch)},
 			{"rollout", "restart", "daemonset/spire-agent"},
 			{"rollout", "status", "daemonset/spire-agent", "--timeout", patience.String()},
 		} {
@@ -148,8 +155,16 @@ func stolenFrom(t *testing.T, agent corev1.Pod) tls.Certificate {
 				return fmt.Errorf("%s: %w", file, err)
 			}
 		}
+		var chain [][]byte
+		for _, text := range data.SVID {
+			block, _ := pem.Decode(text)
+			if block == nil {
+				return errors.New("agent-data.json: its SVID is no PEM")
+			}
+			chain = append(chain, block.Bytes)
+		}
 		var err error
-		certificate, err = pairOf(data.SVID, slices.Collect(maps.Values(keys.Keys)))
+		certificate, err = pairOf(chain, slices.Collect(maps.Values(keys.Keys)))
 		return err
 	})
 	return certificate
@@ -159,7 +174,7 @@ func stolenFrom(t *testing.T, agent corev1.Pod) tls.Certificate {
 func pairOf(chain, keys [][]byte) (tls.Certificate, error) {
 	pair := tls.Certificate{Certificate: chain}
 	if len(chain) == 0 {
-		return pair, fmt.Errorf("it has no SVID")
+		return pair, errors.New("the agent has no SVID")
 	}
 	leaf, err := x509.ParseCertificate(chain[0])
 	if err != nil {

@@ -30,8 +30,8 @@ type signals func(program, signal string, flags ...string) error
 func onTheNode(t *testing.T) signals {
 	t.Helper()
 	var all []signals
-	for _, node := range nodeNames(t) {
-		all = append(all, onNode(t, node))
+	for _, node := range allNodes(t) {
+		all = append(all, onNode(t, node.name))
 	}
 	return func(program, signal string, flags ...string) error {
 		var errs []error
@@ -47,11 +47,25 @@ func onTheNode(t *testing.T) signals {
 	}
 }
 
-// onNode is a pod that can send signals to every process of a node. The namespace is one that the webhook never sees.
+// onNode sends signals to every process of a node.
 func onNode(t *testing.T, node string) signals {
 	t.Helper()
-	const namespace = "kube-system"
-	name := "e2e-signals-" + rand.String(5) // one of an earlier run may be there, of an older image
+	pod := signalPod(t, node)
+	return func(program, signal string, flags ...string) error {
+		command := []string{"--namespace", signalNamespace, "exec", pod, "--", "/podtool", "signal", program, signal}
+		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
+		return err
+	}
+}
+
+// signalNamespace is one that the webhook never sees.
+const signalNamespace = "kube-system"
+
+// signalPod is a pod that can send signals to every process of a node.
+func signalPod(t *testing.T, node string) (name string) {
+	t.Helper()
+	const namespace = signalNamespace
+	name = "e2e-signals-" + rand.String(5) // one of an earlier run may be there, of an older image
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
 		Spec: corev1.PodSpec{
@@ -67,22 +81,7 @@ func onNode(t *testing.T, node string) signals {
 		}
 	})
 	k(t, namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout", patience.String())
-	return func(program, signal string, flags ...string) error {
-		command := []string{"--namespace", namespace, "exec", name, "--", "/podtool", "signal", program, signal}
-		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
-		return err
-	}
-}
-
-// nodeNames are the cluster's nodes.
-func nodeNames(t *testing.T) (names []string) {
-	t.Helper()
-	var nodes corev1.NodeList
-	must(t, shared.k.Get(t.Context(), &nodes, "nodes"))
-	for _, node := range nodes.Items {
-		names = append(names, node.Name)
-	}
-	return names
+	return name
 }
 
 // onUnavailable sets what becomes of pods while SPIRE does not answer, until the end of a test.
