@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -50,10 +51,9 @@ func startTimes(t *testing.T, ns string, n clusterNode) {
 		w := n.pinned(longLived(api(ns, id(ns, "valid"))))
 		w.name = fmt.Sprintf("start-%d", i)
 		w.annotations["spiffe.io/spiffe-id"] = id(ns, w.name)
-		created := time.Now()
-		apply(t, w.pod(ns))
-		ready = append(ready, readyAt(t, ns, w.name).Sub(created))
-		signed = append(signed, signedAt(t, agent, id(ns, w.name)).Sub(boundAt(t, ns, w.name)))
+		start := startOf(t, w.pod(ns))
+		ready = append(ready, start.ready.Sub(start.created))
+		signed = append(signed, signedAt(t, agent, id(ns, w.name)).Sub(start.bound))
 		k(t, ns, "delete", "pod", w.name, "--wait=false")
 	}
 	slices.Sort(signed)
@@ -62,28 +62,38 @@ func startTimes(t *testing.T, ns string, n clusterNode) {
 		count, signed[count/2].Seconds(), signed[count-1].Seconds(), ready[count/2].Seconds(), ready[count-1].Seconds())
 }
 
-// readyAt waits until a pod is ready.
-func readyAt(t *testing.T, ns, pod string) time.Time {
-	t.Helper()
-	awaitReady(t, ns, pod)
-	return time.Now()
-}
+// podStart is when a pod came how far, as whoever watches it sees it.
+type podStart struct{ created, bound, ready time.Time }
 
-// boundAt is when the scheduler bound a pod to its node.
-func boundAt(t *testing.T, ns, pod string) (at time.Time) {
+// startOf creates a pod and watches it until it is ready.
+func startOf(t *testing.T, pod *corev1.Pod) (start podStart) {
 	t.Helper()
-	eventually(t, "the scheduler's event of "+pod, func() error {
-		var events corev1.EventList
-		if err := shared.k.Get(t.Context(), &events, "events", "--namespace", ns, "--field-selector", "reason=Scheduled,involvedObject.name="+pod); err != nil {
-			return err
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	pods := clientset(t).CoreV1().Pods(pod.Namespace)
+	watch, err := pods.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + pod.Name})
+	must(t, err)
+	defer watch.Stop()
+	start.created = time.Now()
+	_, err = pods.Create(ctx, pod, metav1.CreateOptions{})
+	must(t, err)
+	for event := range watch.ResultChan() {
+		now, ok := event.Object.(*corev1.Pod)
+		if !ok {
+			t.Fatalf("watch %s: got %+v", pod.Name, event.Object)
 		}
-		if len(events.Items) != 1 || events.Items[0].EventTime.IsZero() {
-			return fmt.Errorf("got %+v", events.Items)
+		if now.Spec.NodeName != "" && start.bound.IsZero() {
+			start.bound = time.Now()
 		}
-		at = events.Items[0].EventTime.Time
-		return nil
-	})
-	return at
+		if slices.ContainsFunc(now.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		}) {
+			start.ready = time.Now()
+			return start
+		}
+	}
+	t.Fatalf("%s is not ready after %s", pod.Name, patience)
+	return start
 }
 
 // signedAt is when an agent had the server sign the first SVID of an identity.
