@@ -35,31 +35,51 @@ func TestDisruptiveTwoNodes(t *testing.T) {
 		wantOwnAlone(t, first, id(ns, "api"), id(ns, "valid"))
 		wantOwnAlone(t, second, id(ns, "valid"), id(ns, "api"))
 	})
-	t.Run("pods start", func(t *testing.T) { startTimes(t, ns, second) })
+	t.Run("pods start", func(t *testing.T) { startTimes(t, ns, second, first) })
 	// Each begins where the one before it ends.
 	_ = t.Run("an identity moves under traffic", func(t *testing.T) { identityMoves(t, ns, server, first, second) }) &&
 		t.Run("rows come and go while an agent is frozen", func(t *testing.T) { agentFrozen(t, ns, server, first, second) }) &&
 		t.Run("a deleted node takes its rows along", func(t *testing.T) { nodeDeleted(t, ns, first, second) })
 }
 
-// startTimes logs how long pods of new identities take to have their SVIDs, and to be ready.
-func startTimes(t *testing.T, ns string, n clusterNode) {
+// startTimes logs how long pods take to be ready on a node, and after their binding to have their SVIDs: those of new
+// identities, and of some that run on another node already.
+func startTimes(t *testing.T, ns string, n, other clusterNode) {
 	const count = 10
-	agent := agentOn(t, n.name).Name
-	var signed, ready []time.Duration
-	for i := range count {
+	named := func(n clusterNode, name, identity string) *corev1.Pod {
 		w := n.pinned(longLived(api(ns, id(ns, "valid"))))
-		w.name = fmt.Sprintf("start-%d", i)
-		w.annotations["spiffe.io/spiffe-id"] = id(ns, w.name)
-		start := startOf(t, w.pod(ns))
-		ready = append(ready, start.ready.Sub(start.created))
-		signed = append(signed, signedAt(t, agent, id(ns, w.name)).Sub(start.bound))
-		k(t, ns, "delete", "pod", w.name, "--wait=false")
+		w.name = name
+		w.annotations["spiffe.io/spiffe-id"] = id(ns, identity)
+		return w.pod(ns)
 	}
-	slices.Sort(signed)
-	slices.Sort(ready)
-	t.Logf("of %d pods: from binding to the signing of the SVID %.2f s at the median, %.2f s at most; from creation to ready %.2f s at the median, %.2f s at most",
-		count, signed[count/2].Seconds(), signed[count-1].Seconds(), ready[count/2].Seconds(), ready[count-1].Seconds())
+	measured := func(kind string) {
+		agent := agentOn(t, n.name).Name
+		var signed, ready []time.Duration
+		for i := range count {
+			name := fmt.Sprintf("%s-%d", kind, i)
+			start := startOf(t, named(n, name, name))
+			ready = append(ready, start.ready.Sub(start.created))
+			signed = append(signed, signedAt(t, agent, id(ns, name)).Sub(start.bound))
+			k(t, ns, "delete", "pod", name, "--wait=false")
+		}
+		slices.Sort(signed)
+		slices.Sort(ready)
+		t.Logf("%d pods of %s identities: from binding to the signing of the SVID %.2f s at the median, %.2f s at most; "+
+			"from creation to ready %.2f s at the median, %.2f s at most",
+			count, kind, signed[count/2].Seconds(), signed[count-1].Seconds(), ready[count/2].Seconds(), ready[count-1].Seconds())
+	}
+	measured("new")
+
+	elsewhere := make([]any, count)
+	names := []string{"wait", "--for=condition=Ready", "--timeout", patience.String()}
+	for i := range count {
+		identity := fmt.Sprintf("known-%d", i)
+		elsewhere[i] = named(other, "other-"+identity, identity)
+		names = append(names, "pod/other-"+identity)
+	}
+	apply(t, elsewhere...)
+	k(t, ns, names...)
+	measured("known")
 }
 
 // podStart is when a pod came how far, as whoever watches it sees it.
