@@ -41,10 +41,13 @@ const (
 // Refusals.
 const (
 	Invalid          Reason = "Invalid"
+	OverLimit        Reason = "OverLimit"
 	NeedsNewPod      Reason = "NeedsNewPod"
 	Tampered         Reason = "Tampered"
 	SPIREUnavailable Reason = "SPIREUnavailable"
 	SPIRERejected    Reason = "SPIRERejected"
+	TooManyRequests  Reason = "TooManyRequests"
+	CallerGone       Reason = "CallerGone"
 	Internal         Reason = "Internal"
 )
 
@@ -58,6 +61,13 @@ const (
 	EntryExpired         Reason = "EntryExpired"
 	EntryInTheWay        Reason = "EntryInTheWay"
 	EntryNotAllowed      Reason = "EntryNotAllowed"
+	EntryMoved           Reason = "EntryMoved"
+	RowMissing           Reason = "RowMissing"
+	RowDeletedByOthers   Reason = "RowDeletedByOthers"
+	RowDrifted           Reason = "RowDrifted"
+	RowOrphaned          Reason = "RowOrphaned"
+	NodeGone             Reason = "NodeGone"
+	AliasOrphaned        Reason = "AliasOrphaned"
 	BundleMissing        Reason = "BundleMissing"
 )
 
@@ -118,10 +128,13 @@ var rows = [...]Row{
 	},
 
 	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", none},
+	{OverLimit, Refusal, "the pod asks for more than the platform's limits allow", none},
 	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
 	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", none},
 	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", none},
 	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", none},
+	{TooManyRequests, Refusal, "as many requests are being answered as there is room for; later there may be more", none},
+	{CallerGone, Refusal, "who asked did not wait for the answer", none},
 	{Internal, Refusal, "a defect or a failing dependency of the injector itself", none},
 
 	{EntryMissing, Entry, "a pod or a template needs the entry, and admission has not created it", normal},
@@ -133,6 +146,18 @@ var rows = [...]Row{
 	{EntryInTheWay, Entry, "an entry of others has its place", warning},
 	{EntryNotAllowed, Entry, "the entry is missing, and the platform file does not allow its pods this identity any more",
 		warning},
+	{EntryMoved, Entry, "the entry was on all nodes, and is on those that rows place it on", normal},
+	{RowMissing, Entry, "a pod has a node whose agent is not authorized for the pod's identity yet", normal},
+	{
+		RowDeletedByOthers,
+		Entry,
+		"the row was there, and something else than the injector deleted it: the node's pods would have lost their identity",
+		warning,
+	},
+	{RowDrifted, Entry, "something else than the injector changed the row, which is made again", warning},
+	{RowOrphaned, Entry, "the row's node has no pod of the identity any more: it is removed after the grace period", normal},
+	{NodeGone, Entry, "the row's node is gone", normal},
+	{AliasOrphaned, Entry, "no entry hangs below the alias of all nodes any more", normal},
 	{BundleMissing, Entry, "SPIRE has no bundle of a trust domain that the entry is to federate with", warning},
 
 	{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -333,7 +334,7 @@ func identityMoves(t *testing.T, ns string, server workload, first, second clust
 		return nil
 	})
 	traffic.report(t).wantNoFailure(t)
-	if after := entries(t, path); len(after) != 1 || after[0] != e[0] {
+	if after := entries(t, path); len(after) != 1 || !reflect.DeepEqual(after[0], e[0]) {
 		t.Errorf("the workload's entry was %+v, it is %+v", e[0], after)
 	}
 }

@@ -31,6 +31,7 @@ func TestAPIServer(t *testing.T) {
 		name string
 		run  func(*testing.T, *apiServer)
 	}{
+		{"Callers", testCallers},
 		{"Corpus", testCorpus},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},

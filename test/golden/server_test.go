@@ -3,6 +3,7 @@ package golden
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/clientcert"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -58,22 +60,29 @@ func startAPIServer(t *testing.T) *apiServer {
 	environment.ControlPlane.Etcd = &envtest.Etcd{Path: programs.Etcd}
 	environment.ControlPlane.GetAPIServer().Path = filepath.Join(programs.Kubernetes, "kube-apiserver")
 	// As in every cluster, pods get a service account and its token.
-	environment.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
+	flags := environment.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
+	s := &apiServer{spire: &recorder{}}
+	scheme := runtime.NewScheme()
+	must(t, corev1.AddToScheme(scheme))
+	caller := newCaller(t)
+	s.serveWebhooks(t, scheme, filepath.Join(caller, "caller.crt"))
+	flags.Set("admission-control-config-file", configureCaller(t, caller, s.webhooks.URL))
 	config, err := environment.Start()
 	must(t, err)
 	t.Cleanup(func() { must(t, environment.Stop()) })
 	config.WarningHandler = rest.NoWarnings{}
-	s := &apiServer{config: config, spire: &recorder{}}
-	scheme := runtime.NewScheme()
-	must(t, corev1.AddToScheme(scheme))
+	s.config = config
 	s.Client, err = client.New(config, client.Options{Scheme: scheme})
 	must(t, err)
-	s.serveWebhooks(t, scheme)
 	s.register(t)
 	return s
 }
 
-func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme) {
+// serveWebhooks answers nobody but callers of a CA, as the injector does when it is told one.
+func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme, clientCA string) {
+	t.Helper()
+	callers, err := clientcert.New(clientCA, nil)
+	must(t, err)
 	namespaces := webhook.Namespaces{Cached: s, Direct: s}
 	injector := func() inject.Injector {
 		s.mu.Lock()
@@ -94,7 +103,10 @@ func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme) {
 	})})
 	mux.Handle("/validate-pod", &admission.Webhook{Handler: &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder}})
 	mux.Handle("/validate-workload", &admission.Webhook{Handler: &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces}})
-	s.webhooks = httptest.NewTLSServer(mux)
+	s.webhooks = httptest.NewUnstartedServer(callers.Wrap(mux))
+	s.webhooks.TLS = &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}
+	s.webhooks.StartTLS() // which adds the certificate
+	callers.Configure(s.webhooks.TLS)
 	t.Cleanup(s.webhooks.Close)
 }
 

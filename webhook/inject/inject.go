@@ -20,6 +20,8 @@ type Injector struct {
 	Kubernetes KubernetesVersion // of the cluster that the pods are for
 	// Generate makes Envoy's configuration: [templates.Generate], which is the default, or one that remembers.
 	Generate func(ir.Proxy) (templates.Config, error)
+	// Keep is told what Generate made for a pod that can have it, and never what was too large; nil is nobody.
+	Keep func(ir.Proxy, templates.Config)
 }
 
 // Result is what became of a pod.
@@ -84,6 +86,9 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 // inject is injection of a pod that carries nothing of ours.
 func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	in, inAnnotations := intent.ParseIntent(i.Platform, ns, pod)
+	if intent.IsOver(inAnnotations) { // nothing is made of it
+		return Result{}, intent.Refuse(reason.OverLimit, inAnnotations)
+	}
 	mistakes := slices.Concat(injection{Injector: i, intent: in}.mistakes(pod), inAnnotations)
 	if err := intent.Refuse(reason.Invalid, mistakes); err != nil {
 		return Result{}, err
@@ -107,6 +112,9 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	}
 	if err := intent.Refuse(reason.Invalid, sizeMistakes(out)); err != nil {
 		return Result{}, err
+	}
+	if in.Mode.Envoy() && i.Keep != nil {
+		i.Keep(in.Proxy, config)
 	}
 	return Result{Pod: out, Workloads: workloads}, nil
 }

@@ -27,6 +27,9 @@ func TestParsePlatformDefaults(t *testing.T) {
 		InboundPort:   8443,
 		X509SVIDTTL:   time.Hour,
 		Drain:         10 * time.Second,
+		Bounds:        Bounds{65536, 32, 128, 512, 1000, 2000, 64, 16, 32, 64, 32, 512, 32768},
+
+		EntriesPerNamespace: 2000,
 	}
 	comparePlatforms(t, want, platform(t))
 }
@@ -42,6 +45,8 @@ spire:
   server: {address: "unix:///run/spire/private/api.sock"}
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
   nodeSelectors: ["k8s_psat:agent_ns:spire"]
+  entryScope: cluster
+  prewarm: true
   onUnavailable: admit
   federation:
   - {trustDomain: auxiliary.org, bundleEndpoint: "https://auxiliary.org:8443", refresh: 10s}
@@ -74,6 +79,7 @@ defaults:
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
   drain: 0s
+limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13, entriesPerNamespace: 50}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
 `
@@ -105,6 +111,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		ServerAddress: "unix:///run/spire/private/api.sock",
 		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
 		OnUnavailable: Admit,
+		Prewarm:       true,
 		IPFamily:      new(ir.DualStack),
 		Federation: []registrar.Federated{
 			{
@@ -145,13 +152,17 @@ func TestParsePlatformInFull(t *testing.T) {
 			UnboundedStreams: true,
 			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
 		},
-		InPlace:            true,
+		InPlace: true,
+
+		EntriesPerNamespace: 50,
+
 		InboundPort:        9443,
 		AllowedPeers:       peers,
 		FederatesWith:      []spiffeid.TrustDomain{auxiliary},
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
+		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
 	}, got)
@@ -206,6 +217,13 @@ func TestParsePlatformRefuses(t *testing.T) {
 			`trustDomain: expected a trust domain such as example.org, got "spiffe://example.org/x y": …`},
 		{"no cluster name", "clusterName: demo-cluster", "", `clusterName: cluster name "": expected 1 to 128 …`},
 		{"bad cluster name", "demo-cluster", "demo/cluster", `clusterName: cluster name "demo/cluster": expected 1 to 128 …`},
+		{"bad scope", "spire:\n", "spire:\n  entryScope: pod\n",
+			`spire.entryScope: expected node or cluster, got "pod"; …`},
+		{"nodes without UIDs", "spire:\n", "spire:\n  nodeSelectors: [x509pop:subject:cn:a]\n",
+			`spire.entryScope: node takes nodes that attest by k8s_psat, …`},
+		{"bad prewarm", "spire:\n", "spire:\n  prewarm: always\n", `spire.prewarm: …`},
+		{"too many entries", "trustDomain:", "limits: {entriesPerNamespace: 100001}\ntrustDomain:",
+			`limits.entriesPerNamespace: expected 1 to 100000, got 100001`},
 		{"bad node selector", "spire:\n", "spire:\n  nodeSelectors: [k8s_psat]\n",
 			`spire.nodeSelectors[0]: selector "k8s_psat:": expected type:value, …`},
 		{"no server", `{address: "spire-server.spire:8081"}`, "{}",
@@ -314,6 +332,8 @@ func TestParsePlatformRefuses(t *testing.T) {
 			`defaults.minTLSVersion: minTLSVersion "1.1": expected one of 1.3, 1.2`},
 		{"TLS by a number", "sidecar:", "defaults: {minTLSVersion: 1.2}\nsidecar:",
 			`defaults.minTLSVersion: expected a text, got 1.2; write it in quotes`},
+		{"limit of nothing", "sidecar:", "limits: {peers: -1}\nsidecar:", "limits.peers: expected 1 to 10000, got -1"},
+		{"limit that is none", "sidecar:", "limits: {entries: 1025}\nsidecar:", "limits.entries: expected 1 to 1024, got 1025"},
 		{"endless drain", "sidecar:", "defaults: {drain: 301s}\nsidecar:",
 			`defaults.drain: expected whole seconds from 0s to 5m0s, got "301s"`},
 		{"negative drain", "sidecar:", "defaults: {drain: -1s}\nsidecar:",

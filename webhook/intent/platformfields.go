@@ -60,6 +60,7 @@ var platformFields = []platformField{
 	{name: "identity", fields: identityFields},
 	{name: "sidecar", fields: sidecarFields},
 	{name: "defaults", fields: defaultsFields},
+	{name: "limits", fields: append(limitsFields(), entriesPerNamespaceField)},
 	{
 		name:    "locked",
 		doc:     "names, without " + Prefix + ", of annotations that neither pods nor namespaces may write",

@@ -32,6 +32,7 @@ type reader struct {
 	inbound     []listener
 	askers      map[ir.Probe]string // where the user wrote what the kubelet asks of Envoy
 	told        toldPaths
+	counts      counts
 }
 
 // listener is an inbound listener as it is written, with what it takes from elsewhere.
@@ -118,7 +119,11 @@ func (r *reader) parseSPIFFEID(v string) []problem {
 }
 
 func (r *reader) parseFederatesWith(v string) []problem {
-	domains, errs := parseFederated(r.trustDomain(), fields(v))
+	names := fields(v)
+	if !r.count(boundTrustDomains, len(names)) {
+		return nil
+	}
+	domains, errs := parseFederated(r.trustDomain(), names)
 	r.FederatesWith = domains
 	var problems []problem
 	for _, err := range errs {
@@ -243,8 +248,8 @@ func (r *reader) parseRefresh(v string) []problem {
 }
 
 func (r *reader) parseProxyResources(v string) []problem {
-	resources, err := parseResources([]byte(v))
-	if err != nil {
+	var resources corev1.ResourceRequirements
+	if err := r.decode(v, &resources); err != nil {
 		return whole(fmt.Errorf("expected YAML such as {requests: {cpu: 100m, memory: 128Mi}}: %w", err))
 	}
 	r.Sidecar.Resources = resources
