@@ -355,7 +355,8 @@ func callerOf(t *testing.T) (file string, caller tls.Certificate) {
 // answersNobodyElse calls the webhooks without a client certificate.
 func answersNobodyElse(t *testing.T, address string, config *tls.Config) {
 	t.Helper()
-	connection, err := tls.Dial("tcp", address, config)
+	dialer := tls.Dialer{Config: config}
+	connection, err := dialer.DialContext(t.Context(), "tcp", address)
 	if err == nil { // with TLS 1.3 the client hears of it when it reads
 		defer func() { _ = connection.Close() }()
 		_, err = connection.Read(make([]byte, 1))

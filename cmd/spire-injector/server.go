@@ -313,7 +313,10 @@ func (s *server) addReadiness(context.Context) error {
 
 func (s *server) registerMetrics(context.Context) error {
 	return replica.Process{
-		Version: buildVersion(), Certificate: s.certificate.Expiry, Lifetime: s.certificate.Lifetime, SVID: s.spire.SVIDExpiry,
+		Version:     buildVersion(),
+		Certificate: s.certificate.Expiry,
+		Lifetime:    s.certificate.Lifetime,
+		SVID:        s.spire.SVIDExpiry,
 	}.Register(metrics.Registry)
 }
 
@@ -358,7 +361,8 @@ func dialSPIRE(
 		onSVIDs = nil
 	} else if strings.HasPrefix(platform.ServerAddress, "unix:") {
 		return nil, usageError{fmt.Errorf("--serving-cert-source=%s: expected host:port as spire.server.address of the "+
-			"platform file, got %s: over the server's socket the injector has no SVID", sourceSPIRE, platform.ServerAddress)}
+			"platform file, got %s: over the server's socket the injector has no SVID",
+			sourceSPIRE, platform.ServerAddress)}
 	}
 	requests, err := replica.NewSPIREMetrics(metrics.Registry)
 	if err != nil {

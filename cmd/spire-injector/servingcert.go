@@ -26,11 +26,12 @@ func newServingCertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serving-cert",
 		Short: "Make the webhook's serving certificate, and have the API server trust it",
-		Long: "Make the webhook's serving certificate, and have the API server trust it: the certificate goes into a Secret, " +
-			"its CA into the webhook\n" +
-			"configurations, with your own rights, so that the injector needs none to change them. The CA's key is not kept.\n\n" +
-			"A certificate that is good for another 90 days stays. With --renew there is a new one: replicas present it once the " +
-			"API server trusts it,\n" +
+		Long: "Make the webhook's serving certificate, and have the API server trust it: the certificate goes into a " +
+			"Secret, its CA into the webhook\n" +
+			"configurations, with your own rights, so that the injector needs none to change them. The CA's key is not " +
+			"kept.\n\n" +
+			"A certificate that is good for another 90 days stays. With --renew there is a new one: replicas present it " +
+			"once the API server trusts it,\n" +
 			"and no request is lost.",
 		Example: "  spire-injector serving-cert\n" +
 			"  spire-injector serving-cert --renew",

@@ -8,9 +8,8 @@ var (
 	addedAnnotations = []string{"checksum/config", "checksum/spire"}
 )
 
-// FromHelm are the objects of a chart without what Helm has to add, and with files in ConfigMaps by their meaning. Added
-// are labels, annotations that roll pods, and the serving certificate, which Helm makes and people with kustomize by a
-// command.
+// FromHelm are the objects of a chart without what Helm has to add, and with files in ConfigMaps by their meaning. It
+// adds labels, annotations that roll pods, and the serving certificate, which with kustomize a command makes.
 func FromHelm(manifests string) (Objects, error) {
 	objects, err := Decode(manifests)
 	if err != nil {
