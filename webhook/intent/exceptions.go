@@ -60,7 +60,8 @@ var exceptions = []exception{
 				case l.TLS == ir.None:
 					return ".tls", "with tls " + l.TLS.String() + " callers come in plain text"
 				case l.Public():
-					return ".clientCertificate", "with clientCertificate " + l.Clients.String() + " callers come without a certificate"
+					return ".clientCertificate",
+						"with clientCertificate " + l.Clients.String() + " callers come without a certificate"
 				}
 				return "", ""
 			}, "remove it")
@@ -119,7 +120,8 @@ var exceptions = []exception{
 		},
 	},
 	{
-		name: ExceptionPrivateImage, doc: "Envoys of an image that the pod names itself, which may be something else", told: true,
+		name: ExceptionPrivateImage, told: true,
+		doc: "Envoys of an image that the pod names itself, which may be something else",
 		found: func(r *reader, _ *corev1.Pod) []Mistake {
 			v, ok := r.written[AnnotationProxyImage]
 			if !ok || !v.onPod || !r.Mode.Envoy() {

@@ -163,7 +163,8 @@ var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 func checkImage(image string) error {
 	name, of, hasDigest := strings.Cut(image, "@")
 	if name == "" || strings.ContainsFunc(image, unicode.IsSpace) || hasDigest && !digest.MatchString(of) {
-		return fmt.Errorf("expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got %q", image)
+		return fmt.Errorf(
+			"expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got %q", image)
 	}
 	return nil
 }
