@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -241,28 +242,10 @@ func identitiesOn(t *testing.T, node string) map[string]bool {
 	return paths
 }
 
-// selectedEntry is an entry with its selectors.
-type selectedEntry struct {
-	entry
-	Selectors []struct {
-		Type  string `json:"type"`
-		Value string `json:"value"`
-	} `json:"selectors"`
-}
-
-func selectedEntries(t *testing.T) []selectedEntry {
-	t.Helper()
-	var list struct {
-		Entries []selectedEntry `json:"entries"`
-	}
-	must(t, json.Unmarshal([]byte(server(t, "entry", "show", "-output", "json")), &list))
-	return list.Entries
-}
-
 // rowsOf are the UIDs of the nodes that an identity is placed on.
 func rowsOf(t *testing.T, path string) (uids []string) {
 	t.Helper()
-	all := selectedEntries(t)
+	all := allEntries(t)
 	for _, e := range all {
 		if e.SPIFFEID.Path != path {
 			continue
@@ -334,8 +317,8 @@ func identityMoves(t *testing.T, ns string, server workload, first, second clust
 		return nil
 	})
 	traffic.report(t).wantNoFailure(t)
-	if after := entries(t, path); len(after) != 1 || !reflect.DeepEqual(after[0], e[0]) {
-		t.Errorf("the workload's entry was %+v, it is %+v", e[0], after)
+	if after := entries(t, path); !reflect.DeepEqual(after, e) {
+		t.Errorf("the workload's entry was %+v, it is %+v", e, after)
 	}
 }
 
@@ -381,7 +364,7 @@ func nodeDeleted(t *testing.T, ns string, first, second clusterNode) {
 		return nil
 	})
 	t.Logf("the rows of a node were gone %.1f s after it was deleted", took.Seconds())
-	for _, e := range selectedEntries(t) {
+	for _, e := range allEntries(t) {
 		for _, s := range e.Selectors {
 			if strings.Contains(s.Value, second.uid) {
 				t.Errorf("an entry of the deleted node is left: %+v", e)
@@ -404,8 +387,10 @@ func nodeDeleted(t *testing.T, ns string, first, second clusterNode) {
 	k(t, ns, "rollout", "restart", "deployment/valid")
 	rollout(t, ns, "deployment/valid")
 	awaitRows(t, valid, back)
-	apply(t, first.apiPod(ns, longLived(api(ns, valid))))
-	awaitReady(t, ns, "api-"+first.name)
+	server := first.apiPod(ns, longLived(api(ns, valid))) // all others may have been on the node
+	server.Name = "api-again"
+	apply(t, server)
+	awaitReady(t, ns, server.Name)
 	awaitOK(t, ns, "deployment/valid")
 }
 
@@ -415,6 +400,11 @@ func restartKubelet(t *testing.T, node string) {
 	t.Helper()
 	pod := signalPod(t, node)
 	cmd := shared.k.Command(context.Background(), "--namespace", signalNamespace, "exec", pod, "--", "/podtool", "signal", "kubelet", "KILL", "--after", "10s")
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Wait() })
+	if begun, err := bufio.NewReader(stdout).ReadString('\n'); begun != "in 10s\n" {
+		t.Fatalf("podtool signal --after: got %q, %v", begun, err)
+	}
 }
