@@ -142,7 +142,8 @@ func twoNodes(t *testing.T) (first, second clusterNode) {
 	t.Helper()
 	nodes := allNodes(t)
 	if len(nodes) < 2 {
-		t.Fatalf("expected a cluster of two nodes, got %d: run this as `CLUSTER=two NODES=2 make e2e-one TEST=%s`", len(nodes), t.Name())
+		t.Fatalf("expected a cluster of two nodes, got %d: run this as `CLUSTER=two NODES=2 make e2e-one TEST=%s`",
+			len(nodes), t.Name())
 	}
 	return nodes[0], nodes[1]
 }
@@ -200,7 +201,8 @@ func wantOwnAlone(t *testing.T, n clusterNode, runs, other string) {
 	}
 	for _, e := range entries(t, runs) {
 		if x509, jwt := agent.gets(t, e.ID); x509 != codes.OK || jwt != codes.OK {
-			t.Errorf("the agent of %s asked for %s, which it runs: got %s for an X.509-SVID and %s for a JWT-SVID", n.name, runs, x509, jwt)
+			t.Errorf("the agent of %s asked for %s, which it runs: got %s for an X.509-SVID and %s for a JWT-SVID",
+				n.name, runs, x509, jwt)
 		}
 	}
 	others := entries(t, other)
@@ -216,8 +218,8 @@ func wantOwnAlone(t *testing.T, n clusterNode, runs, other string) {
 func wantNothing(t *testing.T, agent agentCaller, entryID string) {
 	t.Helper()
 	if x509, jwt := agent.gets(t, entryID); x509 != codes.NotFound || jwt != codes.NotFound {
-		t.Errorf("the agent of %s asked by the entry %s for an identity of another node: expected NotFound, got %s for an X.509-SVID and %s for a JWT-SVID",
-			agent.node, entryID, x509, jwt)
+		t.Errorf("the agent of %s asked by the entry %s for an identity of another node: "+
+			"expected NotFound, got %s for an X.509-SVID and %s for a JWT-SVID", agent.node, entryID, x509, jwt)
 	}
 }
 
@@ -300,7 +302,8 @@ func identityMoves(t *testing.T, ns string, server workload, first, second clust
 	awaitReady(t, ns, "api-"+second.name)
 	awaitRows(t, path, first, second)
 	if x509, jwt := coming.gets(t, e[0].ID); x509 != codes.OK || jwt != codes.OK {
-		t.Errorf("the agent of %s, where a pod of the identity came: got %s for an X.509-SVID and %s for a JWT-SVID", second.name, x509, jwt)
+		t.Errorf("the agent of %s, where a pod of the identity came: got %s for an X.509-SVID and %s for a JWT-SVID",
+			second.name, x509, jwt)
 	}
 	k(t, ns, "delete", "pod", "api-"+first.name)
 	gone := time.Now()
@@ -399,7 +402,8 @@ func nodeDeleted(t *testing.T, ns string, first, second clusterNode) {
 func restartKubelet(t *testing.T, node string) {
 	t.Helper()
 	pod := signalPod(t, node)
-	cmd := shared.k.Command(context.Background(), "--namespace", signalNamespace, "exec", pod, "--", "/podtool", "signal", "kubelet", "KILL", "--after", "10s")
+	cmd := shared.k.Command(context.Background(), "--namespace", signalNamespace, "exec", pod, "--",
+		"/podtool", "signal", "kubelet", "KILL", "--after", "10s")
 	stdout, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
