@@ -65,6 +65,10 @@ func TestManifestsAgree(t *testing.T) {
 	if diff := cmp.Diff(beside(t, read(t, "spire/base/server.conf"), "DataStore"), beside(t, read(t, "spire/overlays/ha/server.conf"), "DataStore")); diff != "" {
 		t.Errorf("spire/overlays/ha/server.conf (+) and the base's (-) differ in more than the DataStore:\n%s", diff)
 	}
+	label := regexp.MustCompile(`(?m)^ *webhook_label .*\n`)
+	if diff := cmp.Diff(read(t, "spire/base/server.conf"), label.ReplaceAllString(read(t, "spire/components/webhook-bundle/server.conf"), "")); diff != "" {
+		t.Errorf("spire/components/webhook-bundle/server.conf (+) and the base's (-) differ in more than webhook_label:\n%s", diff)
+	}
 	if want, got := `"spiffe_id": "`+injector.SPIFFEID+`"`, read(t, "spire/base/injector-entries.json"); !strings.Contains(got, want) {
 		t.Errorf("injector-entries.json: expected %s", want)
 	}

@@ -61,6 +61,15 @@ func TestDisruptiveUpgradeUnderLoad(t *testing.T) {
 		}
 	})
 
+	t.Cleanup(func() { // applying this version leaves what the one before it had, and it may have had the right to rotate
+		for _, kind := range []string{"clusterrolebinding", "clusterrole"} {
+			_, err := shared.k.Run(context.Background(), "delete", kind, "spire-injector-serving-cert", "--ignore-not-found")
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+
 	s := startStorm(t, ns)
 	traffic := startLoad(t, ns, "deployment/valid")
 	for _, version := range []struct {

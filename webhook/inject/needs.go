@@ -22,7 +22,7 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 	if len(mistakes) > 0 { // of what is too large as well, without looking further
 		return registrar.Needs{}
 	}
-	if len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
+	if len(i.Platform.RefusedExceptions(ns, in))+len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}
 	return registrar.Needs{Workloads: in.Workloads(template), Identity: registrar.IdentityHash(in.ID)}

@@ -36,7 +36,7 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 		return Refresh{}, nil
 	}
 	i.Platform = i.platformOf(pod)
-	res, err := i.inject(ns, strip(pod))
+	res, err := i.inject(ns, stripRunning(pod), nil)
 	if err != nil {
 		return Refresh{}, err
 	}

@@ -36,9 +36,11 @@ type Platform struct {
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
 
-	EntriesPerNamespace int // how many registration entries of a namespace an admission may lead to; at least 1
+	// AllowedExceptions are those that namespaces which require injection take.
+	AllowedExceptions []Exception
 	// Bounds are how much a pod may ask for.
-	Bounds Bounds
+	Bounds              Bounds
+	EntriesPerNamespace int // how many registration entries of a namespace an admission may lead to; at least 1
 
 	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools

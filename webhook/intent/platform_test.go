@@ -79,6 +79,7 @@ defaults:
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
   drain: 0s
+required: {allow: [permissive, hostPID]}
 limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13, entriesPerNamespace: 50}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
@@ -162,6 +163,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
+		AllowedExceptions:  []Exception{ExceptionPermissive, ExceptionHostPID},
 		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
@@ -290,6 +292,12 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"bad claim", "paths: [/api]", "paths: [api]",
 			`identity.claims[0].paths[0]: expected a path such as /api or /team/*, got "api"`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"half a digest", "image: envoy", "image: envoy@sha256:abc, jwt: {image: \"inj ector\"}",
+			`sidecar.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "envoy@sha256:abc"` +
+				"\n" +
+				`sidecar.jwt.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "inj ector"`},
+		{"an exception that is none", "image: envoy}", "image: envoy}\nrequired: {allow: [plain, sockt]}",
+			`required.allow[0]: expected socket or public …`},
 		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",
 			`sidecar.tracing.address: expected host:port such as "collector.tracing.svc:4317", got nothing`},
 		{"collector by URL", "image: envoy", `image: envoy, tracing: {address: "http://otel:4317"}`,

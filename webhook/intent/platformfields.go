@@ -60,6 +60,7 @@ var platformFields = []platformField{
 	{name: "identity", fields: identityFields},
 	{name: "sidecar", fields: sidecarFields},
 	{name: "defaults", fields: defaultsFields},
+	{name: "required", fields: requiredFields},
 	{name: "limits", fields: append(limitsFields(), entriesPerNamespaceField)},
 	{
 		name:    "locked",
