@@ -12,17 +12,17 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// aliasPath is what the rows of an identity are called.
-func aliasPath(path string) string {
-	return "/spire-injector/demo-cluster/id/" + registrar.IdentityHash(spiffeid.RequireFromPath(exampleOrg, path))
+// aliasPath is what the rows of /api are called.
+func aliasPath() string {
+	return "/spire-injector/demo-cluster/id/" + registrar.IdentityHash(spiffeid.RequireFromPath(exampleOrg, "/api"))
 }
 
-// wantRows fails the test unless SPIRE holds rows of an identity for just the nodes with these UIDs, made in this order.
-func (c *cluster) wantRows(when, path string, want ...string) {
+// wantRows fails the test unless SPIRE holds rows of /api for just the nodes with these UIDs, made in this order.
+func (c *cluster) wantRows(when string, want ...string) {
 	c.t.Helper()
 	var got []string
 	for _, e := range c.server.Entries() {
-		if e.GetSpiffeId().GetPath() == aliasPath(path) {
+		if e.GetSpiffeId().GetPath() == aliasPath() {
 			got = append(got, e.GetSelectors()[0].GetValue())
 		}
 	}
@@ -44,29 +44,29 @@ func TestRowsFollowPodsAndNodes(t *testing.T) {
 		bound(pod("a", "before", "/api"), "one"), pod("a", "pending", "/api"),
 	}, func(t *testing.T, c *cluster) {
 		c.start()
-		c.wantRows("at first", "/api", "uid-1")
+		c.wantRows("at first", "uid-1")
 		c.source(&corev1.Pod{}).Modify(bound(pod("a", "pending", "/api"), "two"))
 		after(soon)
-		c.wantRows("when it is bound", "/api", "uid-1", "uid-2")
+		c.wantRows("when it is bound", "uid-1", "uid-2")
 
 		c.source(&corev1.Pod{}).Delete(bound(pod("a", "before", "/api"), "one"))
 		after(grace - time.Second)
-		c.wantRows("within the grace period", "/api", "uid-1", "uid-2")
+		c.wantRows("within the grace period", "uid-1", "uid-2")
 		after(2 * time.Second)
-		c.wantRows("after the grace period", "/api", "uid-2")
+		c.wantRows("after the grace period", "uid-2")
 
 		c.source(nodeMetadata()).Modify(node("two", "uid-3"))
 		after(soon)
-		c.wantRows("when the node is another one of its name", "/api", "uid-3")
+		c.wantRows("when the node is another one of its name", "uid-3")
 		c.source(nodeMetadata()).Delete(node("two", "uid-3"))
 		after(soon)
-		c.wantRows("when it is gone", "/api")
+		c.wantRows("when it is gone")
 		c.source(&corev1.Pod{}).Add(bound(pod("a", "early", "/api"), "three"))
 		after(soon)
-		c.wantRows("before the node is known", "/api")
+		c.wantRows("before the node is known")
 		c.source(nodeMetadata()).Add(node("three", "uid-4"))
 		after(soon)
-		c.wantRows("when it is", "/api", "uid-4")
+		c.wantRows("when it is", "uid-4")
 	})
 }
 
@@ -82,7 +82,7 @@ func TestNoRowIsRemovedBeforeNodesWereListed(t *testing.T) {
 			t.Errorf("%d calls, want none before nodes are known", got)
 		}
 		after(time.Minute)
-		c.wantRows("when all is known", "/api", "uid-1")
+		c.wantRows("when all is known", "uid-1")
 	})
 }
 
@@ -92,7 +92,7 @@ func TestRowsOfAllNodes(t *testing.T) {
 		configuration("", 1), namespace("a"), bound(pod("a", "p", "/api"), "one"),
 	}, func(t *testing.T, c *cluster) {
 		c.start()
-		c.wantIDs("at first", "/api", aliasPath("/api"))
+		c.wantIDs("at first", "/api", aliasPath())
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if _, watched := c.sources[reflect.TypeOf(nodeMetadata())]; watched {

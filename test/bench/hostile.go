@@ -143,13 +143,13 @@ func (c *cluster) flood(ctx context.Context, atOnce int, namespace string, bodie
 		group.Go(func() error {
 			for ctx.Err() == nil {
 				body := bodies[int(sent.Add(1))%len(bodies)]
-				err := c.createPod(ctx, namespace, body, &metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}, nil)
+				answer := answerTo(c.createPod(ctx, namespace, body, &metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}, nil))
 				if ctx.Err() != nil {
 					break
 				}
 				mu.Lock()
 				f.Pods++
-				f.Answers[answerTo(err)]++
+				f.Answers[answer]++
 				mu.Unlock()
 			}
 			return nil

@@ -271,14 +271,14 @@ func rowsOf(t *testing.T, path string) (uids []string) {
 }
 
 // awaitRows waits until an identity is placed on some nodes, and no others.
-func awaitRows(t *testing.T, path string, nodes ...clusterNode) time.Duration {
+func awaitRows(t *testing.T, path string, nodes ...clusterNode) {
 	t.Helper()
 	var want []string
 	for _, n := range nodes {
 		want = append(want, n.uid)
 	}
 	slices.Sort(want)
-	return eventually(t, fmt.Sprintf("rows of %s for %+v", path, nodes), func() error {
+	eventually(t, fmt.Sprintf("rows of %s for %+v", path, nodes), func() error {
 		if got := rowsOf(t, path); !slices.Equal(got, want) {
 			return fmt.Errorf("it is placed on %v", got)
 		}

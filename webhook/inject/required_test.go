@@ -10,8 +10,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
-func requiring(name string) intent.Namespace {
-	return intent.Namespace{Name: name, Labels: map[string]string{intent.LabelInject: intent.InjectRequired}}
+func requiring() intent.Namespace {
+	return intent.Namespace{Name: "demo", Labels: map[string]string{intent.LabelInject: intent.InjectRequired}}
 }
 
 // permissive is a pod that takes plain text for the time of a migration.
@@ -30,16 +30,16 @@ func TestRequiredOfReadyMadePods(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "annotation spiffe.io/inbound[0].tls: namespace demo requires mutual TLS"
-	_, err = injector.Inject(requiring("demo"), res.Pod)
+	_, err = injector.Inject(requiring(), res.Pod)
 	wantRefusal(t, err, reason.Invalid, want)
-	_, err = injector.Validate(requiring("demo"), res.Pod)
+	_, err = injector.Validate(requiring(), res.Pod)
 	wantRefusal(t, err, reason.Invalid, want)
 
 	injector.Platform.AllowedExceptions = []intent.Exception{intent.ExceptionPermissive}
 	for name, decide := range map[string]func(intent.Namespace, *corev1.Pod) (Result, error){
 		"injecting": injector.Inject, "validating": injector.Validate,
 	} {
-		if _, err := decide(requiring("demo"), res.Pod); err != nil {
+		if _, err := decide(requiring(), res.Pod); err != nil {
 			t.Errorf("%s what the platform allows: %v", name, err)
 		}
 	}
@@ -69,16 +69,16 @@ func TestRequiredOfRunningPods(t *testing.T) {
 	if _, err := injector.Update(intent.Namespace{Name: "demo"}, before, after); err != nil {
 		t.Errorf("where nothing is required: %v", err)
 	}
-	_, err := injector.Update(requiring("demo"), before, after)
+	_, err := injector.Update(requiring(), before, after)
 	wantRefusal(t, err, reason.Invalid, "annotation spiffe.io/inbound[0].tls: namespace demo requires mutual TLS")
 
 	before = injected(permissive())
 	after = changed(before, intent.AnnotationAllowedPeers, "/other")
-	res, err := injector.Update(requiring("demo"), before, after)
+	res, err := injector.Update(requiring(), before, after)
 	if err != nil || res.Reason != reason.Regenerated {
 		t.Errorf("another peer of a pod that was admitted so: %s, %v", res.Reason, err)
 	}
-	if _, err := injector.Refresh(requiring("demo"), before); err != nil {
+	if _, err := injector.Refresh(requiring(), before); err != nil {
 		t.Errorf("following the platform: %v", err)
 	}
 }
@@ -89,7 +89,7 @@ func TestRequiredOfTemplates(t *testing.T) {
 	if needs := injector.NeedsOfTemplate(intent.Namespace{Name: "demo"}, permissive()); len(needs.Workloads) != 1 {
 		t.Errorf("where nothing is required: expected one identity, got %v", needs.Workloads)
 	}
-	if needs := injector.NeedsOfTemplate(requiring("demo"), permissive()); len(needs.Workloads) > 0 {
+	if needs := injector.NeedsOfTemplate(requiring(), permissive()); len(needs.Workloads) > 0 {
 		t.Errorf("expected no identity of pods that are denied, got %v", needs.Workloads)
 	}
 }

@@ -14,7 +14,7 @@ var maxConnectionsField = platformField{
 	doc: "connections that callers may have open at a time at each port that requires certificates, up to " +
 		fmt.Sprint(maxLimitConnections) + "; those that have not finished their handshake count too, for 10s each",
 	without: "any number",
-	schema:  rangeSchema(1, maxLimitConnections),
+	schema:  countSchema(maxLimitConnections),
 	parse: one(func(p *Platform, n int) error {
 		if n < 0 || n > maxLimitConnections {
 			return fmt.Errorf("expected 1 to %d connections, or nothing for any number, got %d", maxLimitConnections, n)

@@ -13,7 +13,7 @@ var entriesPerNamespaceField = platformField{
 	doc: "how many registration entries a namespace may have, one for each identity, service account and container; " +
 		"a pod that would lead to more is denied",
 	standard: "2000",
-	schema:   rangeSchema(1, maxEntriesPerNamespace),
+	schema:   countSchema(maxEntriesPerNamespace),
 	parse: one(func(p *Platform, n int) error {
 		p.EntriesPerNamespace = n
 		if n < 1 || n > maxEntriesPerNamespace {

@@ -13,7 +13,7 @@ func limitsFields() []platformField {
 			name:     row.name,
 			doc:      fmt.Sprintf("most %s of a pod%s; 1 to %d", row.counts, row.how, row.most),
 			standard: strconv.Itoa(row.standard),
-			schema:   rangeSchema(1, row.most),
+			schema:   countSchema(row.most),
 			parse: one(func(p *Platform, n int) error {
 				if n < 1 || n > row.most {
 					return fmt.Errorf("expected 1 to %d, got %d", row.most, n)

@@ -22,7 +22,7 @@ var (
 	booleanSchema   = schema{Type: "boolean"}
 	notEmptySchema  = schema{Type: "string", MinLength: 1}
 	durationSchema  = patternSchema("^([0-9.]+(ms|s|m|h))+$")
-	portSchema      = rangeSchema(1, 65535)
+	portSchema      = countSchema(65535)
 	resourcesSchema = schema{Ref: "#/definitions/resources"} // of the chart's own
 )
 
@@ -30,8 +30,8 @@ func patternSchema(pattern string) schema { return schema{Type: "string", Patter
 
 func enumSchema(values ...string) schema { return schema{Enum: values} }
 
-func rangeSchema(least, most int) schema {
-	return schema{Type: "integer", Minimum: least, Maximum: most}
+func countSchema(most int) schema {
+	return schema{Type: "integer", Minimum: 1, Maximum: most}
 }
 
 func listSchema(items schema) schema { return schema{Type: "array", Items: &items} }

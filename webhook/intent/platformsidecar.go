@@ -56,7 +56,7 @@ var sidecarFields = []platformField{
 		name:     "concurrency",
 		doc:      fmt.Sprintf("Envoy's worker threads, 1 to %d", maxConcurrency),
 		standard: "1",
-		schema:   rangeSchema(1, maxConcurrency),
+		schema:   countSchema(maxConcurrency),
 		parse: one(func(p *Platform, n int) error {
 			p.Sidecar.Concurrency = n
 			return checkConcurrency(n)
