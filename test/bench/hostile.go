@@ -91,7 +91,10 @@ func (c *cluster) measureFlood(
 	flooding, end := context.WithTimeout(ctx, s.flood)
 	defer end()
 	var group errgroup.Group
-	group.Go(func() error { return c.flood(flooding, s.floodAtOnce, hostile, bodies, f) })
+	group.Go(func() error {
+		c.flood(flooding, s.floodAtOnce, hostile, bodies, f)
+		return nil
+	})
 	group.Go(func() error {
 		f.Memory = c.mostMemory(flooding, replicas)
 		return nil
@@ -135,12 +138,12 @@ func hostileBodies() ([][]byte, error) {
 }
 
 // flood sends hostile pods until ctx ends. What is admitted of them is not stored: it is a dry run.
-func (c *cluster) flood(ctx context.Context, atOnce int, namespace string, bodies [][]byte, f *hostileFigures) error {
+func (c *cluster) flood(ctx context.Context, atOnce int, namespace string, bodies [][]byte, f *hostileFigures) {
 	var mu sync.Mutex
 	var sent atomic.Int64
-	var group errgroup.Group
+	var group sync.WaitGroup
 	for range atOnce {
-		group.Go(func() error {
+		group.Go(func() {
 			for ctx.Err() == nil {
 				body := bodies[int(sent.Add(1))%len(bodies)]
 				answer := answerTo(c.createPod(ctx, namespace, body, &metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}, nil))
@@ -152,10 +155,9 @@ func (c *cluster) flood(ctx context.Context, atOnce int, namespace string, bodie
 				f.Answers[answer]++
 				mu.Unlock()
 			}
-			return nil
 		})
 	}
-	return group.Wait()
+	group.Wait()
 }
 
 func (c *cluster) createPod(
