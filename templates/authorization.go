@@ -63,9 +63,13 @@ func portPolicy(in ir.Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 	port := portPermission(in)
 	if len(in.Forwarded) > 0 {
 		all := &rbacv3.Permission_Set{Rules: append(forwardedBy(in.Forwarded), port)}
+		if len(in.Refused) > 0 {
+			refused := allPermissions(forwardedBy(in.Refused))
+			all.Rules = append(all.Rules, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: refused}})
+		}
 		port = &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: all}}
 	}
-	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: who}
+	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: notRefused(in, who)}
 }
 
 // callers puts together who is known by a certificate and who by a token. Where there are both, a caller needs both,

@@ -115,11 +115,14 @@ func exactly(in ir.Inbound, peer ir.Peer) *rbacv3.Principal {
 }
 
 func noneOf(who []*rbacv3.Principal) *rbacv3.Principal {
-	any := who[0]
-	if len(who) > 1 {
-		any = &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: who}}}
+	return &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyPrincipal(who)}}
+}
+
+func anyPrincipal(of []*rbacv3.Principal) *rbacv3.Principal {
+	if len(of) == 1 {
+		return of[0]
 	}
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: any}}
+	return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: of}}}
 }
 
 // requestsOf is what a request has to be for a rule, apart from its caller: all of it.
