@@ -43,6 +43,7 @@ const (
 	Invalid          Reason = "Invalid"
 	NeedsNewPod      Reason = "NeedsNewPod"
 	Tampered         Reason = "Tampered"
+	Quarantined      Reason = "Quarantined"
 	SPIREUnavailable Reason = "SPIREUnavailable"
 	SPIRERejected    Reason = "SPIRERejected"
 	Internal         Reason = "Internal"
@@ -120,6 +121,7 @@ var rows = [...]Row{
 	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", none},
 	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
 	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", none},
+	{Quarantined, Refusal, "the platform file cuts the identity off", warning},
 	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", none},
 	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", none},
 	{Internal, Refusal, "a defect or a failing dependency of the injector itself", none},

@@ -20,6 +20,8 @@ type Injector struct {
 	Kubernetes KubernetesVersion // of the cluster that the pods are for
 	// Generate makes Envoy's configuration: [templates.Generate], which is the default, or one that remembers.
 	Generate func(ir.Proxy) (templates.Config, error)
+
+	running bool // the pod has its identity already, and keeps it while it is quarantined
 }
 
 // Result is what became of a pod.
@@ -85,7 +87,11 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	in, inAnnotations := intent.ParseIntent(i.Platform, ns, pod)
 	mistakes := slices.Concat(injection{Injector: i, intent: in}.mistakes(pod), inAnnotations)
-	if err := intent.Refuse(reason.Invalid, mistakes); err != nil {
+	why := reason.Invalid
+	if quarantined := i.Platform.QuarantineMistakes(in.ID); len(quarantined) > 0 && !i.running {
+		why, mistakes = reason.Quarantined, append(quarantined, mistakes...)
+	}
+	if err := intent.Refuse(why, mistakes); err != nil {
 		return Result{}, err
 	}
 	if !i.redirectsHooks() {

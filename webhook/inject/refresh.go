@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -23,6 +24,8 @@ type Refresh struct {
 	Outdated bool // some of it, or Envoy's image, is not what the pod has
 	// Value is to be written as [intent.AnnotationRefresh] to bring it about: another one than the pod has.
 	Value string
+	// Urgent says that the pod refuses other quarantined identities than it should.
+	Urgent bool
 	// Image is Envoy's, when the platform wants it changed in place and the pod has another one; then Envoy restarts.
 	Image string
 	// NewPod says why the pod can take nothing of what is wanted, and has to be replaced.
@@ -35,7 +38,7 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	if !injected(pod) || StatusOf(pod).Sidecar == "" {
 		return Refresh{}, nil
 	}
-	i.Platform = i.platformOf(pod)
+	i.Platform, i.running = i.platformOf(pod), true
 	res, err := i.inject(ns, strip(pod))
 	if err != nil {
 		return Refresh{}, err
@@ -52,10 +55,15 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 		r.Image = image
 	}
 	r.Outdated = !r.Done(pod)
+	r.Urgent = r.Outdated && quarantineMarks(pod) != quarantineMarks(wanted)
 	if r.Value = r.Wanted; r.Value == pod.Annotations[intent.AnnotationRefresh] {
 		r.Value += "-again"
 	}
 	return r, nil
+}
+
+func quarantineMarks(pod *corev1.Pod) string {
+	return templates.QuarantineMarks(pod.Annotations[intent.AnnotationListeners])
 }
 
 // Done says whether a pod has what is wanted.

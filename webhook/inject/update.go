@@ -19,6 +19,7 @@ func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result
 		unchanged := Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}
 		return unchanged, intent.Refuse(reason.NeedsNewPod, addedAfterAdmission(before, after))
 	}
+	i.running = true
 	res, err := i.update(ns, before, i.asked(before, after))
 	if err != nil {
 		return Result{}, err
