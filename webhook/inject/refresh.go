@@ -44,7 +44,7 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 		return Refresh{}, err
 	}
 	if stays := fixed(pod, res.Pod); len(stays) > 0 {
-		return Refresh{NewPod: stays}, nil
+		return Refresh{NewPod: stays, Urgent: quarantineMarks(pod) != quarantineMarks(res.Pod)}, nil
 	}
 	wanted := res.Pod
 	if !i.Platform.InPlace {

@@ -17,6 +17,14 @@ const (
 	recalledAll = 6
 )
 
+// recall is a task of a new leader.
+type recall struct{}
+
+func (recall) do(ctx context.Context, r *Rollout) error {
+	r.recall(ctx)
+	return nil
+}
+
 // recall learns what an earlier leader has learnt: where a pod rejects what a rollout gave it, the others are left
 // alone from the start.
 func (r *Rollout) recall(ctx context.Context) {
