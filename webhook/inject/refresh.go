@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -56,10 +57,22 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	}
 	r.Outdated = !r.Done(pod)
 	r.Urgent = r.Outdated && quarantineMarks(pod) != quarantineMarks(wanted)
-	if r.Value = r.Wanted; r.Value == pod.Annotations[intent.AnnotationRefresh] {
-		r.Value += "-again"
+	suffix := ""
+	if r.Urgent {
+		r.Image, suffix = "", keepsImage // all such pods are changed at once, and must not all restart for it
+	}
+	if r.Value = r.Wanted + suffix; r.Value == pod.Annotations[intent.AnnotationRefresh] {
+		r.Value = r.Wanted + "-again" + suffix
 	}
 	return r, nil
+}
+
+// keepsImage ends the values of [intent.AnnotationRefresh] that ask for the configuration alone.
+const keepsImage = "-quarantine"
+
+// refreshesImage says whether a change of the annotation brings Envoy's image as well.
+func refreshesImage(pod *corev1.Pod) bool {
+	return !strings.HasSuffix(pod.Annotations[intent.AnnotationRefresh], keepsImage)
 }
 
 func quarantineMarks(pod *corev1.Pod) string {

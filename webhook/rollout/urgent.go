@@ -117,9 +117,13 @@ func (r *Rollout) urgeAgain(ctx context.Context, key Pod, pod *corev1.Pod) {
 			r.queue.AddAfter(&urgeAgain{key}, urgentRetry)
 			return
 		}
-		if refresh, _ := r.consider(r.config.Injector(), ns, pod); refresh.Urgent && len(refresh.NewPod) == 0 {
+		switch refresh, _ := r.consider(r.config.Injector(), ns, pod); {
+		case len(refresh.NewPod) > 0:
+		case refresh.Urgent:
 			r.urgeOnce(ctx, pod, refresh)
 			return
+		case refresh.Outdated:
+			r.plan.Want(key, workloadOf(pod), refresh.Image != "")
 		}
 	}
 	delete(r.urgent.pods, key)
