@@ -33,6 +33,8 @@ type Proxy struct {
 	Metrics Metrics
 	// Tracing is where spans of requests go.
 	Tracing Tracing
+	// CollectorRefused are quarantined: none of them is taken for the collector. [Proxy.Refuse] sets it.
+	CollectorRefused []Peer
 	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
 	// not known. Otherwise at least [MinMemoryLimit].
 	MemoryLimit int64

@@ -19,7 +19,7 @@ func (p *Proxy) Refuse(quarantined []Peer) {
 		upstreams[i].Refused = admittedBy(up.Peers, quarantined)
 	}
 	p.Inbound, p.Upstreams = inbound, upstreams
-	p.Tracing.Refused = admittedBy(p.Tracing.Peers, quarantined)
+	p.CollectorRefused = admittedBy(p.Tracing.Peers, quarantined)
 }
 
 // admitted are those of others whom the port would let in, or who may be named by those that it lets in.

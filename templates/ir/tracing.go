@@ -6,8 +6,6 @@ type Tracing struct {
 	// Peers are the identities that the collector may have, all of one trust domain. None means that Envoy speaks to it in
 	// plain text.
 	Peers []Peer
-	// Refused are quarantined, as those of [Upstream].
-	Refused []Peer
 	// Percent of the requests that begin a trace are sampled, 0 to 100, in steps of 0.0001. What belongs to a trace
 	// already is sampled as its caller says.
 	Percent float64

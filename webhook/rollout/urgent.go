@@ -77,7 +77,7 @@ func (t *urged) do(ctx context.Context, r *Rollout) error {
 	if !waits {
 		return nil // the pod is gone
 	}
-	logger := r.config.Logger.WithValues("namespace", key.Namespace, "pod", key.Name, "reason", reason.Quarantined)
+	logger := r.config.Logger.WithValues("namespace", key.Namespace, "pod", key.Name, "reason", reason.QuarantineChanged)
 	if t.err != nil {
 		logger.Error(t.err, "a running pod could not be given whom to refuse; it is tried again")
 		r.config.Metrics.quarantined(outcomeFailed)
@@ -134,7 +134,7 @@ func (r *Rollout) urgeAgain(ctx context.Context, key Pod, pod *corev1.Pod) {
 func (r *Rollout) calmed() {
 	if len(r.urgent.pods) == 0 && r.urgent.changed > 0 {
 		r.config.Logger.Info("every running pod that could be changed refuses whom the platform file says",
-			"reason", reason.Quarantined, "pods", r.urgent.changed, "seconds", time.Since(r.urgent.began).Seconds())
+			"reason", reason.QuarantineChanged, "pods", r.urgent.changed, "seconds", time.Since(r.urgent.began).Seconds())
 		r.urgent.changed = 0
 	}
 }
@@ -152,7 +152,7 @@ func (r *Rollout) holds(injector inject.Injector, pod *corev1.Pod) {
 		return
 	}
 	r.held[key] = item.String()
-	r.tell(pod, reason.Quarantined, fmt.Sprintf(
+	r.tell(pod, reason.QuarantineHeld, fmt.Sprintf(
 		"the identity %s of this pod is quarantined, by %s in the platform file: injected pods refuse it, and no new pod gets "+
 			"it; delete the pod, or take the identity off the list", id, item))
 }
@@ -164,6 +164,6 @@ func (r *Rollout) cannotRefuse(pod *corev1.Pod, why string) {
 		return
 	}
 	r.unsafe[key] = true
-	r.tell(pod, reason.Quarantined, "this pod does not refuse the quarantined identities of the platform file, because a "+
+	r.tell(pod, reason.QuarantineNotInForce, "this pod does not refuse the quarantined identities of the platform file, because a "+
 		"running pod cannot take what else would change: delete the pod, so that a new one takes its place ("+why+")")
 }
