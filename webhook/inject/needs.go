@@ -19,7 +19,7 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 		return registrar.Needs{}
 	}
 	in, mistakes := intent.ParseIntent(i.Platform, ns, template)
-	if len(mistakes) > 0 || len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
+	if _, is := i.Platform.Quarantined(in.ID); is || len(mistakes) > 0 || len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}
 	return registrar.Needs{Workloads: in.Workloads(template)}

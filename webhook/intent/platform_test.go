@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -74,6 +75,7 @@ defaults:
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
   drain: 0s
+quarantine: [/web, "spiffe://auxiliary.org/*"]
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
 `
@@ -152,6 +154,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
+		Quarantine:         peers,
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
 	}, got)
@@ -328,6 +331,15 @@ func TestParsePlatformRefuses(t *testing.T) {
 			"defaults.inboundPort: port 15000 is the sidecar's own, expected another one than 15000, 15021 to 15089"},
 		{"inbound on the metrics port", "image: envoy", "image: envoy, metrics: {port: 8443}",
 			"defaults.inboundPort: port 8443 is that of sidecar.metrics"},
+		{"everybody quarantined", "sidecar:", "quarantine: [/*]\nsidecar:",
+			"quarantine[0]: spiffe://example.org/* would cut off every pod of the trust domain from every other one; name paths, " +
+				"such as /ns/team/*"},
+		{"SPIRE quarantined", "sidecar:", "quarantine: [/spire/server]\nsidecar:",
+			"quarantine[0]: spiffe://example.org/spire/server is of SPIRE or of the injector itself: IDs under /spire/ are no workload's"},
+		{"no peer quarantined", "sidecar:", "quarantine: [web]\nsidecar:",
+			`quarantine[0]: peer "web": expected a path such as "/web", a full SPIFFE ID, or either followed by "/*"; did you mean "/web"?`},
+		{"too many quarantined", "sidecar:", "quarantine: [" + manyPaths(maxQuarantined+1) + "]\nsidecar:",
+			`quarantine[64]: expected at most 64 identities, got one more: "/64"; /* after a path stands for all below it`},
 		{"unknown key locked", "sidecar:", "locked: [proxyimage]\nsidecar:",
 			`locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got ` +
 				`"proxyimage"; did you mean "proxy-image"?`},
@@ -386,4 +398,13 @@ func TestParsePlatformRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyPaths are the items /0, /1 and so on.
+func manyPaths(n int) string {
+	items := make([]string, n)
+	for i := range items {
+		items[i] = fmt.Sprintf("/%d", i)
+	}
+	return strings.Join(items, ", ")
 }
