@@ -62,12 +62,12 @@ func portPermission(in ir.Inbound) *rbacv3.Permission {
 func portPolicy(in ir.Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 	port := portPermission(in)
 	if len(in.Forwarded) > 0 {
-		all := &rbacv3.Permission_Set{Rules: append(forwardedBy(in.Forwarded), port)}
+		all := append(forwardedBy(in.Forwarded), port)
 		if len(in.Refused) > 0 {
 			refused := allPermissions(forwardedBy(in.Refused))
-			all.Rules = append(all.Rules, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: refused}})
+			all = append(all, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: refused}})
 		}
-		port = &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: all}}
+		port = allPermissions(all)
 	}
 	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: notRefused(in, who)}
 }
@@ -80,7 +80,7 @@ func callers(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Princ
 		peers = append(peers, nobody())
 	}
 	if !in.JWT.IsZero() && in.TLS == ir.Permissive {
-		peers = append(peers, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyoneAuthenticated()[0]}})
+		peers = append(peers, notPrincipal(anyoneAuthenticated()[0]))
 	}
 	return withTokens(in, peers, subjects)
 }
@@ -95,12 +95,7 @@ func withTokens(in ir.Inbound, peers, subjects []*rbacv3.Principal) []*rbacv3.Pr
 	case len(peers) == 0:
 		return nil
 	}
-	oneOf := func(who []*rbacv3.Principal) *rbacv3.Principal {
-		return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: who}}}
-	}
-	return []*rbacv3.Principal{{Identifier: &rbacv3.Principal_AndIds{
-		AndIds: &rbacv3.Principal_Set{Ids: []*rbacv3.Principal{oneOf(peers), oneOf(subjects)}},
-	}}}
+	return []*rbacv3.Principal{allPrincipals(anyPrincipal(peers), anyPrincipal(subjects))}
 }
 
 func principals(peers []ir.Peer) []*rbacv3.Principal {

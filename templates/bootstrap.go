@@ -25,10 +25,8 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 		// The configuration is made before the pod has a name.
 		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String(), Metadata: p.nodeMetadata()},
 		Admin: &bootstrapv3.Admin{
-			Address: socketAddress("127.0.0.1", ir.AdminPort),
-			AllowPaths: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-				SafeRegex: &matcherv3.RegexMatcher{Regex: readOnlyAdmin},
-			}}},
+			Address:    socketAddress("127.0.0.1", ir.AdminPort),
+			AllowPaths: []*matcherv3.StringMatcher{patternMatcher(readOnlyAdmin)},
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: boundListeners(p.onPodAddresses(slices.Concat(
@@ -69,7 +67,7 @@ func (p envoy) agent() *clusterv3.Cluster {
 		Name:                          agentCluster,
 		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:                lasting(time.Second),
-		TypedExtensionProtocolOptions: httpOptions(ir.HTTP2, nil),
+		TypedExtensionProtocolOptions: extension(httpOptions(ir.HTTP2, nil)),
 		LoadAssignment: endpoints(agentCluster, &corev3.Address{
 			Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: p.AgentSocket}},
 		}),

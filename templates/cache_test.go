@@ -150,9 +150,9 @@ func TestVariantsCoverEveryField(t *testing.T) {
 
 func TestCacheIsGenerate(t *testing.T) {
 	all := variants(t)
-	for _, limit := range []int{1, 100} {
-		t.Run(fmt.Sprintf("limit %d", limit), func(t *testing.T) {
-			cache := NewCache(limit)
+	for _, bytes := range []int{1, 60_000, 10 << 20} {
+		t.Run(fmt.Sprintf("%d bytes", bytes), func(t *testing.T) {
+			cache := NewCache(bytes)
 			var wg sync.WaitGroup
 			for range 3 {
 				for i, p := range all {
@@ -165,12 +165,20 @@ func TestCacheIsGenerate(t *testing.T) {
 						if err != nil || got != want {
 							t.Errorf("variant %d (%v):\n%s", i, err, cmp.Diff(want, got))
 						}
+						cache.Keep(p, got)
 					})
 				}
 			}
 			wg.Wait()
-			if n := len(cache.configs); n > limit || n == 0 || limit > len(all) && n != len(all) {
-				t.Errorf("expected 1 to %d of %d configurations in the cache, got %d", limit, len(all), n)
+			if n := len(cache.configs); bytes == 1 && n > 0 || bytes == 60_000 && n == 0 || bytes == 10<<20 && n != len(all) {
+				t.Errorf("%d of %d configurations are in a cache of %d bytes", n, len(all), bytes)
+			}
+			kept := 0
+			for _, c := range cache.configs {
+				kept += c.size()
+			}
+			if kept != cache.bytes || kept > bytes {
+				t.Errorf("%d bytes are kept, of which %d are counted and at most %d allowed", kept, cache.bytes, bytes)
 			}
 		})
 	}
@@ -179,9 +187,32 @@ func TestCacheIsGenerate(t *testing.T) {
 	}
 }
 
+// TestCacheKeepsWhatItIsToldTo: what is generated for a pod that is denied after that leaves nothing.
+func TestCacheKeepsWhatItIsToldTo(t *testing.T) {
+	cache, p := NewCache(1<<20), variants(t)[0]
+	if _, err := cache.Generate(p); err != nil || len(cache.configs) > 0 {
+		t.Errorf("expected nothing to be kept of what is only generated, got %d (%v)", len(cache.configs), err)
+	}
+	other := Config{Listeners: "other"}
+	cache.Keep(p, other)
+	if got, err := cache.Generate(p); err != nil || got != other {
+		t.Errorf("expected what was kept, got another configuration (%v)", err)
+	}
+	var none *Cache
+	none.Keep(p, other)
+	if got, err := none.Generate(p); err != nil || got == other {
+		t.Errorf("expected a cache that is not there to generate (%v)", err)
+	}
+}
+
 func BenchmarkCache(b *testing.B) {
 	proxy := withUpstreams(b, 1)
-	cache := NewCache(10)
+	cache := NewCache(1 << 20)
+	made, err := cache.Generate(proxy)
+	if err != nil {
+		b.Fatal(err)
+	}
+	cache.Keep(proxy, made)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := cache.Generate(proxy); err != nil {

@@ -29,5 +29,5 @@ func nobody() *rbacv3.Principal {
 	named := &rbacv3.Principal{Identifier: &rbacv3.Principal_Header{Header: &routev3.HeaderMatcher{
 		Name: xfccHeader, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
 	}}}
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: named}}
+	return notPrincipal(named)
 }

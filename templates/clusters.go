@@ -14,8 +14,6 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-const httpOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
 // clusters is the content of ClustersFile: the apps behind the inbound ports, and the upstreams.
 func (p envoy) clusters() []*clusterv3.Cluster {
 	var out []*clusterv3.Cluster
@@ -27,7 +25,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 		}
 	}
 	for _, up := range p.Upstreams {
-		out = append(out, lookUpOutside(p.upstream(up), up))
+		out = append(out, p.upstream(up))
 	}
 	return boundClusters(slices.Concat(out, p.jwksClusters(), p.tracesClusters()))
 }
@@ -37,9 +35,9 @@ func app(in ir.Inbound) *clusterv3.Cluster {
 	cluster := toApp(localCluster(appCluster(in), in.App), in.AppHost, in.App)
 	cluster.CircuitBreakers = unlimited()
 	if in.Protocol != ir.TCP {
-		cluster.TypedExtensionProtocolOptions = keepCase(httpOptions(in.Protocol, likeFirstClient(&corev3.HttpProtocolOptions{
-			IdleTimeout: lasting(appIdleTimeout),
-		})))
+		options := httpOptions(in.Protocol, likeFirstClient(&corev3.HttpProtocolOptions{IdleTimeout: lasting(appIdleTimeout)}))
+		keepCase(options)
+		cluster.TypedExtensionProtocolOptions = extension(options)
 	}
 	return cluster
 }
@@ -64,17 +62,7 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		LoadAssignment:       endpoints(name, socketAddress(up.Address.Host(), up.Address.Port())),
 	}
 	if !up.Address.IsIP() {
-		// Every address that the name has, looked up again and again: a headless service's pods.
-		cluster.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
-			Name: "dns",
-			TypedConfig: pack(&dnsclusterv3.DnsCluster{
-				DnsRefreshRate: lasting(dnsRefresh),
-				DnsFailureRefreshRate: &dnsclusterv3.DnsCluster_RefreshRate{
-					BaseInterval: lasting(dnsRetry), MaxInterval: lasting(dnsRefresh),
-				},
-				DnsLookupFamily: p.dnsLookupFamily(),
-			}),
-		}}
+		cluster.ClusterDiscoveryType = p.lookUp(up)
 	}
 	nameHost(cluster, up)
 	if up.Protocol != ir.TCP {
@@ -82,11 +70,13 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		if up.JWTAudience != "" {
 			filters = tokenFilters(up.JWTAudience)
 		}
-		cluster.TypedExtensionProtocolOptions = httpOptions(up.Protocol, &corev3.HttpProtocolOptions{
+		options := httpOptions(up.Protocol, &corev3.HttpProtocolOptions{
 			IdleTimeout: lasting(idleTimeout),
 			// The client ends it between requests, so none is lost.
 			MaxConnectionDuration: p.calledFor(up),
 		}, filters...)
+		options.RetryPolicy = ownRetries(up.Resilience.Retries)
+		cluster.TypedExtensionProtocolOptions = extension(options)
 	}
 	withstand(cluster, up)
 	askUpstream(cluster, up)
@@ -98,7 +88,7 @@ func httpOptions(
 	protocol ir.Protocol,
 	common *corev3.HttpProtocolOptions,
 	filters ...*hcmv3.HttpFilter,
-) map[string]*anypb.Any {
+) *upstreamhttpv3.HttpProtocolOptions {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: http1Client(),
@@ -109,11 +99,34 @@ func httpOptions(
 			Http2ProtocolOptions: bound(http2Client(common)),
 		}
 	}
-	return map[string]*anypb.Any{httpOptionsKey: pack(&upstreamhttpv3.HttpProtocolOptions{
+	return &upstreamhttpv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: likeClient(common),
 		UpstreamProtocolOptions:   &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 		HttpFilters:               filters,
-	})}
+	}
+}
+
+// extension makes HTTP options those of a cluster.
+func extension(options *upstreamhttpv3.HttpProtocolOptions) map[string]*anypb.Any {
+	return map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(options)}
+}
+
+// lookUp is for an upstream with a name: every address that it has, looked up again and again, as those of a headless
+// service's pods.
+func (p envoy) lookUp(up ir.Upstream) *clusterv3.Cluster_ClusterType {
+	dns := &dnsclusterv3.DnsCluster{
+		DnsRefreshRate: lasting(dnsRefresh),
+		DnsFailureRefreshRate: &dnsclusterv3.DnsCluster_RefreshRate{
+			BaseInterval: lasting(dnsRetry), MaxInterval: lasting(dnsRefresh),
+		},
+		DnsLookupFamily: p.dnsLookupFamily(),
+	}
+	if up.Server.External {
+		lookUpOutside(dns)
+	}
+	return &clusterv3.Cluster_ClusterType{
+		ClusterType: &clusterv3.Cluster_CustomClusterType{Name: "dns", TypedConfig: pack(dns)},
+	}
 }
 
 func endpoints(cluster string, addresses ...*corev3.Address) *endpointv3.ClusterLoadAssignment {

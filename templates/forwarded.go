@@ -2,7 +2,6 @@ package templates
 
 import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	headertometadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -40,14 +39,7 @@ func clientFilter() *hcmv3.HttpFilter {
 
 // forwardedBy is what a request has to carry that comes from a gateway, on behalf of one of these clients.
 func forwardedBy(clients []ir.Peer) []*rbacv3.Permission {
-	form := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: &routev3.HeaderMatcher{
-		Name: xfccHeader,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-				SafeRegex: &matcherv3.RegexMatcher{Regex: onBehalfOf},
-			}, // of the whole value
-		}},
-	}}}
+	form := headerPermission(headerMatches(xfccHeader, onBehalfOf))
 	anyOf := &rbacv3.Permission_Set{}
 	for _, client := range clients {
 		anyOf.Rules = append(

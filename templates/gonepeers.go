@@ -70,9 +70,6 @@ func pingCallers(manager *hcmv3.HttpConnectionManager, in ir.Inbound) {
 	if in.Public() {
 		return
 	}
-	if manager.Http2ProtocolOptions == nil {
-		manager.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{}
-	}
 	manager.Http2ProtocolOptions.ConnectionKeepalive = &corev3.KeepaliveSettings{
 		Interval: lasting(probeAfter), Timeout: lasting(probes * probeInterval),
 	}

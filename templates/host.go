@@ -6,7 +6,6 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -68,15 +67,16 @@ func (p envoy) routeHosts(routes *routev3.RouteConfiguration) *routev3.RouteConf
 		if up.Host == "" {
 			continue
 		}
-		for _, host := range routes.VirtualHosts {
-			for _, route := range host.Routes {
-				if action := route.GetRoute(); action.GetCluster() == upstreamCluster(up) {
-					action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: up.Host}
-				}
-			}
+		for route := range routesOf(routes, up) {
+			rewriteHost(route, up.Host)
 		}
 	}
 	return routes
+}
+
+// rewriteHost makes all requests of a route say this in Host.
+func rewriteHost(route *routev3.Route, host string) {
+	route.GetRoute().HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: host}
 }
 
 // nameHost writes the Host of an upstream that the app calls where it is not what Envoy looks up.
@@ -89,12 +89,4 @@ func nameHost(cluster *clusterv3.Cluster, up ir.Upstream) {
 			each.GetEndpoint().Hostname = up.SentHost()
 		}
 	}
-}
-
-func headerMatches(header, pattern string) *routev3.HeaderMatcher {
-	return &routev3.HeaderMatcher{Name: header, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
-		StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-			SafeRegex: &matcherv3.RegexMatcher{Regex: pattern},
-		}},
-	}}
 }

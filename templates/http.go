@@ -135,12 +135,13 @@ func everythingTo(name string, action *routev3.RouteAction) *routev3.RouteConfig
 	return &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{{
 		Name: name, Domains: []string{"*"},
 		Routes: []*routev3.Route{{
-			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+			Match:  anyPath(),
 			Action: &routev3.Route_Route{Route: action},
 		}},
 	}}}
 }
 
+// router leaves out Envoy's own headers.
 func router() *hcmv3.HttpFilter {
 	return httpFilter("router", &routerv3.Router{SuppressEnvoyHeaders: true})
 }

@@ -5,7 +5,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
@@ -32,17 +31,10 @@ func refuseOddHosts(in ir.Inbound, routes *routev3.RouteConfiguration) {
 	if in.App != 0 && !in.Public() && !in.Protocol.IsHTTP2() {
 		return
 	}
+	notAuthority := headerMatches(":authority", authority)
+	notAuthority.InvertMatch = true
 	odd := &routev3.Route{
-		Match: &routev3.RouteMatch{
-			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
-			Headers: []*routev3.HeaderMatcher{{
-				Name: ":authority",
-				HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-					MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: authority}},
-				}},
-				InvertMatch: true,
-			}},
-		},
+		Match:  anyPath(notAuthority),
 		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 400}},
 	}
 	for _, host := range routes.VirtualHosts {

@@ -126,12 +126,12 @@ func peerExpiry() []*hcmv3.HttpFilter {
 			set(`%CEL((int(request.headers["` + streamDuration + `"])-int(request.time)-1)*1000)%`),
 		},
 	}}
-	late := &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: &routev3.HeaderMatcher{
+	late := headerPermission(&routev3.HeaderMatcher{
 		Name: streamDuration,
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_RangeMatch{
 			RangeMatch: &typev3.Int64Range{Start: math.MinInt32 * 1000, End: 1},
 		},
-	}}}
+	})
 	expired := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{
 		expiredPolicy: {
 			Permissions: []*rbacv3.Permission{late},

@@ -57,12 +57,9 @@ func (p envoy) statsConfig() *metricsv3.StatsConfig {
 // namesFrom matches the names that an item of [ir.Metrics.Include] means.
 func namesFrom(prefix string) *matcherv3.StringMatcher {
 	if !strings.Contains(prefix, "*") {
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}}
+		return prefixMatcher(prefix)
 	}
-	expression := strings.ReplaceAll(regexp.QuoteMeta(prefix), `\*`, `[^.]*`) + ".*"
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-		SafeRegex: &matcherv3.RegexMatcher{Regex: expression},
-	}}
+	return patternMatcher(strings.ReplaceAll(regexp.QuoteMeta(prefix), `\*`, `[^.]*`) + ".*")
 }
 
 func (p envoy) metricsListeners() []*listenerv3.Listener {
@@ -70,10 +67,7 @@ func (p envoy) metricsListeners() []*listenerv3.Listener {
 		return nil
 	}
 	return []*listenerv3.Listener{answering(metricsName, p.Metrics.Port, []*routev3.Route{{
-		Match: &routev3.RouteMatch{
-			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
-			Headers:       []*routev3.HeaderMatcher{headerIs(":method", "GET"), headerIs(":path", metricsPath)},
-		},
+		Match: anyPath(asks("GET", metricsPath)...),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: metricsName},
 		}},

@@ -60,7 +60,7 @@ func (p envoy) upstreamHTTP() *hcmv3.HttpConnectionManager {
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name: upstreamsListener, Domains: []string{"*"}, RequestHeadersToRemove: []string{clusterHeader},
 			Routes: []*routev3.Route{{
-				Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+				Match: anyPath(),
 				Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 					ClusterSpecifier: &routev3.RouteAction_ClusterHeader{ClusterHeader: clusterHeader},
 					Timeout:          lasting(0),

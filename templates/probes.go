@@ -73,11 +73,7 @@ func probeRoute(pr ir.Probe) *routev3.Route {
 		}
 	}
 	return &routev3.Route{
-		// The whole path with its query, which a path specifier would leave out.
-		Match: &routev3.RouteMatch{
-			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
-			Headers:       []*routev3.HeaderMatcher{headerIs(":method", method), headerIs(":path", path)},
-		},
+		Match:  anyPath(asks(method, path)...),
 		Action: &routev3.Route_Route{Route: action},
 		// The kubelet would follow it to a port of ours, which does not know it.
 		ResponseHeadersToRemove: []string{"location"},
@@ -107,10 +103,10 @@ func (p envoy) probeClusters() []*clusterv3.Cluster {
 		}
 		// A connection for each probe, as the kubelet does it: one that is kept may be closed by the app just when the
 		// next probe is sent.
-		cluster.TypedExtensionProtocolOptions = httpOptions(
+		cluster.TypedExtensionProtocolOptions = extension(httpOptions(
 			protocol,
 			&corev3.HttpProtocolOptions{MaxRequestsPerConnection: count(1)},
-		)
+		))
 		out = append(out, cluster)
 	}
 	return out

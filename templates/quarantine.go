@@ -67,9 +67,11 @@ func notRefused(in ir.Inbound, who []*rbacv3.Principal) []*rbacv3.Principal {
 			refused = append(refused, tokenOf(subject))
 		}
 	}
-	return []*rbacv3.Principal{{Identifier: &rbacv3.Principal_AndIds{
-		AndIds: &rbacv3.Principal_Set{Ids: []*rbacv3.Principal{anyPrincipal(who), noneOf(refused)}},
-	}}}
+	some := who[0]
+	if len(who) > 1 {
+		some = anyPrincipal(who)
+	}
+	return []*rbacv3.Principal{allPrincipals(some, noneOf(refused))}
 }
 
 // markRefused makes a change of whom a port refuses a change of its filter chains, which are then drained. In a gateway

@@ -8,10 +8,8 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	directresponsev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
@@ -61,7 +59,7 @@ func answering(name string, port uint16, routes []*routev3.Route, answers ...*hc
 				Http2ProtocolOptions: http2Server(),
 				// What is asked for is compared as it comes, and no mark of Envoy is added to it.
 				GenerateRequestId: no(),
-				HttpFilters:       append(answers, quietRouter()),
+				HttpFilters:       append(answers, router()),
 			})},
 		}},
 	}
@@ -69,14 +67,9 @@ func answering(name string, port uint16, routes []*routev3.Route, answers ...*hc
 
 func notFound() *routev3.Route {
 	return &routev3.Route{
-		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Match:  anyPath(),
 		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
 	}
-}
-
-// quietRouter leaves out Envoy's own headers.
-func quietRouter() *hcmv3.HttpFilter {
-	return httpFilter("router", &routerv3.Router{SuppressEnvoyHeaders: true})
 }
 
 // healthAnswer answers GET path: 200 when all endpoints of the clusters answer, else 503.
@@ -87,15 +80,9 @@ func healthAnswer(path string, clusters ...string) *hcmv3.HttpFilter {
 	}
 	return httpFilter("health_check", &healthcheckv3.HealthCheck{
 		PassThroughMode:              no(),
-		Headers:                      []*routev3.HeaderMatcher{headerIs(":method", "GET"), headerIs(":path", path)},
+		Headers:                      asks("GET", path),
 		ClusterMinHealthyPercentages: all,
 	})
-}
-
-func headerIs(header, value string) *routev3.HeaderMatcher {
-	return &routev3.HeaderMatcher{Name: header, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
-		StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value}},
-	}}
 }
 
 func (p envoy) readinessClusters() []*clusterv3.Cluster {

@@ -9,7 +9,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
-	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
@@ -44,22 +43,14 @@ func withstand(cluster *clusterv3.Cluster, up ir.Upstream) {
 	if r.Outliers != (ir.OutlierDetection{}) {
 		cluster.OutlierDetection = outlierDetection(r.Outliers)
 	}
-	if !r.Retries.IsZero() && r.Retries.PerTryTimeout == 0 && up.Protocol != ir.TCP {
-		// Here and not in the route, whose change would end long requests.
-		changeHTTPOptions(cluster, func(options *upstreamhttpv3.HttpProtocolOptions) {
-			options.RetryPolicy = retryPolicy(r.Retries)
-		})
-	}
 }
 
-// changeHTTPOptions changes what [httpOptions] made.
-func changeHTTPOptions(cluster *clusterv3.Cluster, change func(*upstreamhttpv3.HttpProtocolOptions)) {
-	options := &upstreamhttpv3.HttpProtocolOptions{}
-	if err := cluster.TypedExtensionProtocolOptions[httpOptionsKey].UnmarshalTo(options); err != nil {
-		panic(err) // it is of no other type
+// ownRetries are those that an upstream has in its cluster and not in its route, whose change would end long requests.
+func ownRetries(r ir.Retries) *routev3.RetryPolicy {
+	if r.IsZero() || r.PerTryTimeout > 0 {
+		return nil
 	}
-	change(options)
-	cluster.TypedExtensionProtocolOptions[httpOptionsKey] = pack(options)
+	return retryPolicy(r)
 }
 
 // retryPolicy is empty where nothing is tried again. What was never sent always is otherwise.

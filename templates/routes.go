@@ -2,6 +2,7 @@ package templates
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 
@@ -88,7 +89,7 @@ func routeTo(match ir.Match) *routev3.Route {
 		PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: match.PathPrefix()},
 	}
 	if match.PathPrefix() == "/" {
-		path = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+		path = anyPath()
 	}
 	return &routev3.Route{Match: path, Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: upstreamCluster(ir.Upstream{Match: match})},
@@ -103,4 +104,17 @@ func compareMatches(a, b ir.Match) int {
 		cmp.Compare(a.PathPrefix(), b.PathPrefix()),
 		cmp.Compare(a.Host(), b.Host()),
 	)
+}
+
+// routesOf are the routes that lead to an upstream.
+func routesOf(routes *routev3.RouteConfiguration, up ir.Upstream) iter.Seq[*routev3.Route] {
+	return func(yield func(*routev3.Route) bool) {
+		for _, host := range routes.VirtualHosts {
+			for _, route := range host.Routes {
+				if route.GetRoute().GetCluster() == upstreamCluster(up) && !yield(route) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
@@ -109,20 +107,14 @@ func exactly(in ir.Inbound, peer ir.Peer) *rbacv3.Principal {
 	if len(other) == 0 {
 		return who
 	}
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_AndIds{
-		AndIds: &rbacv3.Principal_Set{Ids: []*rbacv3.Principal{who, noneOf(principals(other))}},
-	}}
+	return allPrincipals(who, noneOf(principals(other)))
 }
 
 func noneOf(who []*rbacv3.Principal) *rbacv3.Principal {
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: anyPrincipal(who)}}
-}
-
-func anyPrincipal(of []*rbacv3.Principal) *rbacv3.Principal {
-	if len(of) == 1 {
-		return of[0]
+	if len(who) == 1 {
+		return notPrincipal(who[0])
 	}
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: of}}}
+	return notPrincipal(anyPrincipal(who))
 }
 
 // requestsOf is what a request has to be for a rule, apart from its caller: all of it.
@@ -131,10 +123,7 @@ func requestsOf(rule ir.Rule) []*rbacv3.Permission {
 	if rule.Methods != nil {
 		methods := make([]*rbacv3.Permission, len(rule.Methods))
 		for i, method := range rule.Methods {
-			methods[i] = &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: &routev3.HeaderMatcher{
-				Name:                 ":method",
-				HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: exactString(method)},
-			}}}
+			methods[i] = headerPermission(headerIs(":method", method))
 		}
 		out = append(out, anyPermission(methods))
 	}
@@ -161,39 +150,10 @@ func pathPermission(paths []ir.Path) *rbacv3.Permission {
 			continue
 		}
 		prefix, _ := path.Prefix()
-		below = append(below, urlPath(&matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
-		}))
+		below = append(below, urlPath(prefixMatcher(prefix)))
 	}
 	if len(below) > 0 {
-		each = append(each, allPermissions([]*rbacv3.Permission{anyPermission(below), urlPath(&matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: plainPath}},
-		})}))
+		each = append(each, allPermissions([]*rbacv3.Permission{anyPermission(below), urlPath(patternMatcher(plainPath))}))
 	}
 	return anyPermission(each)
-}
-
-// urlPath compares the path without its query.
-func urlPath(with *matcherv3.StringMatcher) *rbacv3.Permission {
-	return &rbacv3.Permission{Rule: &rbacv3.Permission_UrlPath{
-		UrlPath: &matcherv3.PathMatcher{Rule: &matcherv3.PathMatcher_Path{Path: with}},
-	}}
-}
-
-func exactString(s string) *matcherv3.StringMatcher {
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: s}}
-}
-
-func anyPermission(of []*rbacv3.Permission) *rbacv3.Permission {
-	if len(of) == 1 {
-		return of[0]
-	}
-	return &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: of}}}
-}
-
-func allPermissions(of []*rbacv3.Permission) *rbacv3.Permission {
-	if len(of) == 1 {
-		return of[0]
-	}
-	return &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{Rules: of}}}
 }

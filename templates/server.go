@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"slices"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	commondnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
 	dnsclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -80,29 +78,16 @@ func serverName(name ir.ServerName) *tlsv3.SubjectAltNameMatcher {
 	}
 	return &tlsv3.SubjectAltNameMatcher{
 		SanType: kind,
-		Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: name.String()}},
+		Matcher: exactString(name.String()),
 	}
 }
 
-// outsideNames makes a cluster look a name outside of the mesh up as clients do: for as long as DNS says, and one of
-// its addresses, of either family, is as good as any other. Where one does not answer the next is tried after 300 ms.
-func lookUpOutside(cluster *clusterv3.Cluster, up ir.Upstream) *clusterv3.Cluster {
-	if !up.Server.External || up.Address.IsIP() {
-		return cluster
-	}
-	cluster.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
-		Name: "dns",
-		TypedConfig: pack(&dnsclusterv3.DnsCluster{
-			DnsRefreshRate: lasting(dnsRefresh),
-			DnsFailureRefreshRate: &dnsclusterv3.DnsCluster_RefreshRate{
-				BaseInterval: lasting(dnsRetry), MaxInterval: lasting(dnsRefresh),
-			},
-			RespectDnsTtl:                true,
-			DnsLookupFamily:              commondnsv3.DnsLookupFamily_ALL,
-			AllAddressesInSingleEndpoint: true,
-		}),
-	}}
-	return cluster
+// lookUpOutside looks a name outside of the mesh up as clients do: for as long as DNS says, and one of its addresses, of
+// either family, is as good as any other. Where one does not answer the next is tried after 300 ms.
+func lookUpOutside(dns *dnsclusterv3.DnsCluster) {
+	dns.RespectDnsTtl = true
+	dns.DnsLookupFamily = commondnsv3.DnsLookupFamily_ALL
+	dns.AllAddressesInSingleEndpoint = true
 }
 
 // showsSVID says whether Envoy presents the SVID to an upstream, whose end ends what was opened with it.
@@ -124,13 +109,9 @@ func (p envoy) leaveMesh(routes *routev3.RouteConfiguration) {
 		if !up.Server.External {
 			continue
 		}
-		for _, host := range routes.VirtualHosts {
-			for _, route := range host.Routes {
-				if action := route.GetRoute(); action.GetCluster() == upstreamCluster(up) {
-					action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: up.SentHost()}
-					route.RequestHeadersToRemove = []string{xfccHeader, JWTSubjectHeader}
-				}
-			}
+		for route := range routesOf(routes, up) {
+			rewriteHost(route, up.SentHost())
+			route.RequestHeadersToRemove = []string{xfccHeader, JWTSubjectHeader}
 		}
 	}
 }

@@ -110,9 +110,9 @@ func mutualTLS(
 // uriMatcher is the rule of [ir.Peer.Matches] in Envoy's words.
 func uriMatcher(peer ir.Peer) *matcherv3.StringMatcher {
 	if peer.IsPrefix() {
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: peer.URIPrefix()}}
+		return prefixMatcher(peer.URIPrefix())
 	}
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: peer.String()}}
+	return exactString(peer.String())
 }
 
 // agentSource is the SPIRE agent's SDS. It must be the same everywhere, byte for byte: Envoy shares a

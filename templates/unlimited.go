@@ -6,7 +6,6 @@ import (
 	preservecasev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // Envoy's own limits of a message are those of a public edge: fewer and shorter headers than HTTP servers take, and the
@@ -37,9 +36,7 @@ func likeServer(manager *hcmv3.HttpConnectionManager) {
 		AllowCustomMethods:    true,
 		EnableTrailers:        true,
 		HeaderKeyFormat:       caseAsWritten(),
-		IgnoreHttp_11Upgrade: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-			SafeRegex: &matcherv3.RegexMatcher{Regex: notWebSocket},
-		}}},
+		IgnoreHttp_11Upgrade:  []*matcherv3.StringMatcher{patternMatcher(notWebSocket)},
 	}
 	manager.Proxy_100Continue = true
 	manager.MaxRequestHeadersKb = count(headersKB)
@@ -97,15 +94,10 @@ func http1Client() *corev3.Http1ProtocolOptions {
 
 // keepCase keeps the case of the names in the app's answers. It is no part of upstreams: a pod may have a hundred, and
 // the text of this would be a tenth of all. Their requests keep it all the same.
-func keepCase(options map[string]*anypb.Any) map[string]*anypb.Any {
-	all := &upstreamhttpv3.HttpProtocolOptions{}
-	if err := options[httpOptionsKey].UnmarshalTo(all); err == nil {
-		if http1 := all.GetExplicitHttpConfig().GetHttpProtocolOptions(); http1 != nil {
-			http1.HeaderKeyFormat = caseAsWritten()
-		}
-		options[httpOptionsKey] = pack(all)
+func keepCase(options *upstreamhttpv3.HttpProtocolOptions) {
+	if http1 := options.GetExplicitHttpConfig().GetHttpProtocolOptions(); http1 != nil {
+		http1.HeaderKeyFormat = caseAsWritten()
 	}
-	return options
 }
 
 // caseAsWritten keeps the case of the names of headers, which means nothing, but which some apps look at.

@@ -41,10 +41,7 @@ func updatesRoute() *routev3.Route {
 	// A dot stands for itself and for any other character; no other statistic has such a name.
 	filter := fmt.Sprintf("^(%s).(%s)$", strings.Join(prefixes, "|"), strings.Join(updateStatistics, "|"))
 	return &routev3.Route{
-		Match: &routev3.RouteMatch{
-			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
-			Headers:       []*routev3.HeaderMatcher{headerIs(":method", "GET"), headerIs(":path", UpdatesPath)},
-		},
+		Match: anyPath(asks("GET", UpdatesPath)...),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: updatesName},
 			RegexRewrite: &matcherv3.RegexMatchAndSubstitute{

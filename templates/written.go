@@ -7,7 +7,6 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
 // Apps believe what stands in a header that Envoy writes. Many servers make variables of header names, as CGI does
@@ -47,9 +46,7 @@ func notWritten() []*corev3.TypedExtensionConfig {
 		}
 		removal.Mutations = append(removal.Mutations, &mutationv3.HeaderMutation{
 			Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-					SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(names, "|")},
-				}},
+				KeyMatcher: patternMatcher(strings.Join(names, "|")),
 			}},
 		})
 	}

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
@@ -65,15 +64,15 @@ func BenchmarkUpstreams(b *testing.B) {
 
 func benchmark(b *testing.B, name string, pod *corev1.Pod) {
 	for _, way := range []struct {
-		name     string
-		generate func(ir.Proxy) (templates.Config, error)
-	}{{"replica", templates.NewCache(1).Generate}, {"new", templates.Generate}} {
-		b.Run(name+"/"+way.name, func(b *testing.B) { decide(b, way.generate, pod) })
+		name string
+		kept *templates.Cache
+	}{{"replica", templates.NewCache(1 << 20)}, {"new", nil}} {
+		b.Run(name+"/"+way.name, func(b *testing.B) { decide(b, way.kept, pod) })
 	}
 }
 
 // decide answers the API server, from the bytes of the request to the patch.
-func decide(b *testing.B, generate func(ir.Proxy) (templates.Config, error), pod *corev1.Pod) {
+func decide(b *testing.B, kept *templates.Cache, pod *corev1.Pod) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		b.Fatal(err)
@@ -83,7 +82,7 @@ func decide(b *testing.B, generate func(ir.Proxy) (templates.Config, error), pod
 	if err != nil {
 		b.Fatal(err)
 	}
-	injector := inject.Injector{Platform: p, Generate: generate}
+	injector := inject.Injector{Platform: p, Generate: kept.Generate, Keep: kept.Keep}
 	handler := &Handler{
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  &spire{},

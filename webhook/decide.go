@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -26,20 +27,31 @@ type podRules struct {
 	changed func(ns intent.Namespace, before, after *corev1.Pod) (inject.Result, error)
 }
 
-// decideOnPod decides on the pod of a request, which it also returns.
-func decideOnPod(
-	ctx context.Context, req admission.Request, decoder admission.Decoder, namespaces NamespaceReader, rules podRules,
+// decider decides on one request.
+type decider struct {
+	Namespaces NamespaceReader
+	Turns      *Turns
+	bounds     intent.Bounds
+}
+
+// onPod decides on the pod of a request, which it also returns.
+func (d decider) onPod(
+	ctx context.Context, req admission.Request, decoder admission.Decoder, rules podRules,
 ) (*corev1.Pod, inject.Result, error) {
 	var before, pod corev1.Pod
-	if err := decoder.DecodeRaw(req.Object, &pod); err != nil {
-		return nil, inject.Result{}, fmt.Errorf("decoding the pod: %w", err)
-	}
-	if req.Operation == admissionv1.Update {
-		if err := decoder.DecodeRaw(req.OldObject, &before); err != nil {
-			return nil, inject.Result{}, fmt.Errorf("decoding the pod as it was: %w", err)
+	read := func() error {
+		if err := decoder.DecodeRaw(req.Object, &pod); err != nil {
+			return fmt.Errorf("decoding the pod: %w", err)
 		}
+		if req.Operation != admissionv1.Update {
+			return nil
+		}
+		if err := decoder.DecodeRaw(req.OldObject, &before); err != nil {
+			return fmt.Errorf("decoding the pod as it was: %w", err)
+		}
+		return nil
 	}
-	res, err := inNamespace(ctx, namespaces, req.Namespace, func(ns intent.Namespace) (inject.Result, error) {
+	res, err := d.inNamespace(ctx, req, read, func(ns intent.Namespace) (inject.Result, error) {
 		if req.Operation == admissionv1.Update {
 			return rules.changed(ns, &before, &pod)
 		}
@@ -51,23 +63,76 @@ func decideOnPod(
 // inNamespace decides by the namespace as the cache has it. The API server called because a label matched, and the
 // request follows the namespace by milliseconds: where the cached one denies the pod, or gives no reason to call us, a
 // newer one decides. The name is that of the request: a pod may not name its namespace yet.
-func inNamespace(
-	ctx context.Context, namespaces NamespaceReader, name string, decide func(intent.Namespace) (inject.Result, error),
+//
+// The request is read once, and that and each decision takes a turn: the API server is asked in none.
+func (d decider) inNamespace(
+	ctx context.Context, req admission.Request, read func() error, decide func(intent.Namespace) (inject.Result, error),
 ) (inject.Result, error) {
-	cached, err := namespaces.Namespace(ctx, name)
+	if err := checkRequest(req); err != nil {
+		return inject.Result{}, err
+	}
+	name := req.Namespace
+	cached, err := d.Namespaces.Namespace(ctx, name)
 	if err != nil {
 		return inject.Result{}, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
-	res, err := decide(cached)
-	if err == nil && res.Reason != reason.NotLabelled {
-		return res, nil
+	var res inject.Result
+	err = d.inTurn(ctx, req, func() (err error) {
+		if err = d.measure(req); err != nil {
+			return err
+		}
+		if err = read(); err != nil {
+			return err
+		}
+		res, err = decide(cached)
+		return err
+	})
+	if !mayChange(res, err) {
+		return res, err
 	}
-	live, liveErr := namespaces.Live(ctx, name)
+	live, liveErr := d.Namespaces.Live(ctx, name)
 	if liveErr != nil {
 		return inject.Result{}, fmt.Errorf("reading namespace %s: %w", name, liveErr)
 	}
 	if reflect.DeepEqual(cached, live) {
 		return res, err
 	}
-	return decide(live)
+	err = d.inTurn(ctx, req, func() (err error) {
+		res, err = decide(live)
+		return err
+	})
+	return res, err
+}
+
+// mayChange says whether a newer namespace could decide otherwise. What is too large is not worth a call of the API
+// server: it would be one for each attack.
+func mayChange(res inject.Result, err error) bool {
+	var refusal *intent.Refusal
+	switch {
+	case err == nil:
+		return res.Reason == reason.NotLabelled
+	case errors.As(err, &refusal):
+		return refusal.Reason != reason.OverLimit
+	}
+	return false
+}
+
+// inTurn does something that takes processor time and memory, if the caller still waits for it.
+func (d decider) inTurn(ctx context.Context, req admission.Request, do func() error) error {
+	done, err := d.Turns.Take(ctx, req.Namespace)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return do()
+}
+
+// measure denies what would take much more memory than it has bytes, before it is decoded.
+func (d decider) measure(req admission.Request) error {
+	for _, object := range [][]byte{req.Object.Raw, req.OldObject.Raw} {
+		if err := d.bounds.AllowObject(object); err != nil {
+			return err
+		}
+	}
+	return nil
 }

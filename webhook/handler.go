@@ -17,11 +17,12 @@ type Handler struct {
 	Namespaces NamespaceReader
 	Decoder    admission.Decoder
 	Metrics    *Metrics // nil: none
+	Turns      *Turns   // of all handlers together; nil: unbounded
 }
 
 // Handle implements [admission.Handler].
 func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
-	r := request{Request: req, webhook: mutatePod, start: time.Now(), metrics: h.Metrics}
+	r := request{Request: req, webhook: MutatePod, start: time.Now(), metrics: h.Metrics}
 	res, ops, err := h.handle(ctx, req)
 	return r.answer(ctx, res, ops, err)
 }
@@ -29,7 +30,8 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Result, []inject.Operation, error) {
 	injector := h.Injector()
 	rules := podRules{created: injector.Inject, changed: injector.Update}
-	pod, res, err := decideOnPod(ctx, req, h.Decoder, h.Namespaces, rules)
+	d := decider{Namespaces: h.Namespaces, Turns: h.Turns, bounds: injector.Platform.Bounds}
+	pod, res, err := d.onPod(ctx, req, h.Decoder, rules)
 	if err != nil {
 		return inject.Result{}, nil, err
 	}

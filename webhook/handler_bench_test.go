@@ -26,7 +26,8 @@ func BenchmarkAdmission(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	injector := inject.Injector{Platform: p, Generate: templates.NewCache(1).Generate}
+	kept := templates.NewCache(1 << 20)
+	injector := inject.Injector{Platform: p, Generate: kept.Generate, Keep: kept.Keep}
 	handler := &Handler{
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  &spire{},
@@ -52,7 +53,8 @@ func BenchmarkAdmission(b *testing.B) {
 // BenchmarkValidation is one look at a finished pod.
 func BenchmarkValidation(b *testing.B) {
 	p := webhooktest.Platform(b)
-	injector := inject.Injector{Platform: p, Generate: templates.NewCache(1).Generate}
+	kept := templates.NewCache(1 << 20)
+	injector := inject.Injector{Platform: p, Generate: kept.Generate, Keep: kept.Keep}
 	injected, err := injector.Inject(intent.Namespace{Name: "demo"}, webhooktest.Server())
 	if err != nil {
 		b.Fatal(err)

@@ -46,6 +46,19 @@ func (m *Metrics) observe(
 	if m == nil {
 		return
 	}
-	m.admissions.WithLabelValues(webhook, string(operation), decision, string(reason)).Inc()
-	m.duration.WithLabelValues(webhook, string(operation)).Observe(took.Seconds())
+	m.admissions.WithLabelValues(webhook, operationOf(operation), decision, string(reason)).Inc()
+	m.duration.WithLabelValues(webhook, operationOf(operation)).Observe(took.Seconds())
+}
+
+// otherOperation is the label of what nobody sends but who makes requests up.
+const otherOperation = "other"
+
+// operationOf is the label of an operation: one of those that the webhooks are registered for, or otherOperation.
+func operationOf(operation admissionv1.Operation) string {
+	switch operation {
+	case admissionv1.Create, admissionv1.Update:
+		return string(operation)
+	default:
+		return otherOperation
+	}
 }

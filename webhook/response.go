@@ -19,9 +19,9 @@ import (
 
 // The webhooks, by the paths at which the API server finds them.
 const (
-	mutatePod        = "mutate-pod"
-	validatePod      = "validate-pod"
-	validateWorkload = "validate-workload"
+	MutatePod        = "mutate-pod"
+	ValidatePod      = "validate-pod"
+	ValidateWorkload = "validate-workload"
 )
 
 // request is one that is being answered.
@@ -35,12 +35,15 @@ type request struct {
 // answer is the answer to a request, which the log and the metrics note too.
 func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Operation, err error) admission.Response {
 	took := time.Since(r.start)
-	logger := log.FromContext(ctx).WithValues("webhook", r.webhook, "operation", r.Operation, "dryRun", dryRun(r.Request))
+	logger := log.FromContext(ctx).WithValues("webhook", r.webhook, "operation", operationOf(r.Operation), "dryRun", dryRun(r.Request))
 	if err != nil {
-		reason, code := classify(err)
-		logger.Info("refused", "reason", reason, "error", err.Error(), "duration", took)
-		r.metrics.observe(r.webhook, r.Operation, "refused", reason, took)
-		return denied(code, reason, err)
+		why, code := classify(err)
+		if ctx.Err() != nil && code != http.StatusForbidden {
+			why = reason.CallerGone
+		}
+		logger.Info("refused", "reason", why, "error", intent.Cut(err.Error(), maxErrorBytes), "duration", took)
+		r.metrics.observe(r.webhook, r.Operation, "refused", why, took)
+		return denied(code, why, err)
 	}
 	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", took)
 	r.metrics.observe(r.webhook, r.Operation, "admitted", res.Reason, took)
@@ -54,6 +57,9 @@ func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Ope
 	}
 	return response
 }
+
+// maxErrorBytes bounds what is said and logged of an error. Those of pods are shorter by themselves.
+const maxErrorBytes = 10 << 10
 
 func spiffeIDOf(res inject.Result) string {
 	if len(res.Workloads) == 0 {
@@ -71,6 +77,8 @@ func classify(err error) (reason.Reason, int32) {
 	switch {
 	case errors.As(err, &refusal):
 		return refusal.Reason, http.StatusForbidden
+	case errors.Is(err, errTooMany):
+		return reason.TooManyRequests, http.StatusTooManyRequests
 	case errors.As(err, &registration) && registrar.KindOf(err) == registrar.Unavailable:
 		return reason.SPIREUnavailable, http.StatusServiceUnavailable
 	case errors.As(err, &registration):
@@ -81,7 +89,7 @@ func classify(err error) (reason.Reason, int32) {
 
 // denied is an answer whose message is the error, word for word: the API server shows only the message to people.
 func denied(code int32, reason reason.Reason, err error) admission.Response {
-	message := err.Error()
+	message := intent.Cut(err.Error(), maxErrorBytes)
 	if code != http.StatusForbidden {
 		message = string(reason) + ": " + message
 	}
@@ -94,6 +102,8 @@ func statusReason(code int32) metav1.StatusReason {
 	switch code {
 	case http.StatusForbidden:
 		return metav1.StatusReasonForbidden
+	case http.StatusTooManyRequests:
+		return metav1.StatusReasonTooManyRequests
 	case http.StatusServiceUnavailable:
 		return metav1.StatusReasonServiceUnavailable
 	}

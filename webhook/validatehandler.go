@@ -16,11 +16,12 @@ type Validator struct {
 	Namespaces NamespaceReader
 	Decoder    admission.Decoder
 	Metrics    *Metrics // nil: none
+	Turns      *Turns   // of all handlers together; nil: unbounded
 }
 
 // Handle implements [admission.Handler].
 func (v *Validator) Handle(ctx context.Context, req admission.Request) admission.Response {
-	r := request{Request: req, webhook: validatePod, start: time.Now(), metrics: v.Metrics}
+	r := request{Request: req, webhook: ValidatePod, start: time.Now(), metrics: v.Metrics}
 	res, err := v.handle(ctx, req)
 	return r.answer(ctx, res, nil, err)
 }
@@ -28,6 +29,7 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 func (v *Validator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
 	injector := v.Injector()
 	rules := podRules{created: injector.Validate, changed: injector.ValidateUpdate}
-	_, res, err := decideOnPod(ctx, req, v.Decoder, v.Namespaces, rules)
+	d := decider{Namespaces: v.Namespaces, Turns: v.Turns, bounds: injector.Platform.Bounds}
+	_, res, err := d.onPod(ctx, req, v.Decoder, rules)
 	return res, err
 }

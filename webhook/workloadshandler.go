@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -23,37 +24,49 @@ type WorkloadValidator struct {
 	Injector   func() inject.Injector // the one in force, asked once for each request
 	Namespaces NamespaceReader
 	Metrics    *Metrics // nil: none
+	Turns      *Turns   // of all handlers together; nil: unbounded
 }
 
 // Handle implements [admission.Handler].
 func (v *WorkloadValidator) Handle(ctx context.Context, req admission.Request) admission.Response {
-	r := request{Request: req, webhook: validateWorkload, start: time.Now(), metrics: v.Metrics}
+	r := request{Request: req, webhook: ValidateWorkload, start: time.Now(), metrics: v.Metrics}
 	res, err := v.handle(ctx, req)
 	return r.answer(ctx, res, nil, err)
 }
 
 func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
-	pod, err := template(req, req.Object.Raw)
-	if err != nil {
-		return inject.Result{}, err
+	injector := v.Injector()
+	d := decider{Namespaces: v.Namespaces, Turns: v.Turns, bounds: injector.Platform.Bounds}
+	var pod *corev1.Pod
+	read := func() (err error) {
+		pod, err = changedTemplate(req)
+		return err
 	}
-	if req.Operation == admissionv1.Update {
-		before, err := template(req, req.OldObject.Raw)
-		if err != nil {
-			return inject.Result{}, err
-		}
-		if reflect.DeepEqual(before, pod) { // what is wrong with it now was so before, and must not hinder scaling it down
+	res, err := d.inNamespace(ctx, req, read, func(ns intent.Namespace) (inject.Result, error) {
+		if pod == nil {
 			return inject.Result{Decision: intent.Decision{Reason: reason.Unchanged}}, nil
 		}
-	}
-	injector := v.Injector()
-	res, err := inNamespace(ctx, v.Namespaces, req.Namespace, func(ns intent.Namespace) (inject.Result, error) {
 		return injector.Inject(ns, pod)
 	})
-	if err != nil {
+	var refusal *intent.Refusal
+	if errors.As(err, &refusal) {
 		return inject.Result{}, fmt.Errorf("the pods of this %s would be denied: %w", req.Kind.Kind, err)
 	}
-	return res, nil
+	return res, err
+}
+
+// changedTemplate is the pod that an object's pods are made of; nil if an update leaves it as it was: what is wrong with
+// it now was so before, and must not hinder scaling it down.
+func changedTemplate(req admission.Request) (*corev1.Pod, error) {
+	pod, err := template(req, req.Object.Raw)
+	if err != nil || req.Operation != admissionv1.Update {
+		return pod, err
+	}
+	before, err := template(req, req.OldObject.Raw)
+	if err != nil || reflect.DeepEqual(before, pod) {
+		return nil, err
+	}
+	return pod, nil
 }
 
 // template is the pod that an object's pods are made of.

@@ -110,8 +110,10 @@ func TestWorkloadsFollowTheirNamespace(t *testing.T) {
 func TestWorkloadThatIsNone(t *testing.T) {
 	deployment := func(object string) admission.Request {
 		return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
-			Object: runtime.RawExtension{Raw: []byte(object)},
-			Kind:   metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"},
+			Operation: admissionv1.Create,
+			Namespace: "demo",
+			Object:    runtime.RawExtension{Raw: []byte(object)},
+			Kind:      metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"},
 		}}
 	}
 	for want, req := range map[string]admission.Request{

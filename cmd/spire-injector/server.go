@@ -72,6 +72,7 @@ func newServer(f serveFlags) (*server, error) {
 	}
 	ctrl.SetLogger(s.logger)
 	klog.SetLogger(s.logger.WithName("kubernetes"))
+	replica.LimitMemory(s.logger)
 	if s.kubernetes, err = parseKubernetesVersion(f.kubernetes); err != nil {
 		return nil, err
 	}
@@ -133,8 +134,9 @@ func (s *server) run(ctx context.Context) error {
 	return s.manager.Start(ctx)
 }
 
-// rememberedConfigs bounds the cache of generated configurations: some 15 KB each, at most 250 KB.
-const rememberedConfigs = 256
+// keptConfigBytes bounds the cache of generated configurations, of some 15 KB each and at most 250 KB: a small part of
+// the memory that a replica gets.
+const keptConfigBytes = 16 << 20
 
 // watchPlatform keeps the injector at what the platform file becomes.
 func (s *server) watchPlatform(ctx context.Context) error {
@@ -147,13 +149,15 @@ func (s *server) watchPlatform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	kept := templates.NewCache(keptConfigBytes)
 	s.inForce = platformfile.New(platformfile.Config{
 		File: s.file,
 		Injector: inject.Injector{
 			Platform:   s.platform,
 			Version:    buildVersion(),
 			Kubernetes: s.kubernetes,
-			Generate:   templates.NewCache(rememberedConfigs).Generate,
+			Generate:   kept.Generate,
+			Keep:       kept.Keep,
 		},
 		IPFamily:    family,
 		SocketFixed: s.flags.workloadAPI != "",
@@ -189,22 +193,25 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		namespaces := webhook.Namespaces{Cached: s.manager.GetClient(), Direct: s.manager.GetAPIReader()}
 		decoder := admission.NewDecoder(s.manager.GetScheme())
 		server := s.manager.GetWebhookServer()
-		for path, handler := range map[string]admission.Handler{
-			"/mutate-pod": &webhook.Handler{
+		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
+		for name, handler := range map[string]admission.Handler{
+			webhook.MutatePod: &webhook.Handler{
 				Injector:   injector,
 				Registrar:  spire,
 				Namespaces: namespaces,
 				Decoder:    decoder,
 				Metrics:    admissions,
+				Turns:      turns,
 			},
-			"/validate-pod": &webhook.Validator{
-				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions,
+			webhook.ValidatePod: &webhook.Validator{
+				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions, Turns: turns,
 			},
-			"/validate-workload": &webhook.WorkloadValidator{
-				Injector: injector, Namespaces: namespaces, Metrics: admissions,
+			webhook.ValidateWorkload: &webhook.WorkloadValidator{
+				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 		} {
-			server.Register(path, s.shutdown.Wrap(&admission.Webhook{Handler: handler}))
+			answers := &admission.Webhook{Handler: handler, LogConstructor: webhook.LogRequest}
+			server.Register("/"+name, s.shutdown.Wrap(gate.Wrap(name, answers)))
 		}
 		return nil
 	}

@@ -41,11 +41,14 @@ const (
 // Refusals.
 const (
 	Invalid          Reason = "Invalid"
+	OverLimit        Reason = "OverLimit"
 	NeedsNewPod      Reason = "NeedsNewPod"
 	Tampered         Reason = "Tampered"
 	Quarantined      Reason = "Quarantined"
 	SPIREUnavailable Reason = "SPIREUnavailable"
 	SPIRERejected    Reason = "SPIRERejected"
+	TooManyRequests  Reason = "TooManyRequests"
+	CallerGone       Reason = "CallerGone"
 	Internal         Reason = "Internal"
 )
 
@@ -124,11 +127,14 @@ var rows = [...]Row{
 	},
 
 	{Invalid, Refusal, "something in the pod or its namespace is not understood or not allowed", none},
+	{OverLimit, Refusal, "the pod asks for more than the platform's limits allow", none},
 	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
 	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", none},
 	{Quarantined, Refusal, "the platform file cuts the identity off", none},
 	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", none},
 	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", none},
+	{TooManyRequests, Refusal, "as many requests are being answered as there is room for; later there may be more", none},
+	{CallerGone, Refusal, "who asked did not wait for the answer", none},
 	{Internal, Refusal, "a defect or a failing dependency of the injector itself", none},
 
 	{EntryMissing, Entry, "a pod or a template needs the entry, and admission has not created it", normal},

@@ -25,6 +25,9 @@ type settings struct {
 	bursts   []int
 	accounts int
 	present  int
+
+	flood       time.Duration
+	floodAtOnce int
 }
 
 func newCommand() *cobra.Command {
@@ -60,6 +63,8 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.IntVar(&s.accounts, "accounts", 1000, "registration: pods of a burst in which each has a service account of its own")
 	flags.IntVar(&s.present, "present", 10000, "registration: entries of others that SPIRE has when single pods come")
 	flags.DurationVar(&s.idle, "idle", 30*time.Second, "memory: how long the sidecars are left alone before")
+	flags.DurationVar(&s.flood, "flood", time.Minute, "hostile: how long")
+	flags.IntVar(&s.floodAtOnce, "flood-at-once", 16, "hostile: hostile pods at a time")
 	for _, m := range measures() {
 		root.AddCommand(&cobra.Command{
 			Use:     m.name,
@@ -87,13 +92,16 @@ func (s settings) check() error {
 	for _, f := range []struct {
 		flag  string
 		value int
-	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}, {"accounts", s.accounts}, {"present", s.present}, {"bursts", least(s.bursts)}} {
+	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}, {"accounts", s.accounts}, {"present", s.present}, {"bursts", least(s.bursts)}, {"flood-at-once", s.floodAtOnce}} {
 		if f.value < 1 {
 			errs = append(errs, fmt.Errorf("--%s: expected 1 or more, got %d", f.flag, f.value))
 		}
 	}
 	if s.load <= 0 {
 		errs = append(errs, fmt.Errorf("--load: expected a time above 0s, got %s", s.load))
+	}
+	if s.flood <= 0 {
+		errs = append(errs, fmt.Errorf("--flood: expected a time above 0s, got %s", s.flood))
 	}
 	if s.idle < 0 {
 		errs = append(errs, fmt.Errorf("--idle: expected no negative time, got %s", s.idle))

@@ -32,6 +32,7 @@ func measures() []measure {
 		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
 		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", theCluster, measurePolicy},
 		{"registration", "Seconds until SPIRE has the entries of many pods and of one, calls, processor time and memory, beside spire-controller-manager", theCluster, measureRegistration},
+		{"hostile", "Seconds until honest pods are created while another tenant sends pods that are small for what they ask for", theCluster, measureHostile},
 		{"memory", "Memory of idle sidecars", theCluster, measureMemory},
 	}
 }

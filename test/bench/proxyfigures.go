@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
 const (
@@ -57,13 +58,14 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 		return err
 	}
 	defer app.close()
+	var free standalone.Ports
 	variants := []*proxyVariant{
 		{Name: "generated", config: generatedConfig(certificates)},
 		{Name: "written by hand", config: handWrittenConfig(certificates)},
 	}
 	for i := range s.rounds * len(variants) {
 		v := variants[(i+i/len(variants))%len(variants)] // who is first changes from round to round
-		pair, err := startPair(envoy, filepath.Join(dir, fmt.Sprint(i)), app.port, v.config)
+		pair, err := startPair(ctx, &free, envoy, filepath.Join(dir, fmt.Sprint(i)), app.port, v.config)
 		if err != nil {
 			return fmt.Errorf("%s: %w", v.Name, err)
 		}
@@ -78,7 +80,7 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 		v.Requests, v.P50, v.P99 = len(v.latencies), median(v.latencies), quantile(v.latencies, 0.99)
 		v.CPU = seconds(v.processing / time.Duration(max(len(v.latencies), 1)))
 		for name, measured := range map[string]*[2]int{"/big": &v.Reading, "/unread": &v.Uploading} {
-			pair, err := startPair(envoy, filepath.Join(dir, fmt.Sprint("memory", i, name[1:])), app.port, v.config)
+			pair, err := startPair(ctx, &free, envoy, filepath.Join(dir, fmt.Sprint("memory", i, name[1:])), app.port, v.config)
 			if err != nil {
 				return fmt.Errorf("%s: %w", v.Name, err)
 			}

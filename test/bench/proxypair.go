@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -30,13 +30,19 @@ type proxyPorts struct{ app, inbound, upstream, callerReady, calleeReady, caller
 // makeConfig writes an Envoy's files into a folder and returns its command line.
 type makeConfig func(dir string, ports proxyPorts, callee bool) (args []string, err error)
 
-func startPair(envoy, dir string, app uint16, config makeConfig) (*proxyPair, error) {
+func startPair(
+	ctx context.Context,
+	free *standalone.Ports,
+	envoy, dir string,
+	app uint16,
+	config makeConfig,
+) (*proxyPair, error) {
 	ports := proxyPorts{app: app}
 	for _, port := range []*uint16{
 		&ports.inbound, &ports.upstream, &ports.callerReady, &ports.calleeReady, &ports.callerAdmin, &ports.calleeAdmin,
 	} {
 		var err error
-		if *port, err = unusedPort(); err != nil {
+		if *port, err = free.Free(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -92,19 +98,6 @@ func (p *proxyPair) waitAnswer() error {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return fmt.Errorf("no answer through both Envoys: %w\n%s\n%s", last, p.callee.Out, p.caller.Out)
-}
-
-func unusedPort() (uint16, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = listener.Close() }()
-	address, ok := listener.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, fmt.Errorf("expected a TCP address, got %s", listener.Addr())
-	}
-	return uint16(address.Port), nil //nolint:gosec // a port
 }
 
 // generatedConfig is what a pod gets, with certificates from files in the place of the agent's.

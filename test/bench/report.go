@@ -21,6 +21,7 @@ type report struct {
 	Memory    []memoryFigures   `json:"memory,omitempty"`
 
 	Registration *registrationFigures `json:"registration,omitempty"`
+	Hostile      *hostileFigures      `json:"hostile,omitempty"`
 }
 
 func (r report) printJSON(w io.Writer) error {
@@ -49,6 +50,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Registration != nil {
 		printRegistration(t, *r.Registration)
+	}
+	if r.Hostile != nil {
+		printHostile(t, *r.Hostile)
 	}
 	if r.Memory != nil {
 		printMemory(t, r.Memory)

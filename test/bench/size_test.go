@@ -52,7 +52,7 @@ func TestWhatDoesNotFitIsRefusedAndTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod, err := clientOfMany(1000)
+	pod, err := clientOfMany(125)
 	if err != nil {
 		t.Fatal(err)
 	}

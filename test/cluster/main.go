@@ -18,7 +18,7 @@ func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cluster",
 		Short: "A real Kubernetes cluster on this machine, from source",
-		Long: `A real Kubernetes cluster of one node on this machine, in namespaces of its own.
+		Long: `A real Kubernetes cluster on this machine, of one node or some, in namespaces of its own.
 
 The programs are built from pinned sources, or fetched, on first use, which takes up to half an hour on two processors,
 and kept in the user's cache directory. From then on "up" takes seconds. It needs Linux and root.`,

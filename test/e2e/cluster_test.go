@@ -169,12 +169,16 @@ func apiPod(t *testing.T, namespace string) corev1.Pod {
 
 // entry is what the SPIRE server prints of a registration entry.
 type entry struct {
-	ID        string `json:"id"`
-	ExpiresAt string `json:"expires_at"` // seconds since 1970; 0: never
-	SPIFFEID  struct {
-		TrustDomain string `json:"trust_domain"`
-		Path        string `json:"path"`
-	} `json:"spiffe_id"`
+	ID        string  `json:"id"`
+	ExpiresAt string  `json:"expires_at"` // seconds since 1970; 0: never
+	SPIFFEID  entryID `json:"spiffe_id"`
+	ParentID  entryID `json:"parent_id"`
+}
+
+// entryID is a SPIFFE ID in an entry.
+type entryID struct {
+	TrustDomain string `json:"trust_domain"`
+	Path        string `json:"path"`
 }
 
 // entries are the registration entries of an identity.

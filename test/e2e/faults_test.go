@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,15 +26,52 @@ import (
 // signals sends a signal to the processes of a program, as `podtool signal` does.
 type signals func(program, signal string, flags ...string) error
 
-// onTheNode is a pod that can send signals to every process of the node. The namespace is one that the webhook never
-// sees.
+// onTheNode sends signals to every process of every node.
 func onTheNode(t *testing.T) signals {
 	t.Helper()
-	const namespace = "kube-system"
-	name := "e2e-signals-" + rand.String(5) // one of an earlier run may be there, of an older image
+	var all []signals
+	for _, node := range allNodes(t) {
+		all = append(all, onNode(t, node.name))
+	}
+	return func(program, signal string, flags ...string) error {
+		var errs []error
+		for _, send := range all {
+			if err := send(program, signal, flags...); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if len(errs) < len(all) {
+			return nil // it is enough that one node has the program
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// onNode sends signals to every process of a node.
+func onNode(t *testing.T, node string) signals {
+	t.Helper()
+	pod := signalPod(t, node)
+	return func(program, signal string, flags ...string) error {
+		command := []string{"--namespace", signalNamespace, "exec", pod, "--", "/podtool", "signal", program, signal}
+		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
+		return err
+	}
+}
+
+// signalNamespace is one that the webhook never sees.
+const signalNamespace = "kube-system"
+
+// signalPod is a pod that can send signals to every process of a node.
+func signalPod(t *testing.T, node string) (name string) {
+	t.Helper()
+	const namespace = signalNamespace
+	name = "e2e-signals-" + rand.String(5) // one of an earlier run may be there, of an older image
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
-		Spec: corev1.PodSpec{HostPID: true, TerminationGracePeriodSeconds: new(int64(0)), Containers: []corev1.Container{container("app", "/podtool", "api", "--listen", "127.0.0.1:8080")}},
+		Spec: corev1.PodSpec{
+			NodeName: node, HostPID: true, TerminationGracePeriodSeconds: new(int64(0)),
+			Containers: []corev1.Container{container("app", "/podtool", "api", "--listen", "127.0.0.1:8080")},
+		},
 	}
 	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true), RunAsUser: new(int64(0)), RunAsNonRoot: new(false)}
 	apply(t, pod)
@@ -43,11 +81,7 @@ func onTheNode(t *testing.T) signals {
 		}
 	})
 	k(t, namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout", patience.String())
-	return func(program, signal string, flags ...string) error {
-		command := []string{"--namespace", namespace, "exec", name, "--", "/podtool", "signal", program, signal}
-		_, err := shared.k.Run(context.Background(), append(command, flags...)...)
-		return err
-	}
+	return name
 }
 
 // onUnavailable sets what becomes of pods while SPIRE does not answer, until the end of a test.

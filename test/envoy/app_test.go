@@ -17,8 +17,7 @@ import (
 // headers of its own. An upgraded connection gets its bytes back. It speaks HTTP/1.1 and HTTP/2 without TLS.
 func startApp(t *testing.T) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	listener, port := listen(t)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
 			echo(w)
@@ -42,7 +41,7 @@ func startApp(t *testing.T) uint16 {
 	server.Protocols.SetUnencryptedHTTP2(true)
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	return port
 }
 
 // tcpApp greets each connection, if it has a greeting, and sends its bytes back.
@@ -53,24 +52,13 @@ type tcpApp struct {
 
 func startTCPApp(t *testing.T, greeting string) *tcpApp {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	app := &tcpApp{port: uint16(listener.Addr().(*net.TCPAddr).Port)}
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			app.accepted.Add(1)
-			go func() {
-				defer connection.Close()
-				_, _ = io.WriteString(connection, greeting)
-				_, _ = io.Copy(connection, connection)
-			}()
-		}
-	}()
+	listener, port := listen(t)
+	app := &tcpApp{port: port}
+	go serveEach(listener, func(connection net.Conn) {
+		app.accepted.Add(1)
+		_, _ = io.WriteString(connection, greeting)
+		_, _ = io.Copy(connection, connection)
+	})
 	return app
 }
 

@@ -16,38 +16,26 @@ import (
 // listenOn is a server on one address alone, with an HTTP app behind it.
 func listenOn(t *testing.T, host string) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	must(t, err)
+	listener, port := listenAt(t, net.JoinHostPort(host, "0"))
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s at %s", r.URL.Path, r.Context().Value(http.LocalAddrContextKey))
 	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Close() })
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	return port
 }
 
 // echoOn is a TCP app on one address alone.
 func echoOn(t *testing.T, host string) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer connection.Close()
-				echoed := make([]byte, 4)
-				if _, err := connection.Read(echoed); err == nil {
-					_, _ = connection.Write(echoed)
-				}
-			}()
+	listener, port := listenAt(t, net.JoinHostPort(host, "0"))
+	go serveEach(listener, func(connection net.Conn) {
+		echoed := make([]byte, 4)
+		if _, err := connection.Read(echoed); err == nil {
+			_, _ = connection.Write(echoed)
 		}
-	}()
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	})
+	return port
 }
 
 // ownAddress is one of this machine's addresses that is not loopback.

@@ -87,39 +87,28 @@ var cutOff = []string{"/short", "/nothing"}
 // startOddApp answers by the path: with an odd answer, after release for /hold, and else with "ok".
 func startOddApp(t *testing.T, release chan struct{}) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			connection, err := listener.Accept()
+	listener, port := listen(t)
+	go serveEach(listener, func(connection net.Conn) {
+		// Where no answer says that the connection ends, the next request may come over it.
+		for requests := bufio.NewReader(connection); ; {
+			request, err := http.ReadRequest(requests)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer connection.Close()
-				// Where no answer says that the connection ends, the next request may come over it.
-				for requests := bufio.NewReader(connection); ; {
-					request, err := http.ReadRequest(requests)
-					if err != nil {
-						return
-					}
-					if request.URL.Path == "/hold" {
-						<-release
-					}
-					answer, odd := oddAnswers[request.URL.Path]
-					if !odd {
-						answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-					}
-					_, _ = io.WriteString(connection, answer)
-					if !odd || slices.Contains(cutOff, request.URL.Path) {
-						return
-					}
-				}
-			}()
+			if request.URL.Path == "/hold" {
+				<-release
+			}
+			answer, odd := oddAnswers[request.URL.Path]
+			if !odd {
+				answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+			}
+			_, _ = io.WriteString(connection, answer)
+			if !odd || slices.Contains(cutOff, request.URL.Path) {
+				return
+			}
 		}
-	}()
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	})
+	return port
 }
 
 // TestOddMessagesEndOnlyThemselves: a request that shares the connection of others to the callee, and its answer, are

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 
@@ -38,9 +37,8 @@ type collector struct {
 // startCollector speaks TLS if it is given a configuration.
 func startCollector(t *testing.T, config *tls.Config) *collector {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	c := &collector{port: uint16(listener.Addr().(*net.TCPAddr).Port)}
+	listener, port := listen(t)
+	c := &collector{port: port}
 	options := []grpc.ServerOption{grpc.ForceServerCodecV2(rawCodec{})}
 	if config != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(config)))

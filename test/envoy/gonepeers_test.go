@@ -95,8 +95,7 @@ func serveStreams(t *testing.T, listener net.Listener, protocol ir.Protocol, end
 
 // serveTCPStreams is the same over TCP, asked by a first line. Readiness opens connections too, and says nothing.
 func serveTCPStreams(listener net.Listener, ends chan<- string) {
-	serve := func(connection net.Conn) {
-		defer connection.Close()
+	serveEach(listener, func(connection net.Conn) {
 		lines := bufio.NewReader(connection)
 		asked, err := lines.ReadString('\n')
 		if err != nil {
@@ -109,14 +108,7 @@ func serveTCPStreams(listener net.Listener, ends chan<- string) {
 		}
 		_, _ = io.Copy(io.Discard, lines)
 		ends <- "callee of resting tcp"
-	}
-	for {
-		connection, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		go serve(connection)
-	}
+	})
 }
 
 // speak says something once, and again and again if it is busy, until it is done or cannot.
@@ -188,11 +180,10 @@ func TestPausedReaderIsNotGone(t *testing.T) {
 	callee := ir.Proxy{ID: id("/api"), SVIDTTL: time.Hour, AgentSocket: agent.socket}
 	caller := ir.Proxy{ID: id("/web"), SVIDTTL: time.Hour, AgentSocket: agent.socket}
 	for _, protocol := range []ir.Protocol{ir.GRPC, ir.HTTP, ir.TCP} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		listener, port := listen(t)
 		serveStreams(t, listener, protocol, make(chan string, 100))
 		in := ir.Inbound{
-			Listen: freePort(t), App: uint16(listener.Addr().(*net.TCPAddr).Port), Peers: peers(t, "/web"), Protocol: protocol,
+			Listen: freePort(t), App: port, Peers: peers(t, "/web"), Protocol: protocol,
 		}
 		callee.Inbound = append(callee.Inbound, in)
 		caller.Upstreams = append(caller.Upstreams, ir.Upstream{

@@ -18,7 +18,6 @@ type hooked struct {
 	x       *proxy
 	p       ir.Proxy
 	targets chan string // method, target and Host
-	broken  net.Listener
 }
 
 func startHooked(t *testing.T) hooked {
@@ -33,19 +32,8 @@ func startHooked(t *testing.T) hooked {
 	plain, secured := httptest.NewServer(handler), httptest.NewTLSServer(handler)
 	t.Cleanup(plain.Close)
 	t.Cleanup(secured.Close)
-	var err error
-	out.broken, err = net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { out.broken.Close() })
-	go func() {
-		for {
-			connection, err := out.broken.Accept()
-			if err != nil {
-				return
-			}
-			connection.Close()
-		}
-	}()
+	broken, brokenPort := listen(t)
+	go serveEach(broken, func(net.Conn) {})
 	agent := startAgent(t, "/api")
 	out.p = apiProxy(t, agent, "/valid")
 	port := func(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
@@ -58,7 +46,7 @@ func startHooked(t *testing.T) hooked {
 	hook("secured", ir.ProbeHTTPS, port(secured.Listener), "/warm")
 	hook("teapot", ir.ProbeHTTP, port(plain.Listener), "/teapot")
 	hook("absent", ir.ProbeHTTP, freePort(t), "/")
-	hook("broken", ir.ProbeHTTP, port(out.broken), "/")
+	hook("broken", ir.ProbeHTTP, brokenPort, "/")
 	out.x = startProxy(t, out.p)
 	out.x.waitReady()
 	return out

@@ -16,8 +16,7 @@ import (
 // startHostApp answers with the Host that it saw. It speaks HTTP/1.1 and HTTP/2, and accepts web sockets.
 func startHostApp(t *testing.T) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	listener, port := listen(t)
 	server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Saw-Host", r.Host)
 		if r.Header.Get("Upgrade") != "" {
@@ -28,7 +27,7 @@ func startHostApp(t *testing.T) uint16 {
 	server.Protocols.SetUnencryptedHTTP2(true)
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	return port
 }
 
 // sawHost asks once with a Host, by HTTP/1.1 or HTTP/2.

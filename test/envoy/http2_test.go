@@ -90,23 +90,12 @@ func (f *frames) next() (http2.Frame, error) {
 // back, and answers 400 to everything else.
 func startConnectApp(t *testing.T) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer connection.Close()
-				_, _ = io.ReadFull(connection, make([]byte, len(http2.ClientPreface)))
-				_ = newFrames(connection).echo()
-			}()
-		}
-	}()
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	listener, port := listen(t)
+	go serveEach(listener, func(connection net.Conn) {
+		_, _ = io.ReadFull(connection, make([]byte, len(http2.ClientPreface)))
+		_ = newFrames(connection).echo()
+	})
+	return port
 }
 
 func (f *frames) echo() error {

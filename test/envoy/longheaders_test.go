@@ -3,7 +3,6 @@ package envoy
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,8 +18,7 @@ func TestLongHeadersEndNothingElse(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api", "/web")
 	begun, end := make(chan struct{}), make(chan struct{})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	listener, port := listen(t)
 	server := &http.Server{MaxHeaderBytes: 1 << 20, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			w.WriteHeader(200)
@@ -34,7 +32,7 @@ func TestLongHeadersEndNothingElse(t *testing.T) {
 	})}
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	in := ir.Inbound{Listen: freePort(t), App: uint16(listener.Addr().(*net.TCPAddr).Port), Peers: peers(t, "/web")}
+	in := ir.Inbound{Listen: freePort(t), App: port, Peers: peers(t, "/web")}
 	startProxy(t, ir.Proxy{ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Inbound: []ir.Inbound{in}}).waitReady()
 	up := ir.Upstream{Listen: freePort(t), Address: address(t, in.Listen), Peers: peers(t, "/api"), Protocol: ir.HTTP2}
 	startProxy(t, ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []ir.Upstream{up}}).waitReady()

@@ -36,9 +36,8 @@ type stalling struct {
 
 func startStalling(t *testing.T) *stalling {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	s, end := &stalling{port: uint16(listener.Addr().(*net.TCPAddr).Port)}, make(chan struct{})
+	listener, port := listen(t)
+	s, end := &stalling{port: port}, make(chan struct{})
 	big := make([]byte, bigAnswer)
 	server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

@@ -15,8 +15,7 @@ import (
 // startOriginApp answers with where a request came from, as far as the app can tell.
 func startOriginApp(t *testing.T) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	listener, port := listen(t)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Saw", strings.Join(r.Header.Values("X-Forwarded-Proto"), "|")+" "+
 			strings.ReplaceAll(strings.Join(r.Header.Values("X-Forwarded-For"), "|"), " ", ""))
@@ -28,7 +27,7 @@ func startOriginApp(t *testing.T) uint16 {
 	})}
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	return port
 }
 
 // origin asks once with X-Forwarded-Proto and -For, and returns what the app saw.

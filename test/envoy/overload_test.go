@@ -126,14 +126,17 @@ func floodedUntil(t *testing.T, x limited) string {
 }
 
 // look waits until Envoy has had the time to see what it holds, which it does twenty times a second in the thread that
-// answers here: on a busy machine the flood would be faster than any Envoy.
+// answers for the admin interface, and to act on it in the thread that answers for readiness: on a busy machine the flood
+// would be faster than any Envoy.
 func (x limited) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	time.Sleep(50 * time.Millisecond)
-	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, x.proxy.admin+"/stats?filter=overload", nil)
-	if response, err := http.DefaultClient.Do(request); err == nil { // one without a limit ends meanwhile
-		response.Body.Close()
+	for _, url := range []string{x.proxy.admin + "/stats?filter=overload", x.proxy.ready} {
+		request, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if response, err := http.DefaultClient.Do(request); err == nil { // one without a limit ends meanwhile
+			response.Body.Close()
+		}
 	}
 }
 

@@ -173,21 +173,12 @@ func TestTCPUpstream(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { listener.Close() })
 	var accepted atomic.Int64
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Add(1)
-			go func() {
-				defer connection.Close()
-				_, _ = io.Copy(connection, connection)
-			}()
-		}
-	}()
+	go serveEach(listener, func(connection net.Conn) {
+		accepted.Add(1)
+		_, _ = io.Copy(connection, connection)
+	})
 	p := ir.Proxy{ID: id("/web"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Upstreams: []ir.Upstream{{
-		Listen: freePort(t), Address: address(t, uint16(listener.Addr().(*net.TCPAddr).Port)), Peers: peers(t, "/db"), Protocol: ir.TCP,
+		Listen: freePort(t), Address: address(t, portOf(listener)), Peers: peers(t, "/db"), Protocol: ir.TCP,
 	}}}
 	x := startProxy(t, p)
 	x.waitReady()

@@ -55,11 +55,8 @@ func startProbed(t *testing.T) probed {
 	plain, secured := httptest.NewServer(handler), httptest.NewTLSServer(handler)
 	t.Cleanup(plain.Close)
 	t.Cleanup(secured.Close)
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { tcp.Close() })
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	tcp, _ := listen(t)
+	listener, _ := listen(t)
 	authority := make(chan string, 10)
 	server, checked := grpc.NewServer(grpc.UnaryInterceptor(func(
 		ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,

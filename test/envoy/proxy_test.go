@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +21,7 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/test/command"
+	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
 // proxy is a running Envoy whose files are replaced as the kubelet does it.
@@ -217,25 +216,14 @@ func match(t *testing.T, text string) ir.Match {
 	return out
 }
 
-// ports lie below the range that the kernel takes for outgoing connections, which could otherwise take one
-// between its choice and its use. Those of Envoy's own listeners are left out: they are replaced in its configuration.
-var ports atomic.Uint32
+// ports are those of the tests: none is given out twice.
+var ports standalone.Ports
 
 func freePort(t *testing.T) uint16 {
 	t.Helper()
-	for range 10000 {
-		port := uint16(10000 + (uint32(os.Getpid())+ports.Add(1))%20000)
-		if port >= ir.AdminPort && port < ir.AdminPort+100 {
-			continue
-		}
-		listener, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", port))
-		if err == nil {
-			must(t, listener.Close())
-			return port
-		}
-	}
-	t.Fatal("found no free port from 10000 to 29999")
-	return 0
+	port, err := ports.Free(t.Context())
+	must(t, err)
+	return port
 }
 
 func must(t *testing.T, err error) {

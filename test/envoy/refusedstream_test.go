@@ -33,15 +33,7 @@ func TestRefusedStream(t *testing.T) {
 		must(t, err)
 		t.Cleanup(func() { listener.Close() })
 		var streams atomic.Int64
-		go func() {
-			for {
-				connection, err := listener.Accept()
-				if err != nil {
-					return
-				}
-				go resetFirst(connection, test.code, &streams)
-			}
-		}()
+		go serveEach(listener, func(connection net.Conn) { resetFirst(connection, test.code, &streams) })
 		x := startResilient(t, agent, ir.Upstream{Address: parsed(t, address), Protocol: ir.HTTP2})
 		status, body, err := get(callerOf(ir.HTTP2), x.url(0))
 		if err != nil || status != test.status || streams.Load() != test.wantStream {
@@ -52,7 +44,6 @@ func TestRefusedStream(t *testing.T) {
 
 // resetFirst speaks as much of HTTP/2 as is needed to reset the first of all streams and to answer the others with 200.
 func resetFirst(connection net.Conn, code uint32, streams *atomic.Int64) {
-	defer connection.Close()
 	const headers, reset, settings = 1, 3, 4
 	frame := func(kind, flags byte, stream uint32, payload []byte) {
 		out := []byte{0, 0, byte(len(payload)), kind, flags}

@@ -102,9 +102,8 @@ func startWebServer(t *testing.T, config *tls.Config) *webServer {
 		},
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	s.port = uint16(listener.Addr().(*net.TCPAddr).Port)
+	listener, port := listen(t)
+	s.port = port
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() { server.Close() })
 	return s
@@ -412,20 +411,11 @@ func startTLSEcho(t *testing.T, certificate tls.Certificate) uint16 {
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}})
 	must(t, err)
 	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer connection.Close()
-				_, _ = io.WriteString(connection, "hello ")
-				_, _ = io.Copy(connection, connection)
-			}()
-		}
-	}()
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	go serveEach(listener, func(connection net.Conn) {
+		_, _ = io.WriteString(connection, "hello ")
+		_, _ = io.Copy(connection, connection)
+	})
+	return portOf(listener)
 }
 
 // TestNoSystemCAs: an image without them is no reason for anything else to fail, and the log names the file.

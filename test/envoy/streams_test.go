@@ -19,8 +19,7 @@ const tick = 100 * time.Millisecond
 // upgraded connection gets its bytes back. "/short" answers at once. It speaks HTTP/1.1 and HTTP/2 without TLS.
 func startStreamApp(t *testing.T) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	listener, port := listen(t)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Header.Get("Upgrade") != "":
@@ -51,7 +50,7 @@ func startStreamApp(t *testing.T) uint16 {
 	server.Protocols.SetUnencryptedHTTP2(true)
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	return port
 }
 
 // dialer opens a connection on which HTTP is spoken: to a caller's Envoy, or to a server's with a certificate.

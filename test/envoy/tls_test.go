@@ -3,7 +3,6 @@ package envoy
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"testing"
@@ -53,7 +52,7 @@ func TestKeyAgreement(t *testing.T) {
 	go func() { _ = backend.Serve(listener) }()
 	t.Cleanup(func() { backend.Close() })
 	web := ir.Proxy{ID: id("/web"), SVIDTTL: time.Minute, AgentSocket: agent.socket, Upstreams: []ir.Upstream{
-		{Listen: freePort(t), Address: address(t, uint16(listener.Addr().(*net.TCPAddr).Port)), Peers: peers(t, "/api")},
+		{Listen: freePort(t), Address: address(t, portOf(listener)), Peers: peers(t, "/api")},
 	}}
 	startProxy(t, web).waitReady()
 	expect(t, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/", web.Upstreams[0].Listen), 404, "404 page not found\n")

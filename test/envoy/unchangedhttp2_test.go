@@ -102,8 +102,7 @@ func TestUnchangedHTTP2(t *testing.T) {
 	for _, row := range exchanges2() {
 		rows[row.name] = row
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	listener, port := listen(t)
 	server := &http.Server{MaxHeaderBytes: 8 << 20, Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		row := rows[r.Header.Get(rowHeader)]
 		if row.answer != nil {
@@ -120,7 +119,7 @@ func TestUnchangedHTTP2(t *testing.T) {
 	server.Protocols.SetUnencryptedHTTP2(true)
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	app := uint16(listener.Addr().(*net.TCPAddr).Port)
+	app := port
 	run := func(row exchange2, dial func() (net.Conn, error)) (appSaw, clientSaw seen2) {
 		mu.Lock()
 		delete(seen, row.name)
@@ -221,23 +220,12 @@ func TestSchemeOfHTTP2(t *testing.T) {
 // startSchemeApp tells the scheme of each request, which Go's own server does not.
 func startSchemeApp(t *testing.T, schemes chan<- string) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go tellSchemes(connection, schemes)
-		}
-	}()
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+	listener, port := listen(t)
+	go serveEach(listener, func(connection net.Conn) { tellSchemes(connection, schemes) })
+	return port
 }
 
 func tellSchemes(connection net.Conn, schemes chan<- string) {
-	defer connection.Close()
 	if _, err := io.ReadFull(connection, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}

@@ -35,25 +35,16 @@ func TestUploadFromAfar(t *testing.T) {
 // delayed is a port that leads to another one, by a way on which each byte takes so long in either direction.
 func delayed(t *testing.T, to uint16, delay time.Duration) uint16 {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", to))
-			if err != nil {
-				near.Close()
-				return
-			}
-			go carry(near, far, delay)
-			go carry(far, near, delay)
+	listener, port := listen(t)
+	go serveEach(listener, func(near net.Conn) {
+		far, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", to))
+		if err != nil {
+			return
 		}
-	}()
-	return uint16(listener.Addr().(*net.TCPAddr).Port)
+		go carry(near, far, delay)
+		carry(far, near, delay)
+	})
+	return port
 }
 
 // carry hands on what comes when it is old enough. What is under way is not bounded, as on a fast link.

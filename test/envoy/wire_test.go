@@ -36,27 +36,16 @@ const rowHeader = "Row"
 
 func startWireApp(t *testing.T, rows []exchange) *wireApp {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	app := &wireApp{port: uint16(listener.Addr().(*net.TCPAddr).Port), seen: map[string]message{}, rows: map[string]exchange{}}
+	listener, port := listen(t)
+	app := &wireApp{port: port, seen: map[string]message{}, rows: map[string]exchange{}}
 	for _, row := range rows {
 		app.rows[row.name] = row
 	}
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go app.serve(connection)
-		}
-	}()
+	go serveEach(listener, app.serve)
 	return app
 }
 
 func (a *wireApp) serve(connection net.Conn) {
-	defer connection.Close()
 	reader := bufio.NewReader(connection)
 	for {
 		request, err := readHead(reader)

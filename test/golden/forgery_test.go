@@ -163,7 +163,8 @@ func injectedCases(t *testing.T) map[*namedInput]*corev1.Pod {
 	all := map[*namedInput]*corev1.Pod{}
 	for _, c := range cases {
 		in := &namedInput{c.input(t), c.Name}
-		in.injector.Generate = templates.NewCache(1).Generate // the same again and again
+		kept := templates.NewCache(1 << 20) // the same again and again
+		in.injector.Generate, in.injector.Keep = kept.Generate, kept.Keep
 		if res, err := in.injector.Inject(in.namespace, in.pod); err == nil && res.Inject {
 			all[in] = res.Pod
 		}

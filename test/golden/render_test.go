@@ -54,17 +54,17 @@ func (r renderer) pod(t *testing.T, before, after []byte, asked []generated) {
 	default:
 		t.Fatalf("expected one call of Generate at most, got %d", len(asked))
 	}
-	for key, want := range map[string]string{
+	files := map[string]string{
 		intent.AnnotationBootstrap:     config.Bootstrap,
 		intent.AnnotationListeners:     config.Listeners,
 		intent.AnnotationClusters:      config.Clusters,
 		intent.AnnotationAuthorization: config.Authorization,
 		intent.AnnotationCertificate:   config.Certificate,
-		intent.AnnotationCA(0):         config.CAs[0],
-		intent.AnnotationCA(1):         config.CAs[1],
-		intent.AnnotationCA(2):         config.CAs[2],
-		intent.AnnotationCA(3):         config.CAs[3],
-	} {
+	}
+	for n, content := range config.CAs {
+		files[intent.AnnotationCA(n)] = content
+	}
+	for key, want := range files {
 		got, ok := annotations[key].(string)
 		if diff := cmp.Diff(want, got); diff != "" || ok != (want != "") {
 			t.Errorf("%s is not what Generate returned for the proxy (-want +got):\n%s", key, diff)

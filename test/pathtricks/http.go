@@ -92,6 +92,23 @@ func (c *Caller) Close() {
 	}
 }
 
+// Try asks for targets, all by GET. It returns how many answers had which status, and what [Judge] finds wrong. An error
+// is of a target without an answer.
+func (c *Caller) Try(targets []string, prefix string) (answers map[int]int, wrong []string, err error) {
+	answers = map[int]int{}
+	for _, target := range targets {
+		status, seen, err := c.Ask(http.MethodGet, target)
+		if err != nil {
+			return answers, wrong, fmt.Errorf("%q: %w", target, err)
+		}
+		answers[status]++
+		if fault := Judge(target, status, seen, prefix); fault != "" {
+			wrong = append(wrong, fault)
+		}
+	}
+	return answers, wrong, nil
+}
+
 // Judge says what is wrong with an answer to a request of a caller that may ask for what is below prefix alone: that a
 // server serves something else for the target that the app saw. It is empty if nothing is.
 func Judge(asked string, status int, seen, prefix string) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -17,6 +19,7 @@ import (
 
 func newSignalCommand() *cobra.Command {
 	var proc, cgroup string
+	var after time.Duration
 	command := &cobra.Command{
 		Use:   "signal PROGRAM SIGNAL",
 		Short: "Send a signal to the processes of a program",
@@ -24,7 +27,9 @@ func newSignalCommand() *cobra.Command {
 code is 1 when there is none. In a pod it takes hostPID: true to see those of other pods.
 
 With --cgroup they are those in a control group whose path has this text: the ID of a container, or the
-UID of a pod, tells replicas apart.`,
+UID of a pod, tells replicas apart.
+
+With --after they are those that there are then.`,
 		Example: `  podtool signal spire-server STOP
   podtool signal spire-server CONT
   podtool signal spire-injector KILL --cgroup 0f5f8a3c...`,
@@ -39,10 +44,16 @@ UID of a pod, tells replicas apart.`,
 			if signal == 0 {
 				return usagef("expected a signal such as KILL, got %q", arguments[1])
 			}
+			select {
+			case <-time.After(after):
+			case <-command.Context().Done():
+				return context.Cause(command.Context())
+			}
 			return sendSignal(command.OutOrStdout(), proc, arguments[0], cgroup, signal)
 		},
 	}
 	command.Flags().StringVar(&proc, "proc", "/proc", "where the processes are listed")
+	command.Flags().DurationVar(&after, "after", 0, "how long to wait before")
 	command.Flags().StringVar(&cgroup, "cgroup", "", "only processes in a control group whose path has this text")
 	return command
 }

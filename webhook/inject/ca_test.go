@@ -5,7 +5,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -33,19 +32,7 @@ func TestUpdateOfServersOutside(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := calling(t, injector, test.before)
-			after := before.DeepCopy()
-			after.Annotations[intent.AnnotationUpstreams] = test.after
-			changed, err := injector.Update(intent.Namespace{Name: "demo"}, before, after)
-			if test.refused != "" {
-				wantRefusal(t, err, reason.NeedsNewPod, test.refused)
-				return
-			}
-			if err != nil || changed.Reason != reason.Regenerated {
-				t.Fatalf("got %s, %v", changed.Reason, err)
-			}
-			if mistakes := fixed(before, changed.Pod); len(mistakes) > 0 {
-				t.Errorf("a running pod could not follow its namespace: %v", mistakes)
-			}
+			wantUpdate(t, injector, before, intent.AnnotationUpstreams, test.after, test.refused)
 		})
 	}
 	was, is := calling(t, injector, both), calling(t, injector, mesh)

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -23,13 +24,13 @@ var configurationPart = part{
 		i.status.Envoy = envoyStatus(i.intent, ConfigDigest(pod))
 	},
 	remove: func(pod *corev1.Pod, _ Status) {
-		for _, f := range configFiles {
+		for _, f := range configFiles() {
 			delete(pod.Annotations, f.annotation)
 		}
 	},
 	same: func(arrived, injected *corev1.Pod) []intent.Mistake {
 		var mistakes []intent.Mistake
-		for _, f := range configFiles {
+		for _, f := range configFiles() {
 			if arrived.Annotations[f.annotation] != injected.Annotations[f.annotation] {
 				mistakes = append(mistakes, isAltered("annotation "+f.annotation))
 			}
@@ -50,17 +51,21 @@ func configurationMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 	}}
 }
 
-// configFiles are the files of Envoy's configuration, each with the annotation that it is made of.
-var configFiles = []struct{ file, annotation string }{
-	{templates.BootstrapFile, intent.AnnotationBootstrap},
-	{templates.ListenersFile, intent.AnnotationListeners},
-	{templates.ClustersFile, intent.AnnotationClusters},
-	{templates.AuthorizationFile, intent.AnnotationAuthorization},
-	{templates.CertificateFile, intent.AnnotationCertificate},
-	{templates.CAFile(0), intent.AnnotationCA(0)},
-	{templates.CAFile(1), intent.AnnotationCA(1)},
-	{templates.CAFile(2), intent.AnnotationCA(2)},
-	{templates.CAFile(3), intent.AnnotationCA(3)},
+// configFile is a file of Envoy's configuration, with the annotation that it is made of.
+type configFile struct{ file, annotation string }
+
+func configFiles() []configFile {
+	files := []configFile{
+		{templates.BootstrapFile, intent.AnnotationBootstrap},
+		{templates.ListenersFile, intent.AnnotationListeners},
+		{templates.ClustersFile, intent.AnnotationClusters},
+		{templates.AuthorizationFile, intent.AnnotationAuthorization},
+		{templates.CertificateFile, intent.AnnotationCertificate},
+	}
+	for n := range ir.MaxCASecrets {
+		files = append(files, configFile{templates.CAFile(n), intent.AnnotationCA(n)})
+	}
+	return files
 }
 
 // regenerated are the annotations that follow the user's on a running pod.
@@ -92,7 +97,7 @@ func configVolume(i injection) *corev1.VolumeSource {
 	}
 	files := &corev1.DownwardAPIVolumeSource{}
 	annotations := generated(i.config)
-	for _, f := range configFiles {
+	for _, f := range configFiles() {
 		if _, ok := annotations[f.annotation]; !ok {
 			continue
 		}

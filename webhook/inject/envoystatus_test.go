@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -42,20 +41,7 @@ func TestUpdateOfClients(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := injectedWith(t, injector, test.before)
-			after := before.DeepCopy()
-			after.Annotations[intent.AnnotationInbound] = test.after
-			changed, err := injector.Update(intent.Namespace{Name: "demo"}, before, after)
-			if test.refused != "" {
-				wantRefusal(t, err, reason.NeedsNewPod, test.refused)
-				return
-			}
-			if err != nil || changed.Reason != reason.Regenerated {
-				t.Fatalf("got %s, %v", changed.Reason, err)
-			}
-			// The namespace's default says the same.
-			if mistakes := fixed(before, changed.Pod); len(mistakes) > 0 {
-				t.Errorf("a running pod could not follow its namespace: %v", mistakes)
-			}
+			wantUpdate(t, injector, before, intent.AnnotationInbound, test.after, test.refused)
 		})
 	}
 	was, is := injectedWith(t, injector, secret("web")), injectedWith(t, injector, secret("other"))

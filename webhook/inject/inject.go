@@ -20,6 +20,8 @@ type Injector struct {
 	Kubernetes KubernetesVersion // of the cluster that the pods are for
 	// Generate makes Envoy's configuration: [templates.Generate], which is the default, or one that remembers.
 	Generate func(ir.Proxy) (templates.Config, error)
+	// Keep is told what Generate made for a pod that can have it, and never what was too large; nil is nobody.
+	Keep func(ir.Proxy, templates.Config)
 
 	running bool // the pod has its identity already, and keeps it while it is quarantined
 }
@@ -86,6 +88,9 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 // inject is injection of a pod that carries nothing of ours.
 func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	in, inAnnotations := intent.ParseIntent(i.Platform, ns, pod)
+	if intent.IsOver(inAnnotations) { // nothing is made of it
+		return Result{}, intent.Refuse(reason.OverLimit, inAnnotations)
+	}
 	mistakes := slices.Concat(injection{Injector: i, intent: in}.mistakes(pod), inAnnotations)
 	why := reason.Invalid
 	if quarantined := i.Platform.QuarantineMistakes(in.ID); len(quarantined) > 0 && !i.running {
@@ -113,6 +118,9 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	}
 	if err := intent.Refuse(reason.Invalid, sizeMistakes(out)); err != nil {
 		return Result{}, err
+	}
+	if in.Mode.Envoy() && i.Keep != nil {
+		i.Keep(in.Proxy, config)
 	}
 	return Result{Pod: out, Workloads: workloads}, nil
 }

@@ -105,11 +105,7 @@ func TestUpdateOfTokens(t *testing.T) {
 	t.Run("tokens in a pod without", func(t *testing.T) {
 		injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
 		injector.Platform.Sidecar.JWT.Image = "injector"
-		before := running(t, injector)
-		after := before.DeepCopy()
-		after.Annotations[intent.AnnotationUpstreams] = jwtUpstream
-		_, err := injector.Update(intent.Namespace{Name: "demo"}, before, after)
-		wantRefusal(t, err, reason.NeedsNewPod, newPod)
+		wantUpdate(t, injector, running(t, injector), intent.AnnotationUpstreams, jwtUpstream, newPod)
 	})
 	t.Run("image", func(t *testing.T) {
 		injector, before := withTokens(t)
@@ -210,8 +206,6 @@ func TestUpdateThatEndsAskingForTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after := before.Pod.DeepCopy()
-	after.Annotations[intent.AnnotationInbound] = `[{listen: 8443, app: 8080, peers: [/web]}]`
-	_, err = injector.Update(intent.Namespace{Name: "demo"}, before.Pod, after)
-	wantRefusal(t, err, reason.NeedsNewPod, "tokens were not fetched before, would not be any more")
+	wantUpdate(t, injector, before.Pod, intent.AnnotationInbound, `[{listen: 8443, app: 8080, peers: [/web]}]`,
+		"tokens were not fetched before, would not be any more")
 }

@@ -19,7 +19,13 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 		return registrar.Needs{}
 	}
 	in, mistakes := intent.ParseIntent(i.Platform, ns, template)
-	if _, is := i.Platform.Quarantined(in.ID); is || len(mistakes) > 0 || len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
+	if len(mistakes) > 0 { // of what is too large as well, without looking further
+		return registrar.Needs{}
+	}
+	if _, is := i.Platform.Quarantined(in.ID); is {
+		return registrar.Needs{}
+	}
+	if len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}
 	return registrar.Needs{Workloads: in.Workloads(template)}

@@ -70,10 +70,8 @@ func TestPodOfOlderVersion(t *testing.T) {
 	if _, err := injector.ValidateUpdate(ns, pod, res.Pod); err != nil {
 		t.Errorf("the changed pod is not valid: %v", err)
 	}
-	moved := pod.DeepCopy()
-	moved.Annotations[intent.AnnotationUpstreams] = `[{listen: 8001, address: "db.demo.svc:8443", peers: [/db]}]`
-	_, err = injector.Update(ns, pod, moved)
-	wantRefusal(t, err, reason.NeedsNewPod, "adds, removes or moves a port")
+	wantUpdate(t, injector, pod, intent.AnnotationUpstreams, `[{listen: 8001, address: "db.demo.svc:8443", peers: [/db]}]`,
+		"adds, removes or moves a port")
 	if got, err := injector.Refresh(ns, pod); err != nil || got.Outdated || len(got.NewPod) > 0 {
 		t.Errorf("expected nothing outdated, got %+v, %v", got, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -49,5 +50,24 @@ func wantErrorWith(t *testing.T, err error, part string) {
 		t.Errorf("expected no error, got %q", err)
 	case part != "" && (err == nil || !strings.Contains(err.Error(), part)):
 		t.Errorf("expected an error with %q, got %v", part, err)
+	}
+}
+
+// wantUpdate changes an annotation of a running pod, which follows, also where its namespace says it, or needs a new pod
+// for what is refused.
+func wantUpdate(t *testing.T, i Injector, before *corev1.Pod, key, value, refused string) {
+	t.Helper()
+	after := before.DeepCopy()
+	after.Annotations[key] = value
+	changed, err := i.Update(intent.Namespace{Name: "demo"}, before, after)
+	if refused != "" {
+		wantRefusal(t, err, reason.NeedsNewPod, refused)
+		return
+	}
+	if err != nil || changed.Reason != reason.Regenerated {
+		t.Fatalf("got %s, %v", changed.Reason, err)
+	}
+	if mistakes := fixed(before, changed.Pod); len(mistakes) > 0 {
+		t.Errorf("a running pod could not follow its namespace: %v", mistakes)
 	}
 }

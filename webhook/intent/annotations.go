@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // annotation is one row of the table of annotations: everything that is known of a key is known from here.
@@ -46,7 +48,7 @@ const (
 
 // annotations is the only place where an annotation is defined. They are parsed in this order: what another one is read
 // by, such as the mode and the federated domains, comes before it.
-var annotations = []annotation{
+var annotations = slices.Concat([]annotation{
 	{key: AnnotationMode, example: "sidecar,socket", parse: (*reader).parseMode,
 		doc: "a list of: sidecar (default); gateway: the pod is only an Envoy, in a container envoy with image auto; " +
 			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
@@ -129,13 +131,15 @@ var annotations = []annotation{
 	{key: AnnotationClusters, doc: "Envoy's clusters"},
 	{key: AnnotationAuthorization, doc: "Envoy's HTTP authorization rules"},
 	{key: AnnotationCertificate, doc: "where Envoy finds a Secret's certificate"},
-	{key: AnnotationCA(0), doc: docOfCA},
-	{key: AnnotationCA(1), doc: docOfCA},
-	{key: AnnotationCA(2), doc: docOfCA},
-	{key: AnnotationCA(3), doc: docOfCA},
-}
+}, annotationsOfCAs())
 
-const docOfCA = "where Envoy finds the CA of a Secret"
+func annotationsOfCAs() []annotation {
+	rows := make([]annotation, ir.MaxCASecrets)
+	for n := range rows {
+		rows[n] = annotation{key: AnnotationCA(n), doc: "where Envoy finds the CA of a Secret"}
+	}
+	return rows
+}
 
 // foreignAnnotations under our prefix belong to other tools and are left alone. The platform can name more.
 var foreignAnnotations = []string{

@@ -37,6 +37,9 @@ func (r *reader) parseDNSNames(v string) []problem {
 	if len(names) == 0 {
 		return whole(errors.New("expected at least one DNS name, got an empty list"))
 	}
+	if !r.count(boundDNSNames, len(names)) {
+		return nil
+	}
 	var problems []problem
 	for _, name := range names {
 		if err := checkDNSName(name); err != nil {

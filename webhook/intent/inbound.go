@@ -46,6 +46,9 @@ func (r *reader) parseAllowedPeers(v string) []problem {
 	if len(items) == 0 {
 		return whole(errors.New("expected at least one peer, got an empty list"))
 	}
+	if !r.count(boundPeers, len(items)) {
+		return nil // it is told of the pod as a whole
+	}
 	peers, problems := r.peerList("", items)
 	r.peers = peers
 	return problems
@@ -53,8 +56,11 @@ func (r *reader) parseAllowedPeers(v string) []problem {
 
 func (r *reader) parseInbound(v string) []problem {
 	var items []inboundItem
-	if err := decodeStrictly([]byte(v), &items); err != nil {
-		return whole(fmt.Errorf("expected a YAML list such as - {listen: 8443, app: 8080, peers: [/web]}: %w", err))
+	if err := r.decodeList(v, "- {listen: 8443, app: 8080, peers: [/web]}", boundListeners, &items); err != nil {
+		return whole(err)
+	}
+	if !r.countInbound(items) {
+		return nil // it is told of the pod as a whole
 	}
 	if len(items) == 0 {
 		return whole(errors.New("expected at least one listener, got an empty list"))
@@ -67,6 +73,29 @@ func (r *reader) parseInbound(v string) []problem {
 		problems = append(problems, inItem...)
 	}
 	return problems
+}
+
+// countInbound counts what listeners list, before it is read, and says whether it is within the bounds.
+func (r *reader) countInbound(items []inboundItem) bool {
+	peers, rules := 0, 0
+	for _, item := range items {
+		if item.ForwardedClients != nil {
+			peers += len(*item.ForwardedClients)
+		}
+		if item.Peers == nil {
+			continue
+		}
+		peers += len(*item.Peers)
+		for _, raw := range *item.Peers {
+			if len(raw) > 0 && raw[0] == '{' {
+				rules++
+			}
+		}
+	}
+	within := r.count(boundListeners, len(items))
+	within = r.count(boundPeers, peers) && within
+	within = r.count(boundCallers, peers) && within
+	return r.count(boundRules, rules) && within
 }
 
 // listener reads one item. What it leaves out is told of when the model is checked.

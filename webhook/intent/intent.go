@@ -34,7 +34,13 @@ type Intent struct {
 // use only without mistakes.
 func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) {
 	r := newReader(p, ns, pod)
+	if over := r.sizeMistakes(pod); len(over) > 0 {
+		return Intent{Subject: r.Subject}, over
+	}
 	mistakes := r.read()
+	if over := r.countMistakes(pod); len(over) > 0 {
+		return r.Intent, append(over, mistakes...)
+	}
 	mistakes = append(mistakes, r.readIdentity()...)
 	mistakes = append(mistakes, r.claimMistakes()...)
 	r.complete(pod)
@@ -153,10 +159,17 @@ func (r *reader) read() []Mistake {
 		}
 		mistakes = append(mistakes, r.readRow(row, v)...)
 	}
+	unknown := 0
 	for _, key := range slices.Sorted(maps.Keys(r.written)) {
-		if _, known := annotationFor(key); !known {
+		if _, known := annotationFor(key); known {
+			continue
+		}
+		if unknown++; unknown <= maxMistakes { // looking for the nearest key takes more than any other step
 			mistakes = append(mistakes, unknownAnnotation(key, r.written[key]))
 		}
+	}
+	if more := unknown - maxMistakes; more > 0 {
+		mistakes = append(mistakes, Mistake{Where: "annotations", What: fmt.Sprintf("%d more unknown keys", more)})
 	}
 	return mistakes
 }
@@ -179,7 +192,7 @@ func (r *reader) readRow(row annotation, v value) []Mistake {
 	var mistakes []Mistake
 	for _, p := range row.parse(r, v.text) {
 		r.told.add(row.model + p.path)
-		mistakes = append(mistakes, Mistake{Where: v.where(row.key, p.path), What: p.err.Error()})
+		mistakes = append(mistakes, Mistake{Where: v.where(row.key, p.path), What: p.err.Error(), Over: isOver(p.err)})
 	}
 	return mistakes
 }

@@ -43,6 +43,14 @@ func (r *reader) readInboundJWT(f *fieldErrors, written json.RawMessage, in *ir.
 		f.add(".jwt", err)
 		return false
 	}
+	listed := len(item.Subjects)
+	if item.Audiences != nil {
+		listed += len(*item.Audiences)
+	}
+	r.count(boundCallers, listed)
+	if !r.count(boundPeers, listed) {
+		return false
+	}
 	in.JWT.Subjects = r.peersOf(f, ".jwt.subjects", item.Subjects)
 	if item.Audiences == nil {
 		return true

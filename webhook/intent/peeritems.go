@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -57,9 +56,8 @@ func (r *reader) readRule(f *fieldErrors, field string, raw json.RawMessage) (ir
 		f.add(field, fmt.Errorf("expected a peer such as /web, or an object such as %s, got %.60s", peerItemExample, raw))
 		return ir.Rule{}, false
 	}
-	if err := decodeStrictly(raw, &item); err != nil {
-		hint := nearestFields(raw, "id", "methods", "paths")
-		f.add(field, fmt.Errorf("expected an object such as %s: %w%s", peerItemExample, err, hint))
+	if err := decodeObject(raw, peerItemExample, &item); err != nil {
+		f.add(field, err)
 		return ir.Rule{}, false
 	}
 	id, err := decode[string](item.ID)
@@ -119,19 +117,4 @@ func parseMethod(s string) (string, error) {
 		return "", fmt.Errorf("%w; without methods all are meant", err)
 	}
 	return "", withHint(err, strings.ToUpper(s), ir.Methods()...)
-}
-
-// nearestFields names for each field that is not known the nearest that is.
-func nearestFields(object json.RawMessage, known ...string) string {
-	var written map[string]json.RawMessage
-	if json.Unmarshal(object, &written) != nil {
-		return ""
-	}
-	var hints strings.Builder
-	for _, field := range slices.Sorted(maps.Keys(written)) {
-		if !slices.Contains(known, field) && len(field) <= 64 {
-			hints.WriteString(afterSemicolon(didYouMean(field, known...)))
-		}
-	}
-	return hints.String()
 }

@@ -38,6 +38,9 @@ type Platform struct {
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
 
+	// Bounds are how much a pod may ask for.
+	Bounds Bounds
+
 	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools
 }

@@ -28,6 +28,7 @@ func TestParsePlatformDefaults(t *testing.T) {
 		InboundPort:   8443,
 		X509SVIDTTL:   time.Hour,
 		Drain:         10 * time.Second,
+		Bounds:        Bounds{65536, 32, 128, 512, 1000, 2000, 64, 16, 32, 64, 32, 512, 32768},
 	}
 	comparePlatforms(t, want, platform(t))
 }
@@ -76,6 +77,7 @@ defaults:
   minTLSVersion: "1.2"
   drain: 0s
 quarantine: [/web, "spiffe://auxiliary.org/*"]
+limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
 `
@@ -155,6 +157,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
 		Quarantine:         peers,
+		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
 	}, got)
@@ -317,6 +320,8 @@ func TestParsePlatformRefuses(t *testing.T) {
 			`defaults.minTLSVersion: minTLSVersion "1.1": expected one of 1.3, 1.2`},
 		{"TLS by a number", "sidecar:", "defaults: {minTLSVersion: 1.2}\nsidecar:",
 			`defaults.minTLSVersion: expected a text, got 1.2; write it in quotes`},
+		{"limit of nothing", "sidecar:", "limits: {peers: -1}\nsidecar:", "limits.peers: expected 1 to 10000, got -1"},
+		{"limit that is none", "sidecar:", "limits: {entries: 1025}\nsidecar:", "limits.entries: expected 1 to 1024, got 1025"},
 		{"endless drain", "sidecar:", "defaults: {drain: 301s}\nsidecar:",
 			`defaults.drain: expected whole seconds from 0s to 5m0s, got "301s"`},
 		{"negative drain", "sidecar:", "defaults: {drain: -1s}\nsidecar:",

@@ -61,6 +61,7 @@ var platformFields = []platformField{
 	quarantineField,
 	{name: "sidecar", fields: sidecarFields},
 	{name: "defaults", fields: defaultsFields},
+	{name: "limits", fields: limitsFields()},
 	{
 		name:    "locked",
 		doc:     "names, without " + Prefix + ", of annotations that neither pods nor namespaces may write",

@@ -44,7 +44,7 @@ const required = "required"
 
 // ParsePlatform decodes a platform file strictly. The error has a line for each mistake.
 func ParsePlatform(data []byte) (Platform, error) {
-	document, err := oneDocument(data)
+	document, err := oneDocument(data, unbounded)
 	if err != nil {
 		return Platform{}, fmt.Errorf("expected YAML: %w", err)
 	}

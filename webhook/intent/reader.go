@@ -32,6 +32,7 @@ type reader struct {
 	inbound     []listener
 	askers      map[ir.Probe]string // where the user wrote what the kubelet asks of Envoy
 	told        toldPaths
+	counts      counts
 }
 
 // listener is an inbound listener as it is written, with what it takes from elsewhere.
@@ -118,7 +119,11 @@ func (r *reader) parseSPIFFEID(v string) []problem {
 }
 
 func (r *reader) parseFederatesWith(v string) []problem {
-	domains, errs := parseFederated(r.trustDomain(), fields(v))
+	names := fields(v)
+	if !r.count(boundTrustDomains, len(names)) {
+		return nil
+	}
+	domains, errs := parseFederated(r.trustDomain(), names)
 	r.FederatesWith = domains
 	var problems []problem
 	for _, err := range errs {
@@ -155,6 +160,7 @@ func parseFederated(own spiffeid.TrustDomain, items []string) (domains []spiffei
 // that is not written.
 func (r *reader) peerList(path string, items []string) ([]ir.Peer, []problem) {
 	peers := make([]ir.Peer, 0, len(items))
+	known := make(map[ir.Peer]bool, len(items))
 	var problems []problem
 	for _, s := range items {
 		peer, err := ir.ParsePeer(r.trustDomain(), r.FederatesWith, s)
@@ -162,9 +168,10 @@ func (r *reader) peerList(path string, items []string) ([]ir.Peer, []problem) {
 			problems = append(problems, problem{path, fmt.Errorf("%w%s", err, afterSemicolon(r.federationHint(s)))})
 			continue
 		}
-		if !slices.Contains(peers, peer) {
+		if !known[peer] {
 			peers = append(peers, peer)
 		}
+		known[peer] = true
 	}
 	return peers, problems
 }
@@ -241,8 +248,8 @@ func (r *reader) parseRefresh(v string) []problem {
 }
 
 func (r *reader) parseProxyResources(v string) []problem {
-	resources, err := parseResources([]byte(v))
-	if err != nil {
+	var resources corev1.ResourceRequirements
+	if err := r.decode(v, &resources); err != nil {
 		return whole(fmt.Errorf("expected YAML such as {requests: {cpu: 100m, memory: 128Mi}}: %w", err))
 	}
 	r.Sidecar.Resources = resources

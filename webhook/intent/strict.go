@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"strings"
 
@@ -17,8 +18,11 @@ import (
 
 // decodeStrictly reads one YAML or JSON document as the API machinery reads strictly: the names of fields as they
 // are, each of them once, and none that is unknown. The error lists all unknown ones.
-func decodeStrictly(data []byte, into any) error {
-	object, err := oneDocument(data)
+func decodeStrictly(data []byte, into any) error { return decodeWithin(data, unbounded, into) }
+
+// decodeWithin is decodeStrictly of a document that is measured before more is made of it than a tree.
+func decodeWithin(data []byte, check func(measured) error, into any) error {
+	object, err := oneDocument(data, check)
 	if err != nil {
 		return err
 	}
@@ -99,16 +103,66 @@ func inYAML(t reflect.Type) string {
 	}
 }
 
-// oneDocument returns a YAML document as JSON. A second one would go unread, and somebody wrote it for a purpose.
-func oneDocument(data []byte) ([]byte, error) {
-	object, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return nil, err
-	}
+// measured is how large a document is.
+type measured struct {
+	bytes int // with its aliases written out
+	items int // of its list, if it is one
+}
+
+// oneDocument returns a YAML document as JSON. A second one would go unread, and somebody wrote it for a purpose. check
+// is asked before aliases are written out.
+func oneDocument(data []byte, check func(measured) error) ([]byte, error) {
 	documents := yamlv3.NewDecoder(bytes.NewReader(data))
-	var node yamlv3.Node
-	if err := documents.Decode(&node); err == nil && !errors.Is(documents.Decode(&node), io.EOF) {
+	var node, another yamlv3.Node
+	unread := documents.Decode(&node)
+	if unread == nil {
+		size := measured{bytes: writtenOut(&node, map[*yamlv3.Node]int{})}
+		if root := node.Content[0]; root.Kind == yamlv3.SequenceNode {
+			size.items = len(root.Content)
+		}
+		if err := check(size); err != nil {
+			return nil, err
+		}
+	}
+	object, err := yaml.YAMLToJSONStrict(data)
+	switch {
+	case err != nil:
+		return nil, err
+	case errors.Is(unread, io.EOF): // nothing is a document too
+		return object, nil
+	case unread != nil:
+		return nil, unread // and not measured
+	case !errors.Is(documents.Decode(&another), io.EOF):
 		return nil, errors.New("expected one YAML document, got more after ---")
 	}
 	return object, nil
+}
+
+// unbounded is for documents of which nothing but aliases could be too much, and that have none: they were measured, or
+// come from the platform.
+func unbounded(measured) error { return nil }
+
+// endless is more than any bound: what an alias inside of its own anchor says.
+const endless = math.MaxInt32
+
+// writtenOut is how many bytes a node has with its aliases written out: its texts, and one for each item. Its cost does
+// not grow with what the aliases say, because each anchor is measured once.
+func writtenOut(n *yamlv3.Node, anchors map[*yamlv3.Node]int) int {
+	if n.Kind == yamlv3.AliasNode {
+		return writtenOut(n.Alias, anchors)
+	}
+	if known, measured := anchors[n]; measured {
+		return known
+	}
+	if n.Anchor != "" {
+		anchors[n] = endless // while it is being measured
+	}
+	total := len(n.Value) + 1
+	for _, item := range n.Content {
+		total = min(total+writtenOut(item, anchors), endless)
+	}
+	if n.Anchor != "" {
+		anchors[n] = total
+	}
+	return total
 }

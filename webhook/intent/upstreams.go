@@ -24,12 +24,20 @@ type upstreamItem struct {
 
 func (r *reader) parseUpstreams(v string) []problem {
 	var items []upstreamItem
-	if err := decodeStrictly([]byte(v), &items); err != nil {
-		example := `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`
-		if r.Mode.Gateway {
-			example = `- {match: /api, address: "api.default.svc:8443", peers: [/api]}`
-		}
-		return whole(fmt.Errorf(`expected a YAML list such as %s: %w`, example, err))
+	example := `- {listen: 8000, address: "api.default.svc:8443", peers: [/api]}`
+	if r.Mode.Gateway {
+		example = `- {match: /api, address: "api.default.svc:8443", peers: [/api]}`
+	}
+	if err := r.decodeList(v, example, boundUpstreams, &items); err != nil {
+		return whole(err)
+	}
+	peers := 0
+	for _, item := range items {
+		peers += len(item.Peers)
+	}
+	r.count(boundCallers, peers)
+	if within := r.count(boundPeers, peers); !r.count(boundUpstreams, len(items)) || !within {
+		return nil // it is told of the pod as a whole
 	}
 	if len(items) == 0 {
 		return whole(errors.New("expected at least one upstream, got an empty list"))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spire-injector/spire-injector/test/cluster/local"
@@ -23,6 +24,8 @@ import (
 const (
 	// ClusterVariable names the cluster on this machine to use, and to start if need be, where KUBECONFIG names none.
 	ClusterVariable = "CLUSTER"
+	// NodesVariable is how many nodes that cluster is to have; if it runs with another number, that is an error.
+	NodesVariable = "NODES"
 	// KubeconfigVariable names the kubeconfig file of a cluster to use; nothing is started then.
 	KubeconfigVariable = "KUBECONFIG"
 	// LoadCommandVariable is a shell command that brings one image archive, its last argument, to that cluster's
@@ -112,6 +115,10 @@ func foreignFrom(getenv func(string) string) (choice, error) {
 }
 
 func prepareLocal(ctx context.Context, cache parts.Cache, name string, progress io.Writer) (Environment, error) {
+	nodes, err := nodesFrom(os.Getenv)
+	if err != nil {
+		return Environment{}, err
+	}
 	programs, err := parts.Ensure(ctx, cache, parts.ForCluster, progress)
 	if err != nil {
 		return Environment{}, err
@@ -120,11 +127,24 @@ func prepareLocal(ctx context.Context, cache parts.Cache, name string, progress 
 	if err != nil {
 		return Environment{}, err
 	}
-	info, err := local.Up(ctx, local.Options{Name: name, Cache: cache, Programs: programs, Images: archives, Progress: progress})
+	info, err := local.Up(ctx, local.Options{Name: name, Nodes: nodes, Cache: cache, Programs: programs, Images: archives, Progress: progress})
 	if err != nil {
 		return Environment{}, err
 	}
 	return Environment{Kubeconfig: info.Kubeconfig, Kubectl: info.Kubectl, Images: sameNames(archives), Contents: contents(archives)}, nil
+}
+
+// nodesFrom is how many nodes a cluster on this machine is to have, or 0 if that does not matter.
+func nodesFrom(getenv func(string) string) (int, error) {
+	text := getenv(NodesVariable)
+	if text == "" {
+		return 0, nil
+	}
+	nodes, err := strconv.Atoi(text)
+	if err != nil || nodes < 1 {
+		return 0, fmt.Errorf("%s=%q: expected a number of nodes, such as 2", NodesVariable, text)
+	}
+	return nodes, nil
 }
 
 func prepareForeign(ctx context.Context, cache parts.Cache, c choice, progress io.Writer) (Environment, error) {

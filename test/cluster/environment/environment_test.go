@@ -57,6 +57,20 @@ func TestChooseFrom(t *testing.T) {
 	}
 }
 
+func TestNodesFrom(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "1": 1, "2": 2} {
+		if got, err := nodesFrom(func(string) string { return text }); err != nil || got != want {
+			t.Errorf("NODES=%q: got %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"two", "0", "-1"} {
+		_, err := nodesFrom(func(string) string { return text })
+		if err == nil || !strings.Contains(err.Error(), "NODES=\""+text+"\": expected a number of nodes") {
+			t.Errorf("NODES=%q: got error %v", text, err)
+		}
+	}
+}
+
 func archives(t *testing.T) []images.Archive {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "a folder")

@@ -97,19 +97,25 @@ func tryKubectl(t *testing.T, info local.Info, stdin string, args ...string) (st
 	return string(out), nil
 }
 
+func busybox(t *testing.T, o local.Options) []images.Archive {
+	t.Helper()
+	foreign, err := images.Foreign(t.Context(), o.Cache, o.Programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, image := range foreign {
+		if image.Name == images.Busybox {
+			return foreign[n : n+1]
+		}
+	}
+	t.Fatalf("the images have no %s", images.Busybox)
+	return nil
+}
+
 func TestClusterRunsPodsAndLeavesNothing(t *testing.T) {
 	o := options(t)
 	before := fresh(t, o)
-	var err error
-	if o.Images, err = images.Foreign(t.Context(), o.Cache, o.Programs); err != nil {
-		t.Fatal(err)
-	}
-	for n, image := range o.Images {
-		if image.Name == images.Busybox {
-			o.Images = o.Images[n : n+1]
-			break
-		}
-	}
+	o.Images = busybox(t, o)
 	info, err := local.Up(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

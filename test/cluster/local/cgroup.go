@@ -14,7 +14,8 @@ import (
 )
 
 // cgroups is a cluster's subtree in every cgroup hierarchy that is mounted, version 1 or 2. The kubelet puts pods
-// below it, and process 1 with its daemons is in its child "daemons": whatever runs of a cluster is found there.
+// below it, process 1 with its daemons is in its child "daemons", and each further node has a child that is divided
+// likewise: whatever runs of a cluster is found there.
 type cgroups struct {
 	roots []string // for example /sys/fs/cgroup/cpu/spire-injector-default
 }
@@ -52,18 +53,41 @@ func cgroupMounts(mountinfo string) []string {
 	return out
 }
 
-func (c cgroups) create() error {
-	for _, root := range c.roots {
-		for _, dir := range []string{root, filepath.Join(root, daemonsGroup)} {
-			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("make a cgroup: %w", err)
-			}
-			if err := inheritCPUs(dir); err != nil {
-				return err
+func (c cgroups) create(nodes []node) error {
+	for _, n := range nodes {
+		for _, root := range c.rootsOf(n) {
+			for _, dir := range []string{root, filepath.Join(root, daemonsGroup)} {
+				if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+					return fmt.Errorf("make a cgroup: %w", err)
+				}
+				if err := inheritCPUs(dir); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// rootsOf is a node's subtree in every hierarchy.
+func (c cgroups) rootsOf(n node) []string {
+	if n == controlPlane {
+		return c.roots
+	}
+	out := make([]string, 0, len(c.roots))
+	for _, root := range c.roots {
+		out = append(out, filepath.Join(root, n.name()))
+	}
+	return out
+}
+
+// daemonsOf are the cgroups of a node's process 1 and its daemons.
+func (c cgroups) daemonsOf(n node) []string {
+	out := make([]string, 0, len(c.roots))
+	for _, root := range c.rootsOf(n) {
+		out = append(out, filepath.Join(root, daemonsGroup))
+	}
+	return out
 }
 
 // inheritCPUs gives a cgroup of version 1's cpuset its parent's processors and memory: a fresh one has none, and then
@@ -93,10 +117,10 @@ func isVersion2(dir string) bool {
 	return err == nil
 }
 
-// enter moves a process into the daemons' cgroup.
+// enter moves a process into the cgroup of the first node's daemons.
 func (c cgroups) enter(pid int) error {
-	for _, root := range c.roots {
-		file := filepath.Join(root, daemonsGroup, "cgroup.procs")
+	for _, dir := range c.daemonsOf(controlPlane) {
+		file := filepath.Join(dir, "cgroup.procs")
 		if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0o644); err != nil {
 			return fmt.Errorf("put the cluster into its cgroup: %w", err)
 		}

@@ -13,28 +13,26 @@ import (
 
 // Addresses inside the cluster's network namespace. They are the same in every cluster: nothing outside sees them.
 const (
-	podNetwork     = "10.88.0.0/16"
-	firstPod       = "10.88.0.10"
 	serviceNetwork = "10.96.0.0/16"
 	clusterDomain  = "cluster.local"
 	clusterDNS     = "10.96.0.10" // addons.yaml has it too
 	bridge         = "cni0"
 	apiPort        = 6443
-	podBits        = 16
 )
 
 var (
-	nodeAddress       = netip.MustParseAddr("10.88.0.1") // the bridge's, so that pods and daemons reach it alike
+	podNetwork        = netip.MustParsePrefix("10.88.0.0/16") // each node has a part of it
 	apiServiceAddress = netip.MustParseAddr("10.96.0.1")
 )
 
 const (
 	containerdSocket = "/run/containerd/containerd.sock"
+	volumes          = "/tmp/hostpath_pv"               // where the controller manager makes those that pods claim
 	flexVolumes      = "/var/lib/kubelet/volumeplugins" // the default would appear on the machine below /usr
 )
 
 // containerdConfig is for containerd 1.6 and 1.7.
-func containerdConfig(l layout, p parts.Programs) table {
+func containerdConfig(l layout, n node, p parts.Programs) table {
 	return table{
 		"version": 2,
 		"root":    "/var/lib/containerd",
@@ -52,13 +50,13 @@ func containerdConfig(l layout, p parts.Programs) table {
 					"snapshotter": "overlayfs",
 					"runtimes":    table{"runc": table{"runtime_type": "io.containerd.runc.v2"}},
 				},
-				"cni": table{"bin_dir": p.CNI, "conf_dir": l.cniConfig()},
+				"cni": table{"bin_dir": p.CNI, "conf_dir": l.cniConfig(n)},
 			},
 		},
 	}
 }
 
-func cniConfig() map[string]any {
+func cniConfig(n node) map[string]any {
 	return map[string]any{
 		"cniVersion": "1.0.0",
 		"name":       "pods",
@@ -67,7 +65,7 @@ func cniConfig() map[string]any {
 				"type": "bridge", "bridge": bridge, "isGateway": true, "hairpinMode": true,
 				"ipam": map[string]any{
 					"type": "host-local", "dataDir": "/run/cni-addresses",
-					"ranges": [][]any{{map[string]any{"subnet": podNetwork, "rangeStart": firstPod, "gateway": nodeAddress.String()}}},
+					"ranges": [][]any{{map[string]any{"subnet": n.pods().String(), "rangeStart": n.firstPod().String(), "gateway": n.address().String()}}},
 					"routes": []any{map[string]any{"dst": "0.0.0.0/0"}},
 				},
 			},
@@ -76,7 +74,7 @@ func cniConfig() map[string]any {
 	}
 }
 
-func kubeletConfig(l layout, n names) map[string]any {
+func kubeletConfig(l layout, cluster names, n node) map[string]any {
 	return map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1",
 		"kind":       "KubeletConfiguration",
@@ -87,14 +85,14 @@ func kubeletConfig(l layout, n names) map[string]any {
 			"x509":      map[string]any{"clientCAFile": l.pki("ca.crt")},
 		},
 		"authorization":            map[string]any{"mode": "Webhook"},
-		"tlsCertFile":              l.pki("kubelet-server.crt"),
-		"tlsPrivateKeyFile":        l.pki("kubelet-server.key"),
+		"tlsCertFile":              l.pki("kubelet-server-" + n.name() + ".crt"),
+		"tlsPrivateKeyFile":        l.pki("kubelet-server-" + n.name() + ".key"),
 		"containerRuntimeEndpoint": "unix://" + containerdSocket,
 		"clusterDomain":            clusterDomain,
 		"clusterDNS":               []string{clusterDNS},
-		"resolvConf":               l.etc("resolv.conf"), // empty: nothing outside can be reached
+		"resolvConf":               l.etc(n, "resolv.conf"), // empty: nothing outside can be reached
 		"cgroupDriver":             "cgroupfs",
-		"cgroupRoot":               "/" + n.cgroup,
+		"cgroupRoot":               "/" + n.cgroup(cluster),
 		"failCgroupV1":             false,
 		"failSwapOn":               false,
 		// The machine is not the cluster's alone: nothing is reserved on it, evicted for it, or cleaned up by age.
@@ -107,25 +105,25 @@ func kubeletConfig(l layout, n names) map[string]any {
 	}
 }
 
-// writeConfigs writes the daemons' configuration files below l.
-func writeConfigs(l layout, n names, p parts.Programs) error {
-	containerd, err := encodeTOML(containerdConfig(l, p))
+// writeConfigs writes the configuration files of a node's daemons below l.
+func writeConfigs(l layout, cluster names, n node, p parts.Programs) error {
+	containerd, err := encodeTOML(containerdConfig(l, n, p))
 	if err != nil {
 		return err
 	}
-	cni, err := json.MarshalIndent(cniConfig(), "", "  ")
+	cni, err := json.MarshalIndent(cniConfig(n), "", "  ")
 	if err != nil {
 		return err
 	}
-	kubelet, err := json.MarshalIndent(kubeletConfig(l, n), "", "  ")
+	kubelet, err := json.MarshalIndent(kubeletConfig(l, cluster, n), "", "  ")
 	if err != nil {
 		return err
 	}
 	for file, data := range map[string][]byte{
-		l.etc("containerd.toml"):                         []byte(containerd),
-		filepath.Join(l.cniConfig(), "10-pods.conflist"): cni,
-		l.etc("kubelet.json"):                            kubelet,
-		l.etc("resolv.conf"):                             nil,
+		l.etc(n, "containerd.toml"):                       []byte(containerd),
+		filepath.Join(l.cniConfig(n), "10-pods.conflist"): cni,
+		l.etc(n, "kubelet.json"):                          kubelet,
+		l.etc(n, "resolv.conf"):                           nil,
 	} {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err

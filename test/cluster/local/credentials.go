@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// nodeName is the one node's name.
-const nodeName = "node1"
-
 // kubeconfig is the part of a kubeconfig file that is needed here. It is written as JSON, which is YAML too.
 type kubeconfig struct {
 	APIVersion     string         `json:"apiVersion"`
@@ -59,7 +56,7 @@ func newKubeconfig(cluster, server string, ca []byte, client keyPair) ([]byte, e
 }
 
 // writeCredentials makes every key, certificate and kubeconfig of the cluster below l.
-func writeCredentials(l layout, cluster string, inside netip.Addr, now time.Time) error {
+func writeCredentials(l layout, cluster string, nodes []node, inside netip.Addr, now time.Time) error {
 	ca, err := newAuthority(now)
 	if err != nil {
 		return err
@@ -77,13 +74,16 @@ func writeCredentials(l layout, cluster string, inside netip.Addr, now time.Time
 		l.pki("service-accounts.pub"): signing.cert, l.pki("service-accounts.key"): signing.key,
 	}
 	loopback := netip.MustParseAddr("127.0.0.1")
-	for file, s := range map[string]subject{
+	servers := map[string]subject{
 		"apiserver": {name: "kube-apiserver",
 			hosts:     []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + clusterDomain},
-			addresses: []netip.Addr{loopback, inside, nodeAddress, apiServiceAddress}},
-		"kubelet-server":           {name: nodeName, hosts: []string{nodeName}, addresses: []netip.Addr{nodeAddress}},
+			addresses: []netip.Addr{loopback, inside, controlPlane.address(), apiServiceAddress}},
 		"apiserver-kubelet-client": {name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}},
-	} {
+	}
+	for _, n := range nodes {
+		servers["kubelet-server-"+n.name()] = subject{name: n.name(), hosts: []string{n.name()}, addresses: []netip.Addr{n.address()}}
+	}
+	for file, s := range servers {
 		pair, err := ca.issue(s, now)
 		if err != nil {
 			return err
@@ -91,16 +91,21 @@ func writeCredentials(l layout, cluster string, inside netip.Addr, now time.Time
 		files[l.pki(file+".crt")], files[l.pki(file+".key")] = pair.cert, pair.key
 	}
 	local := "https://" + netip.AddrPortFrom(loopback, apiPort).String()
-	for file, u := range map[string]struct {
+	everyNode := "https://" + netip.AddrPortFrom(controlPlane.address(), apiPort).String()
+	type user struct {
 		subject
 		server string
-	}{
+	}
+	users := map[string]user{
 		l.kubeconfig():              {subject{name: "admin", groups: []string{"system:masters"}}, "https://" + netip.AddrPortFrom(inside, apiPort).String()},
 		l.pki("controller-manager"): {subject{name: "system:kube-controller-manager"}, local},
 		l.pki("scheduler"):          {subject{name: "system:kube-scheduler"}, local},
-		l.pki("kube-proxy"):         {subject{name: "system:kube-proxy"}, local},
-		l.pki("kubelet"):            {subject{name: "system:node:" + nodeName, groups: []string{"system:nodes"}}, local},
-	} {
+		l.pki("kube-proxy"):         {subject{name: "system:kube-proxy"}, everyNode},
+	}
+	for _, n := range nodes {
+		users[l.pki("kubelet-"+n.name())] = user{subject{name: "system:node:" + n.name(), groups: []string{"system:nodes"}}, everyNode}
+	}
+	for file, u := range users {
 		pair, err := ca.issue(u.subject, now)
 		if err != nil {
 			return err

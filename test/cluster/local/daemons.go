@@ -18,21 +18,39 @@ const (
 const issuer = "https://kubernetes.default.svc." + clusterDomain
 
 // specFor is all that process 1 has to know.
-func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) supervisor.Spec {
-	ip := filepath.Join(p.System.Bin, "ip")
+func (c cluster) specFor(k link) supervisor.Spec {
+	ip := c.ip()
+	spec := c.nodeSpec(controlPlane, [][]string{
+		{ip, "address", "add", netip.PrefixFrom(k.inside, linkBits).String(), "dev", c.inside},
+		{ip, "link", "set", c.inside, "up"},
+	})
+	for _, n := range c.nodes {
+		if n != controlPlane {
+			spec.Nodes = append(spec.Nodes, c.furtherNode(n))
+		}
+	}
+	return spec
+}
+
+func (c cluster) ip() string { return filepath.Join(c.programs.System.Bin, "ip") }
+
+// nodeSpec is what process 1 of one node has to know, and the commands that link it to others.
+func (c cluster) nodeSpec(n node, links [][]string) supervisor.Spec {
+	ip, p := c.ip(), c.programs
 	return supervisor.Spec{
+		Hostname: n.name(),
 		Tmpfs: []supervisor.Tmpfs{
 			{Path: "/run", Options: "mode=755"},
 			{Path: "/var/lib", Options: "mode=755"},
 			{Path: "/var/log", Options: "mode=755"},
 			{Path: "/tmp", Options: "mode=1777"},
 		},
-		Keep: []string{cache.Dir},
+		Keep: []string{c.cache.Dir},
 		Dirs: []string{"/run/netns", "/run/lock", "/run/containerd", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd",
 			"/var/log/pods", "/var/log/containers"},
 		// Here the controller manager makes the volumes that pods claim, for root only; on other clusters any pod can
 		// write to its volume.
-		OpenDirs: []string{"/tmp/hostpath_pv"},
+		OpenDirs: []string{volumes},
 		Masked: map[string]string{ // what the kubelet insists on
 			"vm/overcommit_memory":      "1",
 			"vm/panic_on_oom":           "0",
@@ -48,13 +66,11 @@ func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) sup
 			// each pod, a pod's first connections hang instead.
 			"net/ipv4/icmp_ratelimit": "0",
 		},
-		Commands: [][]string{
+		Commands: append([][]string{
 			{ip, "link", "set", "lo", "up"},
-			{ip, "address", "add", netip.PrefixFrom(k.inside, linkBits).String(), "dev", n.inside},
-			{ip, "link", "set", n.inside, "up"},
 			// The bridge is there before the kubelet, whose address it has.
 			{ip, "link", "add", bridge, "type", "bridge"},
-			{ip, "address", "add", netip.PrefixFrom(nodeAddress, podBits).String(), "dev", bridge},
+			{ip, "address", "add", netip.PrefixFrom(n.address(), nodeBits).String(), "dev", bridge},
 			{ip, "link", "set", bridge, "up"},
 			// Without some route a process on the node gets "network is unreachable" before kube-proxy's rules apply.
 			{ip, "route", "add", serviceNetwork, "dev", bridge},
@@ -62,33 +78,68 @@ func specFor(l layout, n names, k link, cache parts.Cache, p parts.Programs) sup
 			// endpoints. Otherwise it waits for an answer by that route for up to 5 s, and whatever shares its connection does.
 			{filepath.Join(p.System.Bin, "iptables"), "--append", "FORWARD", "--in-interface", bridge, "--protocol", "tcp",
 				"--destination", serviceNetwork, "--jump", "REJECT", "--reject-with", "tcp-reset"},
-		},
+		}, links...),
 		Env: append([]string{
 			"PATH=" + p.System.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME=/root",
 		}, p.System.Env...),
-		Daemons:    daemonsFor(l, p),
-		StatusFile: l.daemons(),
+		Daemons:    c.daemonsFor(n),
+		StatusFile: c.daemons(n),
 	}
 }
 
-func daemonsFor(l layout, p parts.Programs) []supervisor.Daemon {
-	kubernetes := func(name string) string { return filepath.Join(p.Kubernetes, name) }
-	apiReady := &supervisor.Endpoint{
-		URL:    "https://" + netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), apiPort).String() + "/readyz",
-		CAFile: l.pki("ca.crt"),
+// furtherNode is a node that is linked to the first one, by whose address it reaches all others.
+func (c cluster) furtherNode(n node) supervisor.Node {
+	ip, first := c.ip(), controlPlane
+	near, far := "to-"+n.name(), "to-"+first.name()
+	spec := c.nodeSpec(n, linkTo(ip, far, n.address(), first.address(), podNetwork))
+	spec.Cgroups = c.cgroups.daemonsOf(n)
+	spec.Keep = append(spec.Keep, volumes)
+	spec.OpenDirs = nil
+	return supervisor.Node{
+		Name:     n.name(),
+		Log:      c.log(n.name()),
+		Connect:  []string{ip, "link", "add", near, "type", "veth", "peer", "name", far, "netns"},
+		Commands: linkTo(ip, near, first.address(), n.address(), n.pods()),
+		Spec:     spec,
 	}
-	daemons := []supervisor.Daemon{
+}
+
+// linkTo gives an interface that leads to another node the address that its own node has already, so that the other
+// node sees one address whoever on it calls.
+func linkTo(ip, device string, own, other netip.Addr, network netip.Prefix) [][]string {
+	return [][]string{
+		{ip, "address", "add", own.String(), "peer", other.String(), "dev", device},
+		{ip, "link", "set", device, "up"},
+		{ip, "route", "add", network.String(), "via", other.String()},
+	}
+}
+
+func (c cluster) daemonsFor(n node) []supervisor.Daemon {
+	var daemons []supervisor.Daemon
+	if n == controlPlane {
+		daemons = controlPlaneDaemons(c.layout, c.programs)
+	}
+	daemons = append(daemons, nodeDaemons(c.layout, n, c.programs)...)
+	for i := range daemons {
+		daemons[i].Name = n.daemon(daemons[i].Name)
+		daemons[i].Log = c.log(daemons[i].Name)
+	}
+	return daemons
+}
+
+func controlPlaneDaemons(l layout, p parts.Programs) []supervisor.Daemon {
+	kubernetes := func(name string) string { return filepath.Join(p.Kubernetes, name) }
+	return []supervisor.Daemon{
 		{Name: "etcd", Path: p.Etcd, Args: []string{
 			"--data-dir=/var/lib/etcd", "--listen-client-urls=" + etcdClients, "--advertise-client-urls=" + etcdClients,
 			"--listen-peer-urls=" + etcdPeers, "--initial-advertise-peer-urls=" + etcdPeers, "--initial-cluster=default=" + etcdPeers,
 			"--unsafe-no-fsync", "--log-level=warn",
 		}},
-		{Name: "containerd", Path: filepath.Join(p.System.Bin, "containerd"), Args: []string{"--config", l.etc("containerd.toml")}},
 		{Name: "kube-apiserver", Path: kubernetes("kube-apiserver"), Args: []string{
 			"--etcd-servers=" + etcdClients,
 			fmt.Sprintf("--secure-port=%d", apiPort),
-			"--advertise-address=" + nodeAddress.String(),
+			"--advertise-address=" + controlPlane.address().String(),
 			"--service-cluster-ip-range=" + serviceNetwork,
 			"--client-ca-file=" + l.pki("ca.crt"),
 			"--tls-cert-file=" + l.pki("apiserver.crt"), "--tls-private-key-file=" + l.pki("apiserver.key"),
@@ -116,19 +167,27 @@ func daemonsFor(l layout, p parts.Programs) []supervisor.Daemon {
 		{Name: "kube-scheduler", Path: kubernetes("kube-scheduler"), Args: []string{
 			"--kubeconfig=" + l.pki("scheduler"), "--leader-elect=false",
 		}},
+	}
+}
+
+func nodeDaemons(l layout, n node, p parts.Programs) []supervisor.Daemon {
+	kubernetes := func(name string) string { return filepath.Join(p.Kubernetes, name) }
+	apiReady := &supervisor.Endpoint{
+		URL:    "https://" + netip.AddrPortFrom(controlPlane.address(), apiPort).String() + "/readyz",
+		CAFile: l.pki("ca.crt"),
+	}
+	return []supervisor.Daemon{
+		{Name: "containerd", Path: filepath.Join(p.System.Bin, "containerd"), Args: []string{"--config", l.etc(n, "containerd.toml")}},
 		// The kubelet registers its node when it starts, and a failed attempt costs seconds.
 		{Name: "kubelet", Path: kubernetes("kubelet"), After: apiReady, Args: []string{
-			"--config=" + l.etc("kubelet.json"), "--kubeconfig=" + l.pki("kubelet"), "--hostname-override=" + nodeName,
-			"--node-ip=" + nodeAddress.String(), "--cert-dir=/var/lib/kubelet/pki",
+			"--config=" + l.etc(n, "kubelet.json"), "--kubeconfig=" + l.pki("kubelet-"+n.name()), "--hostname-override=" + n.name(),
+			"--node-ip=" + n.address().String(), "--cert-dir=/var/lib/kubelet/pki",
 		}},
 		{Name: "kube-proxy", Path: kubernetes("kube-proxy"), After: apiReady, Args: []string{
-			"--kubeconfig=" + l.pki("kube-proxy"), "--hostname-override=" + nodeName, "--proxy-mode=iptables", "--cluster-cidr=" + podNetwork,
+			"--kubeconfig=" + l.pki("kube-proxy"), "--hostname-override=" + n.name(), "--proxy-mode=iptables",
+			"--cluster-cidr=" + podNetwork.String(),
 			// These are settings of the whole machine.
 			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0",
 		}},
 	}
-	for n := range daemons {
-		daemons[n].Log = l.log(daemons[n].Name)
-	}
-	return daemons
 }

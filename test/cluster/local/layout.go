@@ -15,13 +15,14 @@ func layoutOf(cache parts.Cache, cluster string) layout {
 	return layout{dir: filepath.Join(cache.Dir, "clusters", cluster)}
 }
 
-func (l layout) pki(file string) string  { return filepath.Join(l.dir, "pki", file) }
-func (l layout) etc(file string) string  { return filepath.Join(l.dir, "etc", file) }
-func (l layout) log(name string) string  { return filepath.Join(l.dir, "log", name+".log") }
-func (l layout) kubeconfig() string      { return filepath.Join(l.dir, "kubeconfig") }
-func (l layout) process() string         { return filepath.Join(l.dir, "process.json") }
-func (l layout) daemons() string         { return filepath.Join(l.dir, "daemons.json") }
-func (l layout) loaded() string          { return filepath.Join(l.dir, "loaded.json") }
-func (l layout) complete() string        { return filepath.Join(l.dir, "complete") }
-func (l layout) cniConfig() string       { return l.etc("cni") }
-func (l layout) daemonLogFolder() string { return filepath.Join(l.dir, "log") }
+func (l layout) pki(file string) string         { return filepath.Join(l.dir, "pki", file) }
+func (l layout) etc(n node, file string) string { return filepath.Join(l.dir, "etc", n.name(), file) }
+func (l layout) log(name string) string         { return filepath.Join(l.dir, "log", name+".log") }
+func (l layout) kubeconfig() string             { return filepath.Join(l.dir, "kubeconfig") }
+func (l layout) process() string                { return filepath.Join(l.dir, "process.json") }
+func (l layout) daemons(n node) string          { return filepath.Join(l.dir, "daemons-"+n.name()+".json") }
+func (l layout) loaded(n node) string           { return filepath.Join(l.dir, "loaded-"+n.name()+".json") }
+func (l layout) nodeCount() string              { return filepath.Join(l.dir, "nodes.json") }
+func (l layout) complete() string               { return filepath.Join(l.dir, "complete") }
+func (l layout) cniConfig(n node) string        { return l.etc(n, "cni") }
+func (l layout) daemonLogFolder() string        { return filepath.Join(l.dir, "log") }

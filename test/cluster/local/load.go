@@ -14,12 +14,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// loader brings archives into a running cluster's containerd, through its socket as seen from outside.
+// loader brings archives into the containerd of a running node, through its socket as seen from outside.
 type loader struct {
+	node     node
 	ctr      string
 	env      []string
 	socket   string
@@ -27,11 +27,64 @@ type loader struct {
 	progress io.Writer
 }
 
-func newLoader(l layout, p parts.Programs, init process, progress io.Writer) loader {
-	return loader{
-		ctr: filepath.Join(p.System.Bin, "ctr"), env: p.System.Env, record: l.loaded(), progress: progress,
-		socket: filepath.Join("/proc", strconv.Itoa(init.PID), "root", containerdSocket),
+func (c cluster) loaderOf(n node, init process) (loader, error) {
+	root := filepath.Join("/proc", strconv.Itoa(init.PID), "root")
+	if n != controlPlane {
+		pid, err := c.firstProcess(n)
+		if err != nil {
+			return loader{}, err
+		}
+		root = filepath.Join(root, "proc", strconv.Itoa(pid), "root")
 	}
+	return loader{
+		node: n, ctr: filepath.Join(c.programs.System.Bin, "ctr"), env: c.programs.System.Env, record: c.loaded(n), progress: c.progress,
+		socket: filepath.Join(root, containerdSocket),
+	}, nil
+}
+
+// firstProcess is process 1 of a further node, as the first node knows it.
+func (c cluster) firstProcess(n node) (pid int, err error) {
+	status, err := readStatus(c.layout, controlPlane)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range status {
+		if s.Name == n.name() && s.PID != 0 {
+			return s.PID, nil
+		}
+	}
+	return 0, fmt.Errorf("%s does not run", n.name())
+}
+
+// load brings archives to every node that has them not yet.
+func (c cluster) load(ctx context.Context, init process, archives []images.Archive) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.nodes {
+		group.Go(func() error {
+			l, err := c.loaderOf(n, init)
+			if err != nil {
+				return err
+			}
+			return l.load(ctx, archives)
+		})
+	}
+	return group.Wait()
+}
+
+// containerdAnswers waits until containerd serves on every node.
+func (c cluster) containerdAnswers(ctx context.Context, init process) error {
+	for _, n := range c.nodes {
+		if err := poll(ctx, func(ctx context.Context) error {
+			l, err := c.loaderOf(n, init)
+			if err != nil {
+				return err
+			}
+			return l.answers(ctx)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parallelLoads is how many archives are unpacked at once; more only makes the rest of the cluster wait.
@@ -61,7 +114,7 @@ func (l loader) load(ctx context.Context, archives []images.Archive) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(l.progress, "loaded %s\n", a.Name)
+			fmt.Fprintf(l.progress, "loaded %s on %s\n", a.Name, l.node.name())
 			return writeWhole(l.record, data)
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,46 @@ func TestLinkOf(t *testing.T) {
 	}
 	if _, err := linkOf("default", []netip.Prefix{links}); err == nil || !strings.Contains(err.Error(), "no free network") {
 		t.Errorf("with all in use: got error %v", err)
+	}
+}
+
+func TestNodesShareThePodsNetwork(t *testing.T) {
+	nodes := nodesOf(maxNodes)
+	for i, want := range []string{"10.88.0.0/18", "10.88.64.0/18", "10.88.128.0/18", "10.88.192.0/18"} {
+		n := nodes[i]
+		if n.pods().String() != want || !n.pods().Contains(n.address()) || !n.pods().Contains(n.firstPod()) || !n.address().Less(n.firstPod()) {
+			t.Errorf("%s: got pods in %s from %s, address %s; want pods in %s", n.name(), n.pods(), n.firstPod(), n.address(), want)
+		}
+		if !podNetwork.Contains(n.address()) {
+			t.Errorf("%s: %s is not in the pods' network %s", n.name(), n.address(), podNetwork)
+		}
+	}
+}
+
+func TestCounted(t *testing.T) {
+	c := cluster{layout: layout{dir: t.TempDir()}}
+	for _, tt := range []struct {
+		record string
+		wanted int
+		want   int
+		err    string
+	}{
+		{want: 1},
+		{wanted: 2, want: 2},
+		{record: "2", want: 2},
+		{record: "2", wanted: 1, want: 1},
+		{record: "2\x00", want: 1}, // and down works with it
+		{record: "17", want: 1},
+		{wanted: 5, err: "5 nodes: expected 1 to 4"},
+		{wanted: -1, err: "-1 nodes: expected 1 to 4"},
+	} {
+		if err := os.WriteFile(c.nodeCount(), []byte(tt.record), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.counted(tt.wanted)
+		if (err == nil) != (tt.err == "") || (err != nil && err.Error() != tt.err) || len(got.nodes) != tt.want {
+			t.Errorf("record %q, wanted %d: got %d nodes, error %v; want %d, %q", tt.record, tt.wanted, len(got.nodes), err, tt.want, tt.err)
+		}
 	}
 }
 
@@ -124,7 +165,7 @@ func TestCgroupMounts(t *testing.T) {
 func TestCredentials(t *testing.T) {
 	l := layout{dir: t.TempDir()}
 	now := time.Now()
-	if err := writeCredentials(l, "default", netip.MustParseAddr("198.18.0.2"), now); err != nil {
+	if err := writeCredentials(l, "default", nodesOf(2), netip.MustParseAddr("198.18.0.2"), now); err != nil {
 		t.Fatal(err)
 	}
 	ca := x509.NewCertPool()
@@ -139,6 +180,15 @@ func TestCredentials(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "198.18.0.2", "10.96.0.1", "kubernetes.default.svc"} {
 		if _, err := server.Leaf.Verify(x509.VerifyOptions{Roots: ca, DNSName: host}); err != nil {
 			t.Errorf("the API server's certificate for %s: %v", host, err)
+		}
+	}
+	for node, address := range map[string]string{"node1": "10.88.0.1", "node2": "10.88.64.1"} {
+		kubelet, err := tls.LoadX509KeyPair(l.pki("kubelet-server-"+node+".crt"), l.pki("kubelet-server-"+node+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kubelet.Leaf.Verify(x509.VerifyOptions{Roots: ca, DNSName: address}); err != nil {
+			t.Errorf("the certificate of the kubelet of %s: %v", node, err)
 		}
 	}
 	data, err := os.ReadFile(l.kubeconfig())
@@ -181,22 +231,37 @@ func TestDaemonsKeepToTheClustersOwnFolders(t *testing.T) {
 	}
 	p := parts.Programs{Kubernetes: "/cache/parts/k", Etcd: "/cache/parts/etcd", CNI: "/cache/parts/cni", System: parts.System{Bin: "/cache/parts/s/bin"}}
 	cache := parts.Cache{Dir: "/cache"}
-	l := layoutOf(cache, "default")
-	spec := specFor(l, n, link{outside: netip.MustParseAddr("198.18.0.1"), inside: netip.MustParseAddr("198.18.0.2")}, cache, p)
+	c := cluster{names: n, layout: layoutOf(cache, "default"), cache: cache, programs: p, nodes: nodesOf(2),
+		cgroups: cgroups{roots: []string{"/sys/fs/cgroup/spire-injector-default"}}}
+	spec := c.specFor(link{outside: netip.MustParseAddr("198.18.0.1"), inside: netip.MustParseAddr("198.18.0.2")})
 	if diff := cmp.Diff([]string{"/cache"}, spec.Keep); diff != "" {
 		t.Errorf("the cache must stay visible (-want +got):\n%s", diff)
 	}
-	for _, d := range spec.Daemons {
-		if !strings.HasPrefix(d.Path, "/cache/") || !strings.HasPrefix(d.Log, l.dir+"/") {
-			t.Errorf("%s: program %s, log %s", d.Name, d.Path, d.Log)
-		}
+	second := spec.Nodes[0].Spec
+	if diff := cmp.Diff([]string{"/cache", "/tmp/hostpath_pv"}, second.Keep); diff != "" {
+		t.Errorf("the cache and the volumes must be the same on the second node (-want +got):\n%s", diff)
 	}
-	containerd := containerdConfig(l, p)
+	if diff := cmp.Diff([]string{"/sys/fs/cgroup/spire-injector-default/node2/daemons"}, second.Cgroups); diff != "" {
+		t.Errorf("cgroups of the second node's daemons (-want +got):\n%s", diff)
+	}
+	names := map[string]bool{}
+	for _, d := range slices.Concat(spec.Daemons, second.Daemons) {
+		if !strings.HasPrefix(d.Path, "/cache/") || !strings.HasPrefix(d.Log, c.dir+"/") || names[d.Name] {
+			t.Errorf("%s: program %s, log %s, there already: %t", d.Name, d.Path, d.Log, names[d.Name])
+		}
+		names[d.Name] = true
+	}
+	if len(spec.Nodes) != 1 || len(names) != 7+3 {
+		t.Errorf("expected a second node and the seven daemons of a cluster and three for it, got %d nodes and %v", 1+len(spec.Nodes), names)
+	}
+	containerd := containerdConfig(c.layout, controlPlane, p)
 	if root := containerd["root"].(string); !strings.HasPrefix(root, "/var/lib/") {
 		t.Errorf("containerd's root %s is not on the cluster's own file system", root)
 	}
-	if got := kubeletConfig(l, n)["cgroupRoot"]; got != "/spire-injector-default" {
-		t.Errorf("the kubelet's cgroup: %v", got)
+	for node, want := range map[node]string{1: "/spire-injector-default", 2: "/spire-injector-default/node2"} {
+		if got := kubeletConfig(c.layout, n, node)["cgroupRoot"]; got != want {
+			t.Errorf("the cgroup of the kubelet of node %d: %v, want %s", node, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package local is a real Kubernetes cluster of one node on this machine, in network, mount and process namespaces of
-// its own: etcd, the control plane, kubelet, kube-proxy, CoreDNS and containerd, all started from the user's cache.
-// It needs Linux and root. Clusters of different names live side by side.
+// Package local is a real Kubernetes cluster on this machine, in network, mount and process namespaces of its own:
+// etcd, the control plane and CoreDNS, and for each node kubelet, kube-proxy and containerd, all started from the user's
+// cache. It needs Linux and root. Clusters of different names live side by side.
 package local
 
 import (

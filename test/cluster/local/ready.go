@@ -19,28 +19,34 @@ func (c cluster) apiReady(ctx context.Context) error {
 	return err
 }
 
-// waitReady waits until the API server, the node and the name server are ready, and pods can be made.
+// waitReady waits until the API server, the nodes and the name server are ready, and pods can be made.
 func (c cluster) waitReady(ctx context.Context) error {
 	if err := poll(ctx, c.apiReady); err != nil {
 		return err
 	}
-	for _, args := range [][]string{
-		{"wait", "--for=create", "node/" + nodeName},
-		{"wait", "--for=condition=Ready", "node/" + nodeName},
-		{"wait", "--for=create", "--namespace=default", "serviceaccount/default"},
-		{"wait", "--for=condition=Available", "--namespace=kube-system", "deployment/coredns"},
-	} {
-		if _, err := c.kubectl(ctx, nil, append(args, "--timeout=5m")...); err != nil {
+	var conditions [][]string
+	for _, n := range c.nodes {
+		conditions = append(conditions, []string{"--for=create", "node/" + n.name()}, []string{"--for=condition=Ready", "node/" + n.name()})
+	}
+	conditions = append(conditions,
+		[]string{"--for=create", "--namespace=default", "serviceaccount/default"},
+		[]string{"--for=condition=Available", "--namespace=kube-system", "deployment/coredns"})
+	for _, condition := range conditions {
+		if _, err := c.kubectl(ctx, nil, append([]string{"wait", "--timeout=5m"}, condition...)...); err != nil {
 			return err
 		}
 	}
-	return poll(ctx, c.kubeletAnswers)
+	return poll(ctx, c.kubeletsAnswer)
 }
 
-// kubeletAnswers asks the kubelet itself: its node stays Ready for a while after it has ended.
-func (c cluster) kubeletAnswers(ctx context.Context) error {
-	_, err := c.kubectl(ctx, nil, "get", "--raw", "/api/v1/nodes/"+nodeName+"/proxy/healthz")
-	return err
+// kubeletsAnswer asks the kubelets themselves: their nodes stay Ready for a while after they have ended.
+func (c cluster) kubeletsAnswer(ctx context.Context) error {
+	for _, n := range c.nodes {
+		if _, err := c.kubectl(ctx, nil, "get", "--raw", "/api/v1/nodes/"+n.name()+"/proxy/healthz"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hopeless is how often a daemon may end while the cluster starts before it is given up.
@@ -60,21 +66,32 @@ func (c cluster) watch(ctx context.Context, init process, give func(error)) {
 			give(c.failure("process 1 of the cluster ended", "init"))
 			return
 		}
-		status, err := readStatus(c.layout)
-		if err != nil {
-			continue // not written yet
-		}
-		for _, d := range status {
-			if d.Restarts >= hopeless {
+		for _, d := range c.status() {
+			switch {
+			case d.Restarts >= hopeless:
 				give(c.failure(fmt.Sprintf("%s ended %d times, last: %s", d.Name, d.Restarts, d.LastExit), d.Name))
+				return
+			case d.Restarts == 0 && d.LastExit != "": // a node, which is not started again
+				give(c.failure(fmt.Sprintf("process 1 of %s ended: %s", d.Name, d.LastExit), d.Name))
 				return
 			}
 		}
 	}
 }
 
-func readStatus(l layout) (supervisor.Status, error) {
-	data, err := os.ReadFile(l.daemons())
+// status is how all daemons and further nodes fare, of those nodes that have told it by now.
+func (c cluster) status() supervisor.Status {
+	var all supervisor.Status
+	for _, n := range c.nodes {
+		if status, err := readStatus(c.layout, n); err == nil {
+			all = append(all, status...)
+		}
+	}
+	return all
+}
+
+func readStatus(l layout, n node) (supervisor.Status, error) {
+	data, err := os.ReadFile(l.daemons(n))
 	if err != nil {
 		return nil, err
 	}

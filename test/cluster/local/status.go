@@ -15,8 +15,8 @@ type State struct {
 	Running bool `json:"running"`
 	// Ready is whether it was started to the end; a run that is still starting it, or was killed, leaves this false.
 	Ready   bool              `json:"ready"`
-	PID     int               `json:"pid,omitempty"` // of its first process, on the machine
-	Daemons supervisor.Status `json:"daemons,omitempty"`
+	PID     int               `json:"pid,omitempty"`     // of its first process, on the machine
+	Daemons supervisor.Status `json:"daemons,omitempty"` // and the further nodes
 }
 
 // Inspect looks at a cluster and changes nothing.
@@ -33,15 +33,14 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 			return State{}, err
 		}
 	}
+	if c, err = c.counted(o.Nodes); err != nil {
+		return State{}, err
+	}
 	init, ok := loadProcess(c.process())
 	if !ok || !init.runs() {
 		return State{Info: Info{Name: c.cluster}}, nil
 	}
-	state := State{Info: c.info(), Running: true, Ready: exists(c.complete()), PID: init.PID}
-	if status, err := readStatus(c.layout); err == nil {
-		state.Daemons = status
-	}
-	return state, nil
+	return State{Info: c.info(), Running: true, Ready: exists(c.complete()), PID: init.PID, Daemons: c.status()}, nil
 }
 
 // Load brings image archives into a cluster that is up; those that it has already are left out.
@@ -63,9 +62,12 @@ func Load(ctx context.Context, o Options, archives []images.Archive) error {
 		return err
 	}
 	defer unlock()
-	init, ok := loadProcess(c.process())
-	if !ok || !init.runs() || !exists(c.complete()) {
+	if c, err = c.counted(o.Nodes); err != nil {
+		return err
+	}
+	init, ok := c.started()
+	if !ok {
 		return errNotUp(c.cluster)
 	}
-	return newLoader(c.layout, c.programs, init, c.progress).load(ctx, archives)
+	return c.load(ctx, init, archives)
 }

@@ -57,8 +57,15 @@ func Up(ctx context.Context, o Options) (Info, error) {
 		return Info{}, err
 	}
 	defer unlock()
+	recorded := recordedNodes(c.layout)
+	if c, err = c.counted(o.Nodes); err != nil {
+		return Info{}, err
+	}
+	if _, runs := c.started(); runs && recorded != len(c.nodes) {
+		return Info{}, OtherNodesError{Name: c.cluster, Wanted: len(c.nodes), Have: recorded}
+	}
 	if init, ok := c.whole(ctx); ok {
-		return c.info(), newLoader(c.layout, c.programs, init, c.progress).load(ctx, o.Images)
+		return c.info(), c.load(ctx, init, o.Images)
 	}
 	if err := errors.Join(c.end(), c.removeFiles()); err != nil {
 		return Info{}, fmt.Errorf("remove what an earlier run left: %w", err)
@@ -70,10 +77,16 @@ func Up(ctx context.Context, o Options) (Info, error) {
 	return c.info(), nil
 }
 
+// started tells whether the cluster was started to the end and its first process runs.
+func (c cluster) started() (process, bool) {
+	init, ok := loadProcess(c.process())
+	return init, ok && init.runs() && exists(c.complete())
+}
+
 // whole tells whether the cluster is up, all of it.
 func (c cluster) whole(ctx context.Context) (process, bool) {
-	init, ok := loadProcess(c.process())
-	if !ok || !init.runs() || !exists(c.complete()) {
+	init, ok := c.started()
+	if !ok {
 		return process{}, false
 	}
 	// A daemon may be just restarting.
@@ -94,8 +107,7 @@ func (c cluster) start(ctx context.Context, initProgram string, system, extra []
 	defer stop(nil)
 	go c.watch(ctx, init, stop)
 
-	load := newLoader(c.layout, c.programs, init, c.progress)
-	if err := c.bringUp(ctx, load, system, extra, begin); err != nil {
+	if err := c.bringUp(ctx, init, system, extra, begin); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
@@ -108,16 +120,16 @@ func (c cluster) start(ctx context.Context, initProgram string, system, extra []
 	return nil
 }
 
-func (c cluster) bringUp(ctx context.Context, load loader, system, extra []images.Archive, begin time.Time) error {
+func (c cluster) bringUp(ctx context.Context, init process, system, extra []images.Archive, begin time.Time) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		if err := poll(ctx, load.answers); err != nil {
+		if err := c.containerdAnswers(ctx, init); err != nil {
 			return err
 		}
-		if err := load.load(ctx, system); err != nil {
+		if err := c.load(ctx, init, system); err != nil {
 			return err
 		}
-		return load.load(ctx, extra)
+		return c.load(ctx, init, extra)
 	})
 	group.Go(func() error {
 		if err := poll(ctx, c.apiReady); err != nil {
@@ -146,16 +158,21 @@ func (c cluster) launch(ctx context.Context, initProgram string) (_ process, err
 	if err := os.MkdirAll(c.daemonLogFolder(), 0o755); err != nil {
 		return process{}, err
 	}
-	if err := writeCredentials(c.layout, c.cluster, k.inside, time.Now()); err != nil {
+	if err := writeCredentials(c.layout, c.cluster, c.nodes, k.inside, time.Now()); err != nil {
 		return process{}, err
 	}
-	if err := writeConfigs(c.layout, c.names, c.programs); err != nil {
+	for _, n := range c.nodes {
+		if err := writeConfigs(c.layout, c.names, n, c.programs); err != nil {
+			return process{}, err
+		}
+	}
+	if err := writeWhole(c.nodeCount(), []byte(strconv.Itoa(len(c.nodes)))); err != nil {
 		return process{}, err
 	}
-	if err := c.cgroups.create(); err != nil {
+	if err := c.cgroups.create(c.nodes); err != nil {
 		return process{}, err
 	}
-	spec, err := json.Marshal(specFor(c.layout, c.names, k, c.cache, c.programs))
+	spec, err := json.Marshal(c.specFor(k))
 	if err != nil {
 		return process{}, err
 	}
@@ -182,7 +199,10 @@ func (c cluster) launchInit(ctx context.Context, program string, k link, spec []
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) // lives on when this run has ended
 	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS,
+		Setsid:     true,
+	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return process{}, err

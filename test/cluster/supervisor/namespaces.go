@@ -14,6 +14,15 @@ import (
 
 // arrange turns the fresh namespaces into the cluster's machine. Nothing of it is seen outside.
 func arrange(spec Spec) error {
+	for _, dir := range spec.Cgroups {
+		// 0 is whoever writes it.
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0o644); err != nil {
+			return fmt.Errorf("enter a cgroup: %w", err)
+		}
+	}
+	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
+		return fmt.Errorf("set the hostname: %w", err)
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("part from the machine's mounts: %w", err)
 	}

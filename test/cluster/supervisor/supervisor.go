@@ -36,13 +36,27 @@ func Run(in io.Reader) error {
 			return err
 		}
 	}
-	s := &supervisor{spec: spec, status: make(Status, len(spec.Daemons)), running: map[int]int{}, since: make([]time.Time, len(spec.Daemons))}
-	for n, d := range spec.Daemons {
-		s.status[n].Name = d.Name
+	s := newSupervisor(spec)
+	if err := s.startNodes(); err != nil {
+		return err
+	}
+	for n := range spec.Daemons {
 		go s.begin(n)
 	}
 	s.reap()
 	return nil
+}
+
+func newSupervisor(spec Spec) *supervisor {
+	count := len(spec.Daemons) + len(spec.Nodes)
+	s := &supervisor{spec: spec, status: make(Status, count), running: map[int]int{}, since: make([]time.Time, count)}
+	for n, d := range spec.Daemons {
+		s.status[n].Name = d.Name
+	}
+	for n, node := range spec.Nodes {
+		s.status[len(spec.Daemons)+n].Name = node.Name
+	}
+	return s
 }
 
 type supervisor struct {
@@ -50,7 +64,7 @@ type supervisor struct {
 
 	mu      sync.Mutex
 	status  Status
-	running map[int]int // process id to index of the daemon
+	running map[int]int // process id to index in status
 	since   []time.Time
 }
 
@@ -69,7 +83,7 @@ func (s *supervisor) start(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.spec.Daemons[n]
-	pid, err := spawn(d, s.spec.Env)
+	pid, err := spawnDaemon(d, s.spec.Env)
 	if err != nil {
 		slog.Error("start a daemon", "daemon", d.Name, "error", err)
 		s.ended(n, err.Error())
@@ -78,25 +92,6 @@ func (s *supervisor) start(n int) {
 	slog.Info("started", "daemon", d.Name, "pid", pid)
 	s.running[pid], s.status[n].PID, s.since[n] = n, pid, time.Now()
 	s.save()
-}
-
-func spawn(d Daemon, env []string) (pid int, err error) {
-	logFile, err := os.OpenFile(d.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = logFile.Close() }()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = null.Close() }()
-	return syscall.ForkExec(d.Path, append([]string{d.Path}, d.Args...), &syscall.ProcAttr{
-		Dir:   "/",
-		Env:   env,
-		Files: []uintptr{null.Fd(), logFile.Fd(), logFile.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
 }
 
 // idlePoll is how long the reaper rests when there is nothing to reap at all.
@@ -137,10 +132,16 @@ const (
 	steady = 30 * time.Second
 )
 
-// ended notes that daemon n does not run and starts it again after a pause, which grows while it keeps ending.
+// ended notes that n does not run. A daemon is started again after a pause, which grows while it keeps ending.
 // The caller holds the lock.
 func (s *supervisor) ended(n int, how string) {
 	st := &s.status[n]
+	if n >= len(s.spec.Daemons) {
+		st.PID, st.LastExit = 0, how
+		slog.Warn("ended", "node", st.Name, "how", how)
+		s.save()
+		return
+	}
 	if !s.since[n].IsZero() && time.Since(s.since[n]) > steady {
 		st.Restarts = 0
 	}

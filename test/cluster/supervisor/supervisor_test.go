@@ -61,6 +61,26 @@ func TestEndedIsRecordedAndOldEndsAreForgotten(t *testing.T) {
 	}
 }
 
+func TestANodeThatEndedIsNotStartedAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "status.json")
+	s := newSupervisor(Spec{StatusFile: file, Daemons: []Daemon{{Name: "d", Path: "/bin/true"}}, Nodes: []Node{{Name: "node2"}}})
+	s.status[1].PID = 9
+	s.mu.Lock()
+	s.ended(1, "killed by signal killed")
+	s.mu.Unlock()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status Status
+	if err := json.Unmarshal(data, &status); err != nil {
+		t.Fatal(err)
+	}
+	if want := (DaemonStatus{Name: "node2", LastExit: "killed by signal killed"}); len(status) != 2 || status[1] != want {
+		t.Errorf("got %+v, want %+v as the second", status, want)
+	}
+}
+
 func TestNewFoldersAreOpened(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "volumes")
 	if err := openNewFolders(dir); err != nil {
