@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -300,5 +301,17 @@ func match(t *testing.T, text string) ir.Match {
 // refusing has a proxy refuse quarantined identities.
 func refusing(quarantined []ir.Peer, p ir.Proxy) ir.Proxy {
 	p.Refuse(quarantined)
+	return p
+}
+
+// withoutRefused is a proxy as it is while nobody is quarantined.
+func withoutRefused(p ir.Proxy) ir.Proxy {
+	p.Inbound, p.Upstreams, p.CollectorRefused = slices.Clone(p.Inbound), slices.Clone(p.Upstreams), nil
+	for i := range p.Inbound {
+		p.Inbound[i].Refused = nil
+	}
+	for i := range p.Upstreams {
+		p.Upstreams[i].Refused = nil
+	}
 	return p
 }
