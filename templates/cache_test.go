@@ -99,6 +99,11 @@ func variants(t *testing.T) []ir.Proxy {
 			p.Refuse(peers(t, "/otel"))
 		},
 		func(p *ir.Proxy) {
+			p.Tracing = ir.Tracing{Collector: address(t, "10.0.0.9:4317"), Peers: peers(t, "spiffe://auxiliary.org/*")}
+			p.Inbound[0].Peers, p.Upstreams[0].Peers = p.Tracing.Peers, p.Tracing.Peers
+			p.Refuse(peers(t, "spiffe://auxiliary.org/*"))
+		},
+		func(p *ir.Proxy) {
 			p.Tracing = ir.Tracing{Collector: address(t, "10.0.0.9:4317"), Peers: peers(t, "/otel")}
 		},
 		func(p *ir.Proxy) { p.Tracing = ir.Tracing{Collector: address(t, "otel:4318"), Percent: 50} },

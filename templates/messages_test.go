@@ -495,6 +495,7 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 		return out
 	}
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
+		proxy = withoutRefused(proxy)
 		if proxy.HasRules() {
 			return // TestRulesMeanWhatTheModelSays
 		}
