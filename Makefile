@@ -45,13 +45,16 @@ E2E := go test -count=1 -timeout 50m -parallel 6 -v
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
 APART := ^TestDisruptive(BesideControllerManager|DatabaseAndServersKilled)$$
 
+# It needs two nodes, and has one of them leave the cluster.
+TWO := ^TestDisruptiveTwoNodes$$
+
 # The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
 LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts
 
 # Four at a time, each on its own cluster, unless KUBECONFIG names one for all: most of them wait most of the time.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters
-	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j4) e2e-shared e2e-disruptive e2e-demos e2e-large e2e-apart e2e-lifecycle
+	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j4) e2e-shared e2e-disruptive e2e-demos e2e-large e2e-apart $(if $(KUBECONFIG),,e2e-nodes) e2e-lifecycle
 
 # The cluster and the platform that stand are used again; only changed images are loaded.
 .PHONY: e2e-one
@@ -75,13 +78,18 @@ e2e-shared:
 # Those that take SPIRE, the injector or the API server away from all others run one after the other.
 .PHONY: e2e-disruptive
 e2e-disruptive:
-	CLUSTER=disruptive $(E2E) -run '^TestDisruptive' -skip '$(APART)' ./test/e2e
+	CLUSTER=disruptive $(E2E) -run '^TestDisruptive' -skip '$(APART)|$(TWO)' ./test/e2e
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name disruptive)
 
 .PHONY: e2e-apart
 e2e-apart:
 	CLUSTER=apart $(E2E) -run '$(APART)' ./test/e2e
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name apart)
+
+.PHONY: e2e-nodes
+e2e-nodes:
+	CLUSTER=two NODES=2 $(E2E) -run '$(TWO)' ./test/e2e
+	@go run ./test/cluster down --name two
 
 # It starts and stops bare clusters of its own, which wait more than they compute.
 .PHONY: e2e-lifecycle

@@ -47,9 +47,9 @@ type UpdateResult struct {
 
 // EntryLister finds entries.
 type EntryLister interface {
-	// ListEntries returns every entry with this parent, page by page; the error is an [Error]. Entries that come or go
-	// meanwhile may be missing or not.
-	ListEntries(ctx context.Context, parent spiffeid.ID) ([]Entry, error)
+	// ListEntries returns every entry that [Cluster.Concerns] is true of, page by page; the error is an [Error]. Entries
+	// that come or go meanwhile may be missing or not.
+	ListEntries(ctx context.Context, of Cluster) ([]Entry, error)
 }
 
 // EntryDeleter removes entries.
@@ -74,7 +74,6 @@ type EntryReader interface {
 // API is what a [Registrar] needs of SPIRE.
 type API interface {
 	EntryCreator
-	EntryUpdater
 	EntryReader
 	BundleLister
 }

@@ -17,9 +17,20 @@ import (
 // what it does not know under its own prefix, which by default is just that.
 const idPrefix = "spire-injector"
 
-// maxClusterName keeps entry IDs, which hold the name and a hash, below SPIRE's limit of 255 characters, and the
-// alias' SPIFFE ID below the 255 characters of SPIRE's database column.
+// maxClusterName keeps entry IDs, which hold the name, a hash and the UID of a node, below SPIRE's limit of 255
+// characters, and the SPIFFE IDs of rows below the 255 characters of SPIRE's database column.
 const maxClusterName = 128
+
+// Scope is which agents are authorized for an identity.
+type Scope string
+
+// The scopes; the zero value is [ScopeNode].
+const (
+	// ScopeNode: those of the nodes that its pods run on.
+	ScopeNode Scope = "node"
+	// ScopeCluster: those of all nodes that the node selectors match.
+	ScopeCluster Scope = "cluster"
+)
 
 // Cluster is the Kubernetes cluster whose workloads are registered. Make it with [NewCluster].
 type Cluster struct {
@@ -29,6 +40,7 @@ type Cluster struct {
 	TrustDomain spiffeid.TrustDomain
 	// NodeSelectors are those by which the cluster's agents attest; never empty.
 	NodeSelectors []Selector
+	Scope         Scope
 }
 
 // NewCluster checks its arguments. Without node selectors the cluster's nodes are those that attest with
@@ -56,33 +68,8 @@ func NewCluster(name string, td spiffeid.TrustDomain, nodeSelectors ...Selector)
 	return Cluster{Name: name, TrustDomain: td, NodeSelectors: sortedSet(nodeSelectors, Selector.compare)}, nil
 }
 
-// ServerID is the SPIFFE ID of the trust domain's SPIRE server, the parent of node entries.
+// ServerID is the SPIFFE ID of the trust domain's SPIRE server, the parent of rows.
 func (c Cluster) ServerID() spiffeid.ID { return c.id("spire", "server") }
-
-// NodeAlias is the entry that gives all nodes of the cluster one common SPIFFE ID, the parent of every workload
-// entry of ours. It is what `spire-server entry create -node` makes: an entry below the server's own ID whose
-// selectors are matched against those of attested agents.
-func (c Cluster) NodeAlias() Entry {
-	return Entry{
-		ID:        idPrefix + "." + c.Name + ".node",
-		SPIFFEID:  c.aliasID(),
-		ParentID:  c.ServerID(),
-		Selectors: c.NodeSelectors,
-	}.Canonical()
-}
-
-// Owns says whether an entry that SPIRE holds is ours to change: the alias, or an entry whose ID has our prefix
-// and whose parent is the alias. Both conditions, because an ID can be chosen by anybody and because one cluster's
-// name can begin with another's.
-func (c Cluster) Owns(e Entry) bool {
-	alias := c.NodeAlias()
-	if e.ID == alias.ID {
-		return e.SPIFFEID == alias.SPIFFEID
-	}
-	return strings.HasPrefix(e.ID, idPrefix+"."+c.Name+".") && e.ParentID == alias.SPIFFEID
-}
-
-func (c Cluster) aliasID() spiffeid.ID { return c.id(idPrefix, c.Name, "node") }
 
 // id cannot fail on what NewCluster has accepted; the zero ID of a Cluster made by hand is refused when its
 // entries are validated.

@@ -73,36 +73,56 @@ func TestNewCluster(t *testing.T) {
 	}
 }
 
-func TestOwns(t *testing.T) {
+func TestKindOf(t *testing.T) {
 	c := demoCluster(t)
 	longer, err := registrar.NewCluster("demo-cluster.b", exampleOrg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	workloadEntry := c.WorkloadEntry(workload("/api", 0))
+	identity := registrar.IdentityHash(workloadEntry.SPIFFEID)
+	row, ofAll := c.NodeRow(identity, "4f1c"), c.ClusterRow(identity)
 	change := func(e registrar.Entry, f func(*registrar.Entry)) registrar.Entry {
 		f(&e)
 		return e
 	}
+	named := func(id string) func(*registrar.Entry) { return func(e *registrar.Entry) { e.ID = id } }
+	below := func(parent spiffeid.ID) func(*registrar.Entry) {
+		return func(e *registrar.Entry) { e.ParentID = parent }
+	}
+	called := func(id spiffeid.ID) func(*registrar.Entry) { return func(e *registrar.Entry) { e.SPIFFEID = id } }
+	const foreign, ours, aRow, alias = registrar.KindForeign, registrar.KindWorkload, registrar.KindRow, registrar.KindNodeAlias
 	for name, tc := range map[string]struct {
 		entry registrar.Entry
-		want  bool
+		want  registrar.EntryKind
 	}{
-		"alias":                              {c.NodeAlias(), true},
-		"alias with other selectors":         {change(c.NodeAlias(), func(e *registrar.Entry) { e.Selectors = nil }), true},
-		"alias' ID, another SPIFFE ID":       {change(c.NodeAlias(), func(e *registrar.Entry) { e.SPIFFEID = workloadEntry.SPIFFEID }), false},
-		"alias' content under another ID":    {change(c.NodeAlias(), func(e *registrar.Entry) { e.ID = "x" }), false},
-		"workload":                           {workloadEntry, true},
-		"our prefix, another parent":         {change(workloadEntry, func(e *registrar.Entry) { e.ParentID = c.ServerID() }), false},
-		"our parent, another prefix":         {change(workloadEntry, func(e *registrar.Entry) { e.ID = "demo-cluster.x" }), false},
-		"a cluster whose name starts alike":  {longer.WorkloadEntry(workload("/api", 0)), false},
-		"the alias of such a cluster":        {longer.NodeAlias(), false},
-		"an entry with nothing of ours":      {registrar.Entry{ID: "f7a1", SPIFFEID: workloadEntry.SPIFFEID}, false},
-		"our prefix without the dot, parent": {change(workloadEntry, func(e *registrar.Entry) { e.ID = "spire-injector.demo-cluster2.x" }), false},
+		"alias":                              {c.NodeAlias(), alias},
+		"alias with other selectors":         {change(c.NodeAlias(), func(e *registrar.Entry) { e.Selectors = nil }), alias},
+		"alias' ID, another SPIFFE ID":       {change(c.NodeAlias(), called(workloadEntry.SPIFFEID)), foreign},
+		"alias' content under another ID":    {change(c.NodeAlias(), named("x")), foreign},
+		"workload":                           {workloadEntry, ours},
+		"workload below the alias":           {change(workloadEntry, below(c.NodeAlias().SPIFFEID)), ours},
+		"our prefix, another parent":         {change(workloadEntry, below(c.ServerID())), foreign},
+		"our parent, another prefix":         {change(workloadEntry, named("demo-cluster.x")), foreign},
+		"a cluster whose name starts alike":  {longer.WorkloadEntry(workload("/api", 0)), foreign},
+		"the alias of such a cluster":        {longer.NodeAlias(), foreign},
+		"a row of such a cluster":            {longer.NodeRow(identity, "4f1c"), foreign},
+		"an entry with nothing of ours":      {registrar.Entry{ID: "f7a1", SPIFFEID: workloadEntry.SPIFFEID}, foreign},
+		"our prefix without the dot, parent": {change(workloadEntry, named("spire-injector.demo-cluster2.x")), foreign},
+		"row of a node":                      {row, aRow},
+		"row of all nodes":                   {ofAll, aRow},
+		"row of other nodes":                 {change(row, func(e *registrar.Entry) { e.Selectors = nil }), aRow},
+		"a row's ID, another parent":         {change(row, below(workloadEntry.ParentID)), foreign},
+		"a row's ID, another SPIFFE ID":      {change(row, called(workloadEntry.SPIFFEID)), foreign},
+		"a row's ID, another cluster's path": {change(row, called(longer.AliasPath(identity))), foreign},
+		"a row's content under another ID":   {change(row, named("x")), foreign},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.Owns(tc.entry); got != tc.want {
-				t.Errorf("Owns(%+v) = %v, want %v", tc.entry, got, tc.want)
+			if got := c.KindOf(tc.entry); got != tc.want {
+				t.Errorf("kind %v of %+v, want %v", got, tc.entry, tc.want)
+			}
+			if got, want := c.Owns(tc.entry), tc.want != foreign; got != want {
+				t.Errorf("Owns(%+v) = %v, want %v", tc.entry, got, want)
 			}
 		})
 	}

@@ -34,6 +34,9 @@ func (o Owner) compare(p Owner) int {
 // Needs is what one owner needs of SPIRE.
 type Needs struct {
 	Workloads []Workload
+	// Identity is the [IdentityHash] of what the owner runs as, and Node the name of the node that it runs on, or will;
+	// empty while nobody knows.
+	Identity, Node string
 	// Held are the IDs of entries that have to stay as they are, although nothing of the owner says any more that they
 	// may be created: the owner runs with them.
 	Held []string
@@ -58,9 +61,12 @@ const maxOwners = 3
 type Demand struct {
 	cluster Cluster
 
-	mu      sync.Mutex
-	byOwner map[Owner]ownersClaims
-	byEntry map[string]map[variant]*claimants
+	mu          sync.Mutex
+	byOwner     map[Owner]ownersClaims
+	byEntry     map[string]map[variant]*claimants
+	byNamespace counts[string] // IDs of entries
+	placements  placements
+	nodes       nodes
 }
 
 // variant distinguishes what owners ask for under one entry ID: owners are many, variants of an entry are few.
@@ -75,21 +81,28 @@ type claim struct {
 }
 
 type ownersClaims struct {
-	claims   []claim
-	confirms bool // a pod that was admitted when SPIRE had its entries
+	claims    []claim
+	placement placement
+	confirms  bool // a pod that was admitted when SPIRE had its entries
 }
 
 type claimants struct {
 	entry  *Entry // nil for held
 	owners map[Owner]struct{}
-	pods   int // how many of them are pods
-	// confirming is how many of those were admitted when SPIRE had the entry.
+	// confirming is how many of them are pods that were admitted when SPIRE had the entry.
 	confirming int
 }
 
 // NewDemand returns the demand of nobody.
 func NewDemand(c Cluster) *Demand {
-	return &Demand{cluster: c, byOwner: map[Owner]ownersClaims{}, byEntry: map[string]map[variant]*claimants{}}
+	return &Demand{
+		cluster:     c,
+		byOwner:     map[Owner]ownersClaims{},
+		byEntry:     map[string]map[variant]*claimants{},
+		byNamespace: counts[string]{},
+		placements:  newPlacements(),
+		nodes:       newNodes(),
+	}
 }
 
 // Set replaces what an owner needs; no needs forget it. It returns the IDs of entries that are wanted otherwise than
@@ -109,8 +122,13 @@ func (d *Demand) Set(o Owner, needs Needs) (changed []string) {
 	defer d.mu.Unlock()
 	before := d.byOwner[o]
 	after := ownersClaims{claims: claims, confirms: o.Kind == KindPod && !needs.Unconfirmed}
+	if len(claims) > 0 {
+		after.placement = d.cluster.placementOf(needs)
+	}
+	rows := d.place(o, before.placement, after.placement)
 	if slices.Equal(before.claims, claims) && before.confirms == after.confirms {
-		return nil
+		d.remember(o, after)
+		return rows
 	}
 	affected := map[string]bool{}
 	for _, c := range claims {
@@ -121,12 +139,18 @@ func (d *Demand) Set(o Owner, needs Needs) (changed []string) {
 			affected[c.entryID] = d.remove(o, c, before) || affected[c.entryID]
 		}
 	}
-	d.byOwner[o] = after
-	if len(claims) == 0 {
+	d.remember(o, after)
+	maps.DeleteFunc(affected, func(_ string, otherwise bool) bool { return !otherwise })
+	changed = slices.AppendSeq(rows, maps.Keys(affected))
+	slices.Sort(changed)
+	return changed
+}
+
+func (d *Demand) remember(o Owner, of ownersClaims) {
+	d.byOwner[o] = of
+	if len(of.claims) == 0 {
 		delete(d.byOwner, o)
 	}
-	maps.DeleteFunc(affected, func(_ string, otherwise bool) bool { return !otherwise })
-	return slices.Sorted(maps.Keys(affected))
 }
 
 func (d *Demand) add(o Owner, c claim, e *Entry, before, after ownersClaims) (otherwise bool) {
@@ -141,9 +165,12 @@ func (d *Demand) add(o Owner, c claim, e *Entry, before, after ownersClaims) (ot
 		variants[c.variant] = all
 	}
 	if slices.Contains(before.claims, c) {
-		all.count(o, before, -1)
+		all.count(before, -1)
 	}
-	all.count(o, after, 1)
+	all.count(after, 1)
+	if _, known := all.owners[o]; !known {
+		d.byNamespace.add(o.Namespace, c.entryID, 1)
+	}
 	all.owners[o] = struct{}{}
 	return otherwise
 }
@@ -151,8 +178,9 @@ func (d *Demand) add(o Owner, c claim, e *Entry, before, after ownersClaims) (ot
 func (d *Demand) remove(o Owner, c claim, before ownersClaims) (otherwise bool) {
 	variants := d.byEntry[c.entryID]
 	all := variants[c.variant]
-	all.count(o, before, -1)
+	all.count(before, -1)
 	delete(all.owners, o)
+	d.byNamespace.add(o.Namespace, c.entryID, -1)
 	if len(all.owners) > 0 {
 		return false
 	}
@@ -162,23 +190,19 @@ func (d *Demand) remove(o Owner, c claim, before ownersClaims) (otherwise bool) 
 	return true
 }
 
-func (c *claimants) count(o Owner, of ownersClaims, n int) {
-	if o.Kind == KindPod {
-		c.pods += n
-	}
+func (c *claimants) count(of ownersClaims, n int) {
 	if of.confirms {
 		c.confirming += n
 	}
 }
 
-// Confirmed says whether a pod runs that needed just this entry, or one that serves in its place, and was admitted when
-// SPIRE had it: then SPIRE need not be asked for the next one. Should it be gone since, the reconciler creates it
-// again.
-func (d *Demand) Confirmed(want Entry) bool {
+// Confirmed says whether a pod runs that was admitted when SPIRE had the entry: then SPIRE need not be asked for the
+// next one. Should it be gone since, the reconciler creates it again.
+func (d *Demand) Confirmed(entryID string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, v := range d.byEntry[want.ID] {
-		if v.entry != nil && v.confirming > 0 && d.cluster.Plan(want, v.entry).Action == Keep {
+	for _, v := range d.byEntry[entryID] {
+		if v.entry != nil && v.confirming > 0 {
 			return true
 		}
 	}
@@ -189,37 +213,69 @@ func (d *Demand) Confirmed(want Entry) bool {
 func (d *Demand) Of(entryID string) (Wanted, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	variants, ok := d.byEntry[entryID]
-	return wantedBy(variants), ok
+	if variants, ok := d.byEntry[entryID]; ok {
+		return wantedBy(variants), true
+	}
+	return d.row(entryID)
 }
 
 // All returns everything that is wanted, by entry ID, as it is at one moment.
 func (d *Demand) All() map[string]Wanted {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := make(map[string]Wanted, len(d.byEntry))
+	all := make(map[string]Wanted, len(d.byEntry)+d.placements.len())
 	for id, variants := range d.byEntry {
 		all[id] = wantedBy(variants)
+	}
+	for p, owners := range d.placements.all() {
+		if row, ok := d.rowFor(p); ok {
+			all[row.ID] = Wanted{Entry: &row, Owners: firstOf(maps.Keys(owners))}
+		}
 	}
 	return all
 }
 
-// Len is how many entries are wanted.
+// Len is how many workloads' entries are wanted.
 func (d *Demand) Len() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.byEntry)
 }
 
-// Pods is how many pods need an entry.
-func (d *Demand) Pods(entryID string) int {
+// InNamespace returns the IDs of the entries that the owners of a namespace need.
+func (d *Demand) InNamespace(namespace string) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	pods := 0
-	for _, c := range d.byEntry[entryID] {
-		pods += c.pods
+	return slices.Collect(maps.Keys(d.byNamespace[namespace]))
+}
+
+// Pods is how many pods need any of these entries.
+func (d *Demand) Pods(entryIDs iter.Seq[string]) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	pods := map[Owner]struct{}{}
+	for id := range entryIDs {
+		for _, owners := range d.ownersOf(id) {
+			for o := range owners {
+				if o.Kind == KindPod {
+					pods[o] = struct{}{}
+				}
+			}
+		}
 	}
-	return pods
+	return len(pods)
+}
+
+// ownersOf are all owners of an entry, in some sets.
+func (d *Demand) ownersOf(entryID string) []map[Owner]struct{} {
+	var all []map[Owner]struct{}
+	for _, c := range d.byEntry[entryID] {
+		all = append(all, c.owners)
+	}
+	if p, ok := d.placementOf(entryID); ok {
+		all = append(all, d.placements.of(p))
+	}
+	return all
 }
 
 func wantedBy(variants map[variant]*claimants) Wanted {

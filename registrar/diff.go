@@ -33,37 +33,56 @@ type Rules struct {
 	Grace time.Duration
 	// Bundles are the foreign trust domains that SPIRE has bundles of.
 	Bundles []spiffeid.TrustDomain
+	// Placed says of an identity, given by its [IdentityHash], whether every row that it needs is in force; nil: of none.
+	Placed func(identity string) bool
+	// HasNode says whether there is a node of a UID; nil: there are all.
+	HasNode func(uid string) bool
+	// Orphaned is since when rows have no owner, by entry ID.
+	Orphaned map[string]time.Time
 	// Exactly also takes back what no owner asks for any more, such as a TTL shorter than needed. It is right only when
 	// what is wanted was read later than what is there: an owner that was admitted in between must not lose what it
 	// asked for.
 	Exactly bool
 }
 
-// Diff compares what is wanted with what SPIRE holds below the alias, and returns what has to be done, what is left to
+// Diff compares what is wanted with what SPIRE holds of the cluster, and returns what has to be done, what is left to
 // wait for, and what stands in the way, by entry ID; what is right as it is is left out.
 //
 //	owners            in SPIRE                              step
 //	say what it is    nothing                               create
 //	say what it is    ours, the same                        none
 //	say what it is    ours, differs                         update in place
+//	say what it is    a row, differs                        remove, and then create
 //	say what it is    another's                             as [Cluster.Plan] has it: none, or refuse
 //	hold it           nothing                               refuse: nobody may create it any more
 //	hold it           ours                                  none; update in place if it would expire
 //	none              ours, does not expire                 update in place: it expires after the grace time
 //	none              ours, will expire                     wait
 //	none              ours, has expired                     remove
-//	none              another's, or the alias               none
+//	none              a row                                 wait for the grace time, then remove
+//	none              a row of a node that is gone          remove
+//	none              the node alias, with entries below    none
+//	none              the node alias, without               remove
+//	none              another's                             none
 //
-// That an entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on while no
-// replica runs, all replicas know it, and SPIRE removes the entry if we never do.
+// A workload's entry below the node alias stays there until the rows of its identity are in force; then its parent is
+// updated in place.
+//
+// That a workload's entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on
+// while no replica runs, all replicas know it, and SPIRE removes the entry if we never do. Rows never change.
 func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []Step {
 	there := c.index(current)
 	var steps []Step
 	for _, id := range slices.Sorted(maps.Keys(wanted)) {
 		steps = append(steps, c.stepFor(id, wanted[id], there.take(id, wanted[id].Entry), rules))
 	}
+	belowAlias := slices.ContainsFunc(current, func(e Entry) bool { return e.ParentID == c.aliasID() })
 	for _, id := range slices.Sorted(maps.Keys(there.byID)) {
-		steps = append(steps, c.stepWithoutOwner(there.byID[id], rules))
+		if e := there.byID[id]; c.KindOf(e) != KindNodeAlias {
+			steps = append(steps, c.stepWithoutOwner(e, rules))
+		} else if !belowAlias {
+			steps = append(steps, Step{ID: id, wanted: id, Plan: Plan{Action: Remove, Entry: e}, Why: reason.AliasOrphaned})
+		}
 	}
 	return slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Keep && len(s.Missing) == 0 })
 }
@@ -76,6 +95,9 @@ func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) 
 		narrowed, s.Missing = wanted.Entry.Narrow(func(td spiffeid.TrustDomain) bool {
 			return slices.Contains(rules.Bundles, td)
 		})
+		if current != nil && c.Owns(*current) {
+			narrowed.ParentID = c.parentFor(narrowed, *current, rules)
+		}
 		if s.Plan = c.Plan(narrowed, current); rules.Exactly && current != nil && c.Owns(*current) {
 			s.Plan = exactly(narrowed, *current)
 		}
@@ -86,32 +108,59 @@ func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) 
 				"allow it again in identity.claims, or give them another one",
 		}, reason.EntryNotAllowed
 		return s
-	case c.Owns(*current) && !current.ExpiresAt.IsZero():
+	case c.Owns(*current):
 		kept := current.Canonical()
-		kept.ExpiresAt = time.Time{}
-		s.Plan = Plan{Action: Update, Entry: kept, Fields: FieldExpiresAt}
+		kept.ExpiresAt, kept.ParentID = time.Time{}, c.parentFor(c.parked(kept), *current, rules)
+		s.Plan = exactly(kept, *current)
 	default:
 		s.Plan = Plan{Action: Keep, Entry: *current}
 	}
-	switch s.Action {
-	case Create:
-		s.Why = reason.EntryMissing
-	case Update:
-		s.Why = reason.EntryDrifted
-		if s.Fields == FieldExpiresAt {
-			s.Why = reason.EntryNeededAgain
-		}
-	case Refuse:
-		s.Why = reason.EntryInTheWay
-	default:
-		if len(s.Missing) > 0 {
-			s.Why = reason.BundleMissing
-		}
-	}
 	if current != nil {
 		s.ID = current.ID
+		if s.Action == Update && c.KindOf(*current) == KindRow {
+			s.Plan = Plan{Action: Remove, Entry: *current, Fields: s.Fields}
+		}
 	}
+	s.Why = c.why(s)
 	return s
+}
+
+// parked is a workload's entry below the alias path of its identity.
+func (c Cluster) parked(e Entry) Entry {
+	e.ParentID = c.AliasPath(IdentityHash(e.SPIFFEID))
+	return e
+}
+
+// parentFor is the wanted parent, but for an entry that has to stay below the node alias yet.
+func (c Cluster) parentFor(want, current Entry, rules Rules) spiffeid.ID {
+	if current.ParentID == c.aliasID() && (rules.Placed == nil || !rules.Placed(IdentityHash(want.SPIFFEID))) {
+		return current.ParentID
+	}
+	return want.ParentID
+}
+
+// why is the reason of a step about an entry that has owners.
+func (c Cluster) why(s Step) reason.Reason {
+	_, _, isRow := c.rowOf(s.wanted)
+	switch {
+	case s.Action == Create && isRow:
+		return reason.RowMissing
+	case s.Action == Create:
+		return reason.EntryMissing
+	case s.Action == Remove:
+		return reason.RowDrifted
+	case s.Action == Update && s.Fields == FieldExpiresAt:
+		return reason.EntryNeededAgain
+	case s.Action == Update && s.Fields == FieldParentID:
+		return reason.EntryMoved
+	case s.Action == Update:
+		return reason.EntryDrifted
+	case s.Action == Refuse:
+		return reason.EntryInTheWay
+	case len(s.Missing) > 0:
+		return reason.BundleMissing
+	}
+	return ""
 }
 
 // exactly is the update that makes an entry of ours what is wanted, no more and no less.
@@ -127,8 +176,10 @@ func exactly(want, current Entry) Plan {
 
 func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
 	s := Step{ID: current.ID, wanted: current.ID}
-	switch {
-	case !c.Owns(current) || current.ID == c.NodeAlias().ID:
+	switch kind := c.KindOf(current); {
+	case kind == KindRow:
+		s.Plan, s.Why = c.rowWithoutOwner(current, rules)
+	case kind != KindWorkload:
 		s.Plan = Plan{Action: Keep, Entry: current}
 	case current.ExpiresAt.IsZero():
 		target := current.Canonical()
@@ -140,6 +191,18 @@ func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
 		s.Plan, s.Why = Plan{Action: Remove, Entry: current}, reason.EntryExpired
 	}
 	return s
+}
+
+func (c Cluster) rowWithoutOwner(row Entry, rules Rules) (Plan, reason.Reason) {
+	_, uid, _ := c.rowOf(row.ID)
+	since, known := rules.Orphaned[row.ID]
+	switch {
+	case uid != "" && rules.HasNode != nil && !rules.HasNode(uid):
+		return Plan{Action: Remove, Entry: row}, reason.NodeGone
+	case !known || rules.Now.Before(since.Add(rules.Grace)):
+		return Plan{Action: Wait, Entry: row}, reason.RowOrphaned
+	}
+	return Plan{Action: Remove, Entry: row}, reason.RowOrphaned
 }
 
 // wholeSecond is the first one that is not before then: SPIRE keeps expiries to the second, and none may come early.

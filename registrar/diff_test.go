@@ -27,8 +27,20 @@ func TestDiff(t *testing.T) {
 	ttl := func(d time.Duration) func(*registrar.Entry) { return func(e *registrar.Entry) { e.X509SVIDTTL = d } }
 	expires := func(at time.Time) func(*registrar.Entry) { return func(e *registrar.Entry) { e.ExpiresAt = at } }
 	federated := func(e *registrar.Entry) { e.FederatesWith = []spiffeid.TrustDomain{auxiliary} }
-	named := func(id string) func(*registrar.Entry) { return func(e *registrar.Entry) { e.ID = id } }
+	below := func(parent spiffeid.ID) func(*registrar.Entry) {
+		return func(e *registrar.Entry) { e.ParentID = parent }
+	}
 	alias := c.NodeAlias()
+	identity := registrar.IdentityHash(base.SPIFFEID)
+	row := c.NodeRow(identity, "here")
+	named := func(id string) func(*registrar.Entry) { return func(e *registrar.Entry) { e.ID = id } }
+	rowAs := func(changes ...func(*registrar.Entry)) *registrar.Entry {
+		e := row.Canonical()
+		for _, change := range changes {
+			change(&e)
+		}
+		return &e
+	}
 
 	const nothing = ""
 	for name, tc := range map[string]struct {
@@ -37,7 +49,9 @@ func TestDiff(t *testing.T) {
 		current *registrar.Entry
 		exactly bool
 		bundles []spiffeid.TrustDomain
-		want    string // action, why, fields
+		placed  bool          // all rows of the identity are in force
+		since   time.Duration // since how long the row has no owner; 0: not yet
+		want    string        // action, why, fields
 		after   *registrar.Entry
 	}{
 		"wanted, not there":                        {wanted: as(), want: "create EntryMissing", after: as()},
@@ -66,22 +80,55 @@ func TestDiff(t *testing.T) {
 		"another's, orphaned":                      {current: as(named("someone"), expires(start)), want: nothing},
 		"another cluster's, orphaned":              {current: as(named("spire-injector.demo-cluster-2.x"), expires(start)), want: nothing},
 		"our prefix with another parent, orphaned": {current: as(func(e *registrar.Entry) { e.ParentID = c.ServerID() }, expires(start)), want: nothing},
-		"the alias, not asked for":                 {current: &alias, want: nothing},
+		"the alias, with nothing below":            {current: &alias, want: "remove AliasOrphaned"},
+
+		"below the alias, not placed":          {wanted: as(), current: as(below(alias.SPIFFEID)), exactly: true, want: nothing},
+		"below the alias, not placed, drifted": {wanted: as(), current: as(below(alias.SPIFFEID), ttl(time.Hour)), exactly: true, want: "update EntryDrifted x509_svid_ttl", after: as(below(alias.SPIFFEID))},
+		"below the alias, placed":              {wanted: as(), current: as(below(alias.SPIFFEID)), placed: true, want: "update EntryMoved parent_id", after: as()},
+		"below the alias, placed, drifted":     {wanted: as(), current: as(below(alias.SPIFFEID), ttl(time.Hour)), placed: true, exactly: true, want: "update EntryDrifted parent_id, x509_svid_ttl", after: as()},
+		"below the alias, held, not placed":    {held: true, current: as(below(alias.SPIFFEID)), want: nothing},
+		"below the alias, held, placed":        {held: true, current: as(below(alias.SPIFFEID), ttl(time.Hour)), placed: true, want: "update EntryMoved parent_id", after: as(ttl(time.Hour))},
+		"below the alias, orphaned":            {current: as(below(alias.SPIFFEID)), placed: true, want: "update EntryOrphaned expires_at", after: as(below(alias.SPIFFEID), expires(start.Add(10*time.Minute)))},
+		"below another identity's path":        {wanted: as(), current: as(below(c.AliasPath("x"))), exactly: true, want: "update EntryMoved parent_id", after: as()},
+
+		"row wanted, not there":                 {wanted: rowAs(), want: "create RowMissing", after: rowAs()},
+		"row wanted and there":                  {wanted: rowAs(), current: rowAs(), exactly: true, want: nothing},
+		"row of other nodes":                    {wanted: rowAs(), current: rowAs(func(e *registrar.Entry) { e.Selectors = c.NodeSelectors }), want: "remove RowDrifted selectors"},
+		"row that would expire":                 {wanted: rowAs(), current: rowAs(expires(start.Add(time.Hour))), exactly: true, want: "remove RowDrifted expires_at"},
+		"row of others in its place":            {wanted: rowAs(), current: rowAs(named("someone")), exactly: true, want: nothing},
+		"row orphaned just now":                 {current: &row, want: "wait RowOrphaned"},
+		"row orphaned, within the grace period": {current: &row, since: 9 * time.Minute, want: "wait RowOrphaned"},
+		"row orphaned for long":                 {current: &row, since: 10 * time.Minute, want: "remove RowOrphaned"},
+		"row of a node that is gone":            {current: rowAs(named("spire-injector.demo-cluster.row-x-gone")), want: "remove NodeGone"},
+		"row of all nodes, orphaned":            {current: rowAs(named("spire-injector.demo-cluster.row-x")), want: "wait RowOrphaned"},
+		"another cluster's row":                 {current: rowAs(named("spire-injector.demo-cluster.b.row-x-gone")), want: nothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wanted := map[string]registrar.Wanted{}
+			id := base.ID
+			if tc.wanted != nil {
+				id = tc.wanted.ID
+			}
 			if tc.wanted != nil || tc.held {
-				wanted[base.ID] = registrar.Wanted{Entry: tc.wanted, Owners: []registrar.Owner{pod("a")}}
+				wanted[id] = registrar.Wanted{Entry: tc.wanted, Owners: []registrar.Owner{pod("a")}}
 			}
 			var current []registrar.Entry
 			if tc.current != nil {
 				current = append(current, *tc.current)
 			}
-			steps := c.Diff(wanted, current, registrar.Rules{Now: start, Grace: 10 * time.Minute, Bundles: tc.bundles, Exactly: tc.exactly})
+			rules := registrar.Rules{
+				Now: start, Grace: 10 * time.Minute, Bundles: tc.bundles, Exactly: tc.exactly,
+				Placed:  func(of string) bool { return tc.placed && of == identity },
+				HasNode: func(uid string) bool { return uid == "here" },
+			}
+			if tc.since > 0 {
+				rules.Orphaned = map[string]time.Time{row.ID: start.Add(-tc.since)}
+			}
+			steps := c.Diff(wanted, current, rules)
 			var got []string
 			for _, s := range steps {
 				got = append(got, strings.TrimSpace(s.Action.String()+" "+string(s.Why)+" "+s.Fields.String()))
-				if tc.current != nil && s.ID != tc.current.ID || tc.current == nil && s.ID != base.ID {
+				if tc.current != nil && s.ID != tc.current.ID || tc.current == nil && s.ID != id {
 					t.Errorf("the step is about entry %s", s.ID)
 				}
 			}
@@ -159,6 +206,31 @@ func TestDiffConverges(t *testing.T) {
 		}
 		if round == 0 && len(steps) < 5 {
 			t.Errorf("%d steps in the first round, want one about each entry that is not right", len(steps))
+		}
+	}
+}
+
+// What hangs below the alias of all nodes needs it, whoever's it is.
+func TestDiffKeepsTheNodeAliasWhileSomethingIsBelow(t *testing.T) {
+	c := demoCluster(t)
+	theirs := registrar.Entry{ID: "someone", SPIFFEID: workload("/theirs", 0).ID, ParentID: c.NodeAlias().SPIFFEID}
+	rules := registrar.Rules{Now: time.Now(), Grace: time.Minute, Exactly: true}
+	if steps := c.Diff(nil, []registrar.Entry{c.NodeAlias(), theirs}, rules); len(steps) != 0 {
+		t.Errorf("steps %+v, want none", steps)
+	}
+}
+
+// Without rules about rows nothing is known of them: none is removed, and nothing is moved.
+func TestDiffKnowsNothingOfRowsByItself(t *testing.T) {
+	c := demoCluster(t)
+	want := c.WorkloadEntry(workload("/api", 0))
+	old := want
+	old.ParentID = c.NodeAlias().SPIFFEID
+	current := []registrar.Entry{c.NodeAlias(), old, c.NodeRow("x", "y")}
+	rules := registrar.Rules{Now: time.Now(), Exactly: true}
+	for _, s := range c.Diff(map[string]registrar.Wanted{want.ID: {Entry: &want}}, current, rules) {
+		if s.Action != registrar.Wait {
+			t.Errorf("%v %s, want nothing but to wait", s.Action, s.ID)
 		}
 	}
 }

@@ -3,10 +3,8 @@ package registrar
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -27,36 +25,31 @@ type Options struct {
 	CacheSize int
 	// Timeout bounds one registration, which outlives a caller that gives up; [DefaultTimeout] if it is 0.
 	Timeout time.Duration
-	// Confirmed says of an entry that it was registered for a pod that runs, so that SPIRE need not be asked; nil:
+	// Confirmed says of an entry ID that it was registered for a pod that runs, so that SPIRE need not be asked; nil:
 	// nobody knows.
-	Confirmed func(Entry) bool
+	Confirmed func(entryID string) bool
+	// Bound bounds the entries of a namespace; the zero value does not.
+	Bound Bound
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
-	// OnMissingBundle, if set, is called after each registration that had to leave foreign trust domains out because
-	// SPIRE has no bundle of them, with the entry as SPIRE holds it. Callers wait for it; it may be called
-	// concurrently.
-	OnMissingBundle func(entry Entry, missing []spiffeid.TrustDomain)
 }
 
 // maxAttempts bounds how often a registration starts over because an entry, or a bundle, is gone between two calls.
 const maxAttempts = 3
 
-// Registrar makes SPIRE hold the entries of workloads. It is safe for concurrent use, also beside others of the
-// same cluster in other processes.
+// Registrar makes SPIRE hold the entries of workloads before their pods exist, and changes none that is there. It is
+// safe for concurrent use, also beside others of the same cluster in other processes.
 type Registrar struct {
 	cluster   Cluster
 	api       API
 	timeout   time.Duration
-	entries   ttlCache[string, Entry] // by the ID that was asked for, which may differ from the entry's own
+	entries   ttlCache[string, struct{}] // IDs of those that are there
 	lacking   ttlCache[spiffeid.TrustDomain, struct{}]
-	report    func(Entry, []spiffeid.TrustDomain)
-	confirmed func(Entry) bool
-	// aliasSeen is whether this process has seen the node alias. Until then it is registered in a call of its own,
-	// so that when it cannot be, no workload's entry is left behind.
-	aliasSeen atomic.Bool
+	confirmed func(string) bool
+	bound     *bound
 
 	mu       sync.Mutex
-	inFlight map[string]*registration // by the ID that was asked for
+	inFlight map[string]*registration // by entry ID
 }
 
 // New returns a registrar of the cluster's workloads.
@@ -74,35 +67,30 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 		o.Now = time.Now
 	}
 	if o.Confirmed == nil {
-		o.Confirmed = func(Entry) bool { return false }
-	}
-	if o.OnMissingBundle == nil {
-		o.OnMissingBundle = func(Entry, []spiffeid.TrustDomain) {}
+		o.Confirmed = func(string) bool { return false }
 	}
 	return &Registrar{
 		cluster:   cluster,
 		api:       api,
 		timeout:   o.Timeout,
-		entries:   newTTLCache[string, Entry](o.CacheTTL, o.CacheSize, o.Now),
+		entries:   newTTLCache[string, struct{}](o.CacheTTL, o.CacheSize, o.Now),
 		lacking:   newTTLCache[spiffeid.TrustDomain, struct{}](o.CacheTTL, o.CacheSize, o.Now),
-		report:    o.OnMissingBundle,
 		confirmed: o.Confirmed,
+		bound:     newBound(o.Bound, o.Now),
 		inFlight:  map[string]*registration{},
 	}
 }
 
-// Ensure returns when SPIRE holds, for each workload, an entry that gives it its identity, with those entries' IDs in
-// the order of the workloads. It changes nothing when it is called again.
+// Ensure returns when SPIRE holds an entry of ours for each workload, with those entries' IDs in the order of the
+// workloads. It creates what is missing and changes nothing that is there: what pods that run need of one entry
+// together is for the [Reconciler], which knows them.
 //
 // A workload that SPIRE confirmed a short while ago, or that runs already, costs no call; all others together cost one.
 // Concurrent callers for one identity share its registration; it goes on when one of them gives up, and for that one
-// the error is of kind Unavailable and wraps the context's. Callers that differ in attributes converge (see
-// [Entry.Converge]); two processes that do so in the same instant can leave the longer of two TTLs until one of them
-// asks again.
+// the error is of kind Unavailable and wraps the context's.
 //
-// Foreign trust domains that SPIRE has no bundle of are left out of the entry, and reported (see
-// [Options.OnMissingBundle]): the workload serves its own domain meanwhile. Once their bundle is there, a call that
-// comes after [Options.CacheTTL] adds them.
+// Foreign trust domains that SPIRE has no bundle of are left out of the entry: the workload serves its own domain until
+// the reconciler adds them.
 //
 // Every error is an [Error], about the first workload that has one; the entries of the others may be there.
 func (r *Registrar) Ensure(ctx context.Context, workloads []Workload) (entryIDs []string, err error) {
@@ -113,62 +101,50 @@ func (r *Registrar) Ensure(ctx context.Context, workloads []Workload) (entryIDs 
 			return nil, &Error{Kind: Invalid, Message: message, Err: err}
 		}
 		wants[i] = r.cluster.WorkloadEntry(w)
+		entryIDs = append(entryIDs, wants[i].ID)
 	}
-	entryIDs = make([]string, len(wants))
-	for {
-		// One that is shared may have been started by a caller whose attributes do not serve this one; but every
-		// registration serves the one who started it, so the loop ends.
-		awaited, err := r.begin(ctx, wants, entryIDs)
-		if err != nil {
-			return nil, err
+	missing := slices.DeleteFunc(wants, func(e Entry) bool { return r.isThere(e.ID) })
+	if len(missing) == 0 {
+		return entryIDs, nil
+	}
+	if err := r.bound.take(workloads[0].Namespace, missing); err != nil {
+		return nil, err
+	}
+	awaited, err := r.begin(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range awaited {
+		select {
+		case <-ctx.Done():
+			return nil, gaveUp(ctx, one.want)
+		case <-one.done:
 		}
-		if len(awaited) == 0 {
-			return entryIDs, nil
-		}
-		for _, i := range slices.Sorted(maps.Keys(awaited)) {
-			select {
-			case <-ctx.Done():
-				return nil, gaveUp(ctx, wants[i])
-			case <-awaited[i].done:
-			}
-			if awaited[i].err != nil {
-				return nil, awaited[i].err
-			}
-			if r.serves(awaited[i].entry, awaited[i].possible(wants[i])) {
-				entryIDs[i] = awaited[i].entry.ID
-			}
+		if one.err != nil {
+			return nil, one.err
 		}
 	}
+	return entryIDs, nil
 }
 
-// begin fills in the IDs that are still empty where SPIRE need not be asked, and returns, by the index of the others,
-// their registrations: those in flight, and new ones, which a caller that has given up does not start.
-//
-// They are per entry, not per set of attributes, so that within a process no update is computed from an entry that
-// another one is about to change.
-func (r *Registrar) begin(ctx context.Context, wants []Entry, entryIDs []string) (map[int]*registration, error) {
+// begin returns the registrations of entries: those in flight, and new ones, which a caller that has given up does not
+// start.
+func (r *Registrar) begin(ctx context.Context, wants []Entry) (awaited []*registration, err error) {
 	ended := ctx.Err() != nil
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	awaited := map[int]*registration{}
 	var started []*registration
-	for i, want := range wants {
-		if entryIDs[i] == "" {
-			entryIDs[i] = r.lookUp(want)
-		}
-		if entryIDs[i] != "" {
-			continue
-		}
-		awaited[i] = r.inFlight[want.ID]
-		if awaited[i] != nil {
-			continue
-		}
-		if ended {
+	for _, want := range wants {
+		one := r.inFlight[want.ID]
+		switch {
+		case one == nil && ended:
 			return nil, gaveUp(ctx, want)
+		case one == nil:
+			one = &registration{want: want, done: make(chan struct{})}
+			r.inFlight[want.ID] = one
+			started = append(started, one)
 		}
-		awaited[i] = &registration{want: want, done: make(chan struct{})}
-		r.inFlight[want.ID] = awaited[i]
-		started = append(started, awaited[i])
+		awaited = append(awaited, one)
 	}
 	if len(started) > 0 {
 		go r.run(context.WithoutCancel(ctx), started)
@@ -176,17 +152,10 @@ func (r *Registrar) begin(ctx context.Context, wants []Entry, entryIDs []string)
 	return awaited, nil
 }
 
-// lookUp returns the ID of the entry that serves as much of the wanted one as is possible, if SPIRE need not be asked;
-// else nothing.
-func (r *Registrar) lookUp(want Entry) (entryID string) {
-	possible, _ := want.Narrow(r.mayHaveBundle)
-	if have, ok := r.entries.get(want.ID); ok && r.serves(have, possible) {
-		return have.ID
-	}
-	if r.confirmed(want) {
-		return want.ID
-	}
-	return ""
+// isThere says whether SPIRE need not be asked for an entry.
+func (r *Registrar) isThere(entryID string) bool {
+	_, seen := r.entries.get(entryID)
+	return seen || r.confirmed(entryID)
 }
 
 // mayHaveBundle says whether SPIRE was not lately seen to lack the bundle.
@@ -194,9 +163,6 @@ func (r *Registrar) mayHaveBundle(td spiffeid.TrustDomain) bool {
 	_, lacking := r.lacking.get(td)
 	return !lacking
 }
-
-// serves says whether what SPIRE holds needs no change to be what is wanted.
-func (r *Registrar) serves(have, want Entry) bool { return r.cluster.Plan(want, &have).Action == Keep }
 
 func gaveUp(ctx context.Context, want Entry) error {
 	return &Error{Kind: Unavailable, Err: context.Cause(ctx), Message: fmt.Sprintf(

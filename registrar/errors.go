@@ -23,6 +23,8 @@ const (
 	// MissingBundle: SPIRE has no bundle of a trust domain that the entry federates with. Without that domain, or once
 	// the bundle is there, it would take the entry.
 	MissingBundle
+	// TooMany: the namespace has as many entries as the platform allows it.
+	TooMany
 )
 
 func (k Kind) String() string {
@@ -39,6 +41,8 @@ func (k Kind) String() string {
 		return "conflict"
 	case MissingBundle:
 		return "missing bundle"
+	case TooMany:
+		return "too many"
 	}
 	return fmt.Sprintf("Kind(%d)", int(k))
 }

@@ -3,8 +3,8 @@ package registrar
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -70,21 +70,23 @@ func (e Entry) toJSON() jsonEntry {
 	return j
 }
 
-// Entries returns what SPIRE has to hold for the workloads: the node alias, then one entry for each distinct
-// identity in the order of entry IDs, those that ask for one identity converged.
+// Entries returns what SPIRE has to hold for the workloads where nothing follows pods from node to node: a row of all
+// nodes for each identity, then one entry for each distinct workload, each in the order of entry IDs, those that ask
+// for one entry converged.
 func (c Cluster) Entries(workloads []Workload) []Entry {
-	byID := map[string]Entry{}
+	rows, entries := map[string]Entry{}, map[string]Entry{}
 	for _, w := range workloads {
-		e := c.WorkloadEntry(w)
-		if other, ok := byID[e.ID]; ok {
+		row, e := c.ClusterRow(IdentityHash(w.ID)), c.WorkloadEntry(w)
+		if other, ok := entries[e.ID]; ok {
 			e = e.Converge(other)
 		}
-		byID[e.ID] = e
+		rows[row.ID], entries[e.ID] = row, e
 	}
-	entries := make([]Entry, 0, 1+len(byID))
-	for _, e := range byID {
-		entries = append(entries, e)
+	var all []Entry
+	for _, some := range []map[string]Entry{rows, entries} {
+		for _, id := range slices.Sorted(maps.Keys(some)) {
+			all = append(all, some[id])
+		}
 	}
-	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.ID, b.ID) })
-	return append([]Entry{c.NodeAlias()}, entries...)
+	return all
 }

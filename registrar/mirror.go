@@ -2,44 +2,70 @@ package registrar
 
 import "time"
 
-// mirror is what SPIRE was last seen to hold below the alias, and the alias. What it says of itself costs nothing to
-// ask.
+// mirror is what SPIRE was last seen to hold of the cluster. What it says of itself costs nothing to ask.
 type mirror struct {
 	cluster  Cluster
 	entries  map[string]Entry
-	expiring map[string]time.Time // entries of ours that are to be removed, and when
-	ours     int
+	expiring map[string]time.Time // workloads' entries that are to be removed, and when
+	rows     map[string]time.Time // since when they have been seen
+	orphaned map[string]time.Time // rows without owner, and since when
+	ours     map[EntryKind]int
 }
 
 func newMirror(c Cluster) mirror {
-	return mirror{cluster: c, entries: map[string]Entry{}, expiring: map[string]time.Time{}}
+	return mirror{
+		cluster:  c,
+		entries:  map[string]Entry{},
+		expiring: map[string]time.Time{},
+		rows:     map[string]time.Time{},
+		orphaned: map[string]time.Time{},
+		ours:     map[EntryKind]int{},
+	}
 }
 
-func (m *mirror) replace(entries map[string]Entry) {
+// replace keeps what is known of rows that are still there.
+func (m *mirror) replace(entries map[string]Entry, now time.Time) {
+	before := *m
 	*m = newMirror(m.cluster)
 	for _, e := range entries {
-		m.put(e)
+		m.put(e, now)
+		if since, known := before.rows[e.ID]; known {
+			m.rows[e.ID] = since
+		}
+		if since, is := before.orphaned[e.ID]; is {
+			m.orphaned[e.ID] = since
+		}
 	}
 }
 
-func (m *mirror) put(e Entry) {
+func (m *mirror) put(e Entry, now time.Time) {
+	since, known := m.rows[e.ID]
 	m.remove(e.ID)
 	m.entries[e.ID] = e
-	if !m.cluster.Owns(e) {
-		return
-	}
-	m.ours++
-	if !e.ExpiresAt.IsZero() {
-		m.expiring[e.ID] = e.ExpiresAt
+	kind := m.cluster.KindOf(e)
+	m.ours[kind]++
+	switch kind {
+	case KindWorkload:
+		if !e.ExpiresAt.IsZero() {
+			m.expiring[e.ID] = e.ExpiresAt
+		}
+	case KindRow:
+		if !known {
+			since = now
+		}
+		m.rows[e.ID] = since
+	case KindForeign, KindNodeAlias:
 	}
 }
 
 func (m *mirror) remove(id string) {
-	if e, there := m.entries[id]; there && m.cluster.Owns(e) {
-		m.ours--
+	if e, there := m.entries[id]; there {
+		m.ours[m.cluster.KindOf(e)]--
 	}
 	delete(m.entries, id)
 	delete(m.expiring, id)
+	delete(m.rows, id)
+	delete(m.orphaned, id)
 }
 
 // expires says whether an entry of ours is to be removed, which SPIRE does too.
@@ -59,13 +85,19 @@ func (m *mirror) deletedIn(newer map[string]Entry) ids {
 	return deleted
 }
 
-// nextExpiry is when the first entry is to be removed; zero if none is.
-func (m *mirror) nextExpiry() time.Time {
+// nextExpiry is when the first entry is to be removed, where rows stay for a grace period; zero if none is.
+func (m *mirror) nextExpiry(grace time.Duration) time.Time {
 	var first time.Time
-	for _, at := range m.expiring {
+	earliest := func(at time.Time) {
 		if first.IsZero() || at.Before(first) {
 			first = at
 		}
+	}
+	for _, at := range m.expiring {
+		earliest(at)
+	}
+	for _, since := range m.orphaned {
+		earliest(since.Add(grace))
 	}
 	return first
 }

@@ -15,7 +15,7 @@ const (
 	Keep
 	Update
 	Refuse
-	Wait   // nothing to do before the entry expires
+	Wait   // nothing to do before its grace period is over
 	Remove // for good
 )
 

@@ -36,20 +36,27 @@ type Pass struct {
 	Counts Counts
 }
 
-// Counts are numbers of entries.
+// Counts are numbers of workloads' entries, and of rows.
 type Counts struct {
-	Wanted        int // have owners
-	Registered    int // ours, in SPIRE
-	Missing       int // have owners, and are not in SPIRE
-	Orphaned      int // have no owner, and are to be removed
-	Refused       int // SPIRE or an entry of others stands in the way
-	PendingPods   int // pods that wait for those that are missing
+	States
 	WithoutBundle int // lack a federated domain whose bundle SPIRE does not have
+	Rows          States
+	PendingPods   int // pods that wait for what is missing
+}
+
+// States are numbers of entries of one kind.
+type States struct {
+	Wanted     int // have owners
+	Registered int // ours, in SPIRE
+	Missing    int // have owners, and are not in SPIRE
+	Orphaned   int // have no owner, and are to be removed
+	Refused    int // SPIRE or an entry of others stands in the way
 }
 
 const (
-	// debounce is how long changes are collected before they are reconciled together.
-	debounce = 50 * time.Millisecond
+	// debounce is how long changes are collected before they are reconciled together. A pod waits for it; what comes
+	// while a call is in flight is collected by that.
+	debounce = 10 * time.Millisecond
 	// Between two tries while SPIRE is away.
 	minRetry = 500 * time.Millisecond
 	maxRetry = 10 * time.Second
@@ -58,6 +65,9 @@ const (
 	shortInterval = 15 * time.Second
 	// quarrel is how long after the last deletion by others that goes on.
 	quarrel = 10 * time.Minute
+	// settled is how long after a row was seen it is in force on all servers of SPIRE: longer than a server takes to
+	// load what changed in the database, which is every five seconds by default.
+	settled = 20 * time.Second
 )
 
 // What is queued.
@@ -183,7 +193,7 @@ func (r *Reconciler) Plan(ctx context.Context) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.cluster.Diff(r.wanted(), slices.Collect(maps.Values(current)), r.rules(true)), nil
+	return r.cluster.Diff(r.demand.All(), slices.Collect(maps.Values(current)), r.rules(true)), nil
 }
 
 // Run reconciles until ctx is done. It must be called when the demand is complete, or in a pause, for what nobody needs
@@ -255,11 +265,11 @@ func (r *Reconciler) take(what string) (changed []string, ok bool) {
 // next is when to resync: at the interval, or sooner when an entry expires or a bundle is missing, but not at once each
 // time.
 func (r *Reconciler) next() time.Time {
-	expiry, soon := r.seen.nextExpiry(), r.lastResync.Add(min(r.options.Interval, shortInterval))
+	expiry, soon := r.seen.nextExpiry(r.options.Grace), r.lastResync.Add(min(r.options.Interval, shortInterval))
 	switch {
 	case soon.After(r.nextResync):
 		return r.nextResync
-	case len(r.withoutBundle) > 0 || !expiry.IsZero() && expiry.Before(soon):
+	case len(r.withoutBundle) > 0 || r.seen.ours[KindNodeAlias] > 0 || !expiry.IsZero() && expiry.Before(soon):
 		return soon
 	case !expiry.IsZero() && expiry.Before(r.nextResync):
 		return expiry
@@ -268,38 +278,44 @@ func (r *Reconciler) next() time.Time {
 }
 
 func (r *Reconciler) rules(exactly bool) Rules {
-	return Rules{Now: time.Now(), Grace: r.options.Grace, Bundles: r.bundles, Exactly: exactly}
+	rules := Rules{
+		Now:      time.Now(),
+		Grace:    r.options.Grace,
+		Bundles:  r.bundles,
+		Placed:   r.placed,
+		Orphaned: r.seen.orphaned,
+		Exactly:  exactly,
+	}
+	if r.cluster.Scope != ScopeCluster {
+		rules.HasNode = r.demand.HasNode
+	}
+	return rules
 }
 
-// wanted is the demand and the alias, without which no other entry serves anybody.
-func (r *Reconciler) wanted() map[string]Wanted {
-	wanted := r.demand.All()
-	alias := r.cluster.NodeAlias()
-	wanted[alias.ID] = Wanted{Entry: &alias}
-	return wanted
+// placed says whether every row that an identity needs has been in SPIRE for long enough.
+func (r *Reconciler) placed(identity string) bool {
+	for _, id := range r.demand.RowsOf(identity) {
+		if since, there := r.seen.rows[id]; !there || time.Since(since) < settled {
+			return false
+		}
+	}
+	return true
 }
 
-// list reads what SPIRE holds below the alias, the alias, and the bundles.
+// list reads what SPIRE holds of the cluster, and the bundles.
 func (r *Reconciler) list(ctx context.Context) (map[string]Entry, error) {
 	bundles, err := r.api.FederatedBundles(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r.bundles = bundles
-	alias := r.cluster.NodeAlias()
-	entries, err := r.api.ListEntries(ctx, alias.SPIFFEID)
+	entries, err := r.api.ListEntries(ctx, r.cluster)
 	if err != nil {
 		return nil, err
 	}
-	current := make(map[string]Entry, len(entries)+1)
+	current := make(map[string]Entry, len(entries))
 	for _, e := range entries {
 		current[e.ID] = e
-	}
-	switch have, err := r.api.GetEntry(ctx, alias.ID); {
-	case err == nil:
-		current[have.ID] = have
-	case !errors.Is(err, ErrNotFound):
-		return nil, err
 	}
 	return current, nil
 }
@@ -314,9 +330,14 @@ func (r *Reconciler) resync(ctx context.Context) error {
 	for id := range r.seen.deletedIn(current) {
 		r.deletedByOthers[id] = true
 	}
-	r.seen.replace(current)
+	r.seen.replace(current, start)
 	r.missing, r.refused, r.withoutBundle = ids{}, ids{}, ids{}
-	err = r.do(ctx, true, start, r.cluster.Diff(r.wanted(), slices.Collect(maps.Values(current)), r.rules(true)))
+	wanted := r.demand.All()
+	maps.DeleteFunc(r.seen.orphaned, func(id string, _ time.Time) bool {
+		_, needed := wanted[id]
+		return needed
+	})
+	err = r.do(ctx, true, start, r.cluster.Diff(wanted, slices.Collect(maps.Values(current)), r.rules(true)))
 	r.deletedByOthers = ids{}
 	interval := r.options.Interval
 	if start.Sub(r.lastDeletion) < quarrel {
@@ -324,7 +345,22 @@ func (r *Reconciler) resync(ctx context.Context) error {
 	}
 	r.lastResync = time.Now()
 	r.nextResync = r.lastResync.Add(wait.Jitter(interval*9/10, 2.0/9))
+	r.watchOver(wanted)
 	return err
+}
+
+// watchOver has the next resync come before a certificate expires that was renewed just after the last one, as far as
+// that is not too often: a row that is lost meanwhile is to be back by then.
+func (r *Reconciler) watchOver(wanted map[string]Wanted) {
+	for _, w := range wanted {
+		if w.Entry == nil || w.Entry.X509SVIDTTL == 0 {
+			continue
+		}
+		before := r.lastResync.Add(max(w.Entry.X509SVIDTTL/2, shortInterval))
+		if before.Before(r.nextResync) {
+			r.nextResync = before
+		}
+	}
 }
 
 // reconcile compares some entries with what SPIRE was last seen to hold. If that is out of date, SPIRE's answer says
@@ -339,13 +375,16 @@ func (r *Reconciler) reconcile(ctx context.Context, changed []string) error {
 		delete(r.withoutBundle, id)
 		if w, needed := r.demand.Of(id); needed {
 			wanted[id] = w
+			delete(r.seen.orphaned, id)
 		}
 		if e, there := r.seen.entries[id]; there {
 			current = append(current, e)
 		}
 	}
+	r.watchOver(wanted)
 	steps := r.cluster.Diff(wanted, current, r.rules(false))
-	steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Remove }) // only by a fresh list
+	// Workloads' entries are removed only by a fresh list: another replica may have admitted a pod that needs them.
+	steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Remove && r.cluster.KindOf(s.Entry) != KindRow })
 	return r.do(ctx, false, start, steps)
 }
 
@@ -355,10 +394,15 @@ func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps [
 		if len(s.Missing) > 0 {
 			r.withoutBundle[s.wanted] = true
 		}
-		if s.Action == Create {
+		switch {
+		case s.Action == Create:
 			r.missing[s.wanted] = true
 			if r.deletedByOthers[s.wanted] {
-				steps[i].Why, r.lastDeletion = reason.EntryDeletedByOthers, start
+				steps[i].Why, r.lastDeletion = deletedByOthers(s), start
+			}
+		case s.Why == reason.RowOrphaned:
+			if _, known := r.seen.orphaned[s.ID]; !known {
+				r.seen.orphaned[s.ID] = start
 			}
 		}
 	}
@@ -368,6 +412,13 @@ func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps [
 	})
 	r.onPass(Pass{Full: full, Took: time.Since(start), Err: err, Steps: steps, Counts: r.counts()})
 	return err
+}
+
+func deletedByOthers(s Step) reason.Reason {
+	if s.Why == reason.RowMissing {
+		return reason.RowDeletedByOthers
+	}
+	return reason.EntryDeletedByOthers
 }
 
 // note keeps what is known of SPIRE true.
@@ -382,26 +433,43 @@ func (r *Reconciler) note(o Outcome) {
 	case o.Err != nil:
 		r.refused[o.wanted] = true
 	case o.Action == Remove:
-		r.seen.remove(o.ID)
+		if r.seen.remove(o.ID); o.Why == reason.RowDrifted {
+			r.Changed(o.wanted) // it is to be created as it should be
+		}
 	default:
 		delete(r.missing, o.wanted)
 		delete(r.deletedByOthers, o.wanted)
-		r.seen.put(o.Entry)
+		r.seen.put(o.Entry, time.Now())
 	}
 }
 
 func (r *Reconciler) counts() Counts {
-	pods := 0
-	for id := range r.missing {
-		pods += r.demand.Pods(id)
-	}
-	return Counts{
-		Wanted:        r.demand.Len(),
-		Registered:    r.seen.ours,
-		Missing:       len(r.missing),
-		Orphaned:      len(r.seen.expiring),
-		Refused:       len(r.refused),
-		PendingPods:   pods,
+	c := Counts{
+		States: States{
+			Wanted:     r.demand.Len(),
+			Registered: r.seen.ours[KindWorkload],
+			Orphaned:   len(r.seen.expiring),
+		},
+		Rows: States{
+			Wanted:     r.demand.Placements(),
+			Registered: r.seen.ours[KindRow],
+			Orphaned:   len(r.seen.orphaned),
+		},
 		WithoutBundle: len(r.withoutBundle),
+		PendingPods:   r.demand.Pods(maps.Keys(r.missing)),
 	}
+	c.Rows.Missing, c.Missing = r.byKind(r.missing)
+	c.Rows.Refused, c.Refused = r.byKind(r.refused)
+	return c
+}
+
+func (r *Reconciler) byKind(of ids) (rows, others int) {
+	for id := range of {
+		if _, _, isRow := r.cluster.rowOf(id); isRow {
+			rows++
+		} else {
+			others++
+		}
+	}
+	return rows, others
 }

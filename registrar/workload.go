@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // ContainerName is the container that gets the SVID when a [Workload] names none: the sidecar alone, so that the app's
@@ -42,13 +43,14 @@ func (w Workload) container() string {
 // party may claim anyway, the 2^64 case, gains that party nothing.
 func IdentityHash(id spiffeid.ID) string { return shortHash(id.String()) }
 
-// WorkloadEntry is the entry that gives the workload its identity on every node of the cluster. Its ID follows
-// from the SPIFFE ID, namespace, service account and container, so that concurrent writers cannot make two.
+// WorkloadEntry is the entry that gives the workload its identity, on the nodes that rows place it on (see
+// [Cluster.AliasPath]). Its ID follows from the SPIFFE ID, namespace, service account and container, so that concurrent
+// writers cannot make two.
 func (c Cluster) WorkloadEntry(w Workload) Entry {
 	return Entry{
-		ID:       idPrefix + "." + c.Name + "." + shortHash(w.ID.String(), w.Namespace, w.ServiceAccount, w.container()),
+		ID:       c.entryID(shortHash(w.ID.String(), w.Namespace, w.ServiceAccount, w.container())),
 		SPIFFEID: w.ID,
-		ParentID: c.aliasID(),
+		ParentID: c.AliasPath(IdentityHash(w.ID)),
 		Selectors: []Selector{
 			{Type: "k8s", Value: "ns:" + w.Namespace},
 			{Type: "k8s", Value: "sa:" + w.ServiceAccount},
@@ -71,18 +73,24 @@ func (c Cluster) Check(w Workload) error {
 	case isReserved:
 		errs = append(errs, fmt.Errorf("SPIFFE ID %q: paths below /spire/ and /%s/ are reserved", w.ID, idPrefix))
 	}
-	if w.Namespace == "" {
+	switch {
+	case w.Namespace == "":
 		errs = append(errs, errors.New("no namespace: an entry without it would serve all namespaces"))
+	case len(validation.IsDNS1123Label(w.Namespace)) > 0:
+		errs = append(errs, fmt.Errorf("namespace %.80q: expected the name of a namespace", w.Namespace))
 	}
-	if w.ServiceAccount == "" {
+	switch {
+	case w.ServiceAccount == "":
 		errs = append(errs, errors.New(`no service account: expected its name, "default" for pods that name none`))
+	case len(validation.IsDNS1123Subdomain(w.ServiceAccount)) > 0:
+		errs = append(errs, fmt.Errorf("service account %.80q: expected the name of a service account", w.ServiceAccount))
 	}
 	errs = append(errs, c.WorkloadEntry(w).Validate())
 	return errors.Join(errs...)
 }
 
 // Reserved says whether no workload may hold an ID, whatever it may claim: SPIRE's own identities, and the injector's
-// aliases, below which all its other entries hang. Root is the path at or below which they are.
+// alias paths, below which all its other entries hang. Root is the path at or below which they are.
 func Reserved(id spiffeid.ID) (root string, reserved bool) {
 	for _, root := range []string{"/spire", "/" + idPrefix} {
 		if id.Path() == root || strings.HasPrefix(id.Path(), root+"/") {

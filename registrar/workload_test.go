@@ -47,7 +47,7 @@ func TestWorkloadEntry(t *testing.T) {
 	want := registrar.Entry{
 		ID:       "spire-injector.demo-cluster.xh6xhya3vggavgfajbzwfkqtym",
 		SPIFFEID: spiffeid.RequireFromString("spiffe://example.org/api"),
-		ParentID: spiffeid.RequireFromString("spiffe://example.org/spire-injector/demo-cluster/node"),
+		ParentID: spiffeid.RequireFromString("spiffe://example.org/spire-injector/demo-cluster/id/gz3xb4wi2hlvcu6k62wiod64ta"),
 		Selectors: []registrar.Selector{
 			{Type: "k8s", Value: "container-name:envoy"},
 			{Type: "k8s", Value: "ns:demo"},
@@ -96,11 +96,20 @@ func TestCheck(t *testing.T) {
 		},
 		"SPIRE's own":   {change: func(w *registrar.Workload) { w.ID = workload("/spire/server", 0).ID }, want: []string{"paths below /spire/ and /spire-injector/ are reserved"}},
 		"the alias' ID": {change: func(w *registrar.Workload) { w.ID = c.NodeAlias().SPIFFEID }, want: []string{"are reserved"}},
+		// Authorization is transitive: who had this ID would place what another identity has.
+		"an alias path": {
+			change: func(w *registrar.Workload) { w.ID = c.AliasPath(registrar.IdentityHash(workload("/web", 0).ID)) },
+			want:   []string{"are reserved"},
+		},
 		"everything at once": {
 			change: func(w *registrar.Workload) {
 				*w = registrar.Workload{ID: workload("/spire/x", 0).ID, Attributes: registrar.Attributes{X509SVIDTTL: 1500 * time.Millisecond}}
 			},
 			want: []string{"are reserved", "no namespace", "no service account", "X.509-SVID TTL 1.5s: expected whole seconds"},
+		},
+		"names that nobody can have": {
+			change: func(w *registrar.Workload) { w.Namespace, w.ServiceAccount = "a.b", "no such\naccount:x" },
+			want:   []string{`namespace "a.b": expected the name`, `service account "no such\naccount:x": expected the name`},
 		},
 		"negative TTL": {change: func(w *registrar.Workload) { w.X509SVIDTTL = -time.Second }, want: []string{"TTL -1s: expected whole seconds, at least 1s"}},
 		"endless TTL":  {change: func(w *registrar.Workload) { w.X509SVIDTTL = 1 << 31 * time.Second }, want: []string{"expected whole seconds"}},

@@ -1,6 +1,10 @@
 package templates
 
 import (
+	"fmt"
+	"slices"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -10,8 +14,46 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// A proxy is configured before its pod has an address. An app that listens on that one is called at the address which the
-// caller has called, with its own port.
+// A proxy is configured before its pod has an address. An app that listens on that one is called at the address which
+// the caller has called, with its own port. Readiness has no caller: there the kubelet puts the address into Envoy's
+// command line.
+
+// PodIPVariable is the environment variable of Envoy's container that holds the address of its pod, if there are
+// [PodIPArgs].
+const PodIPVariable = "POD_IP"
+
+// podApps is the cluster of [PodIPArgs].
+const podApps = "pod_apps"
+
+// PodIPArgs belong to [Args] for a proxy with apps on the address of the pod, and are none for others. The kubelet
+// replaces the variable in them; Envoy adds what they say to its bootstrap.
+func PodIPArgs(p ir.Proxy) []string {
+	var apps []*corev3.Address
+	for _, port := range portsOnPodIP(p) {
+		apps = append(apps, socketAddress("$("+PodIPVariable+")", port))
+	}
+	if len(apps) == 0 {
+		return nil
+	}
+	bootstrap, err := encode(&bootstrapv3.Bootstrap{StaticResources: &bootstrapv3.Bootstrap_StaticResources{
+		Clusters: []*clusterv3.Cluster{tcpChecked(podApps, apps...)},
+	}})
+	if err != nil {
+		panic(fmt.Sprintf("encode the cluster of readiness: %v", err)) // cannot fail: only ports differ
+	}
+	return []string{"--config-yaml", bootstrap}
+}
+
+// portsOnPodIP are those of apps on the address of the pod, each once.
+func portsOnPodIP(p ir.Proxy) []uint16 {
+	var ports []uint16
+	for _, in := range p.Inbound {
+		if in.App != 0 && in.AppHost == ir.PodIP && !slices.Contains(ports, in.App) {
+			ports = append(ports, in.App)
+		}
+	}
+	return ports
+}
 
 // calledAddress is where Envoy keeps which address a cluster of [toApp] is called at.
 const calledAddress = "envoy.network.transport_socket.original_dst_address"

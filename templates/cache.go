@@ -8,8 +8,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// Cache keeps configurations for the many pods that share one: a workload's replicas differ in nothing. It keeps what it
-// is told to keep, so that a pod that is denied leaves nothing behind.
+// Cache keeps configurations for the many pods that share one: a workload's replicas differ in nothing. It keeps what
+// it is told to keep, so that a pod that is denied leaves nothing behind.
 type Cache struct {
 	mu      sync.Mutex
 	configs map[cacheKey]Config
@@ -68,8 +68,8 @@ func keyOf(p ir.Proxy) cacheKey {
 
 // size is how much memory a configuration in a cache takes, about.
 func (c Config) size() int {
-	total := len(cacheKey{}) + len(c.Bootstrap) + len(c.Listeners) + len(c.Clusters) + len(c.Authorization) + len(c.Certificate)
-	for _, content := range c.CAs {
+	total := len(cacheKey{}) + len(c.Bootstrap) + len(c.Listeners) + len(c.Clusters) + len(c.Authorization)
+	for _, content := range append(c.CAs[:], c.Certificate) {
 		total += len(content)
 	}
 	return total

@@ -3,6 +3,7 @@ package templates
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -16,42 +17,57 @@ import (
 // callersKey is where a filter chain keeps a digest of the lists that authorization alone holds its requests against.
 const callersKey = "callers"
 
-// markCallers makes a change of a port's subjects, forwarded clients or peers a change of its filter chains, which are
-// then drained: authorization denies the next request of who was removed, and the drain ends the streams that are open
-// (see [DrainSeconds]). Peers that TLS checks are in the chain anyway. The mark is read by no filter. It is a digest,
-// because the lists themselves are long and in another file already. Under audit nobody is removed by a list.
+// markCallers makes a change of a port's subjects, forwarded clients, rules or peers a change of its filter chains,
+// which are then drained: authorization denies the next request of who was removed, and the drain ends the streams that
+// are open (see [DrainSeconds]). Peers that TLS checks are in the chain anyway. The mark is read by no filter. It is a
+// digest, because the lists themselves are long and in another file already. Under audit nobody is removed by a list.
 func markCallers(listener *listenerv3.Listener, in ir.Inbound) {
 	if in.Audits() {
 		return
 	}
 	for _, chain := range listener.FilterChains {
-		var lists [][]ir.Peer
-		switch {
-		case len(chain.GetFilterChainMatch().GetSourcePrefixRanges()) > 0:
-			continue // readiness
-		case chain.TransportSocket != nil && in.Clients == ir.Request:
-			lists = [][]ir.Peer{in.JWT.Subjects, in.Forwarded, in.Peers}
-		case chain.TransportSocket != nil:
-			lists = [][]ir.Peer{in.JWT.Subjects, in.Forwarded}
-		default:
-			lists = [][]ir.Peer{in.JWT.Subjects}
+		lists := [][]string{names(in.JWT.Subjects)}
+		if chain.TransportSocket != nil {
+			lists = append(lists, names(in.Forwarded))
+		}
+		if chain.TransportSocket != nil && in.Clients == ir.Request {
+			lists = append(lists, names(in.Peers))
+		} else if chain.TransportSocket != nil && len(in.Rules) > 0 {
+			lists = append(lists, ruleTexts(in.Rules))
 		}
 		chain.Metadata = callersMark(lists...)
 	}
 }
 
+func names(peers []ir.Peer) []string {
+	out := make([]string, len(peers))
+	for i, peer := range peers {
+		out[i] = peer.String()
+	}
+	return out
+}
+
+// ruleTexts say who may ask for what, wherever it stands in the list of peers.
+func ruleTexts(rules []ir.Rule) []string {
+	out := make([]string, len(rules))
+	for i, rule := range rules {
+		paths := make([]string, len(rule.Paths))
+		for i, path := range rule.Paths {
+			paths[i] = path.String()
+		}
+		slices.Sort(paths)
+		out[i] = fmt.Sprintf("%s %q %q", rule.Peer, slices.Sorted(slices.Values(rule.Methods)), paths)
+	}
+	return out
+}
+
 // callersMark is nil if all lists are empty. The order inside a list does not matter.
-func callersMark(lists ...[]ir.Peer) *corev3.Metadata {
+func callersMark(lists ...[]string) *corev3.Metadata {
 	var text strings.Builder
 	empty := true
 	for _, list := range lists {
 		empty = empty && len(list) == 0
-		names := make([]string, len(list))
-		for i, peer := range list {
-			names[i] = peer.String()
-		}
-		slices.Sort(names)
-		text.WriteString(strings.Join(names, " ") + "\n") // neither is in an ID
+		text.WriteString(strings.Join(slices.Sorted(slices.Values(list)), " ") + "\n") // neither is in an ID or a path
 	}
 	if empty {
 		return nil

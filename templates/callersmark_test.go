@@ -18,11 +18,18 @@ func TestRemovedCallersChangeTheirChains(t *testing.T) {
 			{Listen: 8445, App: 8080, TLS: ir.None, JWT: token(peers(t, "/a", "/b"), "x")},
 			{Listen: 8446, App: 8080, Peers: peers(t, "/a", "/b"), Clients: ir.Request},
 			{Listen: 8447, App: 8080, Peers: peers(t, "/a"), JWT: token(peers(t, "/a", "/b"), "x")},
+			{Listen: 8448, App: 8080, TLS: ir.Permissive, Rules: []ir.Rule{
+				{Item: 0, Peer: peers(t, "/a")[0], Methods: []string{"GET", "HEAD"}}, {Item: 1, Peer: peers(t, "/b")[0], Methods: []string{"PUT"}},
+			}},
 		}}
+	}
+	methods := func(of ...string) func(in []ir.Inbound) { // of the first rule
+		return func(in []ir.Inbound) { in[5].Rules[0].Methods = of }
 	}
 	audited := func() ir.Proxy { // not beside certificates that are optional
 		p := base()
-		p.Inbound = append(p.Inbound[:3:3], p.Inbound[4])
+		p.Inbound = append(p.Inbound[:3:3], p.Inbound[4], p.Inbound[5])
+		p.Inbound[4].Audit = true
 		p.Inbound[3].Audit = true
 		return p
 	}
@@ -37,8 +44,11 @@ func TestRemovedCallersChangeTheirChains(t *testing.T) {
 		"forwarded":           {base, func(in []ir.Inbound) { in[1].Forwarded = peers(t, "/a") }, []string{"inbound_8444/0"}},
 		"subjects without":    {base, func(in []ir.Inbound) { in[2].JWT.Subjects = peers(t, "/b") }, []string{"inbound_8445/0"}},
 		"peers, optional":     {base, func(in []ir.Inbound) { in[3].Peers = peers(t, "/a") }, []string{"inbound_8446/0"}},
+		"a rule in audit":     {audited, func(in []ir.Inbound) { in[4].Rules = in[4].Rules[:1] }, nil},
 		"subjects in audit":   {audited, func(in []ir.Inbound) { in[3].JWT.Subjects = peers(t, "/a") }, nil},
 		"one for the other":   {base, func(in []ir.Inbound) { in[0].JWT.Subjects = peers(t, "/a", "/c") }, []string{"inbound_8443/0"}},
+		"a method of a rule":  {base, methods("GET"), []string{"inbound_8448/0"}},
+		"order in a rule":     {base, methods("HEAD", "GET"), nil},
 		"an end of the audit": {audited, func(in []ir.Inbound) { in[3].Audit = false }, []string{"inbound_8447/0"}},
 	} {
 		before, changed := chains(t, test.of()), test.of()

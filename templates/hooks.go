@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"slices"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -22,6 +23,7 @@ func forKubelet(l *listenerv3.Listener, port uint16) *listenerv3.Listener {
 		// One route answers here; where there are others, they lead to the app.
 		if len(manager.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()) > 1 {
 			manager.EarlyHeaderMutationExtensions = notWritten()
+			manager.HttpFilters = slices.Insert(manager.HttpFilters, len(manager.HttpFilters)-1, noTrailers())
 		}
 		if port == ir.HookPort {
 			answersByAppAlone(manager)

@@ -35,7 +35,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, "request")}
 	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter()}
 	p.serveForLife(manager, in)
-	manager.HttpFilters = append(manager.HttpFilters, router())
+	manager.HttpFilters = append(manager.HttpFilters, notWrittenTrailers(), router())
 	if len(in.Forwarded) > 0 {
 		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)
 	}
@@ -56,10 +56,10 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	event, stats := plainEvent(in, "request")
 	manager := p.inboundHTTP(stats, in)
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, event)}
-	manager.HttpFilters = []*hcmv3.HttpFilter{router()}
 	if !in.JWT.IsZero() {
-		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter(), router()}
+		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter()}
 	}
+	manager.HttpFilters = append(manager.HttpFilters, notWrittenTrailers(), router())
 	authenticate(manager, in)
 	if in.Public() {
 		harden(manager)

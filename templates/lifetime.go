@@ -111,7 +111,8 @@ const (
 
 // peerExpiry ends a request when the caller's certificate expires, and denies one that comes later on a connection that
 // is still open. First the header is the end of the certificate in seconds, then the milliseconds until one second
-// before it, as times are rounded down. Without a certificate it is no number, which both filters and Envoy's router
+// before it, as times are rounded down. It is dear, and yet made for each request: a connection keeps bytes alone, which
+// the expression could not read as a number. Without a certificate it is no number, which both filters and Envoy's router
 // pass over.
 func peerExpiry() []*hcmv3.HttpFilter {
 	set := func(value string) *mutationv3.HeaderMutation {

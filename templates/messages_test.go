@@ -301,7 +301,7 @@ func TestAgentIsAskedTheSameWayEverywhere(t *testing.T) {
 func TestReferencesExist(t *testing.T) {
 	eachCase(t, func(t *testing.T, name string, proxy ir.Proxy) {
 		defined := map[string]int{}
-		for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
+		for _, cluster := range append(all[*clusterv3.Cluster](t, name, proxy), clustersOfPodIP(t, proxy)...) {
 			defined[cluster.GetName()]++
 			isCalled := cluster.GetType() == clusterv3.Cluster_ORIGINAL_DST // which has no endpoints of its own
 			if got := cluster.GetLoadAssignment().GetClusterName(); got != cluster.GetName() && !isCalled {
@@ -411,9 +411,13 @@ func TestReadinessAsksEveryListener(t *testing.T) {
 		want := map[string][]uint32{}
 		apps := map[uint16]bool{0: true}
 		for _, in := range proxy.Inbound {
-			if !apps[in.App] && in.AppHost != ir.PodIP {
+			asking := appPorts
+			if in.AppHost == ir.PodIP {
+				asking = podApps
+			}
+			if !apps[in.App] {
 				apps[in.App] = true
-				want[appPorts] = append(want[appPorts], uint32(in.App))
+				want[asking] = append(want[asking], uint32(in.App))
 			}
 		}
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
@@ -422,8 +426,8 @@ func TestReadinessAsksEveryListener(t *testing.T) {
 			}
 		}
 		got := map[string][]uint32{}
-		for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
-			if cluster.GetName() != ownPorts && cluster.GetName() != appPorts {
+		for _, cluster := range append(all[*clusterv3.Cluster](t, name, proxy), clustersOfPodIP(t, proxy)...) {
+			if cluster.GetName() != ownPorts && cluster.GetName() != appPorts && cluster.GetName() != podApps {
 				continue
 			}
 			for _, endpoint := range cluster.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints() {
@@ -431,6 +435,9 @@ func TestReadinessAsksEveryListener(t *testing.T) {
 				address := "127.0.0.1"
 				if cluster.GetName() == appPorts {
 					address = proxy.AppHostOf(uint16(socket.GetPortValue())).IP() //nolint:gosec // a port
+				}
+				if cluster.GetName() == podApps {
+					address = "$(POD_IP)"
 				}
 				if socket.GetAddress() != address {
 					t.Errorf("%s asks %s, want %s", cluster.GetName(), socket.GetAddress(), address)
@@ -443,6 +450,18 @@ func TestReadinessAsksEveryListener(t *testing.T) {
 			t.Errorf("ports that are asked (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// clustersOfPodIP are those of the command line.
+func clustersOfPodIP(t *testing.T, proxy ir.Proxy) []*clusterv3.Cluster {
+	t.Helper()
+	bootstrap := &bootstrapv3.Bootstrap{}
+	if args := PodIPArgs(proxy); args != nil {
+		if err := protojson.Unmarshal([]byte(args[1]), bootstrap); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return bootstrap.GetStaticResources().GetClusters()
 }
 
 // TestPlainTextOnlyWhereAskedFor looks at the filter chains of each inbound port, in the order in which they are.

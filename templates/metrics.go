@@ -24,7 +24,7 @@ const (
 // cluster has from its statistics: without them nothing would ever be ready.
 func alwaysKept() []string {
 	out := []string{
-		"cluster." + ownPorts + ".membership_", "cluster." + appPorts + ".membership_",
+		"cluster." + ownPorts + ".membership_", "cluster." + appPorts + ".membership_", "cluster." + podApps + ".membership_",
 		"cluster." + probePrefix + probeClusterPrefixes[ir.ProbeTCP] + "*.membership_",
 	}
 	for _, source := range updateSources() {

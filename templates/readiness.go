@@ -33,6 +33,9 @@ func (p envoy) readinessListener() *listenerv3.Listener {
 	if len(p.appAddresses()) > 0 {
 		withApp = append(withApp, appPorts)
 	}
+	if len(portsOnPodIP(p.Proxy)) > 0 {
+		withApp = append(withApp, podApps)
+	}
 	return answering(
 		readinessName,
 		ir.ReadinessPort,
@@ -116,7 +119,7 @@ func (p envoy) ownAddresses() []*corev3.Address {
 	return out
 }
 
-// appAddresses are those of the app that are known: not one on the address of the pod.
+// appAddresses are those of the app on loopback. Those on the address of the pod are in [PodIPArgs].
 func (p envoy) appAddresses() []*corev3.Address {
 	var out []*corev3.Address
 	seen := map[uint16]bool{0: true}

@@ -6,6 +6,8 @@ import (
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 )
 
@@ -44,13 +46,38 @@ func notWritten() []*corev3.TypedExtensionConfig {
 		for _, header := range headers {
 			names = append(names, header.spellings())
 		}
-		removal.Mutations = append(removal.Mutations, &mutationv3.HeaderMutation{
-			Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-				KeyMatcher: patternMatcher(strings.Join(names, "|")),
-			}},
-		})
+		removal.Mutations = append(removal.Mutations, removalOf(strings.Join(names, "|")))
 	}
 	return []*corev3.TypedExtensionConfig{{Name: "not_written", TypedConfig: pack(removal)}}
+}
+
+// notWrittenTrailers does the same to trailers, which some servers merge into the headers. Envoy writes none, so callers
+// may write none in any spelling, nor with the name itself.
+func notWrittenTrailers() *hcmv3.HttpFilter {
+	var names []string
+	for _, header := range slices.Concat(writtenHeaders...) {
+		names = append(names, header.allSpellings())
+	}
+	slices.Sort(names) // what begins alike is written once in the pattern that Envoy makes of them
+	return withoutTrailers(strings.Join(names, "|"))
+}
+
+// noTrailers is for the kubelet, which sends none.
+func noTrailers() *hcmv3.HttpFilter { return withoutTrailers(".+") }
+
+func withoutTrailers(names string) *hcmv3.HttpFilter {
+	return httpFilter("trailers", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestTrailersMutations: []*mutationv3.HeaderMutation{removalOf(names)},
+	}})
+}
+
+// removalOf takes from a request what has a name of this pattern.
+func removalOf(names string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{
+		Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
+			KeyMatcher: patternMatcher(names),
+		}},
+	}
 }
 
 const (
@@ -63,12 +90,14 @@ const (
 
 // spellings matches the names, as a whole, that stand for a header, without its own name unless that is exact.
 func (h writtenHeader) spellings() string {
-	words := strings.Split(h.name, "-")
 	if h.exact {
-		return strings.Join(words, anySign)
+		return h.allSpellings()
 	}
-	return otherSpellings(words)
+	return otherSpellings(strings.Split(h.name, "-"))
 }
+
+// allSpellings are those and its own name.
+func (h writtenHeader) allSpellings() string { return strings.ReplaceAll(h.name, "-", anySign) }
 
 // otherSpellings have at least one other sign than a hyphen.
 func otherSpellings(words []string) string {

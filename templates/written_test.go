@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"google.golang.org/protobuf/proto"
@@ -42,20 +44,45 @@ func removes(t *testing.T, manager *hcmv3.HttpConnectionManager, name string) bo
 		if err := extension.GetTypedConfig().UnmarshalTo(mutation); err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range mutation.GetMutations() {
-			names := regexp.MustCompile("^(?:" + m.GetRemoveOnMatch().GetKeyMatcher().GetSafeRegex().GetRegex() + ")$")
-			if names.MatchString(name) {
-				return true
-			}
+		if removal(mutation.GetMutations(), name) {
+			return true
 		}
 	}
 	return false
 }
 
+// removesTrailer says the same of a trailer.
+func removesTrailer(t *testing.T, manager *hcmv3.HttpConnectionManager, name string) bool {
+	t.Helper()
+	for _, filter := range manager.GetHttpFilters() {
+		mutation := &headermutationv3.HeaderMutation{}
+		if !filter.GetTypedConfig().MessageIs(mutation) {
+			continue
+		}
+		if err := filter.GetTypedConfig().UnmarshalTo(mutation); err != nil {
+			t.Fatal(err)
+		}
+		if removal(mutation.GetMutations().GetRequestTrailersMutations(), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// removal says whether one of the mutations removes what has this name.
+func removal(mutations []*mutationv3.HeaderMutation, name string) bool {
+	return slices.ContainsFunc(mutations, func(m *mutationv3.HeaderMutation) bool {
+		names := regexp.MustCompile("^(?:" + m.GetRemoveOnMatch().GetKeyMatcher().GetSafeRegex().GetRegex() + ")$")
+		return names.MatchString(name)
+	})
+}
+
 // TestOnlyEnvoyWritesWhatAppsBelieve: on every port that leads to an app or to other services, callers' spellings of what
 // Envoy writes are removed, and nothing else is.
 func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
-	manager := &hcmv3.HttpConnectionManager{EarlyHeaderMutationExtensions: notWritten()}
+	manager := &hcmv3.HttpConnectionManager{
+		EarlyHeaderMutationExtensions: notWritten(), HttpFilters: []*hcmv3.HttpFilter{notWrittenTrailers()},
+	}
 	for _, header := range slices.Concat(writtenHeaders...) {
 		name := header.name
 		for _, spelling := range foldings(name) {
@@ -66,6 +93,11 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 		if got := removes(t, manager, name); got != header.exact {
 			t.Errorf("%s is removed: %t, want %t", name, got, header.exact)
 		}
+		for _, spelling := range append(foldings(name), name) {
+			if !removesTrailer(t, manager, spelling) {
+				t.Errorf("the trailer %s is not removed", spelling)
+			}
+		}
 		if !IsWritten(name) {
 			t.Errorf("%s is not known", name)
 		}
@@ -74,7 +106,7 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 		"x_api_key", "x_requested_with", "x-request", "x_forwarded", "x_forwarded_host", "x-forwarded-host", "x-envoy-original-path",
 		"x_envoyproxy", "x-envoyproxy-x_y", "x_request_idx", "request_id", "x-spiffe-jwt-subjects", "my_x_request_id", ":path", "cookie",
 	} {
-		if removes(t, manager, name) {
+		if removes(t, manager, name) || removesTrailer(t, manager, name) {
 			t.Errorf("%s is removed", name)
 		}
 	}
@@ -89,6 +121,9 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 			want := passesOn && stats != upstreamsListener && stats != metricsName && stats != readinessName
 			if got := removes(t, manager, "x_forwarded_client_cert"); got != want {
 				t.Errorf("%s: removes what Envoy writes: %t, want %t", stats, got, want)
+			}
+			if got := removesTrailer(t, manager, "x-forwarded-client-cert"); got != want {
+				t.Errorf("%s: removes what Envoy writes from trailers: %t, want %t", stats, got, want)
 			}
 		}
 	})

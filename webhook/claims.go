@@ -3,10 +3,8 @@ package webhook
 import (
 	"fmt"
 
-	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
@@ -32,25 +30,4 @@ func checkRequest(req admission.Request) error {
 		})
 	}
 	return intent.Refuse(reason.Invalid, mistakes)
-}
-
-// maxLogged is how many bytes of one value are logged.
-const maxLogged = 256
-
-// LogRequest is a logger with what a request claims of itself, none of it longer than any name that Kubernetes takes.
-func LogRequest(base logr.Logger, req *admission.Request) logr.Logger {
-	if req == nil {
-		return base
-	}
-	cut := func(s string) string { return intent.Cut(s, maxLogged) }
-	namespace, name := cut(req.Namespace), cut(req.Name)
-	resource := req.Resource
-	resource.Group, resource.Version, resource.Resource = cut(resource.Group), cut(resource.Version), cut(resource.Resource)
-	return base.WithValues(
-		"object", klog.KRef(namespace, name),
-		"namespace", namespace, "name", name,
-		"resource", resource,
-		"user", cut(req.UserInfo.Username),
-		"requestID", cut(string(req.UID)),
-	)
 }

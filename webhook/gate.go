@@ -79,7 +79,9 @@ func (g *Gate) enter(size int64) (leave func(), room bool) {
 	return func() { g.large.Release(weight); g.all.Release(weight) }, true
 }
 
-func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, webhook string, code int, why reason.Reason, text string) {
+func (g *Gate) refuse(
+	w http.ResponseWriter, r *http.Request, webhook string, code int, why reason.Reason, text string,
+) {
 	log.FromContext(r.Context()).Info("refused", "webhook", webhook, "reason", why, "error", text)
 	g.metrics.observe(webhook, "", "refused", why, 0)
 	http.Error(w, string(why)+": "+text, code)

@@ -18,6 +18,8 @@ type Handler struct {
 	Decoder    admission.Decoder
 	Metrics    *Metrics // nil: none
 	Turns      *Turns   // of all handlers together; nil: unbounded
+	// Served says which namespaces the API server asks this injector about; nil: all. Pods of others are not registered.
+	Served func(ctx context.Context) (Serves, error)
 }
 
 // Handle implements [admission.Handler].
@@ -44,6 +46,9 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Res
 		onUnavailable: injector.Platform.OnUnavailable,
 	}
 	if r.verdict() == register {
+		if err := h.wantServed(ctx, req.Namespace); err != nil {
+			return inject.Result{}, nil, err
+		}
 		r.asked, r.err = true, ensure(ctx, h.Registrar, res.Workloads)
 	}
 	switch r.verdict() {

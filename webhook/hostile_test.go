@@ -52,11 +52,13 @@ func TestForgedRequests(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	noNamespace := namespaces{err: errors.New("a namespace was looked up")}
 	for name, forge := range map[string]func(*admission.Request){
-		"operation":  func(req *admission.Request) { req.Operation = admissionv1.Operation(long) },
-		"connect":    func(req *admission.Request) { req.Operation = admissionv1.Connect },
-		"namespace":  func(req *admission.Request) { req.Namespace = long },
-		"lines":      func(req *admission.Request) { req.Namespace = "demo\nlevel=error" },
-		"everything": func(req *admission.Request) { req.Name, req.UserInfo.Username, req.UID, req.Namespace = long, long, types.UID(long), long },
+		"operation": func(req *admission.Request) { req.Operation = admissionv1.Operation(long) },
+		"connect":   func(req *admission.Request) { req.Operation = admissionv1.Connect },
+		"namespace": func(req *admission.Request) { req.Namespace = long },
+		"lines":     func(req *admission.Request) { req.Namespace = "demo\nlevel=error" },
+		"everything": func(req *admission.Request) {
+			req.Name, req.UserInfo.Username, req.UID, req.Namespace = long, long, types.UID(long), long
+		},
 	} {
 		handler, metrics := hostileHandler(t, noNamespace)
 		req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
@@ -65,7 +67,7 @@ func TestForgedRequests(t *testing.T) {
 		forge(&req)
 		var logged bytes.Buffer
 		logger := funcr.NewJSON(func(line string) { logged.WriteString(line) }, funcr.Options{})
-		ctx := log.IntoContext(context.Background(), LogRequest(logger, &req))
+		ctx := log.IntoContext(context.Background(), LogClaims(logger, &req))
 		res := handler.Handle(ctx, req)
 		if res.Allowed || res.Result.Code != http.StatusForbidden || !strings.Contains(res.Result.Message, "request.") {
 			t.Errorf("%s: expected a denial for what the request says of itself, got %+v", name, res.Result)

@@ -60,7 +60,7 @@ func TestVerdict(t *testing.T) {
 			t.Errorf("SPIRE is asked, %s: expected %s, got %s", test.name, verdicts[test.want], verdicts[got])
 		}
 	}
-	for kind := registrar.Failed; kind <= registrar.MissingBundle; kind++ {
+	for kind := registrar.Failed; kind <= registrar.TooMany; kind++ {
 		for _, decision := range []reason.Reason{reason.PodEnabled, reason.Regenerated} {
 			err := &registrar.Error{Kind: kind}
 			r := registration{decision: decision, workloads: one, onUnavailable: intent.Admit, asked: true, err: err}

@@ -51,6 +51,7 @@ func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Ope
 	if len(ops) > 0 {
 		response = admission.Patched(string(res.Reason), ops...)
 	}
+	response = response.WithWarnings(res.Warnings...)
 	if res.Reason == reason.RegistrationDeferred {
 		response = response.WithWarnings(string(reason.RegistrationDeferred) +
 			": SPIRE does not answer: the pod waits for its certificate until it does")

@@ -42,7 +42,11 @@ func NewTurns() *Turns {
 
 func newTurns(most, perNamespace, maxWaiting int) *Turns {
 	return &Turns{
-		most: most, perNamespace: perNamespace, maxWaiting: maxWaiting, takenBy: map[string]int{}, waiting: map[string][]*turn{},
+		most:         most,
+		perNamespace: perNamespace,
+		maxWaiting:   maxWaiting,
+		takenBy:      map[string]int{},
+		waiting:      map[string][]*turn{},
 	}
 }
 

@@ -29,6 +29,9 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 func (v *Validator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
 	injector := v.Injector()
 	rules := podRules{created: injector.Validate, changed: injector.ValidateUpdate}
+	if req.SubResource != "" {
+		rules.changed = injector.ValidateSubresource
+	}
 	d := decider{Namespaces: v.Namespaces, Turns: v.Turns, bounds: injector.Platform.Bounds}
 	_, res, err := d.onPod(ctx, req, v.Decoder, rules)
 	return res, err

@@ -55,8 +55,8 @@ func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (
 	return res, err
 }
 
-// changedTemplate is the pod that an object's pods are made of; nil if an update leaves it as it was: what is wrong with
-// it now was so before, and must not hinder scaling it down.
+// changedTemplate is the pod that an object's pods are made of; nil if an update leaves it as it was: what is wrong
+// with it now was so before, and must not hinder scaling it down.
 func changedTemplate(req admission.Request) (*corev1.Pod, error) {
 	pod, err := template(req, req.Object.Raw)
 	if err != nil || req.Operation != admissionv1.Update {

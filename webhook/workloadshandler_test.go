@@ -107,6 +107,16 @@ func TestWorkloadsFollowTheirNamespace(t *testing.T) {
 	}
 }
 
+// The author of a Deployment sees warnings, and nobody sees those of a pod that a ReplicaSet makes.
+func TestWorkloadsWarn(t *testing.T) {
+	shared := webhooktest.Server()
+	shared.Spec.ShareProcessNamespace = new(true)
+	res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, "apps/v1/Deployment", shared))
+	if !res.Allowed || len(res.Warnings) != 1 || !strings.HasPrefix(res.Warnings[0], "spec.shareProcessNamespace: ") {
+		t.Errorf("expected it allowed with a warning, got %+v", res)
+	}
+}
+
 func TestWorkloadThatIsNone(t *testing.T) {
 	deployment := func(object string) admission.Request {
 		return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{

@@ -145,13 +145,14 @@ func settingsOf(arguments []string) (check.Settings, error) {
 		return check.Settings{}, err
 	}
 	return check.Settings{
-		Config:      f.config,
-		Webhooks:    f.webhookConfig,
-		Lease:       f.leaderElectionName,
-		Resync:      f.resync,
-		RolloutRate: float64(rate),
-		MetricsPort: portOf(f.metricsAddress),
-		HealthPort:  portOf(f.healthAddress),
+		Config:        f.config,
+		Webhooks:      f.webhookConfig,
+		Lease:         f.leaderElectionName,
+		Resync:        f.resync,
+		RolloutRate:   float64(rate),
+		MetricsPort:   portOf(f.metricsAddress),
+		MetricsSecure: f.metricsSecure,
+		HealthPort:    portOf(f.healthAddress),
 	}, nil
 }
 

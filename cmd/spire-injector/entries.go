@@ -29,8 +29,10 @@ func newEntriesController(
 	platform *platformfile.InForce,
 	spire *spireapi.Client,
 ) *entries.Controller {
+	p := platform.Get().Platform
 	controller := entries.New(entries.Config{
-		Cluster:  platform.Get().Platform.Cluster,
+		Cluster:  p.Cluster,
+		Prewarm:  p.Prewarm,
 		SPIRE:    spire,
 		Rules:    rulesOf(platform.Get, mgr.GetCache(), f.webhookConfig),
 		Cache:    mgr.GetCache(),

@@ -50,6 +50,11 @@ func newInjectCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("nothing was printed:\n%w", err)
 			}
+			for _, warning := range out.Warnings {
+				if _, err := fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+warning); err != nil {
+					return err
+				}
+			}
 			if entries {
 				return registrar.EncodeEntries(cmd.OutOrStdout(), platform.Cluster.Entries(out.Workloads))
 			}

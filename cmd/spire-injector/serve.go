@@ -27,10 +27,13 @@ type serveFlags struct {
 	service            string
 	secret             string
 	certDir            string
-	rotation           string
+	certSource         string
 	webhookConfig      string
 	webhookPort        int
+	clientCA           string
+	clientNames        []string
 	metricsAddress     string
+	metricsSecure      bool
 	healthAddress      string
 	workloadAPI        string
 	logLevel           string
@@ -49,8 +52,7 @@ func serveCommand(f *serveFlags) *cobra.Command {
 		Use:   "serve --config FILE",
 		Short: "Run the admission webhook and the registrar",
 		Long: "Run the admission webhook and the registrar in a Kubernetes cluster. Two or more replicas share the work; " +
-			"one leads, keeps the registration entries at what the cluster needs, carries changes to running pods, and keeps " +
-			"the serving certificate.",
+			"one leads, keeps the registration entries at what the cluster needs, and carries changes to running pods.",
 		Example: "  spire-injector serve --config /etc/spire-injector/config.yaml\n" +
 			"  spire-injector serve --config /etc/spire-injector/config.yaml --dry-run",
 		Args: noArguments,
@@ -69,19 +71,23 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.kubernetes, "kubernetes-version", "", kubernetesVersionUsage+" (default the API server is asked)")
 	flags.StringVar(&f.namespace, "namespace", "spire-injector",
 		"namespace of the injector's own Service, Secret and Lease")
-	flags.StringVar(&f.service, "service", "spire-injector",
-		"Service by which the API server reaches the webhook; the serving certificate is for it")
-	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert",
-		"Secret that holds the serving certificate")
-	flags.StringVar(&f.rotation, "serving-cert-rotation", rotationSelf,
-		"who fills and renews that Secret and keeps its CA in the webhook configurations: self, or external, such as "+
-			"cert-manager")
-	flags.StringVar(&f.certDir, "serving-cert-dir", "/run/spire-injector/serving-cert", "where that Secret is mounted")
-	flags.StringVar(&f.webhookConfig, "webhook-configuration", "spire-injector",
-		"name of the MutatingWebhookConfiguration and, if there is one, the ValidatingWebhookConfiguration that register "+
-			"this webhook")
+	f.addCertificate(flags)
+	flags.StringVar(&f.certSource, "serving-cert-source", sourceSecret,
+		"where the serving certificate comes from: secret, which the install or cert-manager fills; spire, as the "+
+			"injector's own X.509-SVID, which needs the Service's DNS name; or self, into that Secret by the leader, which "+
+			"needs the right to change the webhook configurations, and with that is as good as cluster-admin")
+	flags.StringVar(&f.certDir, "serving-cert-dir", "/run/spire-injector/serving-cert",
+		"where that Secret is mounted, with the source self")
 	flags.IntVar(&f.webhookPort, "webhook-port", 9443, "port of the webhook")
+	flags.StringVar(&f.clientCA, "webhook-client-ca-file", "",
+		"CAs in PEM of the webhook's callers, read again when the file changes: nobody is answered without a client "+
+			"certificate of one of them (default none: everybody is answered)")
+	flags.StringSliceVar(&f.clientNames, "webhook-client-allowed-names", nil,
+		"of those, only certificates with one of these common names, DNS names or URIs (default all)")
 	flags.StringVar(&f.metricsAddress, "metrics-address", ":8080", "address of Prometheus metrics, 0 for none")
+	flags.BoolVar(&f.metricsSecure, "metrics-secure", false,
+		"serve metrics over TLS, with the webhook's certificate, to callers alone whose token may get /metrics: the API "+
+			"server is asked")
 	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
 	flags.StringVar(&f.workloadAPI, "workload-api", "",
 		"socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's "+
@@ -99,6 +105,17 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 			"10/s; 0: none")
 }
 
+// addCertificate declares the flags by which the serving certificate and those who trust it are found.
+func (f *serveFlags) addCertificate(flags *pflag.FlagSet) {
+	flags.StringVar(&f.service, "service", "spire-injector",
+		"Service by which the API server reaches the webhook; the serving certificate is for it")
+	flags.StringVar(&f.secret, "serving-cert-secret", "spire-injector-serving-cert",
+		"Secret that holds the serving certificate")
+	flags.StringVar(&f.webhookConfig, "webhook-configuration", "spire-injector",
+		"name of the MutatingWebhookConfiguration and, if there is one, the ValidatingWebhookConfiguration that register "+
+			"this webhook")
+}
+
 // host is the name by which the API server calls the webhook.
 func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
 
@@ -111,30 +128,42 @@ func (f serveFlags) listening(address string) string {
 	return address
 }
 
-// certificateSource is where the serving certificate comes from, and who is to trust it.
-func (f serveFlags) certificateSource() servingcert.Source {
-	return servingcert.Source{
-		Secret:        types.NamespacedName{Namespace: f.namespace, Name: f.secret},
-		Configuration: f.webhookConfig,
+// certificate says what the serving certificate follows, and who is to trust it.
+func (f serveFlags) certificate() servingcert.Source {
+	source := servingcert.Source{Configuration: f.webhookConfig}
+	if f.certSource != sourceSPIRE {
+		source.Secret = types.NamespacedName{Namespace: f.namespace, Name: f.secret}
 	}
+	return source
 }
 
-// Who keeps the serving certificate, and its CA in the webhook configurations.
+// Where the serving certificate comes from.
 const (
-	rotationSelf     = "self"     // the leading replica
-	rotationExternal = "external" // somebody else, such as cert-manager
+	sourceSecret = "secret"
+	sourceSPIRE  = "spire"
+	sourceSelf   = "self"
 )
 
-func (f serveFlags) checkRotation() error {
-	if f.rotation == rotationSelf || f.rotation == rotationExternal {
+func (f serveFlags) checkCertificate() error {
+	switch f.certSource {
+	case sourceSecret, sourceSPIRE, sourceSelf:
 		return nil
 	}
-	return fmt.Errorf("--serving-cert-rotation: expected %s or %s, got %q", rotationSelf, rotationExternal, f.rotation)
+	return fmt.Errorf("--serving-cert-source: expected %s, %s or %s, got %q", sourceSecret, sourceSPIRE, sourceSelf,
+		f.certSource)
+}
+
+func (f serveFlags) checkClients() error {
+	if len(f.clientNames) > 0 && f.clientCA == "" {
+		return errors.New("--webhook-client-allowed-names: expected --webhook-client-ca-file beside it, " +
+			"without which callers present no certificate")
+	}
+	return nil
 }
 
 // check finds flags that make no sense. The error is a usageError.
 func (f serveFlags) check() error {
-	if err := errors.Join(f.checkRotation(), f.checkEntries()); err != nil {
+	if err := errors.Join(f.checkCertificate(), f.checkClients(), f.checkEntries()); err != nil {
 		return usageError{err}
 	}
 	return nil

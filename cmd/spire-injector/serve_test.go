@@ -24,12 +24,15 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // apiServer answers what a replica asks that leads nobody: there is a Secret with a certificate, webhook
-// configurations that trust it, and nothing else. It takes no writes.
+// configurations that trust it, and nothing else. It takes no writes. It knows two tokens, and who has the one called
+// reader may get metrics.
 type apiServer struct {
 	objects map[string][]any // by the last part of a list's path
 }
@@ -38,6 +41,7 @@ type apiServer struct {
 var kinds = map[string]metav1.TypeMeta{
 	"pods":         {APIVersion: "v1", Kind: "Pod"},
 	"namespaces":   {APIVersion: "v1", Kind: "Namespace"},
+	"nodes":        {APIVersion: "v1", Kind: "Node"},
 	"secrets":      {APIVersion: "v1", Kind: "Secret"},
 	"configmaps":   {APIVersion: "v1", Kind: "ConfigMap"},
 	"deployments":  {APIVersion: "apps/v1", Kind: "Deployment"},
@@ -56,6 +60,9 @@ var kinds = map[string]metav1.TypeMeta{
 }
 
 func (a apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && review(w, r) {
+		return
+	}
 	if r.Method != http.MethodGet {
 		http.Error(w, "read only", http.StatusForbidden)
 		return
@@ -80,6 +87,28 @@ func (a apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// review answers who has a token and what they may do, if that is asked.
+func review(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Set("Content-Type", "application/json")
+	switch r.URL.Path {
+	case "/apis/authentication.k8s.io/v1/tokenreviews":
+		asked := authenticationv1.TokenReview{}
+		_ = json.NewDecoder(r.Body).Decode(&asked)
+		asked.Status.Authenticated = slices.Contains([]string{"reader", "other"}, asked.Spec.Token)
+		asked.Status.User.Username = asked.Spec.Token
+		answer(w, asked)
+	case "/apis/authorization.k8s.io/v1/subjectaccessreviews":
+		asked := authorizationv1.SubjectAccessReview{}
+		_ = json.NewDecoder(r.Body).Decode(&asked)
+		path := asked.Spec.NonResourceAttributes
+		asked.Status.Allowed = asked.Spec.User == "reader" && path != nil && path.Verb == "get" && path.Path == "/metrics"
+		answer(w, asked)
+	default:
+		return false
+	}
+	return true
 }
 
 func answer(w io.Writer, object any) { _ = json.NewEncoder(w).Encode(object) }
@@ -118,7 +147,7 @@ func resources(version string) metav1.APIResourceList {
 		if kind.APIVersion == version {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
 				Name: name, SingularName: strings.ToLower(kind.Kind), Kind: kind.Kind, Verbs: metav1.Verbs{"get", "list", "watch"},
-				Namespaced: version != "admissionregistration.k8s.io/v1" && name != "namespaces",
+				Namespaced: version != "admissionregistration.k8s.io/v1" && name != "namespaces" && name != "nodes",
 			})
 		}
 	}
@@ -137,6 +166,7 @@ func certificateFor(t *testing.T, host string) (certificate, key []byte) {
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(time.Hour),
 		DNSNames:              []string{host},
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}
@@ -208,10 +238,11 @@ func TestServe(t *testing.T) {
 	}
 	kubeconfig, trusted := cluster(t)
 	t.Setenv("KUBECONFIG", kubeconfig)
+	clientCA, caller := callerOf(t)
 	hooks, health, metrics := freePort(t), freePort(t), freePort(t)
 	f := flagsOf(t, "--config=testdata/config.yaml", "--namespace=system", "--service=injector", "--webhook-port="+hooks,
 		"--health-address=127.0.0.1:"+health, "--metrics-address=127.0.0.1:"+metrics, "--log-level=error",
-		"--serving-cert-dir="+t.TempDir())
+		"--serving-cert-dir="+t.TempDir(), "--webhook-client-ca-file="+clientCA, "--metrics-secure")
 	s, err := newServer(f)
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +280,7 @@ func TestServe(t *testing.T) {
 	if status, _ := get("http://127.0.0.1:" + health + "/healthz"); status != http.StatusOK {
 		t.Errorf("it does not live: %d", status)
 	}
-	_, body := get("http://127.0.0.1:" + metrics + "/metrics")
+	body := metricsFor(t, "https://127.0.0.1:"+metrics+"/metrics", &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"})
 	for _, name := range []string{
 		`spire_injector_build_info{version="`, "spire_injector_config_hash ",
 		"spire_injector_serving_certificate_expiry_timestamp_seconds ",
@@ -262,7 +293,10 @@ func TestServe(t *testing.T) {
 	if strings.Contains(body, "\nspire_injector_svid_expiry_timestamp_seconds ") {
 		t.Error("its SVID expires, and there is none")
 	}
-	admits(t, "https://127.0.0.1:"+hooks, trusted)
+	admits(t, "https://127.0.0.1:"+hooks, &tls.Config{
+		RootCAs: trusted, ServerName: "injector.system.svc", Certificates: []tls.Certificate{caller},
+	})
+	answersNobodyElse(t, "127.0.0.1:"+hooks, &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"})
 	if s.kubernetes.Major != 1 || s.kubernetes.Minor != 35 || s.inForce.Get().Kubernetes != s.kubernetes {
 		t.Errorf("it takes the cluster's Kubernetes for %v", s.kubernetes)
 	}
@@ -272,12 +306,70 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// admits asks the webhooks about a pod that is not labelled, and about one that is and has a mistake.
-func admits(t *testing.T, url string, trusted *x509.CertPool) {
+// metricsFor returns what a reader gets, and checks that nobody else gets anything.
+func metricsFor(t *testing.T, url string, config *tls.Config) (body string) {
 	t.Helper()
-	client := http.Client{
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"}},
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+	defer client.CloseIdleConnections()
+	for token, want := range map[string]int{
+		"": http.StatusUnauthorized, "forged": http.StatusInternalServerError, "other": http.StatusForbidden, "reader": http.StatusOK,
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			request.Header.Set("Authorization", "Bearer "+token)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != want || want != http.StatusOK && strings.Contains(string(got), "spire_injector_") {
+			t.Errorf("metrics for the token %q: expected %d, got %d with %d bytes", token, want, response.StatusCode, len(got))
+		}
+		if want == http.StatusOK {
+			body = string(got)
+		}
 	}
+	return body
+}
+
+// callerOf makes a file of a CA that signs itself, and what it presents as a client.
+func callerOf(t *testing.T) (file string, caller tls.Certificate) {
+	t.Helper()
+	certificate, key := certificateFor(t, "api-server")
+	file = filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	caller, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, caller
+}
+
+// answersNobodyElse calls the webhooks without a client certificate.
+func answersNobodyElse(t *testing.T, address string, config *tls.Config) {
+	t.Helper()
+	dialer := tls.Dialer{Config: config}
+	connection, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err == nil { // with TLS 1.3 the client hears of it when it reads
+		defer func() { _ = connection.Close() }()
+		_, err = connection.Read(make([]byte, 1))
+	}
+	if err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("without a client certificate: expected that the handshake fails, got %v", err)
+	}
+}
+
+// admits asks the webhooks about a pod that is not labelled, and about one that is and has a mistake.
+func admits(t *testing.T, url string, config *tls.Config) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: config}}
 	defer client.CloseIdleConnections()
 	ask := func(path, group, resource, kind, object string) string {
 		t.Helper()

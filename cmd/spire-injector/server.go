@@ -5,11 +5,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -24,6 +27,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -35,6 +40,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/clientcert"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/rollout"
@@ -51,6 +57,7 @@ type server struct {
 	file        []byte                   // the platform file at the start
 	spire       *spireapi.Client
 	certificate *servingcert.Certificate
+	callers     *clientcert.Authenticator // nil: everybody is answered
 	manager     ctrl.Manager
 	shutdown    replica.Shutdown
 
@@ -79,15 +86,64 @@ func newServer(f serveFlags) (*server, error) {
 	if s.platform, s.file, err = platformfile.Read(f.config); err != nil {
 		return nil, err
 	}
-	if s.spire, err = dialSPIRE(f, s.platform); err != nil {
+	s.certificate = &servingcert.Certificate{Host: f.host(), OnPresent: servingcert.Log(s.logger)}
+	if s.spire, err = dialSPIRE(f, s.platform, s.offerSVIDs); err != nil {
 		return nil, err
 	}
-	s.certificate = &servingcert.Certificate{Host: f.host(), OnPresent: servingcert.Log(s.logger)}
-	if s.manager, err = newManager(f, s.certificate); err != nil {
+	if err := s.setUp(); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// setUp makes what serves.
+func (s *server) setUp() (err error) {
+	if s.flags.clientCA != "" {
+		if s.callers, err = clientcert.New(s.flags.clientCA, s.flags.clientNames); err != nil {
+			return err
+		}
+	}
+	if s.manager, err = newManager(s.flags, s.configureTLS, s.metricsOptions()); err != nil || s.callers == nil {
+		return err
+	}
+	return s.manager.Add(s.callers)
+}
+
+// configureTLS is how the webhook is served.
+func (s *server) configureTLS(c *tls.Config) {
+	c.MinVersion, c.GetCertificate = tls.VersionTLS13, s.certificate.Get
+	if s.callers != nil {
+		s.callers.Configure(c)
+	}
+}
+
+// offerSVIDs has the webhook present the injector's own SVID.
+func (s *server) offerSVIDs(svids []*x509svid.SVID) {
+	if err := s.certificate.OfferSVIDs(svids, time.Now()); err != nil {
+		s.logger.Error(err, "keeping the old serving certificate")
+	}
+}
+
+// metricsOptions is how metrics are served: to everybody in plain text, or with --metrics-secure over TLS to holders of
+// a token that the API server knows.
+func (s *server) metricsOptions() metricsserver.Options {
+	options := metricsserver.Options{BindAddress: s.flags.listening(s.flags.metricsAddress)}
+	if s.flags.metricsSecure {
+		options.SecureServing, options.FilterProvider = true, filters.WithAuthenticationAndAuthorization
+		options.TLSOpts = []func(*tls.Config){func(c *tls.Config) {
+			c.MinVersion, c.GetCertificate = tls.VersionTLS13, s.certificate.Get
+		}}
+	}
+	return options
+}
+
+// answering wraps what answers the API server.
+func (s *server) answering(handler http.Handler) http.Handler {
+	if s.callers != nil {
+		handler = s.callers.Wrap(handler)
+	}
+	return s.shutdown.Wrap(handler)
 }
 
 // close ends the connection to SPIRE.
@@ -120,7 +176,12 @@ func (s *server) run(ctx context.Context) error {
 		}
 	}
 	for _, add := range []func(context.Context) error{
-		s.webhooks(registrar.Options{Confirmed: controller.Confirmed}),
+		s.webhooks(registrar.Options{Confirmed: controller.Confirmed, Bound: registrar.Bound{
+			Max:    func() int { return s.inForce.Get().Platform.EntriesPerNamespace },
+			Needed: controller.Needed,
+			For:    s.flags.grace + s.flags.resync,
+			Where:  intent.FieldEntriesPerNamespace,
+		}}),
 		s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
 	} {
 		if err := add(ctx); err != nil {
@@ -202,6 +263,9 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Decoder:    decoder,
 				Metrics:    admissions,
 				Turns:      turns,
+				Served: func(ctx context.Context) (webhook.Serves, error) {
+					return webhook.ServedBy(ctx, s.manager.GetCache(), s.flags.webhookConfig)
+				},
 			},
 			webhook.ValidatePod: &webhook.Validator{
 				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions, Turns: turns,
@@ -210,22 +274,22 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 		} {
-			answers := &admission.Webhook{Handler: handler, LogConstructor: webhook.LogRequest}
-			server.Register("/"+name, s.shutdown.Wrap(gate.Wrap(name, answers)))
+			answers := &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}
+			server.Register("/"+name, s.answering(gate.Wrap(name, answers)))
 		}
 		return nil
 	}
 }
 
-// addCertificate has every replica watch the serving certificate and, unless somebody else does, the leading one
-// rotate it.
+// addCertificate has every replica watch the serving certificate and what the API server trusts, and if it is asked to
+// the leading one rotate both.
 func (s *server) addCertificate(ctx context.Context) error {
-	source := s.flags.certificateSource()
+	source := s.flags.certificate()
 	logger := s.manager.GetLogger().WithName("serving-certificate")
 	if err := s.certificate.Watch(ctx, s.manager.GetCache(), source, logger); err != nil {
 		return err
 	}
-	if s.flags.rotation == rotationExternal {
+	if s.flags.certSource != sourceSelf {
 		return nil
 	}
 	rotator := servingcert.Rotator{
@@ -249,7 +313,10 @@ func (s *server) addReadiness(context.Context) error {
 
 func (s *server) registerMetrics(context.Context) error {
 	return replica.Process{
-		Version: buildVersion(), Certificate: s.certificate.Expiry, SVID: s.spire.SVIDExpiry,
+		Version:     buildVersion(),
+		Certificate: s.certificate.Expiry,
+		Lifetime:    s.certificate.Lifetime,
+		SVID:        s.spire.SVIDExpiry,
 	}.Register(metrics.Registry)
 }
 
@@ -287,7 +354,16 @@ func agentAddress(f serveFlags, platform intent.Platform) string {
 }
 
 // dialSPIRE returns at once: the server and the own agent may come later.
-func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error) {
+func dialSPIRE(
+	f serveFlags, platform intent.Platform, onSVIDs func([]*x509svid.SVID),
+) (*spireapi.Client, error) {
+	if f.certSource != sourceSPIRE {
+		onSVIDs = nil
+	} else if strings.HasPrefix(platform.ServerAddress, "unix:") {
+		return nil, usageError{fmt.Errorf("--serving-cert-source=%s: expected host:port as spire.server.address of the "+
+			"platform file, got %s: over the server's socket the injector has no SVID",
+			sourceSPIRE, platform.ServerAddress)}
+	}
 	requests, err := replica.NewSPIREMetrics(metrics.Registry)
 	if err != nil {
 		return nil, err
@@ -295,6 +371,7 @@ func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error)
 	client, err := spireapi.Dial(spireapi.Config{
 		ServerAddress: platform.ServerAddress,
 		AgentSocket:   agentAddress(f, platform),
+		OnSVIDs:       onSVIDs,
 		TrustDomain:   platform.Cluster.TrustDomain,
 		Observe:       requests.Observe,
 	})
@@ -307,7 +384,9 @@ func dialSPIRE(f serveFlags, platform intent.Platform) (*spireapi.Client, error)
 // gracefulShutdown is how long admissions in flight may take when a replica ends.
 const gracefulShutdown = 10 * time.Second
 
-func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manager, error) {
+func newManager(
+	f serveFlags, webhookTLS func(*tls.Config), served metricsserver.Options,
+) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -324,12 +403,10 @@ func newManager(f serveFlags, certificate *servingcert.Certificate) (ctrl.Manage
 		Scheme: scheme,
 		Cache:  cache.Options{ByObject: watched},
 		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Port: f.webhookPort,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-				c.MinVersion, c.GetCertificate = tls.VersionTLS13, certificate.Get
-			}},
+			Port:    f.webhookPort,
+			TLSOpts: []func(*tls.Config){webhookTLS},
 		}),
-		Metrics:                       metricsserver.Options{BindAddress: f.listening(f.metricsAddress)},
+		Metrics:                       served,
 		HealthProbeBindAddress:        f.listening(f.healthAddress),
 		LeaderElection:                true,
 		LeaderElectionID:              f.leaderElectionName,
@@ -355,7 +432,7 @@ func watchedObjects(f serveFlags) (map[client.Object]cache.ByObject, error) {
 			watched[object] = by
 		}
 	}
-	maps.Copy(watched, f.certificateSource().Watched())
+	maps.Copy(watched, f.certificate().Watched())
 	if f.configMap != "" {
 		watched[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{
 			f.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", f.configMap)},

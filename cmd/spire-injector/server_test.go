@@ -26,14 +26,17 @@ func flagsOf(t *testing.T, arguments ...string) serveFlags {
 func TestFlagsOfServe(t *testing.T) {
 	t.Parallel()
 	for arguments, want := range map[string]string{ // part of the error, empty for none
-		"":                                 "",
-		"--serving-cert-rotation=self":     "",
-		"--serving-cert-rotation=external": "",
-		"--serving-cert-rotation=nobody":   "--serving-cert-rotation: expected self or external, got \"nobody\"",
-		"--entry-grace-time=1m":            "",
-		"--entry-grace-time=59s":           "--entry-grace-time: expected 1m0s or more, got 59s",
-		"--resync-interval=1s":             "",
-		"--resync-interval=999ms":          "--resync-interval: expected 1s or more, got 999ms",
+		"":                             "",
+		"--serving-cert-source=self":   "",
+		"--serving-cert-source=secret": "",
+		"--serving-cert-source=spire":  "",
+		"--serving-cert-source=nobody": "--serving-cert-source: expected secret, spire or self, got \"nobody\"",
+		"--webhook-client-ca-file=ca.crt --webhook-client-allowed-names=a,b": "",
+		"--webhook-client-allowed-names=a":                                   "--webhook-client-allowed-names: expected --webhook-client-ca-file beside it",
+		"--entry-grace-time=1m":                                              "",
+		"--entry-grace-time=59s":                                             "--entry-grace-time: expected 1m0s or more, got 59s",
+		"--resync-interval=1s":                                               "",
+		"--resync-interval=999ms":                                            "--resync-interval: expected 1s or more, got 999ms",
 	} {
 		err := flagsOf(t, strings.Fields(arguments)...).check()
 		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -71,7 +72,6 @@ const (
 	soon     = 100 * time.Millisecond
 	grace    = 5 * time.Minute
 	interval = time.Hour
-	alias    = "spire-injector.demo-cluster.node"
 )
 
 // configuration is the MutatingWebhookConfiguration. Its label says the only team whose namespaces are served; empty:
@@ -101,8 +101,25 @@ func pod(namespace, name, id string) *corev1.Pod {
 	}}
 }
 
+// bound is a pod on a node.
+func bound(p *corev1.Pod, node string) *corev1.Pod {
+	p.Spec.NodeName = node
+	return p
+}
+
+func node(name, uid string) *metav1.PartialObjectMetadata {
+	n := nodeMetadata()
+	n.Name, n.UID = name, types.UID(uid)
+	return n
+}
+
 // inCluster runs a test of a controller that has not begun, of a cluster with these objects.
 func inCluster(t *testing.T, objects []client.Object, test func(*testing.T, *cluster)) {
+	t.Helper()
+	inClusterWith(t, func(*Config) {}, objects, test)
+}
+
+func inClusterWith(t *testing.T, change func(*Config), objects []client.Object, test func(*testing.T, *cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{t: t, server: spiretest.NewServer(exampleOrg), sources: map[reflect.Type]source{}, registry: prometheus.NewRegistry()}
@@ -120,8 +137,9 @@ func inCluster(t *testing.T, objects []client.Object, test func(*testing.T, *clu
 			t.Fatal(err)
 		}
 		cached := c.cache()
-		c.Controller = New(Config{
+		config := Config{
 			Cluster:  demo,
+			Prewarm:  true,
 			SPIRE:    spire,
 			Rules:    c.rules(cached),
 			Cache:    cached,
@@ -138,7 +156,9 @@ func inCluster(t *testing.T, objects []client.Object, test func(*testing.T, *clu
 				c.note(&c.events, fmt.Sprintf("%s %s/%s %s %s: %s",
 					reflect.TypeOf(o).Elem().Name(), o.GetNamespace(), o.GetName(), eventType, why, note))
 			},
-		})
+		}
+		change(&config)
+		c.Controller = New(config)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -213,11 +233,14 @@ func (c *cluster) rules(cached client.Reader) Rules {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return registrar.Needs{Workloads: []registrar.Workload{{
+		w := registrar.Workload{
 			ID:             spiffeid.RequireFromPath(exampleOrg, c.prefix+id),
 			Namespace:      ns.Name,
 			ServiceAccount: "default",
-		}}}
+		}
+		return registrar.Needs{
+			Workloads: []registrar.Workload{w}, Identity: registrar.IdentityHash(w.ID), Node: p.Spec.NodeName,
+		}
 	}
 	return Rules{
 		NeedsOfPod:      needs,
@@ -251,14 +274,12 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
-// wantIDs fails the test unless SPIRE holds the alias, and entries of just these paths.
+// wantIDs fails the test unless SPIRE holds entries of just these paths.
 func (c *cluster) wantIDs(when string, want ...string) {
 	c.t.Helper()
 	var got []string
 	for _, e := range c.server.Entries() {
-		if e.GetId() != alias {
-			got = append(got, e.GetSpiffeId().GetPath())
-		}
+		got = append(got, e.GetSpiffeId().GetPath())
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {

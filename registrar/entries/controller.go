@@ -22,6 +22,8 @@ type Config struct {
 	Rules   Rules
 	// Cache has what [Watched] says of the objects that need identities, their namespaces, and webhook configurations.
 	Cache cache.Cache
+	// Prewarm has what pods are made of need its identities too, before there are pods.
+	Prewarm bool
 	// Grace is how long an entry stays that nothing needs any more, Interval the time between two resyncs of SPIRE.
 	Grace, Interval time.Duration
 	Metrics         prometheus.Registerer
@@ -65,7 +67,10 @@ func New(config Config) *Controller {
 		cache:   config.Cache,
 		rules:   config.Rules,
 		demand:  c.demand,
+		kinds:   kindsOf(config.Prewarm),
+		nodes:   config.Cluster.Scope != registrar.ScopeCluster,
 		changed: c.reconciler.Changed,
+		resyncs: c.reconciler.Resync,
 		unknown: c.pause,
 		logger:  config.Logger,
 	}
@@ -90,8 +95,11 @@ func (c *Controller) Watching() manager.Runnable { return part{start: c.watch} }
 // Reconciling is the part of the leading replica.
 func (c *Controller) Reconciling() manager.Runnable { return part{start: c.reconcile, leader: true} }
 
-// Confirmed says whether a pod that runs was registered by just this entry.
-func (c *Controller) Confirmed(e registrar.Entry) bool { return c.demand.Confirmed(e) }
+// Confirmed says whether a pod runs that was registered by this entry.
+func (c *Controller) Confirmed(entryID string) bool { return c.demand.Confirmed(entryID) }
+
+// Needed returns the IDs of the entries that the objects of a namespace need.
+func (c *Controller) Needed(namespace string) []string { return c.demand.InNamespace(namespace) }
 
 // RulesChanged has what all objects need evaluated again soon, after the platform file changed.
 func (c *Controller) RulesChanged() {

@@ -23,8 +23,16 @@ type kind struct {
 	needs func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs
 }
 
-// kinds are all of them. Pods need what they run with. What pods are made of needs it as well, so that an identity is
-// on the agents already when a CronJob fires, a service is scaled from zero, or a rollout adds pods.
+// kindsOf are those that need identities: pods, and with prewarm what pods are made of, so that an identity is in SPIRE
+// already when a CronJob fires or a service is scaled from zero.
+func kindsOf(prewarm bool) []kind {
+	if prewarm {
+		return kinds
+	}
+	return kinds[:1]
+}
+
+// kinds are all of them; pods are the first.
 var kinds = []kind{
 	{
 		name: registrar.KindPod,
@@ -101,7 +109,7 @@ func Watched(trim func(*corev1.Pod) *corev1.Pod) (map[client.Object]cache.ByObje
 	if err != nil {
 		return nil, fmt.Errorf("selecting injected pods: %w", err)
 	}
-	watched := map[client.Object]cache.ByObject{}
+	watched := map[client.Object]cache.ByObject{nodeMetadata(): {Transform: onlyName}}
 	for _, k := range kinds {
 		watched[k.new()] = cache.ByObject{Transform: withoutManagedFields}
 	}
@@ -117,6 +125,16 @@ func Watched(trim func(*corev1.Pod) *corev1.Pod) (map[client.Object]cache.ByObje
 		}
 	}
 	return watched, nil
+}
+
+// onlyName leaves of a node what it is called.
+func onlyName(o any) (any, error) {
+	if node, ok := o.(*metav1.PartialObjectMetadata); ok {
+		named := nodeMetadata()
+		named.Name, named.UID, named.ResourceVersion = node.Name, node.UID, node.ResourceVersion
+		return named, nil
+	}
+	return o, nil
 }
 
 func withoutManagedFields(o any) (any, error) {

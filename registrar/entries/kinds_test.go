@@ -90,8 +90,8 @@ func TestWatchedPodsAreTrimmed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(watched) != len(kinds) {
-		t.Errorf("%d kinds are narrowed, want %d", len(watched), len(kinds))
+	if len(watched) != len(kinds)+1 {
+		t.Errorf("%d kinds are narrowed, want %d and nodes", len(watched), len(kinds))
 	}
 	for object, by := range watched {
 		object.SetName("api")

@@ -18,6 +18,7 @@ const (
 // collectors are the metrics of the leading replica; the others do not export them.
 type collectors struct {
 	entries     *prometheus.GaugeVec
+	rows        *prometheus.GaugeVec
 	changes     *prometheus.CounterVec
 	passes      *prometheus.CounterVec
 	duration    *prometheus.HistogramVec
@@ -33,6 +34,12 @@ func newCollectors(r prometheus.Registerer, queued func() int) (*collectors, err
 			Help: "Registration entries by state: wanted (something needs it), registered (ours, in SPIRE), missing (wanted and not in SPIRE), " +
 				"orphaned (to be removed after the grace period), refused (SPIRE or an entry of others stands in the way), " +
 				"without_bundle (lacks a federated trust domain whose bundle SPIRE does not have).",
+		}, []string{"state"}),
+		rows: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "spire_injector_rows",
+			Help: "Rows, by which the agents of nodes are authorized for the identities of their pods, by state: wanted (pods are there), " +
+				"registered (ours, in SPIRE), missing (wanted and not in SPIRE), orphaned (to be removed after the grace period), " +
+				"refused (SPIRE or an entry of others stands in the way).",
 		}, []string{"state"}),
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spire_injector_entry_changes_total",
@@ -53,7 +60,7 @@ func newCollectors(r prometheus.Registerer, queued func() int) (*collectors, err
 		}),
 		pendingPods: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "spire_injector_pending_pods",
-			Help: "Pods that wait because their registration entry is not in SPIRE.",
+			Help: "Pods that wait because their registration entry, or the row of their node, is not in SPIRE.",
 		}),
 		now: time.Now,
 	}
@@ -66,8 +73,10 @@ func newCollectors(r prometheus.Registerer, queued func() int) (*collectors, err
 			m.passes.WithLabelValues(kind, result) // so that there is a 0 to count from
 		}
 	}
-	m.changes.WithLabelValues(registrar.Create.String(), reason.EntryDeletedByOthers.String(), "success")
-	for _, c := range []prometheus.Collector{m.entries, m.changes, m.passes, m.duration, m.lastSuccess, m.pendingPods, queue} {
+	for _, lost := range []reason.Reason{reason.EntryDeletedByOthers, reason.RowDeletedByOthers} {
+		m.changes.WithLabelValues(registrar.Create.String(), lost.String(), "success")
+	}
+	for _, c := range []prometheus.Collector{m.entries, m.rows, m.changes, m.passes, m.duration, m.lastSuccess, m.pendingPods, queue} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -93,11 +102,16 @@ func (m *collectors) pass(p registrar.Pass) {
 		m.lastSuccess.Set(float64(m.now().Unix()))
 	}
 	m.pendingPods.Set(float64(p.Counts.PendingPods))
+	set(m.entries, p.Counts.States)
+	m.entries.WithLabelValues("without_bundle").Set(float64(p.Counts.WithoutBundle))
+	set(m.rows, p.Counts.Rows)
+}
+
+func set(gauge *prometheus.GaugeVec, s registrar.States) {
 	for state, n := range map[string]int{
-		"wanted": p.Counts.Wanted, "registered": p.Counts.Registered, "missing": p.Counts.Missing, "orphaned": p.Counts.Orphaned,
-		"refused": p.Counts.Refused, "without_bundle": p.Counts.WithoutBundle,
+		"wanted": s.Wanted, "registered": s.Registered, "missing": s.Missing, "orphaned": s.Orphaned, "refused": s.Refused,
 	} {
-		m.entries.WithLabelValues(state).Set(float64(n))
+		gauge.WithLabelValues(state).Set(float64(n))
 	}
 }
 

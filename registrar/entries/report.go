@@ -101,7 +101,15 @@ func eventOf(o registrar.Outcome) (eventType, note string) {
 				o.ID,
 				o.Entry.SPIFFEID,
 			)
-	case o.Action == registrar.Create && onlyPods(o.Owners):
+	case o.Why == reason.RowDeletedByOthers:
+		return o.Why.EventType(nil), fmt.Sprintf("entry %s, by which the agent of the pod's node is authorized for its identity, "+
+			"was deleted by something else and is created again; without it the pod's certificate would have ended: look what "+
+			"else writes entries on this SPIRE server, such as a spire-controller-manager without entryIDPrefix", o.ID)
+	case o.Why == reason.RowDrifted:
+		return o.Why.EventType(nil), fmt.Sprintf("entry %s, by which the agent of the pod's node is authorized for its identity, "+
+			"was changed by something else (%s) and is made again: look what else writes entries on this SPIRE server",
+			o.ID, o.Fields)
+	case o.Why == reason.EntryMissing && onlyPods(o.Owners):
 		return o.Why.EventType(nil), fmt.Sprintf("registered %s, which admission could not", o.Entry.SPIFFEID)
 	}
 	return "", ""

@@ -38,6 +38,10 @@ func TestEventsOnOwners(t *testing.T) {
 		"before the first pod":          {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment)}, "", ""},
 		"with a pod and its Deployment": {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing, aDeployment, aPod)}, "", ""},
 		"of nobody's":                   {registrar.Outcome{Step: step(registrar.Create, reason.EntryMissing)}, "", ""},
+		"row":                           {registrar.Outcome{Step: step(registrar.Create, reason.RowMissing, aPod)}, "", ""},
+		"row deleted by others":         {registrar.Outcome{Step: step(registrar.Create, reason.RowDeletedByOthers, aPod)}, corev1.EventTypeWarning, "certificate would have ended"},
+		"row changed by others":         {registrar.Outcome{Step: step(registrar.Remove, reason.RowDrifted, aPod)}, corev1.EventTypeWarning, "is made again"},
+		"row refused":                   {registrar.Outcome{Step: step(registrar.Create, reason.RowMissing, aPod), Err: denied}, corev1.EventTypeWarning, "ask the SPIRE team"},
 		"repaired":                      {registrar.Outcome{Step: step(registrar.Update, reason.EntryDrifted, aPod)}, "", ""},
 	} {
 		kind, note := eventOf(tc.outcome)
@@ -75,11 +79,8 @@ func TestMetricsOfALook(t *testing.T) {
 	}
 	m.now = func() time.Time { return time.Unix(1000, 0) }
 	counts := registrar.Counts{
-		Wanted:        1,
-		Registered:    2,
-		Missing:       3,
-		Orphaned:      4,
-		Refused:       5,
+		States:        registrar.States{Wanted: 1, Registered: 2, Missing: 3, Orphaned: 4, Refused: 5},
+		Rows:          registrar.States{Wanted: 10, Registered: 20, Missing: 30, Orphaned: 40, Refused: 50},
 		WithoutBundle: 6,
 		PendingPods:   8,
 	}
@@ -96,6 +97,7 @@ func TestMetricsOfALook(t *testing.T) {
 # TYPE spire_injector_entry_changes_total counter
 spire_injector_entry_changes_total{action="create",reason="EntryDeletedByOthers",result="success"} 0
 spire_injector_entry_changes_total{action="create",reason="EntryMissing",result="failure"} 1
+spire_injector_entry_changes_total{action="create",reason="RowDeletedByOthers",result="success"} 0
 spire_injector_entry_changes_total{action="update",reason="EntryDrifted",result="success"} 1
 # HELP spire_injector_entries Registration entries by state: wanted (something needs it), registered (ours, in SPIRE), missing (wanted and not in SPIRE), orphaned (to be removed after the grace period), refused (SPIRE or an entry of others stands in the way), without_bundle (lacks a federated trust domain whose bundle SPIRE does not have).
 # TYPE spire_injector_entries gauge
@@ -105,7 +107,7 @@ spire_injector_entries{state="refused"} 5
 spire_injector_entries{state="registered"} 2
 spire_injector_entries{state="wanted"} 1
 spire_injector_entries{state="without_bundle"} 6
-# HELP spire_injector_pending_pods Pods that wait because their registration entry is not in SPIRE.
+# HELP spire_injector_pending_pods Pods that wait because their registration entry, or the row of their node, is not in SPIRE.
 # TYPE spire_injector_pending_pods gauge
 spire_injector_pending_pods 8
 # HELP spire_injector_reconcile_last_success_timestamp_seconds When everything was last compared without an error.
@@ -120,8 +122,15 @@ spire_injector_reconciles_total{kind="changes",result="failure"} 1
 spire_injector_reconciles_total{kind="changes",result="success"} 1
 spire_injector_reconciles_total{kind="full",result="failure"} 1
 spire_injector_reconciles_total{kind="full",result="success"} 1
+# HELP spire_injector_rows Rows, by which the agents of nodes are authorized for the identities of their pods, by state: wanted (pods are there), registered (ours, in SPIRE), missing (wanted and not in SPIRE), orphaned (to be removed after the grace period), refused (SPIRE or an entry of others stands in the way).
+# TYPE spire_injector_rows gauge
+spire_injector_rows{state="missing"} 30
+spire_injector_rows{state="orphaned"} 40
+spire_injector_rows{state="refused"} 50
+spire_injector_rows{state="registered"} 20
+spire_injector_rows{state="wanted"} 10
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "spire_injector_entry_changes_total", "spire_injector_pending_pods", "spire_injector_entries",
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "spire_injector_entry_changes_total", "spire_injector_pending_pods", "spire_injector_entries", "spire_injector_rows",
 		"spire_injector_reconcile_last_success_timestamp_seconds", "spire_injector_reconcile_queue_length", "spire_injector_reconciles_total"); err != nil {
 		t.Error(err)
 	}

@@ -10,6 +10,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -23,7 +24,10 @@ type watcher struct {
 	cache   cache.Cache
 	rules   Rules
 	demand  *registrar.Demand
+	kinds   []kind // of objects that need identities
+	nodes   bool   // identities have rows for each node
 	changed func(entryIDs ...string)
+	resyncs func() // has everything in SPIRE compared
 	// unknown is called with the reason why it is not known what the cluster needs; with nil when it is known.
 	unknown func(why error)
 	logger  logr.Logger
@@ -51,10 +55,15 @@ func (w *watcher) start(ctx context.Context) error {
 	if err := handle(&admissionregistrationv1.MutatingWebhookConfiguration{}, w.configurations(ctx)); err != nil {
 		return err
 	}
+	if w.nodes {
+		if err := handle(nodeMetadata(), w.nodeHandler()); err != nil {
+			return err
+		}
+	}
 	if !w.cache.WaitForCacheSync(ctx) {
 		return context.Cause(ctx)
 	}
-	for _, k := range kinds {
+	for _, k := range w.kinds {
 		set := func(o any) {
 			if served, err := w.rules.Served(ctx); err == nil { // otherwise there is a resync when it is known
 				w.set(ctx, k, o, served)
@@ -102,6 +111,41 @@ func (w *watcher) namespaces(ctx context.Context) toolscache.ResourceEventHandle
 	}
 }
 
+// nodeMetadata is what is watched of nodes: their names and UIDs.
+func nodeMetadata() *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}}
+}
+
+// nodeHandler keeps the demand at which nodes there are. Rows of a node that is gone may have no owner any more, so that
+// the demand does not know them.
+func (w *watcher) nodeHandler() toolscache.ResourceEventHandler {
+	set := func(o any) {
+		if node, ok := o.(client.Object); ok {
+			w.changed(w.demand.SetNode(node.GetName(), string(node.GetUID()))...)
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc: set,
+		UpdateFunc: func(before, after any) {
+			b, okB := before.(client.Object)
+			a, okA := after.(client.Object)
+			if okB && okA && b.GetUID() != a.GetUID() {
+				set(after)
+				w.resyncs()
+			}
+		},
+		DeleteFunc: func(o any) {
+			if gone, missed := o.(toolscache.DeletedFinalStateUnknown); missed {
+				o = gone.Obj
+			}
+			if node, ok := o.(client.Object); ok {
+				w.changed(w.demand.SetNode(node.GetName(), "")...)
+				w.resyncs()
+			}
+		},
+	}
+}
+
 // configurations resyncs everything when it changes which namespaces are served.
 func (w *watcher) configurations(ctx context.Context) toolscache.ResourceEventHandler {
 	resync := func() {
@@ -143,7 +187,7 @@ func (w *watcher) resync(ctx context.Context, namespace string) error {
 	if err != nil {
 		return err
 	}
-	for _, k := range kinds {
+	for _, k := range w.kinds {
 		list := k.list()
 		if err := w.cache.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 			w.logger.Error(err, "what "+k.name+"s need is not evaluated again")

@@ -62,6 +62,13 @@ const (
 	EntryExpired         Reason = "EntryExpired"
 	EntryInTheWay        Reason = "EntryInTheWay"
 	EntryNotAllowed      Reason = "EntryNotAllowed"
+	EntryMoved           Reason = "EntryMoved"
+	RowMissing           Reason = "RowMissing"
+	RowDeletedByOthers   Reason = "RowDeletedByOthers"
+	RowDrifted           Reason = "RowDrifted"
+	RowOrphaned          Reason = "RowOrphaned"
+	NodeGone             Reason = "NodeGone"
+	AliasOrphaned        Reason = "AliasOrphaned"
 	BundleMissing        Reason = "BundleMissing"
 )
 
@@ -146,6 +153,18 @@ var rows = [...]Row{
 	{EntryInTheWay, Entry, "an entry of others has its place", warning},
 	{EntryNotAllowed, Entry, "the entry is missing, and the platform file does not allow its pods this identity any more",
 		warning},
+	{EntryMoved, Entry, "the entry was on all nodes, and is on those that rows place it on", normal},
+	{RowMissing, Entry, "a pod has a node whose agent is not authorized for the pod's identity yet", normal},
+	{
+		RowDeletedByOthers,
+		Entry,
+		"the row was there, and something else than the injector deleted it: the node's pods would have lost their identity",
+		warning,
+	},
+	{RowDrifted, Entry, "something else than the injector changed the row, which is made again", warning},
+	{RowOrphaned, Entry, "the row's node has no pod of the identity any more: it is removed after the grace period", normal},
+	{NodeGone, Entry, "the row's node is gone", normal},
+	{AliasOrphaned, Entry, "no entry hangs below the alias of all nodes any more", normal},
 	{BundleMissing, Entry, "SPIRE has no bundle of a trust domain that the entry is to federate with", warning},
 
 	{

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -63,9 +64,9 @@ func TestManyEntriesGoInBatches(t *testing.T) {
 		}
 	}
 
-	listed, err := client.ListEntries(t.Context(), entries[0].ParentID)
+	listed, err := client.ListEntries(t.Context(), demo)
 	if err != nil || len(listed) != 1001 || listed[1000].ID != ids[1000] || listed[1000].X509SVIDTTL != entries[1000].X509SVIDTTL {
-		t.Errorf("%d entries listed, %v; want the 1001 of this parent", len(listed), err)
+		t.Errorf("%d entries listed, %v; want the 1001 of this cluster", len(listed), err)
 	}
 
 	deleted, err := client.DeleteEntries(t.Context(), append([]string{"not-there"}, ids...))
@@ -101,7 +102,7 @@ func TestLargeEntriesGoInSmallerBatches(t *testing.T) {
 	if got := server.Calls("BatchCreateEntry"); got != 3 {
 		t.Errorf("%d calls for 6 MB, want 3", got)
 	}
-	if listed, err := client.ListEntries(t.Context(), entries[0].ParentID); err != nil || len(listed) != 60 {
+	if listed, err := client.ListEntries(t.Context(), demo); err != nil || len(listed) != 60 {
 		t.Errorf("%d entries in one page of 6 MB, %v", len(listed), err)
 	}
 }
@@ -145,7 +146,7 @@ func TestNothingIsAskedAboutNothing(t *testing.T) {
 	if len(created) != 0 || err != nil || server.Calls("BatchCreateEntry") != 0 {
 		t.Errorf("%v, %v, %d calls", created, err, server.Calls("BatchCreateEntry"))
 	}
-	if listed, err := client.ListEntries(t.Context(), entry("/x").ParentID); len(listed) != 0 || err != nil {
+	if listed, err := client.ListEntries(t.Context(), demo); len(listed) != 0 || err != nil {
 		t.Errorf("listed %v, %v; want none", listed, err)
 	}
 }
@@ -157,4 +158,25 @@ func TestDeletionThatIsRefused(t *testing.T) {
 		t.Fatalf("%v, %v", deleted, err)
 	}
 	wantKind(t, deleted[0], registrar.Invalid, `does not delete entry ""`, "missing entry ID", "correct what it names")
+}
+
+// Entries of others may be anything, even what no SPIFFE ID may be; one under our prefix has to be understood.
+func TestListedEntriesThatCannotBeRead(t *testing.T) {
+	server, client := serve(t)
+	if _, err := client.CreateEntries(t.Context(), []registrar.Entry{entry("/x")}); err != nil {
+		t.Fatal(err)
+	}
+	broken := &types.Entry{
+		Id:       "legacy",
+		SpiffeId: &types.SPIFFEID{TrustDomain: exampleOrg.Name(), Path: "//"},
+		ParentId: &types.SPIFFEID{TrustDomain: exampleOrg.Name(), Path: "/p"},
+	}
+	server.Put(broken)
+	if listed, err := client.ListEntries(t.Context(), demo); err != nil || len(listed) != 1 {
+		t.Errorf("listed %v, %v; want the one that can be read", listed, err)
+	}
+	broken.Id = "spire-injector.demo.x"
+	server.Put(broken)
+	_, err := client.ListEntries(t.Context(), demo)
+	wantKind(t, err, registrar.Failed, `entry "spire-injector.demo.x", which cannot be read`)
 }

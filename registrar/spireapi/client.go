@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffegrpc/grpccredentials"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	bundlev1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	trustdomainv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/trustdomain/v1"
@@ -33,6 +34,9 @@ type Config struct {
 	ServerAddress string
 	// AgentSocket is unix:///path of the Workload API that issues that SVID; unused with a server's socket.
 	AgentSocket string
+	// OnSVIDs, if set, is called with the own X.509-SVIDs whenever the agent has others, one call after the other; with
+	// a server's socket never.
+	OnSVIDs func([]*x509svid.SVID)
 	// TrustDomain is the server's: over TCP it must present spiffe://<trust domain>/spire/server.
 	TrustDomain spiffeid.TrustDomain
 	// Connect, if set, makes the connections to the server in the place of the network.
@@ -169,7 +173,7 @@ func (c *Client) target(cfg Config) (string, error) {
 		)
 	}
 	var err error
-	c.identity, err = watchIdentity(cfg.AgentSocket)
+	c.identity, err = watchIdentity(cfg.AgentSocket, cfg.OnSVIDs)
 	// passthrough looks the name up with each attempt; gRPC's own resolver would do so at most every 30 s, too late
 	// for a server that comes back with another address.
 	return "passthrough:///" + cfg.ServerAddress, err

@@ -28,11 +28,14 @@ var (
 	}
 )
 
+// demo is the cluster whose entries are listed.
+var demo = registrar.Cluster{Name: "demo", TrustDomain: exampleOrg}
+
 func entry(path string) registrar.Entry {
 	return registrar.Entry{
 		ID:        "test." + strings.ReplaceAll(strings.Trim(path, "/"), "/", "."),
 		SPIFFEID:  spiffeid.RequireFromPath(exampleOrg, path),
-		ParentID:  spiffeid.RequireFromPath(exampleOrg, "/parent"),
+		ParentID:  demo.AliasPath("parent"),
 		Selectors: []registrar.Selector{{Type: "k8s", Value: "ns:demo"}, {Type: "k8s", Value: "sa:a:b"}},
 	}
 }
@@ -275,7 +278,7 @@ func TestErrorsOfTheCall(t *testing.T) {
 			wantKind(t, err, tc.kind, "the reason")
 			_, err = client.DeleteEntries(t.Context(), []string{"x"})
 			wantKind(t, err, tc.kind, "the reason")
-			_, err = client.ListEntries(t.Context(), entry("/x").ParentID)
+			_, err = client.ListEntries(t.Context(), demo)
 			wantKind(t, err, tc.kind, "the reason")
 			_, err = client.FederatedBundles(t.Context())
 			wantKind(t, err, tc.kind, "the reason")
@@ -314,7 +317,7 @@ func TestTamperedAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKind(t, deleted[0], registrar.Failed, `entry "another" when asked about "y"`)
-	_, err = client.ListEntries(t.Context(), entry("/x").ParentID)
+	_, err = client.ListEntries(t.Context(), demo)
 	wantKind(t, err, registrar.Failed, `page "1" as the one after itself`)
 	_, err = client.GetEntry(t.Context(), "x")
 	wantKind(t, err, registrar.Failed, `entry "another" when asked about "x"`)

@@ -34,7 +34,7 @@ func TestEachCallIsObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = client.GetEntry(t.Context(), "none")
-	if _, err := client.ListEntries(t.Context(), entry("/x").ParentID); err != nil {
+	if _, err := client.ListEntries(t.Context(), demo); err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()

@@ -1,10 +1,10 @@
 package spireapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
@@ -150,25 +150,25 @@ func (c *call) deleted(id string, r *entryv1.BatchDeleteEntryResponse_Result) er
 	}
 }
 
-// ListEntries implements [registrar.EntryLister].
-func (c *Client) ListEntries(ctx context.Context, parent spiffeid.ID) ([]registrar.Entry, error) {
-	var found []*types.Entry
+// ListEntries implements [registrar.EntryLister]. SPIRE has no filter by the beginning of an ID, so it is asked for
+// all entries; those of others, which may be anything, are dropped page by page.
+func (c *Client) ListEntries(ctx context.Context, of registrar.Cluster) ([]registrar.Entry, error) {
+	var entries []registrar.Entry
+	var unreadable error
 	call := c.call("ListEntries")
 	err := call.pages(ctx, func(token string) (string, error) {
-		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{
-			Filter: &entryv1.ListEntriesRequest_Filter{ByParentId: idToProto(parent)}, PageSize: pageSize, PageToken: token,
-		})
-		found = append(found, resp.GetEntries()...)
+		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{PageSize: pageSize, PageToken: token})
+		for _, pb := range resp.GetEntries() {
+			if e, err := fromProto(pb); err == nil && of.Concerns(e) {
+				entries = append(entries, e)
+			} else if err != nil && of.Concerns(registrar.Entry{ID: pb.GetId()}) {
+				unreadable = call.nonsense("entry %q, which cannot be read: %v", pb.GetId(), err)
+			}
+		}
 		return resp.GetNextPageToken(), err
 	})
-	if err != nil {
+	if err := cmp.Or(err, unreadable); err != nil {
 		return nil, err
-	}
-	entries := make([]registrar.Entry, len(found))
-	for i, pb := range found {
-		if entries[i], err = call.stored(pb); err != nil {
-			return nil, err
-		}
 	}
 	return entries, nil
 }

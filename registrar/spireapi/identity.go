@@ -20,10 +20,11 @@ import (
 // identity is this process' own X.509-SVID and bundle, watched in the background. Unlike go-spiffe's X509Source it
 // exists before the agent does, and can say why there is no SVID.
 type identity struct {
-	socket string
-	client *workloadapi.Client
-	stop   context.CancelFunc
-	ended  chan struct{}
+	socket  string
+	onSVIDs func([]*x509svid.SVID) // may be nil
+	client  *workloadapi.Client
+	stop    context.CancelFunc
+	ended   chan struct{}
 
 	answered     chan struct{} // closed once the agent has been heard or found missing
 	answeredOnce sync.Once
@@ -38,7 +39,7 @@ type identity struct {
 // retryAgent is how long to wait before asking an agent again that was away or had no SVID for us.
 const retryAgent = time.Second
 
-func watchIdentity(socket string) (*identity, error) {
+func watchIdentity(socket string, onSVIDs func([]*x509svid.SVID)) (*identity, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	// No pings: the stream never ends, and an agent closes connections that ping more than once in 5 minutes.
 	client, err := workloadapi.New(ctx, workloadapi.WithAddr(socket), workloadapi.WithBackoffStrategy(steady{}),
@@ -49,6 +50,7 @@ func watchIdentity(socket string) (*identity, error) {
 	}
 	i := &identity{
 		socket:   socket,
+		onSVIDs:  onSVIDs,
 		client:   client,
 		stop:     stop,
 		ended:    make(chan struct{}),
@@ -80,6 +82,9 @@ func (i *identity) close() error {
 
 // OnX509ContextUpdate implements workloadapi.X509ContextWatcher.
 func (i *identity) OnX509ContextUpdate(x *workloadapi.X509Context) {
+	if i.onSVIDs != nil {
+		i.onSVIDs(x.SVIDs)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.current, i.err = x, nil

@@ -88,7 +88,7 @@ func TestCallerWithoutRights(t *testing.T) {
 	})
 	client = dial(t, spireapi.Config{ServerAddress: address, AgentSocket: agent.Address()})
 	wantKind(t, create(t, client, entry("/x")), registrar.Denied, "it does not say whether")
-	if _, err := client.ListEntries(t.Context(), entry("/x").ParentID); err != nil {
+	if _, err := client.ListEntries(t.Context(), demo); err != nil {
 		t.Fatal(err)
 	}
 	known := []string{"only an admin may, so what denies this is its authorization policy"}
@@ -113,7 +113,7 @@ func TestCallerWithoutRights(t *testing.T) {
 	wantKind(t, client.RefreshBundle(t.Context(), otherOrg), registrar.Denied, append(known, `trust domains under "federation"`)...)
 
 	server.Refuse(func(any) error { return status.Error(codes.PermissionDenied, "authorization denied for method") })
-	_, err := client.ListEntries(t.Context(), entry("/x").ParentID)
+	_, err := client.ListEntries(t.Context(), demo)
 	wantKind(t, err, registrar.Denied, "it does not say whether", "-admin")
 	wantKind(t, create(t, client, entry("/x")), registrar.Denied, "it does not say whether", "-admin")
 }

@@ -13,13 +13,16 @@ type Metrics struct {
 }
 
 // DefaultStatistics is for [Metrics.Include]: requests and connections of callers and to upstreams, how they ended and
-// how long they took; handshakes and why they failed; and how long the certificate still lasts. With one inbound port
-// and one upstream that is a tenth of all.
+// how long they took; handshakes and why they failed; how long the certificate still lasts; what was shed for want of
+// memory; and which spans were sent and dropped. With one inbound port and one upstream that is a tenth of all.
 func DefaultStatistics() []string {
 	out := []string{
 		"http.inbound_*.rbac.", "inbound_*.rbac.", // refused and audited requests, audited TCP connections
 		"tcp.*.downstream_cx_total", "tcp.*.downstream_cx_rx_bytes_total", "tcp.*.downstream_cx_tx_bytes_total",
 		"server.live", "server.uptime", "server.memory_physical_size", "server.days_until_first_cert_expiring",
+		// How near the memory limit is, and what was shed for it: streams, and below requests and connections.
+		"overload.heap.pressure", "envoy.overload_actions.reset_high_memory_stream.count",
+		"tracing.opentelemetry.spans_",
 	}
 	add := func(roots []string, names ...string) {
 		for _, root := range roots {
@@ -30,11 +33,13 @@ func DefaultStatistics() []string {
 	}
 	// Callers, those in plain text on permissive ports, and the app.
 	add([]string{"http.inbound_*.", "http.plain_*.", "http.upstreams."},
-		"downstream_rq_total", "downstream_rq_*xx", "downstream_rq_time", "downstream_cx_active")
+		"downstream_rq_total", "downstream_rq_*xx", "downstream_rq_time", "downstream_cx_active",
+		"downstream_rq_overload_close")
 	// The app, each upstream of an app, each of a gateway, and the callers' handshakes.
 	clusters := []string{"cluster.app_*.", "cluster.upstream_*.", "cluster.route_*."}
 	add(clusters, "upstream_rq_total", "upstream_rq_*xx", "upstream_rq_time", "upstream_rq_pending_failure_eject",
 		"upstream_cx_active", "upstream_cx_connect_fail", "membership_total", "membership_healthy")
 	add(append(clusters[1:], "listener.0.0.0.0_*."), "ssl.handshake", "ssl.connection_error", "ssl.fail_verify_")
+	add([]string{"listener.0.0.0.0_*."}, "downstream_cx_overload_reject")
 	return out
 }

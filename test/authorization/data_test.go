@@ -40,47 +40,57 @@ func TestData(t *testing.T) {
 		e.Selectors = []*types.Selector{{Type: "k8s_psat", Value: "cluster:second"}, {Type: "k8s_psat", Value: "agent_ns:spire"}}
 	}
 	flagged := func(id, path string, change func(*types.Entry)) *types.Entry {
-		return changed(workload(prefix+id, path), change)
+		return changed(workload(hashed(id), path), change)
 	}
 	downstream, admin := func(e *types.Entry) { e.Downstream = true }, func(e *types.Entry) { e.Admin = true }
 	stored := func(e *types.Entry) { e.StoreSvid = true }
 	for _, a := range (attempts{
-		{"a listed path", creating(workload(prefix+"a", "/ns/demo/a"))},
+		{"a listed path", creating(workload(hashed("a"), "/ns/demo/a"))},
 		{"a listed downstream server", creating(flagged("b", "/nested", downstream))},
 		{"a listed admin", creating(flagged("c", "/tool", admin))},
 		{"below a path listed for stores", creating(flagged("d", "/ns/stored/x", stored))},
-		{"raise a flag again", updating(nil, flagged("b", "/nested", downstream))},
-		{"rename within what is listed", updating(&types.EntryMask{SpiffeId: true, Admin: true, Downstream: true, StoreSvid: true},
-			workload(prefix+"a", "/ns/demo/b"))},
-		{"the second cluster's alias", creating(changed(in("second", alias()), twoNodes))},
-		{"the second cluster's workload", creating(in("second", workload(prefix+"a", "/ns/demo/a")))},
+		{"the second cluster's row of a node", creating(in("second", row()))},
+		{"the second cluster's row of all nodes", creating(changed(in("second", rowOfAll()), twoNodes))},
+		{"the alias that the second cluster has had", creating(changed(in("second", formerAlias()), twoNodes))},
+		{"a workload below that", creating(changed(in("second", workload(hashed("b"), "/ns/demo/b")), func(e *types.Entry) {
+			e.ParentId = pathID("/spire-injector/second/node")
+		}))},
+		{"the second cluster's workload", creating(in("second", workload(hashed("a"), "/ns/demo/a")))},
 	}) {
 		if err := a.call(t.Context(), injector); err != nil {
 			t.Errorf("%s: %v", a.name, err)
 		}
 	}
-	must(t, create(t.Context(), third, in("third", workload(prefix+"a", "/ns/demo/a"))))
+	must(t, create(t.Context(), third, in("third", workload(hashed("a"), "/ns/demo/a"))))
 	for _, a := range (attempts{
-		{"a path that is not listed", creating(workload(prefix+"x", "/demo"))},
-		{"a path that begins like a listed one", creating(workload(prefix+"x", "/nested/x"))},
-		{"an exception", creating(workload(prefix+"x", "/ns/kube-system/x"))},
+		{"a path that is not listed", creating(workload(hashed("x"), "/demo"))},
+		{"a path that begins like a listed one", creating(workload(hashed("x"), "/nested/x"))},
+		{"an exception", creating(workload(hashed("x"), "/ns/kube-system/x"))},
 		{"another flag than the listed", creating(flagged("x", "/nested", admin))},
 		{"a flag for another path", creating(flagged("x", "/ns/demo/x", downstream))},
 		{"raise a flag of an entry whose SPIFFE ID is only said to be listed",
 			updating(&types.EntryMask{Downstream: true}, flagged("a", "/nested", downstream))},
-		{"rename an entry that may have a flag", updating(&types.EntryMask{SpiffeId: true}, workload(prefix+"b", "/ns/demo/x"))},
-		{"the other injector's SPIFFE ID", creating(workload(prefix+"x", otherPath))},
-		{"the other injector's cluster", creating(in("third", workload(prefix+"x", "/ns/demo/x")))},
-		{"a mixture of two clusters", creating(changed(workload(prefix+"x", "/ns/demo/x"), func(e *types.Entry) {
-			e.ParentId = pathID("/spire-injector/second/node")
+		{"rename within what is listed", updating(&types.EntryMask{SpiffeId: true, Admin: true, Downstream: true, StoreSvid: true},
+			workload(hashed("a"), "/ns/demo/b"))},
+		{"the other injector's SPIFFE ID", creating(workload(hashed("x"), otherPath))},
+		{"the other injector's cluster", creating(in("third", workload(hashed("x"), "/ns/demo/x")))},
+		{"a mixture of two clusters", creating(changed(workload(hashed("x"), "/ns/demo/x"), func(e *types.Entry) {
+			e.ParentId = pathID("/spire-injector/second/id/" + pathHash)
 		}))},
-		{"some of the second cluster's nodes", creating(changed(in("second", alias()), func(e *types.Entry) { twoNodes(e); e.Selectors = e.Selectors[:1] }))},
+		{"a row of two clusters", creating(changed(row(), func(e *types.Entry) {
+			e.Id, e.SpiffeId = e.Id+"x", pathID("/spire-injector/second/id/"+pathHash)
+		}))},
+		{"some of the second cluster's nodes", creating(changed(in("second", rowOfAll()), func(e *types.Entry) {
+			twoNodes(e)
+			e.Id, e.Selectors = e.Id[:len(e.Id)-1]+"3", e.Selectors[:1]
+			e.SpiffeId.Path = e.SpiffeId.Path[:len(e.SpiffeId.Path)-1] + "3"
+		}))},
 	}) {
 		if err := a.call(t.Context(), injector); !denied(err) {
 			t.Errorf("%s: expected a denial, got: %v", a.name, err)
 		}
 	}
-	if err := create(t.Context(), third, workload(prefix+"x", "/ns/demo/x")); !denied(err) {
+	if err := create(t.Context(), third, workload(hashed("x"), "/ns/demo/x")); !denied(err) {
 		t.Errorf("the third's attempt on the first's cluster: expected a denial, got: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,20 +22,40 @@ import (
 
 const (
 	prefix    = "spire-injector.demo-cluster."
-	aliasPath = "/spire-injector/demo-cluster/node"
 	oursID    = prefix + "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	pathHash  = "abcdefghijklmnopqrstuvwxy2"
+	aliasPath = "/spire-injector/demo-cluster/id/" + pathHash
+	nodeAlias = "/spire-injector/demo-cluster/node"
+	nodeUID   = "4f1c2d3e-0000-4000-8000-123456789abc"
+	rowID     = prefix + "row-" + pathHash + "-" + nodeUID
 	foreignID = "somebody-elses"
 )
 
-func alias() *types.Entry {
+// row is one of a node.
+func row() *types.Entry {
 	return &types.Entry{
-		Id: prefix + "node", SpiffeId: pathID(aliasPath), ParentId: pathID("/spire/server"),
-		Selectors: []*types.Selector{{Type: "k8s_psat", Value: "cluster:demo-cluster"}},
+		Id: rowID, SpiffeId: pathID(aliasPath), ParentId: pathID("/spire/server"),
+		Selectors: []*types.Selector{{Type: "k8s_psat", Value: "agent_node_uid:" + nodeUID}},
 	}
+}
+
+// rowOfAll is one of all nodes.
+func rowOfAll() *types.Entry {
+	return changed(row(), func(e *types.Entry) {
+		e.Id, e.Selectors = prefix+"row-"+pathHash, []*types.Selector{{Type: "k8s_psat", Value: "cluster:demo-cluster"}}
+	})
+}
+
+// formerAlias is what an injector without rows has its workloads' entries below.
+func formerAlias() *types.Entry {
+	return changed(rowOfAll(), func(e *types.Entry) { e.Id, e.SpiffeId = prefix+"node", pathID(nodeAlias) })
 }
 
 // ours is an entry as the injector makes it.
 func ours() *types.Entry { return workload(oursID, "/ns/demo/api") }
+
+// hashed is an entry ID of a workload, which ends with a letter.
+func hashed(letter string) string { return prefix + strings.Repeat("a", 25) + letter }
 
 func workload(id, path string) *types.Entry {
 	return &types.Entry{
@@ -73,36 +94,34 @@ func removing(ids ...string) func(context.Context, grpc.ClientConnInterface) err
 func TestInjectorMay(t *testing.T) {
 	t.Parallel()
 	s := narrowed(t, func(d *policyData) { d.Injectors[0].Federation = []string{"partner.test"} })
-	must(t, create(t.Context(), s.API, foreign()))
+	must(t, create(t.Context(), s.API, foreign(), formerAlias()))
 	relationship := &types.FederationRelationship{
 		TrustDomain: "partner.test", BundleEndpointUrl: "https://127.0.0.1:1/", BundleEndpointProfile: &types.FederationRelationship_HttpsWeb{},
 	}
 	injector := s.as(t, injectorPath)
 	for _, a := range (attempts{
-		{"create the alias", creating(alias())},
-		{"create a workload's entry beside it", creating(ours(), workload(prefix+"b", "/api"))},
-		{"create one with attributes", creating(changed(workload(prefix+"c", "/c"), func(e *types.Entry) {
+		{"create a row", creating(row())},
+		{"create a workload's entry", creating(ours(), workload(hashed("b"), "/api"))},
+		{"create one with attributes", creating(changed(workload(hashed("c"), "/c"), func(e *types.Entry) {
 			e.DnsNames, e.X509SvidTtl, e.JwtSvidTtl, e.Hint, e.ExpiresAt = []string{"c.test"}, 60, 60, "c", time.Now().Add(time.Hour).Unix()
 		}))},
-		{"update all fields", updating(nil, changed(ours(), func(e *types.Entry) { e.X509SvidTtl = 60 }))},
 		{"update one field, all others empty", updating(&types.EntryMask{X509SvidTtl: true}, &types.Entry{Id: oursID, X509SvidTtl: 30})},
 		{"update one field, the others given", updating(&types.EntryMask{X509SvidTtl: true}, changed(ours(), func(e *types.Entry) { e.X509SvidTtl = 20 }))},
-		{"update the SPIFFE ID", updating(&types.EntryMask{SpiffeId: true}, &types.Entry{Id: oursID, SpiffeId: pathID("/ns/demo/api")})},
-		{"update the parent", updating(&types.EntryMask{ParentId: true}, &types.Entry{Id: oursID, ParentId: pathID(aliasPath)})},
+		{"move to an alias path", updating(&types.EntryMask{ParentId: true}, &types.Entry{Id: oursID, ParentId: pathID(aliasPath)})},
+		{"update selectors", updating(&types.EntryMask{Selectors: true}, ours())},
 		{"lower flags", updating(&types.EntryMask{Admin: true, Downstream: true, StoreSvid: true}, &types.Entry{Id: oursID})},
-		{"update all of the alias", updating(nil, alias())},
-		{"update the alias' selectors", updating(&types.EntryMask{Selectors: true}, alias())},
 		{"get an entry", func(ctx context.Context, conn grpc.ClientConnInterface) error {
 			_, err := entryv1.NewEntryClient(conn).GetEntry(ctx, &entryv1.GetEntryRequest{Id: foreignID})
 			return err
 		}},
 		{"list entries", func(ctx context.Context, conn grpc.ClientConnInterface) error {
 			_, err := entryv1.NewEntryClient(conn).ListEntries(ctx, &entryv1.ListEntriesRequest{
-				Filter: &entryv1.ListEntriesRequest_Filter{ByParentId: pathID(aliasPath)}, PageSize: 2,
+				Filter: &entryv1.ListEntriesRequest_Filter{ByParentId: pathID(nodeAlias)}, PageSize: 2,
 			})
 			return err
 		}},
-		{"delete its entries", removing(oursID, prefix+"b")},
+		{"delete its entries", removing(oursID, hashed("b"), rowID)},
+		{"delete what it made before it had rows", removing(prefix + "node")},
 		{"get the bundle", func(ctx context.Context, conn grpc.ClientConnInterface) error {
 			_, err := bundlev1.NewBundleClient(conn).GetBundle(ctx, &bundlev1.GetBundleRequest{})
 			return err
@@ -153,7 +172,7 @@ func TestInjectorMay(t *testing.T) {
 func TestInjectorMayNot(t *testing.T) {
 	t.Parallel()
 	s := narrowed(t, nil)
-	must(t, create(t.Context(), s.API, alias(), ours(), foreign()))
+	must(t, create(t.Context(), s.API, row(), ours(), foreign()))
 	before, err := all(t.Context(), s.API)
 	must(t, err)
 	injector, admin := s.as(t, injectorPath), s.as(t, adminPath)
@@ -177,7 +196,13 @@ func TestInjectorMayNot(t *testing.T) {
 
 func injectorMayNot(t *testing.T, s server) attempts {
 	t.Helper()
-	fresh := prefix + "d"
+	fresh := hashed("d")
+	another := func(change func(*types.Entry)) *types.Entry {
+		return changed(row(), func(e *types.Entry) {
+			e.Id, e.Selectors[0].Value = e.Id+"x", e.Selectors[0].Value+"x"
+			change(e)
+		})
+	}
 	entry := func(change func(*types.Entry)) *types.Entry { return changed(workload(fresh, "/d"), change) }
 	_, csr := certificateRequest(t, &url.URL{Scheme: "spiffe", Host: domain, Path: "/api"})
 	foreignTTL := &types.Entry{Id: foreignID, X509SvidTtl: 30}
@@ -193,16 +218,41 @@ func injectorMayNot(t *testing.T, s server) attempts {
 		{"create with the bare prefix", creating(entry(func(e *types.Entry) { e.Id = prefix }))},
 		{"create below the server", creating(entry(func(e *types.Entry) { e.ParentId = pathID("/spire/server") }))},
 		{"create below an agent", creating(entry(func(e *types.Entry) { e.ParentId = pathID("/spire/agent/k8s_psat/demo-cluster/x") }))},
-		{"create below another cluster's alias", creating(entry(func(e *types.Entry) { e.ParentId = pathID("/spire-injector/other/node") }))},
+		{"create below another cluster's path", creating(entry(func(e *types.Entry) { e.ParentId = pathID("/spire-injector/other/id/" + pathHash) }))},
+		{"create below the alias of all nodes", creating(entry(func(e *types.Entry) { e.ParentId = pathID(nodeAlias) }))},
+		{"create below the root of alias paths", creating(entry(func(e *types.Entry) { e.ParentId = pathID("/spire-injector/demo-cluster/id") }))},
+		{"create below something below an alias path", creating(entry(func(e *types.Entry) { e.ParentId = pathID(aliasPath + "/x") }))},
+		{"create with an ID of no kind", creating(entry(func(e *types.Entry) { e.Id = prefix + "d" }))},
+		{"create a workload with a row's ID", creating(entry(func(e *types.Entry) { e.Id = rowID + "x" }))},
 		{"create without a parent", creating(entry(func(e *types.Entry) { e.ParentId = nil }))},
 		{"create without a SPIFFE ID", creating(entry(func(e *types.Entry) { e.SpiffeId = nil }))},
 		{"create in another trust domain", creating(entry(func(e *types.Entry) { e.SpiffeId.TrustDomain = "other.test" }))},
 		{"create below a parent of another trust domain", creating(entry(func(e *types.Entry) { e.ParentId.TrustDomain = "other.test" }))},
-		{"create the alias with other nodes", creating(changed(alias(), func(e *types.Entry) { e.Selectors[0].Value = "cluster:other" }))},
-		{"create the alias with more nodes", creating(changed(alias(), func(e *types.Entry) { e.Selectors = e.Selectors[:0] }))},
-		{"create the alias as an admin", creating(changed(alias(), func(e *types.Entry) { e.Admin = true }))},
-		{"create the alias under another SPIFFE ID", creating(changed(alias(), func(e *types.Entry) { e.SpiffeId = pathID("/x") }))},
-		{"create the alias below another parent", creating(changed(alias(), func(e *types.Entry) { e.ParentId = pathID(aliasPath) }))},
+		{"create a row of all nodes", creating(rowOfAll())},
+		{"create the alias of all nodes", creating(formerAlias())},
+		{"create a row of nodes by another selector", creating(another(func(e *types.Entry) { e.Selectors[0].Value = "agent_ns:spire" }))},
+		{"create a row of nodes by another attestor", creating(another(func(e *types.Entry) { e.Selectors[0].Type = "x" }))},
+		{"create a row with two selectors", creating(another(func(e *types.Entry) {
+			e.Selectors = append(e.Selectors, &types.Selector{Type: "k8s_psat", Value: "cluster:demo-cluster"})
+		}))},
+		{"create a row with another node in its ID", creating(another(func(e *types.Entry) { e.Id = rowID + "y" }))},
+		{"create a row with another path in its ID", creating(another(func(e *types.Entry) { e.SpiffeId = pathID(aliasPath[:len(aliasPath)-1] + "3") }))},
+		{"create a row with a workload's ID", creating(another(func(e *types.Entry) { e.Id = fresh }))},
+		{"create a row as an admin", creating(another(func(e *types.Entry) { e.Admin = true }))},
+		{"create a row with a DNS name", creating(another(func(e *types.Entry) { e.DnsNames = []string{"a.test"} }))},
+		{"create a row of a workload's SPIFFE ID", creating(another(func(e *types.Entry) { e.SpiffeId = pathID("/api") }))},
+		{"create a row of the root of alias paths", creating(another(func(e *types.Entry) { e.SpiffeId = pathID("/spire-injector/demo-cluster/id") }))},
+		{"create a row of another cluster's path", creating(another(func(e *types.Entry) { e.SpiffeId = pathID("/spire-injector/other/id/" + pathHash) }))},
+		{"create a row below an agent", creating(another(func(e *types.Entry) { e.ParentId = pathID("/spire/agent/x") }))},
+		{"create a row below a path", creating(another(func(e *types.Entry) { e.ParentId = pathID(aliasPath) }))},
+		{"update a row", updating(nil, row())},
+		{"update a row's nodes", updating(&types.EntryMask{Selectors: true}, changed(row(), func(e *types.Entry) { e.Selectors[0].Value = "cluster:demo-cluster" }))},
+		{"update a row's expiry", updating(&types.EntryMask{ExpiresAt: true}, changed(row(), func(e *types.Entry) { e.ExpiresAt = time.Now().Add(time.Hour).Unix() }))},
+		{"update a row's SPIFFE ID", updating(&types.EntryMask{SpiffeId: true}, changed(row(), func(e *types.Entry) { e.SpiffeId = pathID("/ns/demo/api") }))},
+		{"update a row behind a workload's entry", updating(&types.EntryMask{X509SvidTtl: true}, ours(), row())},
+		{"update all fields", updating(nil, changed(ours(), func(e *types.Entry) { e.X509SvidTtl = 60 }))},
+		{"update the SPIFFE ID", updating(&types.EntryMask{SpiffeId: true}, &types.Entry{Id: oursID, SpiffeId: pathID("/ns/demo/web")})},
+		{"move to the alias of all nodes", updating(&types.EntryMask{ParentId: true}, &types.Entry{Id: oursID, ParentId: pathID(nodeAlias)})},
 		{"update another's entry", updating(nil, changed(foreign(), func(e *types.Entry) { e.X509SvidTtl = 30 }))},
 		{"update a field of another's entry", updating(&types.EntryMask{X509SvidTtl: true}, foreignTTL)},
 		{"update no field of another's entry", updating(&types.EntryMask{}, foreignTTL)},
@@ -215,11 +265,6 @@ func injectorMayNot(t *testing.T, s server) attempts {
 		{"update to another parent", updating(&types.EntryMask{ParentId: true}, &types.Entry{Id: oursID, ParentId: pathID("/spire/server")})},
 		{"update to a reserved SPIFFE ID", updating(&types.EntryMask{SpiffeId: true}, &types.Entry{Id: oursID, SpiffeId: pathID(aliasPath)})},
 		{"update to no SPIFFE ID", updating(&types.EntryMask{SpiffeId: true}, &types.Entry{Id: oursID})},
-		{"update the alias' nodes", updating(&types.EntryMask{Selectors: true},
-			&types.Entry{Id: alias().Id, Selectors: []*types.Selector{{Type: "k8s_psat", Value: "cluster:other"}}})},
-		{"update the alias' SPIFFE ID", updating(&types.EntryMask{SpiffeId: true}, &types.Entry{Id: alias().Id, SpiffeId: pathID("/x")})},
-		{"update the alias' parent", updating(&types.EntryMask{ParentId: true}, &types.Entry{Id: alias().Id, ParentId: pathID(aliasPath)})},
-		{"update the alias to an admin", updating(&types.EntryMask{Admin: true}, &types.Entry{Id: alias().Id, Admin: true})},
 		{"delete another's entry", removing(foreignID)},
 		{"delete another's entry behind an own", removing(oursID, foreignID)},
 		{"delete an entry of another cluster", removing("spire-injector.other.x")},
@@ -268,7 +313,7 @@ func injectorMayNot(t *testing.T, s server) attempts {
 		}},
 	}
 	for _, path := range []string{
-		"/spire", "/spire/agent/x", "/spire/server", "/spire-injector", "/spire-injector/x", aliasPath, "/spire-injector/other/node",
+		"/spire", "/spire/agent/x", "/spire/server", "/spire-injector", "/spire-injector/x", aliasPath, nodeAlias, "/spire-injector/other/id/x",
 		injectorPath, "/ns/spire-injector/x", "/ns/spire/x", "/bootstrap/demo-cluster/node",
 	} {
 		list = append(list, attempts{{"create " + path, creating(entry(func(e *types.Entry) { e.SpiffeId = pathID(path) }))}}...)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/test/standalone"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -48,8 +49,8 @@ func TestServerConfiguration(t *testing.T) {
 	t.Cleanup(func() { _ = api.Close() })
 	s := awaited(t, server{Server: &standalone.Server{Domain: spiffeid.RequireTrustDomainFromString(domain), Port: port, Process: process, API: api}})
 	injector := s.as(t, injectorPath)
-	must(t, create(t.Context(), injector, alias(), ours()))
-	if err := create(t.Context(), injector, changed(workload(prefix+"x", "/x"), func(e *types.Entry) { e.Admin = true })); !denied(err) {
+	must(t, create(t.Context(), injector, row(), ours()))
+	if err := create(t.Context(), injector, changed(workload(hashed("x"), "/x"), func(e *types.Entry) { e.Admin = true })); !denied(err) {
 		t.Errorf("create an admin: expected a denial, got: %v", err)
 	}
 }
@@ -63,6 +64,10 @@ func TestManifestsAgree(t *testing.T) {
 	}
 	if diff := cmp.Diff(beside(t, read(t, "spire/base/server.conf"), "DataStore"), beside(t, read(t, "spire/overlays/ha/server.conf"), "DataStore")); diff != "" {
 		t.Errorf("spire/overlays/ha/server.conf (+) and the base's (-) differ in more than the DataStore:\n%s", diff)
+	}
+	label := regexp.MustCompile(`(?m)^ *webhook_label .*\n`)
+	if diff := cmp.Diff(read(t, "spire/base/server.conf"), label.ReplaceAllString(read(t, "spire/components/webhook-bundle/server.conf"), "")); diff != "" {
+		t.Errorf("spire/components/webhook-bundle/server.conf (+) and the base's (-) differ in more than webhook_label:\n%s", diff)
 	}
 	if want, got := `"spiffe_id": "`+injector.SPIFFEID+`"`, read(t, "spire/base/injector-entries.json"); !strings.Contains(got, want) {
 		t.Errorf("injector-entries.json: expected %s", want)
@@ -80,12 +85,14 @@ func TestManifestsAgree(t *testing.T) {
 		must(t, err)
 		platform, err := intent.ParsePlatform(raw)
 		must(t, err)
-		alias := platform.Cluster.NodeAlias()
-		var selectors []string
-		for _, s := range alias.Selectors {
-			selectors = append(selectors, s.String())
+		cluster := platform.Cluster
+		selectors := []string{} // of rows of all nodes
+		for _, s := range cluster.NodeSelectors {
+			if cluster.Scope == registrar.ScopeCluster {
+				selectors = append(selectors, s.String())
+			}
 		}
-		got := policyInjector{SPIFFEID: alias.SPIFFEID.TrustDomain().ID().String() + injectorPath, Cluster: platform.Cluster.Name, NodeSelectors: selectors}
+		got := policyInjector{SPIFFEID: cluster.TrustDomain.ID().String() + injectorPath, Cluster: cluster.Name, NodeSelectors: selectors}
 		want := policyInjector{SPIFFEID: injector.SPIFFEID, Cluster: injector.Cluster, NodeSelectors: injector.NodeSelectors}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("policy-data.json (-) and %s (+):\n%s", file, diff)

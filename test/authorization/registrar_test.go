@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/registrar/spireapi"
 	"github.com/spire-injector/spire-injector/test/standalone"
 )
@@ -48,37 +50,86 @@ func TestRegistrar(t *testing.T) {
 		}
 	}
 	holds(entry)
-	holds(cluster.NodeAlias())
 
+	// A pod of that identity on a node, which asks for more than the one that was admitted.
 	shorter := api
 	shorter.X509SVIDTTL, shorter.DNSNames = time.Minute, []string{"api.test"}
-	must(t, ensure(shorter))
+	demand := registrar.NewDemand(cluster)
+	demand.SetNode("node", nodeUID)
+	demand.Set(registrar.Owner{Kind: registrar.KindPod, Namespace: "demo", Name: "api"}, registrar.Needs{
+		Workloads: []registrar.Workload{shorter}, Identity: registrar.IdentityHash(api.ID), Node: "node",
+	})
+	reconcile := func() (refused []registrar.Outcome) {
+		// One that remembers nothing, as the one of another leader.
+		r := registrar.NewReconciler(cluster, client, demand, registrar.ReconcilerOptions{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r.OnOutcome(func(o registrar.Outcome) {
+			if o.Err != nil {
+				refused = append(refused, o)
+			}
+		})
+		passes := 0
+		r.OnPass(func(p registrar.Pass) {
+			must(t, p.Err)
+			redone := slices.ContainsFunc(p.Steps, func(s registrar.Step) bool { return s.Why == reason.RowDrifted })
+			if passes++; !redone {
+				cancel()
+			}
+		})
+		if r.Run(ctx); passes == 0 {
+			t.Fatal("there was no pass")
+		}
+		return refused
+	}
+	row := cluster.NodeRow(registrar.IdentityHash(api.ID), nodeUID)
 	entry.X509SVIDTTL, entry.DNSNames = time.Minute, []string{"api.test"}
-	holds(entry)
-
-	for name, drift := range map[string]func() error{
-		"SPIFFE ID": func() error {
-			return update(t.Context(), s.API, &types.EntryMask{SpiffeId: true}, &types.Entry{Id: entry.ID, SpiffeId: pathID("/drifted")})
-		},
-		"selectors and flags": func() error {
+	for _, tc := range []struct {
+		what  string
+		drift func() error
+	}{
+		{"nothing", func() error { return nil }},
+		{"selectors and flags", func() error {
 			return update(t.Context(), s.API, &types.EntryMask{Selectors: true, Admin: true, Downstream: true, StoreSvid: true}, &types.Entry{
 				Id: entry.ID, Selectors: []*types.Selector{{Type: "x", Value: "y"}}, Admin: true, Downstream: true, StoreSvid: true,
 			})
-		},
-		"the alias' nodes": func() error {
+		}},
+		{"the row's nodes", func() error {
 			return update(t.Context(), s.API, &types.EntryMask{Selectors: true}, &types.Entry{
-				Id: cluster.NodeAlias().ID, Selectors: []*types.Selector{{Type: "x", Value: "y"}},
+				Id: row.ID, Selectors: []*types.Selector{{Type: "x", Value: "y"}},
 			})
-		},
-		"deleted": func() error { return remove(t.Context(), s.API, entry.ID, cluster.NodeAlias().ID) },
+		}},
+		{"another identity's path", func() error {
+			return update(t.Context(), s.API, &types.EntryMask{ParentId: true}, &types.Entry{Id: entry.ID, ParentId: pathID(aliasPath)})
+		}},
+		{"deleted", func() error { return remove(t.Context(), s.API, entry.ID, row.ID) }},
 	} {
-		must(t, drift())
-		if err := ensure(shorter); err != nil {
-			t.Errorf("%s: %v", name, err)
+		must(t, tc.drift())
+		for _, o := range reconcile() {
+			t.Errorf("%s: %v", tc.what, o.Err)
 		}
 		holds(entry)
-		holds(cluster.NodeAlias())
+		holds(row)
 	}
+	// A SPIFFE ID is not changed back: that would be the right to give any identity to any entry.
+	must(t, update(t.Context(), s.API, &types.EntryMask{SpiffeId: true}, &types.Entry{Id: entry.ID, SpiffeId: pathID("/drifted")}))
+	if refused := reconcile(); len(refused) != 1 || registrar.KindOf(refused[0].Err) != registrar.Denied {
+		t.Errorf("a SPIFFE ID that others changed: expected one denial, got %v", refused)
+	}
+	must(t, remove(t.Context(), s.API, entry.ID))
+
+	// What an injector without rows left is moved, and removed.
+	below := cluster.WorkloadEntry(api)
+	below.ParentID = cluster.NodeAlias().SPIFFEID
+	must(t, create(t.Context(), s.API, changed(formerAlias(), func(*types.Entry) {}), &types.Entry{
+		Id: below.ID, SpiffeId: pathID(api.ID.Path()), ParentId: pathID(nodeAlias), Selectors: ours().Selectors,
+	}))
+	moved, err := client.UpdateEntries(t.Context(), []registrar.Entry{cluster.WorkloadEntry(api)}, registrar.FieldParentID)
+	must(t, err)
+	must(t, moved[0].Err)
+	gone, err := client.DeleteEntries(t.Context(), []string{cluster.NodeAlias().ID})
+	must(t, err)
+	must(t, gone[0])
 
 	for flag, w := range map[string]registrar.Workload{
 		"admin":      {ID: spiffeid.RequireFromPath(s.Domain, "/tool"), Namespace: "demo", ServiceAccount: "tool", Attributes: registrar.Attributes{Admin: true}},

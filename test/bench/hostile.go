@@ -75,7 +75,9 @@ func measureHostile(ctx context.Context, s settings, c *cluster, r *report) erro
 	return err
 }
 
-func (c *cluster) measureFlood(ctx context.Context, s settings, f *hostileFigures, honest, hostile string, bodies [][]byte) error {
+func (c *cluster) measureFlood(
+	ctx context.Context, s settings, f *hostileFigures, honest, hostile string, bodies [][]byte,
+) error {
 	replicas := theInjector().processes
 	before, err := c.restartsOf(ctx, replicas)
 	if err != nil {
@@ -156,7 +158,9 @@ func (c *cluster) flood(ctx context.Context, atOnce int, namespace string, bodie
 	return group.Wait()
 }
 
-func (c *cluster) createPod(ctx context.Context, namespace string, body []byte, options *metav1.CreateOptions, into *corev1.Pod) error {
+func (c *cluster) createPod(
+	ctx context.Context, namespace string, body []byte, options *metav1.CreateOptions, into *corev1.Pod,
+) error {
 	result := c.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").
 		VersionedParams(options, metav1.ParameterCodec).SetHeader("Content-Type", "application/json").Body(body).Do(ctx)
 	if into == nil {
@@ -183,7 +187,9 @@ func answerTo(err error) string {
 }
 
 // honestPods creates pods one after the other for some time, and deletes each, which is not measured.
-func (c *cluster) honestPods(ctx context.Context, namespace string, v variant, lasting time.Duration) (honestLoad, error) {
+func (c *cluster) honestPods(
+	ctx context.Context, namespace string, v variant, lasting time.Duration,
+) (honestLoad, error) {
 	body, err := request(pendingPod(namespace, v))
 	if err != nil {
 		return honestLoad{}, err
@@ -257,13 +263,15 @@ func (c *cluster) restartsOf(ctx context.Context, at programAt) (containerState,
 }
 
 func printHostile(t io.Writer, f hostileFigures) {
-	title(t, fmt.Sprintf("Honest pods beside a flood of hostile ones, %d at a time for %s", f.AtOnce, time.Duration(f.Flood)))
+	flood := time.Duration(f.Flood)
+	title(t, fmt.Sprintf("Honest pods beside a flood of hostile ones, %d at a time for %s", f.AtOnce, flood))
 	row(t, "pods, milliseconds", "number", "p50", "p99", "max", "errors")
 	for _, l := range []struct {
 		name string
 		load honestLoad
 	}{{"honest, before", f.Alone}, {"honest, during", f.Beside}, {"without a webhook, during", f.Floor}} {
-		row(t, l.name, l.load.Pods, milliseconds(l.load.P50), milliseconds(l.load.P99), milliseconds(l.load.Max), l.load.Errors)
+		p50, p99, most := milliseconds(l.load.P50), milliseconds(l.load.P99), milliseconds(l.load.Max)
+		row(t, l.name, l.load.Pods, p50, p99, most, l.load.Errors)
 		if l.load.FirstError != "" {
 			line(t, l.load.FirstError)
 		}

@@ -19,7 +19,7 @@ platform:
   clusterName: other
   spire: {server: {address: "server.spiffe:8081"}, agentSocket: {hostPath: /run/other, file: other.sock}}
 spireNamespace: spiffe
-certManager: {enabled: true}
+servingCertificate: cert-manager
 monitoring: {enabled: true}
 `},
 		{"the injector over the server's socket, by CSI", InjectorChart, "identity", `

@@ -32,6 +32,8 @@ func TestMistakesInValuesAreRefused(t *testing.T) {
 		{"two sockets", InjectorChart, "platform: {spire: {agentSocket: {csi: csi.spiffe.io}}}", "say hostPath: null beside csi"},
 		{"no socket", InjectorChart, "platform: {spire: {agentSocket: {hostPath: null}}}", "neither hostPath nor csi"},
 		{"OpenShift with a directory of the host", InjectorChart, "openshift: {enabled: true}", "csi: csi.spiffe.io"},
+		{"a digest that is none", InjectorChart, "image: {digest: 'sha256:abc'}", "at '/image/digest'"},
+		{"a digest that is none", SPIREChart, "server: {image: {digest: latest}}", "at '/server/image/digest'"},
 		{"SPIRE's namespace", InjectorChart, "spireNamespace: spire-injector", "say --namespace spire-injector"},
 
 		{"an unknown value", SPIREChart, "servers: 2", "additional properties 'servers' not allowed"},
@@ -52,6 +54,30 @@ func TestMistakesInValuesAreRefused(t *testing.T) {
 				t.Errorf("expected %q in the error, got %v", c.want, err)
 			}
 		})
+	}
+}
+
+// An image is taken by its digest where there is one, also for what the platform file has of it.
+func TestImagesByDigest(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	for _, c := range []struct{ chart, values, want string }{
+		{InjectorChart, "image: {repository: r, digest: '" + digest + "'}", "image: r@" + digest},
+		{InjectorChart, "image: {repository: r, tag: v1, digest: '" + digest + "'}", "image: r:v1@" + digest},
+		{InjectorChart, "image: {repository: r, tag: v1}", "image: r:v1"},
+		{SPIREChart, "server: {image: {repository: r, digest: '" + digest + "'}}", "image: r@" + digest},
+		{SPIREChart, "agent: {image: {repository: r, tag: v1, digest: '" + digest + "'}}", "image: r:v1@" + digest},
+		{SPIREChart, "csi: {enabled: true, image: 'r@" + digest + "'}", "image: r@" + digest},
+	} {
+		out, err := render(t.Context(), c.chart, "spire-injector", c.values)
+		if err != nil {
+			t.Errorf("%s, %s: %v", c.chart, c.values, err)
+		} else if !strings.Contains(out, " "+c.want+"\n") {
+			t.Errorf("%s, %s: expected %q in\n%s", c.chart, c.values, c.want, out)
+		}
+	}
+	values := "image: {repository: r, digest: '" + digest + "'}\nplatform: {sidecar: {image: 'envoy@" + digest + "'}}"
+	if p := platformOf(t, values); p.Sidecar.JWT.Image != "r@"+digest || p.Sidecar.Image != "envoy@"+digest {
+		t.Errorf("the platform file has the images %s and %s", p.Sidecar.Image, p.Sidecar.JWT.Image)
 	}
 }
 

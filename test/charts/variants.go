@@ -12,6 +12,7 @@ type Variant struct {
 	Chart          string   // its folder
 	Namespace      string   // of the release
 	Kustomizations []string // their folders
+	Components     []string // folders of what is added to the first of them
 	Values         string   // of the chart, in YAML
 }
 
@@ -33,16 +34,30 @@ platform:
   defaults: {drain: null}
   locked: null
 `, "manifests/injector/overlays/unix-socket"),
-		injector("cert-manager", `certManager: {enabled: true}`, "manifests/injector/overlays/cert-manager"),
+		injector("cert-manager", `servingCertificate: cert-manager`, "manifests/injector/overlays/cert-manager"),
+		injector("self-rotated", `servingCertificate: self-rotated`, "manifests/injector/overlays/self-rotated"),
+		injector("spire-serving-cert", `servingCertificate: spire`, "manifests/injector/overlays/spire-serving-cert"),
+		injector("hardened", `
+platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
+networkPolicy: {enabled: true}
+metrics: {secure: true}
+`, "manifests/injector/overlays/hardened"),
 		injector("openshift", `
 platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
 openshift: {enabled: true}
 `, "manifests/injector/overlays/openshift"),
+		with(injector("client-ca", `clientCA: {configMap: spire-injector-client-ca}`, "manifests/injector/base"),
+			"manifests/injector/components/client-ca"),
+		with(injector("network-policy", `networkPolicy: {enabled: true}`, "manifests/injector/base"),
+			"manifests/injector/components/network-policy"),
+		with(injector("secure-metrics", `metrics: {secure: true}`, "manifests/injector/base"),
+			"manifests/injector/components/secure-metrics"),
 		injector("monitoring", `monitoring: {enabled: true}`, "manifests/injector/base", "manifests/injector/monitoring"),
 
 		spire("base", "", "manifests/spire/base"),
 		spire("csi", `csi: {enabled: true}`, "manifests/spire/overlays/csi"),
 		spire("unix-socket", `server: {socketOnHost: true}`, "manifests/spire/overlays/unix-socket"),
+		spire("spire-serving-cert", `webhookBundle: {enabled: true}`, "manifests/spire/overlays/spire-serving-cert"),
 		spire("ha", `
 server: {replicas: 2}
 database: {type: postgres}
@@ -52,6 +67,11 @@ csi: {enabled: true}
 openshift: {enabled: true}
 `, "manifests/spire/overlays/openshift"),
 	}
+}
+
+func with(v Variant, components ...string) Variant {
+	v.Components = components
+	return v
 }
 
 // Release is the name under which the documentation installs the chart of a variant.

@@ -86,9 +86,12 @@ type agentCaller struct {
 func asAgentOf(t *testing.T, node string) agentCaller {
 	t.Helper()
 	certificate := stolenFrom(t, agentOn(t, node))
-	conn, err := grpc.NewClient(forwardTo(t, "spire", "service/spire-server", 8081), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
-		Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true, //nolint:gosec // whom it calls is not its concern
-	})))
+	asAgent := credentials.NewTLS(&tls.Config{
+		Certificates:       []tls.Certificate{certificate},
+		InsecureSkipVerify: true, //nolint:gosec // whom it calls is not its concern
+	})
+	server := forwardTo(t, "spire", "service/spire-server", 8081)
+	conn, err := grpc.NewClient(server, grpc.WithTransportCredentials(asAgent))
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return agentCaller{node: node, entry: entryv1.NewEntryClient(conn), svid: svidv1.NewSVIDClient(conn)}
@@ -118,7 +121,8 @@ func stolenFrom(t *testing.T, agent corev1.Pod) tls.Certificate {
 	t.Helper()
 	const namespace = "kube-system" // which the webhook never sees
 	thief := &corev1.Pod{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "e2e-thief-" + k8srand.String(5), Namespace: namespace},
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: "e2e-thief-" + k8srand.String(5), Namespace: namespace},
 		Spec: corev1.PodSpec{
 			NodeName: agent.Spec.NodeName, TerminationGracePeriodSeconds: new(int64(0)),
 			Containers: []corev1.Container{{
@@ -127,7 +131,8 @@ func stolenFrom(t *testing.T, agent corev1.Pod) tls.Certificate {
 				SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0)), RunAsNonRoot: new(false)},
 			}},
 			Volumes: []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{
-				Path: "/var/lib/kubelet/pods/" + string(agent.UID) + "/volumes/kubernetes.io~empty-dir/data", Type: new(corev1.HostPathDirectory),
+				Path: "/var/lib/kubelet/pods/" + string(agent.UID) + "/volumes/kubernetes.io~empty-dir/data",
+				Type: new(corev1.HostPathDirectory),
 			}}}},
 		},
 	}

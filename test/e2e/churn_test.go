@@ -45,7 +45,7 @@ func TestDisruptiveChurn(t *testing.T) {
 		duration = d
 	}
 	ns := namespace(t)
-	apply(t, asleep(ns, client(ns, "stays")))
+	apply(t, pending(ns, client(ns, "stays")))
 	awaitEntries(t, id(ns, "stays"), 1)
 	before := registered(t)
 	names := replicas(t)

@@ -169,10 +169,11 @@ func apiPod(t *testing.T, namespace string) corev1.Pod {
 
 // entry is what the SPIRE server prints of a registration entry.
 type entry struct {
-	ID        string  `json:"id"`
-	ExpiresAt string  `json:"expires_at"` // seconds since 1970; 0: never
-	SPIFFEID  entryID `json:"spiffe_id"`
-	ParentID  entryID `json:"parent_id"`
+	ID        string                         `json:"id"`
+	ExpiresAt string                         `json:"expires_at"` // seconds since 1970; 0: never
+	SPIFFEID  entryID                        `json:"spiffe_id"`
+	ParentID  entryID                        `json:"parent_id"`
+	Selectors []struct{ Type, Value string } `json:"selectors"`
 }
 
 // entryID is a SPIFFE ID in an entry.

@@ -40,19 +40,19 @@ etcd compaction "{\"revision\": \"$revision\", \"physical\": true}"
 // event that nobody ever gets, is noticed all the same, by replicas that went on.
 func TestDisruptiveEtcdCompacted(t *testing.T) {
 	ns := namespace(t)
-	apply(t, asleep(ns, client(ns, "stays")), asleep(ns, client(ns, "goes")))
+	apply(t, pending(ns, client(ns, "stays")), pending(ns, client(ns, "goes")))
 	awaitEntries(t, id(ns, "stays"), 1)
 	awaitEntries(t, id(ns, "goes"), 1)
 	names := replicas(t)
 	restartsBefore, filled := injectorRestarts(t), watchCacheFilled(t)
 
-	compact(t, "/registry/deployments/"+ns+"/goes")
+	compact(t, "/registry/pods/"+ns+"/goes")
 	eventually(t, "an answer of the API server", func() error {
-		_, err := shared.k.With(t.Context(), manifest(t, asleep(ns, client(ns, "comes"))), "apply", "-f", "-")
+		_, err := shared.k.With(t.Context(), manifest(t, pending(ns, client(ns, "comes"))), "apply", "-f", "-")
 		return err
 	})
 	if now := watchCacheFilled(t); now <= filled {
-		t.Errorf("the API server has listed Deployments %d times, before and after: its watch was not too old", now)
+		t.Errorf("the API server has listed pods %d times, before and after: its watch was not too old", now)
 	}
 	t.Logf("what came then was registered after %.1f s", awaitEntries(t, id(ns, "comes"), 1).Seconds())
 	took := eventually(t, "the mark of what is not needed any more", func() error {
@@ -107,19 +107,19 @@ func compact(t *testing.T, key string) {
 	})
 }
 
-// watchCacheFilled is how often the API server has listed Deployments in etcd to serve watches of them.
+// watchCacheFilled is how often the API server has listed pods in etcd to serve watches of them.
 func watchCacheFilled(t *testing.T) (n int) {
 	t.Helper()
 	metrics, err := shared.k.Run(t.Context(), "get", "--raw", "/metrics")
 	must(t, err)
 	for line := range strings.Lines(metrics) {
-		if name, value, _ := strings.Cut(line, " "); strings.HasPrefix(name, "apiserver_watch_cache_initializations_total{") && strings.Contains(name, `"deployments"`) {
+		if name, value, _ := strings.Cut(line, " "); strings.HasPrefix(name, "apiserver_watch_cache_initializations_total{") && strings.Contains(name, `"pods"`) {
 			n, err = strconv.Atoi(strings.TrimSpace(value))
 			must(t, err)
 			return n
 		}
 	}
-	t.Fatal("the API server does not say how often it has listed Deployments")
+	t.Fatal("the API server does not say how often it has listed pods")
 	return 0
 }
 

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -201,26 +200,31 @@ func TestDisruptiveSPIREServerStopped(t *testing.T) {
 func TestDisruptiveSPIREServerWithEmptiedDatabase(t *testing.T) {
 	ns := namespace(t)
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
-	apply(t, asleep(ns, client(ns, "asleep")))
+	apply(t, pending(ns, client(ns, "asleep")))
 	awaitEntries(t, id(ns, "asleep"), 1)
 
-	var ours struct {
-		Entries []entry `json:"entries"`
+	var lost []string
+	for _, e := range allEntries(t) {
+		if strings.HasPrefix(e.ID, idsOfOurs) {
+			lost = append(lost, e.ID)
+		}
 	}
-	out := server(t, "entry", "show", "-parentID", "spiffe://example.org/spire-injector/demo-cluster/node", "-output", "json")
-	must(t, json.Unmarshal([]byte(out), &ours))
-	list := map[string][]string{"ids": {"spire-injector.demo-cluster.node"}}
-	for _, e := range ours.Entries {
-		list["ids"] = append(list["ids"], e.ID)
-	}
-	must(t, onServer(t.Context(), item{"ids": list["ids"]}, "entry", "delete", "-file", "-"))
+	must(t, onServer(t.Context(), item{"ids": lost}, "entry", "delete", "-file", "-"))
 	k(t, "spire", "delete", "pod", "spire-server-0", "--grace-period=0", "--force")
 	rollout(t, "spire", "statefulset/spire-server")
 	start := time.Now()
 	for _, name := range []string{"api", "valid", "asleep"} {
 		awaitEntries(t, id(ns, name), 1)
 	}
-	t.Logf("%d entries were lost; those of three identities were there %.1f s after the server was ready", len(list["ids"]), time.Since(start).Seconds())
+	for _, name := range []string{"api", "valid"} {
+		eventually(t, "the row of "+name, func() error {
+			if got := rows(t, id(ns, name)); len(got) != 1 {
+				return fmt.Errorf("there are %+v", got)
+			}
+			return nil
+		})
+	}
+	t.Logf("%d entries were lost; those of three identities were there %.1f s after the server was ready", len(lost), time.Since(start).Seconds())
 	k(t, ns, "rollout", "restart", "deployment/api")
 	rollout(t, ns, "deployment/api")
 	awaitOK(t, ns, "deployment/valid")
@@ -228,8 +232,8 @@ func TestDisruptiveSPIREServerWithEmptiedDatabase(t *testing.T) {
 
 // The leader is killed while it works through many entries: the next one does the rest, and nothing twice.
 func TestDisruptiveLeaderKilledInABatch(t *testing.T) {
-	const jobs, containers = 70, 30
-	const identities = jobs * containers
+	const pods, containers = 60, 30 // which a namespace may have
+	const identities = pods * containers
 	ns := namespace(t)
 	signal := onTheNode(t)
 	before := replicas(t)
@@ -242,29 +246,30 @@ func TestDisruptiveLeaderKilledInABatch(t *testing.T) {
 		}
 		injectorIsBack(t)
 	})
-	scale(0)
-	awaitGone(t, before)
 	var objects []any
-	for n := range jobs {
+	for n := range pods {
 		name := fmt.Sprintf("w%d", n)
 		w := workload{name: name, annotations: identified(ns, name, map[string]string{"spiffe.io/mode": "socket"}), edit: func(spec *corev1.PodSpec) {
-			spec.Containers, spec.RestartPolicy = nil, corev1.RestartPolicyNever
+			spec.Containers = nil
 			for c := range containers { // each has an entry of its own
 				spec.Containers = append(spec.Containers, container(fmt.Sprintf("c%d", c), "/podtool", "api"))
 			}
 		}}
-		objects = append(objects, &batchv1.CronJob{
-			TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "CronJob"}, ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: ns},
-			Spec: batchv1.CronJobSpec{Schedule: "0 0 1 1 *", Suspend: new(true), JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
-				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: w.labels(), Annotations: w.annotations}, Spec: w.podSpec()},
-			}}},
-		})
+		objects = append(objects, pending(ns, w))
 	}
 	apply(t, objects...)
-	ours := func() (n int) {
-		out := server(t, "entry", "show", "-parentID", "spiffe://example.org/spire-injector/demo-cluster/node", "-output", "json")
-		return strings.Count(out, `"path":"`+id(ns, "w"))
+	scale(0)
+	awaitGone(t, before)
+	ids := func() (all []string) {
+		for _, e := range allEntries(t) {
+			if strings.HasPrefix(e.SPIFFEID.Path, id(ns, "w")) {
+				all = append(all, e.ID)
+			}
+		}
+		return all
 	}
+	ours := func() int { return len(ids()) }
+	must(t, onServer(t.Context(), item{"ids": ids()}, "entry", "delete", "-file", "-"))
 
 	scale(2)
 	eventually(t, "the first of the entries", func() error {
@@ -388,7 +393,7 @@ func TestDisruptiveAgentAway(t *testing.T) {
 func TestDisruptiveAPIServerRestarted(t *testing.T) {
 	ns := namespace(t)
 	signal := onTheNode(t)
-	apply(t, asleep(ns, client(ns, "before")))
+	apply(t, pending(ns, client(ns, "before")))
 	awaitEntries(t, id(ns, "before"), 1)
 	startTime := func() string {
 		metrics, err := shared.k.Run(t.Context(), "get", "--raw", "/metrics")
@@ -402,7 +407,7 @@ func TestDisruptiveAPIServerRestarted(t *testing.T) {
 	before := startTime()
 	_ = signal("kube-apiserver", "KILL") // which also ends the connection by which it is sent
 	took := eventually(t, "an answer of the API server", func() error {
-		_, err := shared.k.With(t.Context(), manifest(t, asleep(ns, client(ns, "after"))), "apply", "-f", "-")
+		_, err := shared.k.With(t.Context(), manifest(t, pending(ns, client(ns, "after"))), "apply", "-f", "-")
 		return err
 	})
 	if after := startTime(); after == before {

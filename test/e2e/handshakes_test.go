@@ -154,6 +154,24 @@ func (h *handshakes) shown(t *testing.T) [sha256.Size]byte {
 	return h.await(t, func([sha256.Size]byte) bool { return true })
 }
 
+// shownByAll is the certificate that each replica shows, by pod.
+func (h *handshakes) shownByAll(t *testing.T) map[string][sha256.Size]byte {
+	t.Helper()
+	out := map[string][sha256.Size]byte{}
+	eventually(t, "a certificate of each replica", func() error {
+		for pod, seen := range h.replicas {
+			seen.mu.Lock()
+			out[pod] = seen.leaf
+			seen.mu.Unlock()
+			if out[pod] == ([sha256.Size]byte{}) {
+				return fmt.Errorf("replica %s has shown none", pod)
+			}
+		}
+		return nil
+	})
+	return out
+}
+
 // awaitNew waits until all replicas show another certificate than before.
 func (h *handshakes) awaitNew(t *testing.T, before [sha256.Size]byte) {
 	t.Helper()

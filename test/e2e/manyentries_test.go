@@ -8,6 +8,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/registrar"
 )
 
 const (
@@ -36,34 +40,43 @@ func TestDisruptiveRestartWithManyEntries(t *testing.T) {
 	}
 }
 
-// manyEntries are entries in SPIRE, most of them of no concern and the rest of no use. IDs of others are under our
-// alias, too.
+// manyEntries are entries in SPIRE, most of them of no concern and the rest of no use. Entries of others are under a
+// path of ours, too.
 func manyEntries(t *testing.T, ns string) {
 	t.Helper()
 	t.Cleanup(func() { forgetMany(t, ns) })
-	const alias = "/spire-injector/demo-cluster/node"
 	start := time.Now()
 	createMany(t, ns, "other.", "/bootstrap/demo-cluster/node", time.Time{})
-	createMany(t, ns, "under-our-alias.", alias, time.Time{})
-	createMany(t, ns, newlyUnneeded, alias, time.Time{})
-	createMany(t, ns, longUnneeded, alias, time.Now().Add(untilOutlived))
+	createMany(t, ns, "under-our-path.", aliasPath("/x"), time.Time{})
+	createMany(t, ns, newlyUnneeded, aliasPath("/x"), time.Time{})
+	createMany(t, ns, longUnneeded, aliasPath("/x"), time.Now().Add(untilOutlived))
 	t.Logf("made %d entries in %.0f s", foreign+unneeded, time.Since(start).Seconds())
 }
 
-// What IDs of entries of ours begin with.
+// What IDs of entries of ours begin with; the rest looks like the hash that it is of others.
 const (
-	newlyUnneeded = idsOfOurs + "newly-"
-	longUnneeded  = idsOfOurs + "long-"
+	newlyUnneeded = idsOfOurs + "nnnn"
+	longUnneeded  = idsOfOurs + "llll"
 )
+
+// manyIDs are the IDs of a group.
+func manyIDs(ns, prefix string) []string {
+	ids := make([]string, group)
+	for i := range ids {
+		hash := registrar.IdentityHash(spiffeid.RequireFromString(fmt.Sprintf("spiffe://example.org%s-%d", id(ns, "x"), i)))
+		ids[i] = prefix + hash[:26-len("nnnn")]
+	}
+	return ids
+}
 
 // createMany creates a group of entries that expire at a time, or never.
 func createMany(t *testing.T, ns, prefix, parent string, expiry time.Time) {
 	t.Helper()
 	var all []item
-	for i := range group {
+	for i, entryID := range manyIDs(ns, prefix) {
 		all = append(all, item{
 			"entryExpiry": max(expiry.Unix(), 0),
-			"entry_id":    fmt.Sprintf("%s%s-%d", prefix, ns, i), "parent_id": "spiffe://example.org" + parent,
+			"entry_id":    entryID, "parent_id": "spiffe://example.org" + parent,
 			"spiffe_id": fmt.Sprintf("spiffe://example.org%s-%d", id(ns, strings.ReplaceAll(prefix, ".", "-")), i),
 			"selectors": []item{{"type": "k8s", "value": "ns:" + ns}},
 		})
@@ -84,18 +97,21 @@ func onServer(ctx context.Context, input item, args ...string) error {
 	return err
 }
 
-// countMany is how many of those with a prefix are there.
-func countMany(t *testing.T, ns, prefix string) int {
+// countMany is how many of a group are there.
+func countMany(t *testing.T, ns, prefix string) (n int) {
 	t.Helper()
-	return strings.Count(server(t, "entry", "show", "-output", "json"), `"id":"`+prefix+ns)
+	there := registered(t)
+	for _, id := range manyIDs(ns, prefix) {
+		if there[id] {
+			n++
+		}
+	}
+	return n
 }
 
 // forgetMany deletes those of others. Of ours the injector removes what is left when its grace time is over.
 func forgetMany(t *testing.T, ns string) {
-	var ids []string
-	for i := range group {
-		ids = append(ids, fmt.Sprintf("other.%s-%d", ns, i), fmt.Sprintf("under-our-alias.%s-%d", ns, i))
-	}
+	ids := append(manyIDs(ns, "other."), manyIDs(ns, "under-our-path.")...)
 	for part := range slices.Chunk(ids, 1000) {
 		if err := onServer(context.Background(), item{"ids": part}, "entry", "delete", "-file", "-"); err != nil {
 			t.Error(err)
@@ -116,9 +132,10 @@ func wantManyRight(t *testing.T, ns string) {
 	})
 	t.Logf("%d entries that were unneeded before were gone after %.0f s", group, took.Seconds())
 	took = eventually(t, "an expiry of what nobody needs", func() error {
-		unmarked := 0
+		unmarked, newly := 0, manyIDs(ns, newlyUnneeded)
+		slices.Sort(newly)
 		for _, e := range allEntries(t) {
-			if strings.HasPrefix(e.ID, newlyUnneeded+ns) && e.ExpiresAt == "0" {
+			if _, is := slices.BinarySearch(newly, e.ID); is && e.ExpiresAt == "0" {
 				unmarked++
 			}
 		}
@@ -128,7 +145,7 @@ func wantManyRight(t *testing.T, ns string) {
 		return nil
 	})
 	t.Logf("%d that are unneeded since expire, which was so %.0f s later", group, took.Seconds())
-	if n := countMany(t, ns, "other.") + countMany(t, ns, "under-our-alias."); n != foreign {
+	if n := countMany(t, ns, "other.") + countMany(t, ns, "under-our-path."); n != foreign {
 		t.Errorf("%d entries of others are left, want all %d", n, foreign)
 	}
 }

@@ -169,17 +169,20 @@ func wantServedByBoth(t *testing.T, ns string) {
 	awaitOK(t, ns, "deployment/valid")
 }
 
-// ourEntries are the IDs of what the pods of a namespace need: their entries and the parent of all.
+// ourEntries are the IDs of what the pods of a namespace need: their entries and their rows.
 func ourEntries(t *testing.T, ns string) []string {
 	t.Helper()
-	ids := []string{idsOfOurs + "node"}
+	var ids []string
 	for _, pod := range podsOf(t, ns, "") {
 		var status inject.Status
 		must(t, json.Unmarshal([]byte(pod.Annotations[intent.AnnotationStatus]), &status))
 		ids = append(ids, status.EntryIDs...)
+		for _, row := range rows(t, strings.TrimPrefix(status.SPIFFEID, "spiffe://example.org")) {
+			ids = append(ids, row.ID)
+		}
 	}
-	if got := registered(t); len(ids) < 4 || !containsAll(got, ids) {
-		t.Fatalf("expected entries of two pods, one for the app too, got %v in %v", ids, slices.Sorted(maps.Keys(got)))
+	if got := registered(t); len(ids) < 5 || !containsAll(got, ids) {
+		t.Fatalf("expected entries and rows of two pods, one for the app too, got %v in %v", ids, slices.Sorted(maps.Keys(got)))
 	}
 	return ids
 }

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -140,7 +142,8 @@ func twoNodes(t *testing.T) (first, second clusterNode) {
 	t.Helper()
 	nodes := allNodes(t)
 	if len(nodes) < 2 {
-		t.Fatalf("expected a cluster of two nodes, got %d: run this as `CLUSTER=two NODES=2 make e2e-one TEST=%s`", len(nodes), t.Name())
+		t.Fatalf("expected a cluster of two nodes, got %d: run this as `CLUSTER=two NODES=2 make e2e-one TEST=%s`",
+			len(nodes), t.Name())
 	}
 	return nodes[0], nodes[1]
 }
@@ -198,7 +201,8 @@ func wantOwnAlone(t *testing.T, n clusterNode, runs, other string) {
 	}
 	for _, e := range entries(t, runs) {
 		if x509, jwt := agent.gets(t, e.ID); x509 != codes.OK || jwt != codes.OK {
-			t.Errorf("the agent of %s asked for %s, which it runs: got %s for an X.509-SVID and %s for a JWT-SVID", n.name, runs, x509, jwt)
+			t.Errorf("the agent of %s asked for %s, which it runs: got %s for an X.509-SVID and %s for a JWT-SVID",
+				n.name, runs, x509, jwt)
 		}
 	}
 	others := entries(t, other)
@@ -214,8 +218,8 @@ func wantOwnAlone(t *testing.T, n clusterNode, runs, other string) {
 func wantNothing(t *testing.T, agent agentCaller, entryID string) {
 	t.Helper()
 	if x509, jwt := agent.gets(t, entryID); x509 != codes.NotFound || jwt != codes.NotFound {
-		t.Errorf("the agent of %s asked by the entry %s for an identity of another node: expected NotFound, got %s for an X.509-SVID and %s for a JWT-SVID",
-			agent.node, entryID, x509, jwt)
+		t.Errorf("the agent of %s asked by the entry %s for an identity of another node: "+
+			"expected NotFound, got %s for an X.509-SVID and %s for a JWT-SVID", agent.node, entryID, x509, jwt)
 	}
 }
 
@@ -240,28 +244,10 @@ func identitiesOn(t *testing.T, node string) map[string]bool {
 	return paths
 }
 
-// selectedEntry is an entry with its selectors.
-type selectedEntry struct {
-	entry
-	Selectors []struct {
-		Type  string `json:"type"`
-		Value string `json:"value"`
-	} `json:"selectors"`
-}
-
-func selectedEntries(t *testing.T) []selectedEntry {
-	t.Helper()
-	var list struct {
-		Entries []selectedEntry `json:"entries"`
-	}
-	must(t, json.Unmarshal([]byte(server(t, "entry", "show", "-output", "json")), &list))
-	return list.Entries
-}
-
 // rowsOf are the UIDs of the nodes that an identity is placed on.
 func rowsOf(t *testing.T, path string) (uids []string) {
 	t.Helper()
-	all := selectedEntries(t)
+	all := allEntries(t)
 	for _, e := range all {
 		if e.SPIFFEID.Path != path {
 			continue
@@ -316,7 +302,8 @@ func identityMoves(t *testing.T, ns string, server workload, first, second clust
 	awaitReady(t, ns, "api-"+second.name)
 	awaitRows(t, path, first, second)
 	if x509, jwt := coming.gets(t, e[0].ID); x509 != codes.OK || jwt != codes.OK {
-		t.Errorf("the agent of %s, where a pod of the identity came: got %s for an X.509-SVID and %s for a JWT-SVID", second.name, x509, jwt)
+		t.Errorf("the agent of %s, where a pod of the identity came: got %s for an X.509-SVID and %s for a JWT-SVID",
+			second.name, x509, jwt)
 	}
 	k(t, ns, "delete", "pod", "api-"+first.name)
 	gone := time.Now()
@@ -333,8 +320,8 @@ func identityMoves(t *testing.T, ns string, server workload, first, second clust
 		return nil
 	})
 	traffic.report(t).wantNoFailure(t)
-	if after := entries(t, path); len(after) != 1 || after[0] != e[0] {
-		t.Errorf("the workload's entry was %+v, it is %+v", e[0], after)
+	if after := entries(t, path); !reflect.DeepEqual(after, e) {
+		t.Errorf("the workload's entry was %+v, it is %+v", e, after)
 	}
 }
 
@@ -380,7 +367,7 @@ func nodeDeleted(t *testing.T, ns string, first, second clusterNode) {
 		return nil
 	})
 	t.Logf("the rows of a node were gone %.1f s after it was deleted", took.Seconds())
-	for _, e := range selectedEntries(t) {
+	for _, e := range allEntries(t) {
 		for _, s := range e.Selectors {
 			if strings.Contains(s.Value, second.uid) {
 				t.Errorf("an entry of the deleted node is left: %+v", e)
@@ -403,8 +390,10 @@ func nodeDeleted(t *testing.T, ns string, first, second clusterNode) {
 	k(t, ns, "rollout", "restart", "deployment/valid")
 	rollout(t, ns, "deployment/valid")
 	awaitRows(t, valid, back)
-	apply(t, first.apiPod(ns, longLived(api(ns, valid))))
-	awaitReady(t, ns, "api-"+first.name)
+	server := first.apiPod(ns, longLived(api(ns, valid))) // all others may have been on the node
+	server.Name = "api-again"
+	apply(t, server)
+	awaitReady(t, ns, server.Name)
 	awaitOK(t, ns, "deployment/valid")
 }
 
@@ -413,7 +402,13 @@ func nodeDeleted(t *testing.T, ns string, first, second clusterNode) {
 func restartKubelet(t *testing.T, node string) {
 	t.Helper()
 	pod := signalPod(t, node)
-	cmd := shared.k.Command(context.Background(), "--namespace", signalNamespace, "exec", pod, "--", "/podtool", "signal", "kubelet", "KILL", "--after", "10s")
+	cmd := shared.k.Command(context.Background(), "--namespace", signalNamespace, "exec", pod, "--",
+		"/podtool", "signal", "kubelet", "KILL", "--after", "10s")
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Wait() })
+	if begun, err := bufio.NewReader(stdout).ReadString('\n'); begun != "in 10s\n" {
+		t.Fatalf("podtool signal --after: got %q, %v", begun, err)
+	}
 }

@@ -127,10 +127,10 @@ func TestDisruptiveSPIREServerSlow(t *testing.T) {
 	traffic.report(t).wantNoFailure(t)
 }
 
-// A replica that cannot know what is needed, because it may not see some of what needs, removes nothing.
+// A replica that cannot know what is needed, because it may not see which nodes there are, removes nothing.
 func TestDisruptiveNothingIsRemovedBeforeCachesAreFilled(t *testing.T) {
 	ns := namespace(t)
-	apply(t, asleep(ns, client(ns, "asleep")))
+	apply(t, pending(ns, client(ns, "asleep")))
 	awaitEntries(t, id(ns, "asleep"), 1)
 	before := replicas(t)
 	scale := func(ctx context.Context, n int) error {
@@ -138,19 +138,19 @@ func TestDisruptiveNothingIsRemovedBeforeCachesAreFilled(t *testing.T) {
 		return err
 	}
 	verbs := func(ctx context.Context, verbs string) error {
-		// The rules of the role are a list; this one is about Deployments.
+		// The rules of the role are a list; this one is about nodes.
 		out, err := shared.k.Run(ctx, "get", "clusterrole", "spire-injector", "-o", `jsonpath={range .rules[*]}{.resources[0]}{"\n"}{end}`)
 		if err != nil {
 			return err
 		}
 		for i, resource := range strings.Fields(out) {
-			if resource == "deployments" {
+			if resource == "nodes" {
 				_, err := shared.k.Run(ctx, "patch", "clusterrole", "spire-injector", "--type=json", "--patch",
 					fmt.Sprintf(`[{"op": "replace", "path": "/rules/%d/verbs", "value": [%s]}]`, i, verbs))
 				return err
 			}
 		}
-		return fmt.Errorf("there is no rule about deployments among %q", out)
+		return fmt.Errorf("there is no rule about nodes among %q", out)
 	}
 	t.Cleanup(func() {
 		if err := verbs(context.Background(), `"get", "list", "watch"`); err != nil {
@@ -177,7 +177,7 @@ func TestDisruptiveNothingIsRemovedBeforeCachesAreFilled(t *testing.T) {
 	}
 	must(t, verbs(t.Context(), `"get", "list", "watch"`))
 	injectorIsBack(t)
-	k(t, ns, "delete", "deployment", "asleep")
+	k(t, ns, "delete", "pod", "asleep")
 	eventually(t, "the mark of what is not needed any more", func() error {
 		if out := server(t, "entry", "show", "-spiffeID", "spiffe://example.org"+id(ns, "asleep"), "-output", "json"); strings.Contains(out, `"expires_at":"0"`) {
 			return fmt.Errorf("the entry is %s", out)

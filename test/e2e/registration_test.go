@@ -4,18 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -118,11 +121,26 @@ func asleep(ns string, w workload) any {
 	return d
 }
 
+// pending is a pod that needs its identity, and nothing of the node.
+func pending(ns string, w workload) any { return neverScheduled(w.pod(ns)) }
+
+// aliasPath is what rows of an identity are called, and its workloads' parent.
+func aliasPath(path string) string {
+	return "/spire-injector/demo-cluster/id/" + registrar.IdentityHash(spiffeid.RequireFromString("spiffe://example.org"+path))
+}
+
+// rows are those of an identity.
+func rows(t *testing.T, path string) []entry {
+	t.Helper()
+	return entries(t, aliasPath(path))
+}
+
 // What SPIRE holds follows from what the cluster needs, and from nothing that anybody may have missed.
 func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(*testing.T){
-		"templates are known before their pods":             templatesAreKnown,
+		"templates need nothing before their pods":          templatesNeedNothing,
+		"a running pod has a row of its node":               rowsFollowPods,
 		"pods that are rejected later leave no entry":       rejectedPodsLeaveNothing,
 		"what nobody needs goes after the grace time":       orphanedEntriesGo,
 		"drift is repaired in place":                        driftIsRepaired,
@@ -130,6 +148,7 @@ func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 		"entries of others stay as they are":                foreignEntriesStay,
 		"pods of one identity that disagree converge":       podsConverge,
 		"StatefulSet pods that come again have their entry": statefulPodsComeAgain,
+		"entries below one alias are moved under traffic":   entriesBelowOneAliasAreMoved,
 		"two injectors of two clusters on one SPIRE server": clustersShareAServer,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +158,7 @@ func TestEntriesFollowFromWhatIsNeeded(t *testing.T) {
 	}
 }
 
-func templatesAreKnown(t *testing.T) {
+func templatesNeedNothing(t *testing.T) {
 	ns := namespaceNamed(t, "templates")
 	w := api(ns, id(ns, "valid"))
 	cron := &batchv1.CronJob{
@@ -151,19 +170,52 @@ func templatesAreKnown(t *testing.T) {
 	}
 	cron.Spec.JobTemplate.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
 	apply(t, asleep(ns, w), w.service(ns), cron)
-	t.Logf("a Deployment without pods was registered after %.2f s", awaitEntries(t, id(ns, "api"), 1).Seconds())
-	awaitEntries(t, id(ns, "nightly"), 1)
-
-	// The same Deployment wakes with its identity on the agent, and another one comes with a new identity.
-	start := time.Now()
 	k(t, ns, "scale", "deployment/api", "--replicas=1")
 	rollout(t, ns, "deployment/api")
-	known := time.Since(start)
-	other := client(ns, "other")
-	start = time.Now()
-	apply(t, other.deployment(ns))
-	rollout(t, ns, "deployment/other")
-	t.Logf("ready after %.2f s with an identity that was known, %.2f s with a new one", known.Seconds(), time.Since(start).Seconds())
+	if got := entries(t, id(ns, "api")); len(got) != 1 {
+		t.Errorf("expected one entry when there is a pod, got %+v", got)
+	}
+	if got := entries(t, id(ns, "nightly")); len(got) != 0 {
+		t.Errorf("expected no entry of a CronJob that has not fired, got %+v", got)
+	}
+	k(t, ns, "create", "job", "--from=cronjob/nightly", "now")
+	awaitEntries(t, id(ns, "nightly"), 1)
+}
+
+// Entries are parked until a pod has a node, whose agent then is authorized for the pod's identity. A row that something
+// else deletes comes again, before the certificate ends, and that is told.
+func rowsFollowPods(t *testing.T) {
+	ns := namespaceNamed(t, "rows")
+	apply(t, pending(ns, client(ns, "parked")))
+	deploy(t, ns, api(ns, id(ns, "valid")))
+	if got := entries(t, id(ns, "parked")); len(got) != 1 || got[0].ParentID.Path != aliasPath(id(ns, "parked")) {
+		t.Errorf("expected one entry below %s, got %+v", aliasPath(id(ns, "parked")), got)
+	}
+	if got := rows(t, id(ns, "parked")); len(got) != 0 {
+		t.Errorf("expected no row of a pod that has no node, got %+v", got)
+	}
+	pod := podsOf(t, ns, "api")[0]
+	uid := strings.TrimSpace(k(t, ns, "get", "node", pod.Spec.NodeName, "-o", "jsonpath={.metadata.uid}"))
+	awaitRow := func() {
+		t.Helper()
+		eventually(t, "the row of the pod's node", func() error {
+			if got := rows(t, id(ns, "api")); len(got) != 1 || len(got[0].Selectors) != 1 || got[0].Selectors[0].Value != "agent_node_uid:"+uid {
+				return fmt.Errorf("expected one row of node %s, got %+v", uid, got)
+			}
+			return nil
+		})
+	}
+	awaitRow()
+	server(t, "entry", "delete", "-entryID", rows(t, id(ns, "api"))[0].ID)
+	awaitRow()
+	wantEvent(t, ns, "Pod/"+pod.Name, reason.RowDeletedByOthers.String())
+	k(t, ns, "delete", "deployment", "api")
+	eventually(t, "the removal of the row", func() error {
+		if got := rows(t, id(ns, "api")); len(got) > 0 {
+			return fmt.Errorf("there are %+v", got)
+		}
+		return nil
+	})
 }
 
 func rejectedPodsLeaveNothing(t *testing.T) {
@@ -191,18 +243,18 @@ func rejectedPodsLeaveNothing(t *testing.T) {
 func orphanedEntriesGo(t *testing.T) {
 	ns := namespaceNamed(t, "orphaned")
 	gone, back := api(ns, id(ns, "valid")), client(ns, "back")
-	apply(t, asleep(ns, gone), asleep(ns, back))
+	apply(t, pending(ns, gone), pending(ns, back))
 	awaitEntries(t, id(ns, "api"), 1)
 	awaitEntries(t, id(ns, "back"), 1)
 	start := time.Now()
-	k(t, ns, "delete", "deployment", "api", "back")
+	k(t, ns, "delete", "pod", "api", "back")
 	time.Sleep(shortGrace / 3)
 	if got := entries(t, id(ns, "api")); len(got) != 1 {
 		t.Errorf("the entry is gone after a third of the grace time: %+v", got)
 	} else {
 		wantPlanned(t, got[0])
 	}
-	apply(t, asleep(ns, back))
+	apply(t, pending(ns, back))
 	awaitEntries(t, id(ns, "api"), 0)
 	if after := time.Since(start); after < shortGrace {
 		t.Errorf("the entry was removed after %.0f s, before the grace period", after.Seconds())
@@ -220,21 +272,21 @@ func wantPlanned(t *testing.T, orphaned entry) {
 	if !strings.Contains(line, string(reason.EntryOrphaned)) {
 		t.Errorf("expected a line that %s waits, with the reason %s, in\n%s", orphaned.ID, reason.EntryOrphaned, plan)
 	}
-	if got := entries(t, orphaned.SPIFFEID.Path); len(got) != 1 || got[0] != orphaned {
+	if got := entries(t, orphaned.SPIFFEID.Path); len(got) != 1 || !reflect.DeepEqual(got[0], orphaned) {
 		t.Errorf("after a dry run: expected %+v as before, got %+v", orphaned, got)
 	}
 }
 
 func driftIsRepaired(t *testing.T) {
 	ns := namespaceNamed(t, "drift")
-	apply(t, asleep(ns, api(ns, id(ns, "valid"))))
+	apply(t, pending(ns, api(ns, id(ns, "valid"))))
 	awaitEntries(t, id(ns, "api"), 1)
 	drifted := entries(t, id(ns, "api"))[0]
-	server(t, "entry", "update", "-entryID", drifted.ID, "-spiffeID", "spiffe://example.org"+id(ns, "api"), "-parentID", "spiffe://example.org/spire-injector/demo-cluster/node",
+	server(t, "entry", "update", "-entryID", drifted.ID, "-spiffeID", "spiffe://example.org"+id(ns, "api"), "-parentID", "spiffe://example.org"+aliasPath(id(ns, "other")),
 		"-selector", "k8s:ns:"+ns, "-x509SVIDTTL", "7777", "-dns", "evil.example.org")
 	took := eventually(t, "the repair", func() error {
 		out := server(t, "entry", "show", "-entryID", drifted.ID, "-output", "json")
-		for _, wrong := range []string{"7777", "evil.example.org"} {
+		for _, wrong := range []string{"7777", "evil.example.org", aliasPath(id(ns, "other"))} {
 			if strings.Contains(out, wrong) {
 				return fmt.Errorf("it still has %s", wrong)
 			}
@@ -249,11 +301,11 @@ func driftIsRepaired(t *testing.T) {
 
 func deletedEntriesComeBack(t *testing.T) {
 	ns := namespaceNamed(t, "deleted")
-	apply(t, asleep(ns, api(ns, id(ns, "valid"))))
+	apply(t, pending(ns, api(ns, id(ns, "valid"))))
 	awaitEntries(t, id(ns, "api"), 1)
 	server(t, "entry", "delete", "-entryID", entries(t, id(ns, "api"))[0].ID)
 	t.Logf("it was there again after %.1f s", awaitEntries(t, id(ns, "api"), 1).Seconds())
-	wantEvent(t, ns, "Deployment/api", "EntryDeletedByOthers")
+	wantEvent(t, ns, "Pod/api", "EntryDeletedByOthers")
 }
 
 func foreignEntriesStay(t *testing.T) {
@@ -267,7 +319,7 @@ func foreignEntriesStay(t *testing.T) {
 	for name, args := range foreign {
 		path := id(ns, strings.ReplaceAll(name, " ", "-"))
 		server(t, append([]string{"entry", "create", "-spiffeID", "spiffe://example.org" + path,
-			"-parentID", "spiffe://example.org/spire-injector/demo-cluster/node", "-selector", "k8s:ns:" + ns}, args...)...)
+			"-parentID", "spiffe://example.org" + aliasPath(path), "-selector", "k8s:ns:" + ns}, args...)...)
 		t.Cleanup(func() {
 			if _, err := install.Server(context.Background(), shared.k, "entry", "delete", args[0], args[1]); err != nil {
 				t.Error(err)

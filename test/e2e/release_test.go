@@ -20,7 +20,13 @@ func release(t *testing.T, overlay string) (injector, served string) {
 // releaseFor installs an injector of a test's own, with further arguments, for a namespace of the test.
 func releaseFor(t *testing.T, served, overlay string, args ...string) (injector string) {
 	t.Helper()
-	r := install.Release{Name: "release-" + rand.String(5), Overlay: manifests(overlay), Args: args}
+	return releaseOf(t, served, install.Release{Overlay: manifests(overlay), Args: args})
+}
+
+// releaseOf installs a release under a name of its own, for a namespace of the test.
+func releaseOf(t *testing.T, served string, r install.Release) (injector string) {
+	t.Helper()
+	r.Name = "release-" + rand.String(5)
 	_, err := shared.k.Run(t.Context(), "label", "namespace", served, install.ReleaseLabel+"="+r.Name)
 	must(t, err)
 	t.Cleanup(func() {

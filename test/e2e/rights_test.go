@@ -86,16 +86,16 @@ func TestInjectorHasItsRights(t *testing.T) {
 			_, err := c.CoreV1().Events(injectorName).Create(ctx, event, metav1.CreateOptions{DryRun: dryRun})
 			return err
 		}},
-		{"write its serving certificate", func(ctx context.Context, c kubernetes.Interface) error {
-			_, err := c.CoreV1().Secrets(injectorName).Patch(ctx, "spire-injector-serving-cert", types.MergePatchType, nothing, metav1.PatchOptions{DryRun: dryRun})
+		{"read its serving certificate", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().Secrets(injectorName).Get(ctx, "spire-injector-serving-cert", metav1.GetOptions{})
 			return err
 		}},
-		{"write its mutating registration", func(ctx context.Context, c kubernetes.Interface) error {
-			_, err := c.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(ctx, injectorName, types.MergePatchType, nothing, metav1.PatchOptions{DryRun: dryRun})
+		{"read its mutating registration", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, injectorName, metav1.GetOptions{})
 			return err
 		}},
-		{"write its validating registration", func(ctx context.Context, c kubernetes.Interface) error {
-			_, err := c.AdmissionregistrationV1().ValidatingWebhookConfigurations().Patch(ctx, injectorName, types.MergePatchType, nothing, metav1.PatchOptions{DryRun: dryRun})
+		{"read its validating registration", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, injectorName, metav1.GetOptions{})
 			return err
 		}},
 	} {

@@ -72,6 +72,23 @@ func forbidden(ns string) []call {
 			_, err := c.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, ns, metav1.GetOptions{})
 			return err
 		}},
+		{"write its own mutating registration", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(ctx, injectorName, types.MergePatchType, patch, dryPatch)
+			return err
+		}},
+		{"write its own validating registration", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.AdmissionregistrationV1().ValidatingWebhookConfigurations().Patch(ctx, injectorName, types.MergePatchType, patch, dryPatch)
+			return err
+		}},
+		{"replace its own mutating registration", func(ctx context.Context, c kubernetes.Interface) error {
+			own := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: injectorName}}
+			_, err := c.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(ctx, own, metav1.UpdateOptions{DryRun: dryRun})
+			return err
+		}},
+		{"write its serving certificate", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().Secrets(injectorName).Patch(ctx, "spire-injector-serving-cert", types.MergePatchType, patch, dryPatch)
+			return err
+		}},
 		{"register another webhook", func(ctx context.Context, c kubernetes.Interface) error {
 			tried := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "tried"}}
 			_, err := c.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, tried, dryCreate)
@@ -115,12 +132,10 @@ func forbidden(ns string) []call {
 				return err
 			}},
 		)
-		if namespace != injectorName { // there it lists them, for its serving certificate
-			list = append(list, call{"read secrets of " + namespace, func(ctx context.Context, c kubernetes.Interface) error {
-				_, err := c.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
-				return err
-			}})
-		}
+		list = append(list, call{"read secrets of " + namespace, func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
+			return err
+		}})
 	}
 	return list
 }

@@ -40,9 +40,9 @@ func TestSPIREsPolicyIsInForce(t *testing.T) {
 		t.Errorf("list entries: %v", err)
 	}
 	_, err = entry.BatchCreateEntry(ctx, &entryv1.BatchCreateEntryRequest{Entries: []*types.Entry{{
-		Id:        "spire-injector.demo-cluster.policy",
+		Id:        "spire-injector.demo-cluster.aaaaaaaaaaaaaaaaaaaaaaaaaa",
 		SpiffeId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/policy"},
-		ParentId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/spire-injector/demo-cluster/node"},
+		ParentId:  &types.SPIFFEID{TrustDomain: "example.org", Path: aliasPath("/policy")},
 		Selectors: []*types.Selector{{Type: "k8s", Value: "ns:no-such-namespace"}},
 		Admin:     true,
 		ExpiresAt: time.Now().Add(time.Minute).Unix(),

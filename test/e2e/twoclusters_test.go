@@ -34,16 +34,16 @@ func clustersShareAServer(t *testing.T) {
 		for name, path := range map[string]string{"stays": id(ns, "stays"), "goes": id(ns, "goes"), "both": both} {
 			w := client(ns, name)
 			w.annotations["spiffe.io/spiffe-id"] = path
-			eventually(t, "a Deployment "+name, func() error { // once the claim is in force
-				_, err := shared.k.With(t.Context(), manifest(t, asleep(ns, w)), "apply", "-f", "-")
+			eventually(t, "a pod "+name, func() error { // once the claim is in force
+				_, err := shared.k.With(t.Context(), manifest(t, pending(ns, w)), "apply", "-f", "-")
 				return err
 			})
 			eventually(t, "the entry of "+path, func() error { return has(ns, path) })
 		}
 	}
 
-	k(t, first, "delete", "deployment", "goes", "both")
-	k(t, second, "delete", "deployment", "goes")
+	k(t, first, "delete", "pod", "goes", "both")
+	k(t, second, "delete", "pod", "goes")
 	start := time.Now()
 	kept := func() {
 		t.Helper()
@@ -90,8 +90,8 @@ func unknownNamespacesAreLeftAlone(t *testing.T, injector, others, own string) {
 		return nil
 	})
 	late := id(others, "late")
-	k(t, own, "delete", "deployment", "stays")
-	apply(t, asleep(others, client(others, "late")))
+	k(t, own, "delete", "pod", "stays")
+	apply(t, pending(others, client(others, "late")))
 	eventually(t, "the entry of "+late, func() error {
 		if len(entries(t, late)) == 0 {
 			return errors.New("there is none")

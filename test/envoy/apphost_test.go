@@ -99,8 +99,18 @@ func TestAppOnPodIP(t *testing.T) {
 		in.Listen, in.AppHost = freePort(t), ir.PodIP
 		p.Inbound = append(p.Inbound[:i], in)
 	}
+	late, _ := net.ResolveTCPAddr("tcp", net.JoinHostPort(own, fmt.Sprint(freePort(t))))
+	p.Inbound = append(p.Inbound, ir.Inbound{Listen: freePort(t), App: uint16(late.Port), AppHost: ir.PodIP, TLS: ir.None})
 	x := startProxy(t, p)
 	x.waitReady()
+	ready := strings.Replace(x.ready, templates.ReadinessPath, templates.AppReadinessPath, 1)
+	if status, _, err := get(http.DefaultClient, ready); err != nil || status != 503 {
+		t.Errorf("readiness before one of the apps listens: got %d, %v", status, err)
+	}
+	listener, err := net.ListenTCP("tcp", late)
+	must(t, err)
+	defer listener.Close()
+	eventually(t, 3*time.Second, "readiness of the apps", answers(http.DefaultClient, ready, 200))
 	body := fmt.Sprintf("/a at %s:%d", own, web)
 	for range 3 {
 		expect(t, tlsClient(t, agent, "/valid"), fmt.Sprintf("https://%s:%d/a", own, p.Inbound[0].Listen), 200, body)

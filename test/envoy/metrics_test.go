@@ -17,6 +17,7 @@ func TestMetrics(t *testing.T) {
 	p.Inbound[0].TLS = ir.Permissive
 	p.Upstreams = []ir.Upstream{{Listen: freePort(t), Address: address(t, freePort(t)), Peers: peers(t, "/api")}}
 	p.Metrics = ir.Metrics{Port: freePort(t), Include: ir.DefaultStatistics()}
+	p.MemoryLimit, p.Tracing = 256<<20, ir.Tracing{Collector: address(t, freePort(t)), Percent: 100}
 	x := startProxy(t, p)
 	x.waitReady()
 	expect(t, tlsClient(t, agent, "/valid"), fmt.Sprintf("https://127.0.0.1:%d/", p.Inbound[0].Listen), 200, "ok")
@@ -46,8 +47,16 @@ func TestMetrics(t *testing.T) {
 		"envoy_cluster_manager_cds_update_rejected{} 0",
 		"envoy_cluster_manager_cds_update_failure{} 0",
 		"envoy_server_live{} 1",
+		"envoy_envoy_overload_actions_reset_high_memory_stream_count{} 0",
+		fmt.Sprintf(`envoy_http_downstream_rq_overload_close{envoy_http_conn_manager_prefix="inbound_%d"} 0`, p.Inbound[0].Listen),
+		fmt.Sprintf(`envoy_listener_downstream_cx_overload_reject{envoy_listener_address="0.0.0.0_%d"} 0`, p.Inbound[0].Listen),
 	} {
 		if !strings.Contains(page, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	for _, want := range []string{"envoy_overload_heap_pressure{} ", "envoy_tracing_opentelemetry_spans_dropped{} "} {
+		if !strings.Contains(page, want) {
 			t.Errorf("missing: %s", want)
 		}
 	}

@@ -2,16 +2,10 @@ package envoy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,7 +30,7 @@ func TestFloodUnderALimit(t *testing.T) {
 	if got := floodedUntil(t, x); got == "" {
 		t.Fatal("the Envoy has ended")
 	}
-	if x.proxy.statistic("envoy.overload_actions.reset_high_memory_stream.count") == 0 {
+	if x.proxy.statistic("envoy.overload_actions.reset_high_memory_stream.count") < 1 {
 		t.Error("no stream was reset: the flood did not reach the limit")
 	}
 	client := &http.Client{Timeout: 5 * time.Second}
@@ -138,55 +132,4 @@ func (x limited) look(ctx context.Context) {
 			response.Body.Close()
 		}
 	}
-}
-
-// limitMemory puts a process into a cgroup that may have so much memory, and no swap.
-func limitMemory(t *testing.T, pid int, bytes int64) {
-	t.Helper()
-	root, files := "/sys/fs/cgroup/memory", []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}
-	value := []string{strconv.FormatInt(bytes, 10), strconv.FormatInt(bytes, 10)}
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		root, files, value[1] = "/sys/fs/cgroup", []string{"memory.max", "memory.swap.max"}, "0"
-		delegateMemory(t, root)
-	}
-	group := filepath.Join(root, fmt.Sprintf("spire-injector-test-%d", pid))
-	must(t, os.Mkdir(group, 0o755))
-	t.Cleanup(func() {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
-		eventually(t, 10*time.Second, "the end of a cgroup", func() error {
-			if err := os.Remove(group); !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-			return nil
-		})
-	})
-	for i, file := range files {
-		err := os.WriteFile(filepath.Join(group, file), []byte(value[i]), 0o644)
-		if i == 1 && errors.Is(err, os.ErrNotExist) || i == 1 && errors.Is(err, os.ErrPermission) {
-			continue // the kernel does not count swap
-		}
-		must(t, err)
-	}
-	must(t, os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644))
-}
-
-// delegateMemory lets cgroups below the root of version 2 limit memory. In a container that root has processes, which
-// have to go into a group of their own before.
-func delegateMemory(t *testing.T, root string) {
-	t.Helper()
-	delegate := func() error {
-		return os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+memory"), 0o644)
-	}
-	err := delegate()
-	if errors.Is(err, syscall.EBUSY) {
-		own := filepath.Join(root, "spire-injector-test")
-		must(t, os.MkdirAll(own, 0o755))
-		processes, readErr := os.ReadFile(filepath.Join(root, "cgroup.procs"))
-		must(t, readErr)
-		for _, process := range strings.Fields(string(processes)) {
-			_ = os.WriteFile(filepath.Join(own, "cgroup.procs"), []byte(process), 0o644) // it may have ended
-		}
-		err = delegate()
-	}
-	must(t, err)
 }

@@ -74,9 +74,12 @@ func startProxyIn(t *testing.T, in *network, p ir.Proxy, spoil ...func(dir strin
 	for _, change := range spoil {
 		change(filepath.Join(dir, "..data"))
 	}
-	args := templates.Args("warning", 1)
+	args := append(templates.Args("warning", 1), templates.PodIPArgs(p)...)
 	for i := range args {
 		args[i] = x.replace.Replace(args[i])
+		if variable := "$(" + templates.PodIPVariable + ")"; strings.Contains(args[i], variable) {
+			args[i] = strings.ReplaceAll(args[i], variable, ownAddress(t))
+		}
 	}
 	x.command = exec.Command(envoyPath, args...)
 	x.command.Stdout, x.command.Stderr = x.out, x.out

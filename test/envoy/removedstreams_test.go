@@ -15,8 +15,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// TestStreamsOfRemovedCallersEnd: of a subject, of a forwarded client, and of a peer at a port where certificates are
-// optional. A port that is not changed keeps its streams, and so does one whose list is written in another order.
+// TestStreamsOfRemovedCallersEnd: of a subject, of a forwarded client, of a peer at a port where certificates are
+// optional, and of a method that a rule no longer has. A port that is not changed keeps its streams, and so does one whose list is written in another order.
 func TestStreamsOfRemovedCallersEnd(t *testing.T) {
 	t.Parallel()
 	agent := startAgent(t, "/api")
@@ -30,10 +30,11 @@ func TestStreamsOfRemovedCallersEnd(t *testing.T) {
 		{Listen: freePort(t), App: app, TLS: ir.None, JWT: jwt},
 		{Listen: freePort(t), App: app, Peers: peers(t, "/web"), Forwarded: peers(t, "/web", "/shop")},
 		{Listen: freePort(t), App: app, Peers: peers(t, "/web", "/shop"), Clients: ir.Request},
+		{Listen: freePort(t), App: app, Rules: []ir.Rule{rule(t, 0, "/web", "GET", ""), rule(t, 1, "/web", "POST", "/v1/*")}},
 		{Listen: freePort(t), App: app, Peers: peers(t, "/web"), JWT: jwt},
 		{Listen: freePort(t), App: app, Peers: peers(t, "/web"), Forwarded: peers(t, "/web", "/shop")},
 	}}
-	const removed = 4 // ports from which the caller is removed; the others stay as they are, or nearly
+	const removed = 5 // ports from which the caller is removed; the others stay as they are, or nearly
 	header := http.Header{
 		"Authorization":           {"Bearer " + own.token(t, "spiffe://example.org/web", audience, time.Now().Add(time.Hour))},
 		"X-Forwarded-Client-Cert": {"Hash=" + strings.Repeat("a1", 32) + ";URI=spiffe://example.org/web"},
@@ -55,7 +56,8 @@ func TestStreamsOfRemovedCallersEnd(t *testing.T) {
 	p.Inbound[1].JWT.Subjects = peers(t, "/shop")
 	p.Inbound[2].Forwarded = peers(t, "/shop")
 	p.Inbound[3].Peers = peers(t, "/shop")
-	p.Inbound[4].JWT.Subjects = peers(t, "/shop", "/web")
+	p.Inbound[4].Rules = p.Inbound[4].Rules[1:]
+	p.Inbound[5].JWT.Subjects = peers(t, "/shop", "/web")
 	changed := time.Now()
 	x.apply(p)
 	for i, in := range p.Inbound[:removed] {

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -18,10 +19,17 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// startMirror is an app that answers with the headers that it got.
+// trailerMark is what the mirror's answer has before the name of a trailer.
+const trailerMark = "trailer "
+
+// startMirror is an app that answers with the headers and trailers that it got.
 func startMirror(t *testing.T) uint16 {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		for name, values := range r.Trailer {
+			r.Header[trailerMark+name] = values
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(r.Header)
 	}))
@@ -113,6 +121,12 @@ func (e entrance) saw(t *testing.T, headers ...string) (int, map[string]string) 
 	must(t, err)
 	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
 	must(t, err)
+	return whatWasSeen(t, response)
+}
+
+// whatWasSeen reads the mirror's answer.
+func whatWasSeen(t *testing.T, response *http.Response) (int, map[string]string) {
+	t.Helper()
 	defer response.Body.Close()
 	saw := map[string]string{}
 	if response.StatusCode == 200 {
@@ -173,6 +187,61 @@ func TestNobodyForgesWhatEnvoyWrites(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNobodyForgesByTrailers: nor as a trailer, over HTTP/1 and HTTP/2, not even by its own name. Other trailers arrive,
+// but at probes, and at public ports over HTTP/1. A public port ends a request of HTTP/2 with underscores in a trailer.
+func TestNobodyForgesByTrailers(t *testing.T) {
+	t.Parallel()
+	for _, e := range entrances(t) {
+		for _, sign := range []string{"_", "."} {
+			for _, http2 := range []bool{false, true} {
+				status, saw, err := e.sawTrailers(t, http2, sign)
+				if e.public && http2 && sign == "_" {
+					if err == nil {
+						t.Errorf("%s: got %d to trailers with underscores", e.name, status)
+					}
+					continue
+				}
+				must(t, err)
+				arrives := e.path != "probe" && (http2 || !e.public)
+				if got := saw[trailerMark+"x-sum"]; e.path != "forwarded" && (status != 200 || arrives != (got == "5")) {
+					t.Errorf("%s with %q, HTTP/2 %t: got %d and the trailer %q", e.name, sign, http2, status, got)
+				}
+				for name, value := range saw {
+					if strings.Contains(value, "forged") {
+						t.Errorf("%s, HTTP/2 %t: the app saw %s: %s", e.name, http2, name, value)
+					}
+				}
+			}
+		}
+	}
+}
+
+// sawTrailers sends forged trailers with this sign, and an honest one, and returns what the app saw.
+func (e entrance) sawTrailers(t *testing.T, http2 bool, sign string) (int, map[string]string, error) {
+	t.Helper()
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return e.dial()
+	}}
+	defer transport.CloseIdleConnections()
+	transport.Protocols.SetHTTP1(!http2)
+	transport.Protocols.SetUnencryptedHTTP2(http2)
+	body := io.NopCloser(strings.NewReader("hello"))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x.org/"+e.path, body)
+	must(t, err)
+	request.Trailer = http.Header{"X-Sum": {"5"}}
+	for _, name := range []string{"x-forwarded-client-cert", "x-spiffe-jwt-subject", "x-forwarded-for", "x-forwarded-proto", "x-request-id"} {
+		for _, spelling := range append(spellingsWith(name, sign), name) {
+			request.Trailer[http.CanonicalHeaderKey(spelling)] = []string{"forged"}
+		}
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	status, saw := whatWasSeen(t, response)
+	return status, saw, nil
 }
 
 // spellingsWith are all spellings of a name but its own, with another sign for some of the hyphens.

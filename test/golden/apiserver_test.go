@@ -31,7 +31,11 @@ func TestAPIServer(t *testing.T) {
 		name string
 		run  func(*testing.T, *apiServer)
 	}{
+		{"Callers", testCallers},
 		{"Corpus", testCorpus},
+		{"Forgeries", testForgeries},
+		{"Others", testOthers},
+		{"Subresources", testSubresources},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
 		{"Check", testCheck}, // the last one: it stops the webhooks

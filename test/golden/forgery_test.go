@@ -2,11 +2,13 @@ package golden
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
@@ -90,12 +92,103 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 	}),
 }
 
+// smuggled are additions to what injection made; each says whether the pod has what it adds to.
+var smuggled = map[string]func(*corev1.Pod) bool{
+	"a program over Envoy": ofEnvoy(func(c *corev1.Container) {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "mine", MountPath: "/usr/local/bin"})
+	}),
+	"a file over the configuration": ofEnvoy(func(c *corev1.Container) {
+		path := templates.ConfigDir + "/" + templates.BootstrapFile
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "mine", MountPath: path, SubPath: "mine"})
+	}),
+	"a file that the kubelet makes": ofEnvoy(func(c *corev1.Container) { c.TerminationMessagePath = "/usr/local/bin/envoy" }),
+	"a variable": ofEnvoy(func(c *corev1.Container) {
+		c.Env = append(c.Env, corev1.EnvVar{Name: "LD_PRELOAD", Value: "/mine.so"})
+	}),
+	"variables": ofEnvoy(func(c *corev1.Container) {
+		c.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "mine"}}}}
+	}),
+	"a hook of Envoy's": ofEnvoy(func(c *corev1.Container) {
+		c.Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
+	}),
+	"a liveness probe of Envoy's": ofEnvoy(func(c *corev1.Container) {
+		c.LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
+	}),
+	"a capability": ofEnvoy(func(c *corev1.Container) {
+		c.SecurityContext.Capabilities.Add = []corev1.Capability{"SYS_ADMIN"}
+	}),
+	"all rights of the node": ofEnvoy(func(c *corev1.Container) {
+		c.SecurityContext.AllowPrivilegeEscalation, c.SecurityContext.Privileged = nil, new(true)
+	}),
+	"a device": ofEnvoy(func(c *corev1.Container) {
+		c.VolumeDevices = []corev1.VolumeDevice{{Name: "mine", DevicePath: "/dev/mine"}}
+	}),
+	"a resource that brings a device": ofSidecar(func(c *corev1.Container) {
+		one := corev1.ResourceList{"example.org/device": resource.MustParse("1")}
+		c.Resources = corev1.ResourceRequirements{Limits: one, Requests: one}
+	}),
+	"a port": ofSidecar(func(c *corev1.Container) {
+		c.Ports = append(c.Ports, corev1.ContainerPort{ContainerPort: 1, HostPort: 1, Protocol: corev1.ProtocolTCP})
+	}),
+	"a working directory": ofEnvoy(func(c *corev1.Container) { c.WorkingDir = "/mine" }),
+	"standard input":      ofEnvoy(func(c *corev1.Container) { c.Stdin = true }),
+	"a terminal":          ofEnvoy(func(c *corev1.Container) { c.TTY = true }),
+	"no restarts":         ofEnvoy(func(c *corev1.Container) { c.RestartPolicy = new(corev1.ContainerRestartPolicyNever) }),
+	"restarts for a resize": ofEnvoy(func(c *corev1.Container) {
+		c.ResizePolicy = []corev1.ContainerResizePolicy{{ResourceName: corev1.ResourceCPU, RestartPolicy: corev1.RestartContainer}}
+	}),
+	"the agent's socket in an app":                                 ofApp(inject.SocketVolume, "/mine"),
+	"the agent's socket in an app, where injection would mount it": ofApp(inject.SocketVolume, intent.SocketMountPath),
+	"the tokens in an app":                                         ofApp(inject.JWTVolume, "/mine"),
+	"the CAs in an app":                                            ofApp(inject.CAVolume, "/mine"),
+	"the configuration in an app":                                  ofApp(inject.ConfigVolume, "/mine"),
+	"a file more in the configuration": func(p *corev1.Pod) bool {
+		for i := range p.Spec.Volumes {
+			if v := &p.Spec.Volumes[i]; v.Name == inject.ConfigVolume {
+				v.DownwardAPI.Items = append(v.DownwardAPI.Items, corev1.DownwardAPIVolumeFile{
+					Path: "mine", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['mine']"},
+				})
+				return true
+			}
+		}
+		return false
+	},
+}
+
+// ofSidecar is ofEnvoy for what is the user's to say in a gateway.
+func ofSidecar(change func(*corev1.Container)) func(*corev1.Pod) bool {
+	return func(p *corev1.Pod) bool {
+		return !strings.Contains(p.Annotations[intent.AnnotationStatus], `"mode":"gateway"`) && ofEnvoy(change)(p)
+	}
+}
+
+// allForgeries are both kinds.
+func allForgeries() map[string]func(*corev1.Pod) bool {
+	all := maps.Clone(forgeries)
+	maps.Copy(all, smuggled)
+	return all
+}
+
+// ofApp adds the mount of a volume of ours to a container of the app.
+func ofApp(volume, path string) func(*corev1.Pod) bool {
+	return eachContainer(func(p *corev1.Pod, c *corev1.Container) bool {
+		named := func(v corev1.Volume) bool { return v.Name == volume }
+		at := func(m corev1.VolumeMount) bool { return m.MountPath == path }
+		has := slices.ContainsFunc(p.Spec.Volumes, named) && !slices.ContainsFunc(c.VolumeMounts, at)
+		if c.Name == intent.SidecarName || c.Name == intent.JWTName || !has {
+			return false
+		}
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: path, ReadOnly: true})
+		return true
+	})
+}
+
 // Nobody can bring along a pod that looks injected and is not what injection makes.
 func TestForgeriesAreRefused(t *testing.T) {
 	t.Parallel()
 	tried := map[string]bool{}
 	for in, injected := range injectedCases(t) {
-		for name, forge := range forgeries {
+		for name, forge := range allForgeries() {
 			forged := injected.DeepCopy()
 			if !forge(forged) {
 				continue
@@ -110,7 +203,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 			}
 		}
 	}
-	for name := range forgeries {
+	for name := range allForgeries() {
 		if !tried[name] {
 			t.Errorf("%s: no case has what is to be forged", name)
 		}

@@ -3,8 +3,10 @@ package golden
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +30,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/clientcert"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -45,6 +49,8 @@ type apiServer struct {
 	spire    *recorder
 	handed   []admission.Request // that /mutate-pod was asked
 	answered []admission.Response
+
+	validated atomic.Int64 // requests to /validate-pod
 }
 
 // startAPIServer runs the programs that the test cluster runs, building them when the cache lacks them.
@@ -58,22 +64,29 @@ func startAPIServer(t *testing.T) *apiServer {
 	environment.ControlPlane.Etcd = &envtest.Etcd{Path: programs.Etcd}
 	environment.ControlPlane.GetAPIServer().Path = filepath.Join(programs.Kubernetes, "kube-apiserver")
 	// As in every cluster, pods get a service account and its token.
-	environment.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
+	flags := environment.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
+	s := &apiServer{spire: &recorder{}}
+	scheme := runtime.NewScheme()
+	must(t, corev1.AddToScheme(scheme))
+	caller := newCaller(t)
+	s.serveWebhooks(t, scheme, filepath.Join(caller, "caller.crt"))
+	flags.Set("admission-control-config-file", configureCaller(t, caller, s.webhooks.URL))
 	config, err := environment.Start()
 	must(t, err)
 	t.Cleanup(func() { must(t, environment.Stop()) })
 	config.WarningHandler = rest.NoWarnings{}
-	s := &apiServer{config: config, spire: &recorder{}}
-	scheme := runtime.NewScheme()
-	must(t, corev1.AddToScheme(scheme))
+	s.config = config
 	s.Client, err = client.New(config, client.Options{Scheme: scheme})
 	must(t, err)
-	s.serveWebhooks(t, scheme)
 	s.register(t)
 	return s
 }
 
-func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme) {
+// serveWebhooks answers nobody but callers of a CA, as the injector does when it is told one.
+func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme, clientCA string) {
+	t.Helper()
+	callers, err := clientcert.New(clientCA, nil)
+	must(t, err)
 	namespaces := webhook.Namespaces{Cached: s, Direct: s}
 	injector := func() inject.Injector {
 		s.mu.Lock()
@@ -92,10 +105,24 @@ func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme) {
 		s.handed, s.answered = append(s.handed, req), append(s.answered, res)
 		return res
 	})})
-	mux.Handle("/validate-pod", &admission.Webhook{Handler: &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder}})
+	validator := &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder}
+	mux.Handle("/validate-pod", &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, req admission.Request) admission.Response {
+		s.validated.Add(1)
+		return validator.Handle(ctx, req)
+	})})
 	mux.Handle("/validate-workload", &admission.Webhook{Handler: &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces}})
-	s.webhooks = httptest.NewTLSServer(mux)
+	mux.Handle("/cloud", addToAll("AWS_ROLE_ARN"))
+	mux.Handle("/stranger", addToAll("LD_PRELOAD"))
+	s.webhooks = httptest.NewUnstartedServer(callers.Wrap(mux))
+	s.webhooks.TLS = &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}
+	s.webhooks.StartTLS() // which adds the certificate
+	callers.Configure(s.webhooks.TLS)
 	t.Cleanup(s.webhooks.Close)
+}
+
+// authority is what the API server verifies our webhooks by.
+func (s *apiServer) authority() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.webhooks.Certificate().Raw})
 }
 
 // barrier refuses a ConfigMap until the API server's admission knows the label of its namespace.
@@ -119,7 +146,6 @@ spec: {policyName: barrier, validationActions: [Deny]}
 // register applies the injector's own manifests, and waits until the API server acts on them.
 func (s *apiServer) register(t *testing.T) {
 	t.Helper()
-	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.webhooks.Certificate().Raw})
 	documents := []byte(barrier)
 	for _, file := range []string{"webhook.yaml", "webhook-validating.yaml", "policy.yaml"} {
 		data, err := os.ReadFile(filepath.Join(manifests, file))
@@ -133,7 +159,7 @@ func (s *apiServer) register(t *testing.T) {
 		for _, hook := range hooks {
 			config := hook.(map[string]any)["clientConfig"].(map[string]any)
 			path := config["service"].(map[string]any)["path"].(string)
-			hook.(map[string]any)["clientConfig"] = map[string]any{"url": s.webhooks.URL + path, "caBundle": authority}
+			hook.(map[string]any)["clientConfig"] = map[string]any{"url": s.webhooks.URL + path, "caBundle": s.authority()}
 		}
 		data, err := yaml.Marshal(object) // which encodes the bundle as the API has it
 		must(t, err)
@@ -228,6 +254,13 @@ func (s *apiServer) eventually(t *testing.T, what string, ask func() error) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+func expect(is bool) error {
+	if !is {
+		return errors.New("it is not so yet")
+	}
+	return nil
 }
 
 func decoded(t *testing.T, manifest []byte) *unstructured.Unstructured {

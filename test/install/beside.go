@@ -36,6 +36,7 @@ func Neighbours(ctx context.Context, env environment.Environment, neighbours []N
 				out, err := ServerOf(ctx, k, n.Namespace, "entry", "create", "-data", "/etc/spire/injector-entries.json")
 				return unlessThere(out, err)
 			}},
+			servingCertificate(ctx, env, n.Namespace, n.WebhookConfiguration(), progress),
 		)
 	}
 	for _, n := range neighbours {
@@ -46,6 +47,14 @@ func Neighbours(ctx context.Context, env environment.Environment, neighbours []N
 		)
 	}
 	return run(progress, steps)
+}
+
+// WebhookConfiguration is the name that the component gives to the injector's webhook configurations.
+func (n Neighbour) WebhookConfiguration() string { return n.Namespace + "-" + standard }
+
+// CertificateCommand is what people type to make the serving certificate.
+func (n Neighbour) CertificateCommand() string {
+	return "bin/spire-injector serving-cert --namespace " + n.Namespace + " --webhook-configuration " + n.WebhookConfiguration()
 }
 
 func (n Neighbour) served() unstructured.Unstructured {

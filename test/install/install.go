@@ -28,6 +28,7 @@ func Platform(ctx context.Context, env environment.Environment, kustomization st
 		{"waiting for the SPIRE server", rollout(ctx, k, "spire", "statefulset/spire-server")},
 		{"waiting for the SPIRE agents", rollout(ctx, k, "spire", "daemonset/spire-agent")},
 		{"giving the injector an identity of its own", func() error { return InjectorEntries(ctx, k) }},
+		servingCertificate(ctx, env, "spire-injector", "spire-injector", progress),
 		{"waiting for the injector", rollout(ctx, k, "spire-injector", "deployment/spire-injector")},
 		{"trying the webhook", func() error { return AwaitWebhook(ctx, k) }},
 	})

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -23,20 +25,34 @@ const standard = "spire-injector"
 // Release is an injector beside the default one, in a namespace of its own. It shares SPIRE with it and nothing else,
 // registers workloads under its Name as the cluster's, and serves the namespaces whose [ReleaseLabel] is its Name.
 type Release struct {
-	Name    string   // of its namespace, and in the place of the default's name in what it has cluster-wide
-	Overlay string   // path of the injector's kustomization
-	Args    []string // of the program, beside those that the overlay and the release have
+	Name    string        // of its namespace, and in the place of the default's name in what it has cluster-wide
+	Overlay string        // path of the injector's kustomization
+	Args    []string      // of the program, beside those that the overlay and the release have
+	SVIDTTL time.Duration // of its own SVID; 0 for SPIRE's default
 }
 
 // Install applies the release and waits until it injects the pods of a namespace.
 func (r Release) Install(ctx context.Context, env environment.Environment, namespace string, progress io.Writer) error {
 	k := env.Client()
-	return run(progress, []step{
+	objects, err := r.objects(ctx, env)
+	if err != nil {
+		return err
+	}
+	steps := []step{
 		{"giving the injector an identity of its own", func() error { return r.register(ctx, k) }},
-		{"applying " + r.Overlay + " as " + r.Name, func() error { return r.apply(ctx, env) }},
+		{"applying " + r.Overlay + " as " + r.Name, func() error { return applyObjects(ctx, env, objects) }},
+	}
+	takes, err := takesCertificate(objects)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Overlay, err)
+	}
+	if takes {
+		steps = append(steps, servingCertificate(ctx, env, r.Name, r.Name, progress))
+	}
+	return run(progress, append(steps, []step{
 		{"waiting for the injector", rollout(ctx, k, r.Name, "deployment/spire-injector")},
 		{"trying the webhook", func() error { return awaitInjection(ctx, k, namespace) }},
-	})
+	}...))
 }
 
 // Uninstall removes the release. Nobody can create a labelled pod in its namespaces until another release serves them.
@@ -72,17 +88,10 @@ func (r Release) entryID() string { return "release." + r.Name }
 func (r Release) register(ctx context.Context, k command.Kubectl) error {
 	out, err := Server(ctx, k, "entry", "create", "-admin", "-entryID", r.entryID(),
 		"-parentID", "spiffe://example.org/bootstrap/demo-cluster/node",
-		"-spiffeID", "spiffe://example.org/ns/"+r.Name+"/sa/spire-injector",
+		"-spiffeID", "spiffe://example.org/ns/"+r.Name+"/sa/spire-injector", "-dns", "spire-injector."+r.Name+".svc",
+		"-x509SVIDTTL", strconv.Itoa(int(r.SVIDTTL.Seconds())),
 		"-selector", "k8s:ns:"+r.Name, "-selector", "k8s:sa:spire-injector", "-selector", "k8s:container-name:spire-injector")
 	return unlessThere(out, err)
-}
-
-func (r Release) apply(ctx context.Context, env environment.Environment) error {
-	objects, err := r.objects(ctx, env)
-	if err != nil {
-		return err
-	}
-	return applyObjects(ctx, env, objects)
 }
 
 // objects are those of the overlay under the release's names.

@@ -19,10 +19,10 @@ func TestReleaseIsDisjointFromTheDefault(t *testing.T) {
 		},
 		"rights on its own configuration": {`
 kind: ClusterRole
-metadata: {name: spire-injector-serving-cert}
+metadata: {name: spire-injector-self-rotated}
 rules: [{apiGroups: [admissionregistration.k8s.io], resourceNames: [spire-injector], verbs: [patch]}]`, `
 kind: ClusterRole
-metadata: {name: second-serving-cert}
+metadata: {name: second-self-rotated}
 rules: [{apiGroups: [admissionregistration.k8s.io], resourceNames: [second], verbs: [patch]}]`,
 		},
 		"rights on its own lease, which is in its namespace": {`

@@ -31,12 +31,14 @@ func Known() Metrics {
 		Prefix + "config_hash":                                  {},
 		Prefix + "build_info":                                   {"version": nil}, // one at a time
 		Prefix + "serving_certificate_expiry_timestamp_seconds": {},
+		Prefix + "serving_certificate_lifetime_seconds":         {},
 		Prefix + "svid_expiry_timestamp_seconds":                {},
 
 		Prefix + "spire_requests_total": {"method": nil, "code": grpcCodes()}, // the methods that the registrar calls
 
-		Prefix + "entries":                                  {"state": {"wanted", "registered", "missing", "orphaned", "refused", "without_bundle"}},
-		Prefix + "reconciles_total":                         {"kind": kind, "result": result},
+		Prefix + "entries":          {"state": {"wanted", "registered", "missing", "orphaned", "refused", "without_bundle"}},
+		Prefix + "rows":             {"state": {"wanted", "registered", "missing", "orphaned", "refused"}},
+		Prefix + "reconciles_total": {"kind": kind, "result": result},
 		Prefix + "reconcile_last_success_timestamp_seconds": {},
 		Prefix + "entry_changes_total":                      {"action": {"create", "update", "refuse", "remove"}, "reason": entryReasons, "result": result},
 		Prefix + "reconcile_queue_length":                   {},

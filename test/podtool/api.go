@@ -31,6 +31,8 @@ func newAPICommand() *cobra.Command {
 
   GET /api             answers "ok"; with ?delay=3s (at most 1m) that much later
   GET /echo, /echo/... tells, as JSON, what arrived: protocol, URI, host and headers
+  GET /log/...         the same into the log, as "uri" and "host" of an event "asked"
+  GET /endless         answers zeros until the caller is gone
   GET /healthz/KIND    200 while startup, liveness or readiness is on, otherwise 503
   PUT /healthz/KIND    with the body "on" or "off" switches it; 'podtool health' sends that
   GET /healthz         tells, as JSON, how often each was asked, and the last request
@@ -134,7 +136,7 @@ func runAPI(ctx context.Context, options apiOptions, log io.Writer) error {
 		return nil
 	case <-time.After(options.startDelay):
 	}
-	services, err := openServices(ctx, options)
+	services, err := openServices(ctx, options, logger)
 	if err != nil {
 		return err
 	}
@@ -153,7 +155,7 @@ func runAPI(ctx context.Context, options apiOptions, log io.Writer) error {
 }
 
 // openServices opens all ports or none.
-func openServices(ctx context.Context, options apiOptions) (services []service, err error) {
+func openServices(ctx context.Context, options apiOptions, logger *slog.Logger) (services []service, err error) {
 	defer func() {
 		if err != nil {
 			for _, s := range services {
@@ -162,14 +164,13 @@ func openServices(ctx context.Context, options apiOptions) (services []service, 
 		}
 	}()
 	state := newHealth(options.probeHeader)
+	handler := newAPIHandler(options.name, state, logger)
 	for _, port := range []struct {
 		flag, address string
 		open          func(net.Listener) (service, error)
 	}{
-		{"listen", options.listen, func(l net.Listener) (service, error) {
-			return newHTTPService(l, newAPIHandler(options.name, state)), nil
-		}},
-		{"https", options.https, func(l net.Listener) (service, error) { return newHTTPSService(l, newAPIHandler(options.name, state)) }},
+		{"listen", options.listen, func(l net.Listener) (service, error) { return newHTTPService(l, handler), nil }},
+		{"https", options.https, func(l net.Listener) (service, error) { return newHTTPSService(l, handler) }},
 		{"grpc", options.grpc, func(l net.Listener) (service, error) { return newGRPCService(l, options.name, state), nil }},
 		{"tcp", options.tcp, func(l net.Listener) (service, error) { return newTCPService(l, options.name), nil }},
 	} {

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +22,9 @@ import (
 )
 
 // newTestAPI is the API's handler, by the name of "here".
-func newTestAPI() http.Handler { return newAPIHandler("here", newHealth("")) }
+func newTestAPI() http.Handler {
+	return newAPIHandler("here", newHealth(""), slog.New(slog.DiscardHandler))
+}
 
 func TestAPIAnswers(t *testing.T) {
 	t.Parallel()
@@ -49,6 +54,16 @@ func TestAPIAnswers(t *testing.T) {
 				t.Errorf("answered after %s, want %s or more", took, test.atLeast)
 			}
 		})
+	}
+}
+
+func TestAPILogsWhatArrived(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	recorder := httptest.NewRecorder()
+	newAPIHandler("here", newHealth(""), newEventLog(&log)).ServeHTTP(recorder, httptest.NewRequest("GET", "/log/a?b=c", nil))
+	if recorder.Code != 200 || !strings.Contains(log.String(), `"msg":"asked","uri":"/log/a?b=c","host":"example.com"`) {
+		t.Errorf("got %d and the log %s", recorder.Code, &log)
 	}
 }
 

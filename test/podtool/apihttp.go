@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -61,11 +62,15 @@ func newHTTPSService(listener net.Listener, handler http.Handler) (service, erro
 	return s, nil
 }
 
-func newAPIHandler(name string, state *health) http.Handler {
+func newAPIHandler(name string, state *health, logger *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api", answerOK)
 	mux.HandleFunc("GET /echo", echoTo(name))
 	mux.HandleFunc("GET /echo/", echoTo(name))
+	mux.HandleFunc("GET /log/", func(_ http.ResponseWriter, r *http.Request) {
+		logger.Info("asked", "uri", r.RequestURI, "host", r.Host)
+	})
+	mux.HandleFunc("GET /endless", answerEndlessly)
 	state.register(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(podHeader, name)
@@ -83,6 +88,14 @@ func answerOK(w http.ResponseWriter, r *http.Request) {
 	case <-time.After(delay):
 		_, _ = io.WriteString(w, "ok\n")
 	case <-r.Context().Done(): // the caller is gone, nobody reads an answer
+	}
+}
+
+func answerEndlessly(w http.ResponseWriter, _ *http.Request) {
+	for zeros := make([]byte, 16<<10); ; {
+		if _, err := w.Write(zeros); err != nil {
+			return
+		}
 	}
 }
 

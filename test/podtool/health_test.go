@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -15,7 +16,7 @@ import (
 
 func TestHealthOverHTTP(t *testing.T) {
 	t.Parallel()
-	api := newAPIHandler("here", newHealth("X-Probe: yes"))
+	api := newAPIHandler("here", newHealth("X-Probe: yes"), slog.New(slog.DiscardHandler))
 	probe := func(target, header string) (int, string) {
 		request := httptest.NewRequest("GET", target, nil)
 		request.Header.Set("X-Probe", header)

@@ -29,7 +29,7 @@ code is 1 when there is none. In a pod it takes hostPID: true to see those of ot
 With --cgroup they are those in a control group whose path has this text: the ID of a container, or the
 UID of a pod, tells replicas apart.
 
-With --after they are those that there are then.`,
+With --after they are those that there are then; a first line tells that the time has begun.`,
 		Example: `  podtool signal spire-server STOP
   podtool signal spire-server CONT
   podtool signal spire-injector KILL --cgroup 0f5f8a3c...`,
@@ -43,6 +43,9 @@ With --after they are those that there are then.`,
 			signal := unix.SignalNum("SIG" + strings.TrimPrefix(arguments[1], "SIG"))
 			if signal == 0 {
 				return usagef("expected a signal such as KILL, got %q", arguments[1])
+			}
+			if after > 0 {
+				printf(command.OutOrStdout(), "in %s\n", after)
 			}
 			select {
 			case <-time.After(after):

@@ -30,10 +30,11 @@ func (i injection) envoy() corev1.Container {
 	mount := func(volume, path string) corev1.VolumeMount {
 		return corev1.VolumeMount{Name: volume, MountPath: path, ReadOnly: true}
 	}
+	podIP := templates.PodIPArgs(i.intent.Proxy)
 	c := corev1.Container{
 		Name:      intent.SidecarName,
 		Image:     i.intent.Sidecar.Image,
-		Args:      templates.Args(i.intent.Sidecar.LogLevel, i.intent.Sidecar.Concurrency),
+		Args:      append(templates.Args(i.intent.Sidecar.LogLevel, i.intent.Sidecar.Concurrency), podIP...),
 		Ports:     i.envoyPorts(),
 		Resources: i.intent.Sidecar.Resources,
 		// Passes only when the SVID is there and the data listeners are up: until then no container of the user starts.
@@ -52,6 +53,11 @@ func (i injection) envoy() corev1.Container {
 			// use for it, and a pod that changed once more after the webhook would be sent to it a second time.
 			mount(ConfigVolume, serviceAccountDir),
 		},
+	}
+	if podIP != nil {
+		c.Env = []corev1.EnvVar{{Name: templates.PodIPVariable, ValueFrom: &corev1.EnvVarSource{
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIP"},
+		}}}
 	}
 	if i.intent.Tokens() {
 		c.VolumeMounts = append(c.VolumeMounts, mount(JWTVolume, templates.JWTDir))

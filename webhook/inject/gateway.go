@@ -44,10 +44,8 @@ func gatewayMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 			fail(where+", image", "expected "+imageAuto+", got "+c.Image,
 				"the image comes from the platform, or from "+intent.AnnotationProxyImage)
 		}
-		for _, field := range filledIn(c) {
-			if field.written {
-				fail(where+", "+field.name, "is filled in by injection", "remove it")
-			}
+		for _, field := range leftToInjection(*c) {
+			fail(where+", "+field, "is left to injection in a gateway", "remove it")
 		}
 	}
 	if !found {
@@ -56,20 +54,21 @@ func gatewayMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 	return mistakes
 }
 
-type filledInField struct {
-	name    string
-	written bool // by the user
+// leftToInjection are the fields of a gateway's container that are not the user's to write: all but these few, whatever
+// a later version of the API has.
+func leftToInjection(c corev1.Container) []string {
+	c.VolumeMounts = otherMounts(c)
+	return differences(defaulted(c), defaulted(usersOwn(c)))
 }
 
-// filledIn are the fields of a gateway's container that injection writes.
-func filledIn(c *corev1.Container) []filledInField {
-	return []filledInField{
-		{"command", len(c.Command) > 0},
-		{"args", len(c.Args) > 0},
-		{"securityContext", c.SecurityContext != nil},
-		{"startupProbe", c.StartupProbe != nil},
-		{"readinessProbe", c.ReadinessProbe != nil},
-		{"volumeMounts", len(otherMounts(*c)) > 0},
+// usersOwn is a gateway's container without what is left to injection.
+func usersOwn(c corev1.Container) corev1.Container {
+	return corev1.Container{
+		Name:            c.Name,
+		Image:           c.Image,
+		ImagePullPolicy: c.ImagePullPolicy,
+		Ports:           c.Ports,
+		Resources:       c.Resources,
 	}
 }
 
@@ -86,7 +85,7 @@ func isServiceAccountToken(m corev1.VolumeMount) bool {
 	return m.MountPath == serviceAccountDir && strings.HasPrefix(m.Name, tokenVolumePrefix)
 }
 
-// fillGateway leaves what the user says of ports, resources and all else.
+// fillGateway leaves what the user says of ports, resources and the pull policy.
 func fillGateway(i injection, pod *corev1.Pod) {
 	i.status.Sidecar = intent.SidecarName
 	for n := range pod.Spec.Containers {

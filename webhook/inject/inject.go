@@ -32,6 +32,8 @@ type Result struct {
 	Pod *corev1.Pod // as it should be; the very pod given when nothing changes
 	// Workloads are to be registered before the pod is admitted: one for each container that gets the identity.
 	Workloads []registrar.Workload
+	// Warnings are for the author of a pod that is injected.
+	Warnings []string
 }
 
 // Inject decides on a pod that is about to be created and returns it as it should be. A pod that already is what
@@ -48,12 +50,13 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 		}
 		return Result{Decision: decision, Pod: pod}, nil
 	}
+	pod = tidied(pod)
 	if !injected(pod) {
 		base := pod
 		if hasTraces(pod) {
 			base = strip(pod)
 		}
-		res, err := i.inject(ns, base)
+		res, err := i.inject(ns, base, i.refusedExceptions(ns))
 		res.Decision = decision
 		return res, err
 	}
@@ -67,7 +70,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	before, own := StatusOf(pod), i.Version
 	i.Version = before.Version
 	i.Platform = i.platformOf(pod)
-	res, err := i.inject(ns, strip(pod))
+	res, err := i.inject(ns, strip(pod), i.refusedExceptions(ns))
 	if err == nil {
 		res, err = withStatus(res, func(s *Status) { s.admittedLike(before) })
 	}
@@ -81,17 +84,21 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	if err := intent.Refuse(reason.Tampered, mistakes); err != nil {
 		return Result{}, err
 	}
-	res.Decision, res.Pod = intent.Decision{Inject: true, Reason: reason.AlreadyInjected}, pod
+	res.Decision, res.Pod, res.Warnings = intent.Decision{Inject: true, Reason: reason.AlreadyInjected}, pod, nil
 	return res, nil
 }
 
-// inject is injection of a pod that carries nothing of ours.
-func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
+// inject is injection of a pod that carries nothing of ours. Refused are the mistakes in what is asked for that come of
+// where and when it is; nil finds none.
+func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedExceptions) (Result, error) {
 	in, inAnnotations := intent.ParseIntent(i.Platform, ns, pod)
 	if intent.IsOver(inAnnotations) { // nothing is made of it
 		return Result{}, intent.Refuse(reason.OverLimit, inAnnotations)
 	}
 	mistakes := slices.Concat(injection{Injector: i, intent: in}.mistakes(pod), inAnnotations)
+	if refused != nil {
+		mistakes = append(mistakes, refused(in)...)
+	}
 	why := reason.Invalid
 	if quarantined := i.Platform.QuarantineMistakes(in.ID); len(quarantined) > 0 && !i.running {
 		why, mistakes = reason.Quarantined, append(quarantined, mistakes...)
@@ -122,7 +129,7 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	if in.Mode.Envoy() && i.Keep != nil {
 		i.Keep(in.Proxy, config)
 	}
-	return Result{Pod: out, Workloads: workloads}, nil
+	return Result{Pod: out, Workloads: workloads, Warnings: i.Platform.Warnings(ns, in)}, nil
 }
 
 // generate makes Envoy's configuration: none for a pod without Envoy.

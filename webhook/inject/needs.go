@@ -25,10 +25,10 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 	if _, is := i.Platform.Quarantined(in.ID); is {
 		return registrar.Needs{}
 	}
-	if len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
+	if len(i.Platform.RefusedExceptions(ns, in))+len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}
-	return registrar.Needs{Workloads: in.Workloads(template)}
+	return registrar.Needs{Workloads: in.Workloads(template), Identity: registrar.IdentityHash(in.ID)}
 }
 
 // NeedsOfPod are the identities that an injected pod runs with, until it has ended. What [Trim] leaves of a pod is
@@ -41,6 +41,7 @@ func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Nee
 	if !injected(pod) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return registrar.Needs{}
 	}
+	needs := registrar.Needs{Identity: pod.Labels[intent.LabelIdentity], Node: nodeOf(pod)}
 	status, base := StatusOf(pod), strip(pod)
 	in, mistakes := intent.ParseIntent(i.Platform, ns, base)
 	if in.ID.String() != status.SPIFFEID {
@@ -49,14 +50,47 @@ func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Nee
 			err = intent.Authorize(i.Platform.Cluster.TrustDomain, i.Platform.Claims, in.Subject, id)
 		}
 		if err != nil {
-			return registrar.Needs{Held: status.EntryIDs}
+			needs.Held = status.EntryIDs
+			return needs
 		}
 		in.ID = id
 	}
-	if len(mistakes) > 0 || registrar.IdentityHash(in.ID) != pod.Labels[intent.LabelIdentity] {
-		return registrar.Needs{Held: status.EntryIDs}
+	if len(mistakes) > 0 || registrar.IdentityHash(in.ID) != needs.Identity {
+		needs.Held = status.EntryIDs
+		return needs
 	}
-	return registrar.Needs{Workloads: in.Workloads(base), Unconfirmed: status.Deferred}
+	needs.Workloads, needs.Unconfirmed = in.Workloads(base), status.Deferred
+	return needs
+}
+
+// nodeOf is the node that a pod runs on, or will: a DaemonSet's pod says it before it is scheduled.
+func nodeOf(pod *corev1.Pod) string {
+	if pod.Spec.NodeName != "" {
+		return pod.Spec.NodeName
+	}
+	if pod.Spec.Affinity == nil || pod.Spec.Affinity.NodeAffinity == nil ||
+		pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return ""
+	}
+	name := ""
+	for i, term := range pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+		of := onlyNode(term)
+		if of == "" || i > 0 && of != name {
+			return ""
+		}
+		name = of
+	}
+	return name
+}
+
+// onlyNode is the only node that a term matches, by its name; empty if that is not said.
+func onlyNode(term corev1.NodeSelectorTerm) string {
+	for _, f := range term.MatchFields {
+		if f.Key == metav1.ObjectNameField && f.Operator == corev1.NodeSelectorOpIn && len(f.Values) == 1 {
+			return f.Values[0]
+		}
+	}
+	return ""
 }
 
 // Trim returns what [Injector.NeedsOfPod] reads of a pod, and what names it in events: a small part, since all injected
@@ -75,7 +109,7 @@ func Trim(pod *corev1.Pod) *corev1.Pod {
 			out.Annotations[key] = text
 		}
 	}
-	out.Spec.ServiceAccountName = pod.Spec.ServiceAccountName
+	out.Spec.ServiceAccountName, out.Spec.NodeName = pod.Spec.ServiceAccountName, nodeOf(pod)
 	out.Spec.InitContainers, out.Spec.Containers = namesOf(pod.Spec.InitContainers), namesOf(pod.Spec.Containers)
 	out.Status.Phase = pod.Status.Phase
 	return out

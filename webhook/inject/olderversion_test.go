@@ -77,6 +77,38 @@ func TestPodOfOlderVersion(t *testing.T) {
 	}
 }
 
+// Older versions let in what is denied today. Such a pod runs on, and takes what a running pod takes.
+func TestPodWithAdditionsOfOlderVersion(t *testing.T) {
+	injector := Injector{Platform: webhooktest.Platform(t)}
+	ns := intent.Namespace{Name: "demo"}
+	for name, pod := range everything(t, injector.withJWT()) {
+		for c := range intent.ContainersOf(pod) {
+			if c.Name == intent.SidecarName {
+				c.Env = []corev1.EnvVar{{Name: "TZ", Value: "UTC"}}
+				c.Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{}}}
+			}
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: SocketVolume, MountPath: "/mine"})
+		}
+		if _, err := injector.withJWT().Validate(ns, pod); err == nil {
+			t.Errorf("%s: a new pod like it is not refused", name)
+		}
+
+		after := pod.DeepCopy()
+		after.Annotations[intent.AnnotationFederatesWith] = "auxiliary.org"
+		after.Annotations[intent.AnnotationEnforcement] = "audit"
+		res, err := injector.withJWT().Update(ns, pod, after)
+		if err != nil || res.Reason != reason.Regenerated {
+			t.Fatalf("%s: expected another configuration, got %s, %v", name, res.Reason, err)
+		}
+		if _, err := injector.withJWT().ValidateUpdate(ns, pod, res.Pod); err != nil {
+			t.Errorf("%s: the changed pod is not valid: %v", name, err)
+		}
+		if _, err := injector.withJWT().Refresh(ns, pod); err != nil {
+			t.Errorf("%s: it does not follow its namespace and the platform: %v", name, err)
+		}
+	}
+}
+
 // What its spec shows of an older pod's Envoy stays; the rest is taken to be as it would be now.
 func TestRefreshOfPodOfOlderVersion(t *testing.T) {
 	const upstream = `[{listen: 8000, address: "db.demo.svc:8443", peers: [/db]}]`

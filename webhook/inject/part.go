@@ -40,6 +40,7 @@ var parts = []part{
 	volumePart(CertificateVolume, certificateVolume),
 	volumePart(CAVolume, caVolume),
 	volumePart(SocketVolume, socketVolume),
+	{same: sameOrder},
 	{mistakes: portNameMistakes},
 	{mistakes: windowsMistakes},
 }
@@ -89,8 +90,22 @@ func strip(pod *corev1.Pod) *corev1.Pod {
 	return out
 }
 
-// altered lists what of the injected pod but its status is not, or not so, in the pod that arrived. Between two calls of a webhook the
-// API server fills in defaults and other webhooks add their own: what we did not set is not ours to compare.
+// stripRunning is strip of a running pod. What a version of the injector let in that compared less stays in the pod, and
+// must not hinder other changes of it.
+func stripRunning(pod *corev1.Pod) *corev1.Pod {
+	out := strip(pod)
+	isGateway := StatusOf(pod).Mode == intent.ModeGateway.String()
+	for c := range intent.ContainersOf(out) {
+		if isGateway && c.Name == intent.SidecarName {
+			*c = usersOwn(*c)
+		}
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return isOurVolume(m.Name) })
+	}
+	return out
+}
+
+// altered lists what of the injected pod but its status is not, or not so, in the pod that arrived. Between two calls of a
+// webhook the API server fills in defaults, and other webhooks add to the pod: not to our containers and volumes.
 func altered(arrived, injected *corev1.Pod) []intent.Mistake {
 	var all []intent.Mistake
 	for _, p := range parts {
@@ -123,6 +138,6 @@ func isAltered(where string) intent.Mistake {
 	return intent.Mistake{
 		Where: where,
 		What:  "is not what the webhook writes for this pod",
-		Hint:  "remove everything that injection added, or inject again",
+		Hint:  "remove everything that injection added, or inject again; another webhook has to leave it alone",
 	}
 }

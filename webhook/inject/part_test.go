@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
@@ -16,7 +17,7 @@ import (
 
 // Between two calls of the webhook others work on the pod: what they add is theirs, what they change of ours is not.
 func TestInjectAgain(t *testing.T) {
-	const undo = "is not what the webhook writes for this pod; remove everything that injection added, or inject again"
+	const undo = "is not what the webhook writes for this pod; remove everything that injection added, or inject again; another webhook has to leave it alone"
 	envoy := func(p *corev1.Pod) *corev1.Container {
 		i := slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == intent.SidecarName })
 		return &p.Spec.InitContainers[i]
@@ -34,7 +35,7 @@ func TestInjectAgain(t *testing.T) {
 		{"the API server's defaults", func(p *corev1.Pod) {
 			c := envoy(p)
 			c.TerminationMessagePath, c.TerminationMessagePolicy = "/dev/termination-log", corev1.TerminationMessageReadFile
-			c.ImagePullPolicy = corev1.PullIfNotPresent
+			c.ImagePullPolicy = corev1.PullAlways // of an image without a tag
 			c.StartupProbe.TimeoutSeconds, c.StartupProbe.SuccessThreshold = 1, 1
 			c.StartupProbe.HTTPGet.Scheme = corev1.URISchemeHTTP
 			mode := int32(0o644)
@@ -42,11 +43,15 @@ func TestInjectAgain(t *testing.T) {
 			volume(p, ConfigVolume).DownwardAPI.Items[0].FieldRef.APIVersion = "v1"
 			p.Spec.ServiceAccountName, p.Spec.RestartPolicy = "default", corev1.RestartPolicyAlways
 		}, nil},
-		{"another webhook's container, volume, mount and label", func(p *corev1.Pod) {
-			p.Spec.InitContainers = append([]corev1.Container{{Name: "other"}}, p.Spec.InitContainers...)
+		{"admission of the API server's own", func(p *corev1.Pod) {
+			c := envoy(p)
+			c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}
+			c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}
+			c.SecurityContext.Capabilities.Drop = append(c.SecurityContext.Capabilities.Drop, "KILL")
+		}, nil},
+		{"another webhook's container, volume and label", func(p *corev1.Pod) {
+			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: "other"})
 			p.Spec.Volumes = append([]corev1.Volume{{Name: "other"}}, p.Spec.Volumes...)
-			envoy(p).VolumeMounts = append([]corev1.VolumeMount{{Name: "other", MountPath: "/other"}}, envoy(p).VolumeMounts...)
-			envoy(p).Env = append(envoy(p).Env, corev1.EnvVar{Name: "OTHER", Value: "x"})
 			p.Labels["other.io/x"], p.Annotations["other.io/x"] = "y", "y"
 		}, nil},
 
@@ -73,18 +78,18 @@ func TestInjectAgain(t *testing.T) {
 				"annotation " + intent.AnnotationAuthorization + ": " + undo,
 			},
 		},
-		{"image", func(p *corev1.Pod) { envoy(p).Image = "another" }, []string{"container envoy: " + undo}},
-		{"an argument", func(p *corev1.Pod) { envoy(p).Args[3] = "trace" }, []string{"container envoy: " + undo}},
+		{"image", func(p *corev1.Pod) { envoy(p).Image = "another" }, []string{"container envoy, image: " + undo}},
+		{"an argument", func(p *corev1.Pod) { envoy(p).Args[3] = "trace" }, []string{"container envoy, args: " + undo}},
 		{
 			"user",
 			func(p *corev1.Pod) { envoy(p).SecurityContext.RunAsUser = new(int64(0)) },
-			[]string{"container envoy: " + undo},
+			[]string{"container envoy, securityContext: " + undo},
 		},
-		{"no startup probe", func(p *corev1.Pod) { envoy(p).StartupProbe = nil }, []string{"container envoy: " + undo}},
+		{"no startup probe", func(p *corev1.Pod) { envoy(p).StartupProbe = nil }, []string{"container envoy, startupProbe: " + undo}},
 		{
 			"a mount elsewhere",
 			func(p *corev1.Pod) { envoy(p).VolumeMounts[1].MountPath = "/elsewhere" },
-			[]string{"container envoy: " + undo},
+			[]string{"container envoy, volumeMounts: " + undo},
 		},
 		{"sidecar removed", func(p *corev1.Pod) { p.Spec.InitContainers = nil }, []string{"container envoy: " + undo}},
 		{
@@ -152,25 +157,26 @@ func TestPartsAreCompared(t *testing.T) {
 		change func(*corev1.Pod)
 		want   string // what is not as it was written
 	}{
-		"startup probe":       {inApp(func(c *corev1.Container) { c.StartupProbe.HTTPGet.Path = "/x" }), "container app"},
-		"liveness probe":      {inApp(func(c *corev1.Container) { c.LivenessProbe.HTTPGet.Path = "/x" }), "container app"},
-		"readiness probe":     {inApp(func(c *corev1.Container) { c.ReadinessProbe.HTTPGet.Path = "/x" }), "container app"},
-		"hook":                {inApp(func(c *corev1.Container) { c.Lifecycle = nil }), "container app"},
-		"mount of the socket": {inApp(func(c *corev1.Container) { c.VolumeMounts[0].MountPath = "/x" }), "container app"},
+		"startup probe":   {inApp(func(c *corev1.Container) { c.StartupProbe.HTTPGet.Path = "/x" }), "container app"},
+		"liveness probe":  {inApp(func(c *corev1.Container) { c.LivenessProbe.HTTPGet.Path = "/x" }), "container app"},
+		"readiness probe": {inApp(func(c *corev1.Container) { c.ReadinessProbe.HTTPGet.Path = "/x" }), "container app"},
+		"hook":            {inApp(func(c *corev1.Container) { c.Lifecycle = nil }), "container app"},
+		"mount of the socket": {inApp(func(c *corev1.Container) { c.VolumeMounts[0].MountPath = "/x" }),
+			"container app, mounts of volume spiffe-agent-socket"},
 		"address of the socket": {inApp(func(c *corev1.Container) {
 			c.Env[0].Name = "OTHER"
 			c.Env = append(c.Env, corev1.EnvVar{Name: endpointVariable, Value: "unix:///x"})
 		}), "container app"},
 		"mount in an init container": {func(p *corev1.Pod) {
 			p.Spec.InitContainers[2].VolumeMounts[0].ReadOnly = false
-		}, "container prepare"},
+		}, "container prepare, mounts of volume spiffe-agent-socket"},
 		"grace period": {func(p *corev1.Pod) {
 			p.Spec.TerminationGracePeriodSeconds = new(int64(1))
 		}, "spec.terminationGracePeriodSeconds"},
 		"no grace period": {func(p *corev1.Pod) {
 			p.Spec.TerminationGracePeriodSeconds = nil
 		}, "spec.terminationGracePeriodSeconds"},
-		"jwt container": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "x" }, "container spiffe-jwt"},
+		"jwt container": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "x" }, "container spiffe-jwt, image"},
 		"jwt volume":    {func(p *corev1.Pod) { p.Spec.Volumes[1].EmptyDir.Medium = "" }, "volume spiffe-jwt"},
 	} {
 		arrived := res.Pod.DeepCopy()
@@ -233,11 +239,9 @@ func TestStripUndoesInjection(t *testing.T) {
 		intent.AnnotationInbound:   "[{listen: 8443, tls: none}]",
 		intent.AnnotationUpstreams: `[{match: /, address: "db.demo.svc:8443", peers: [/db]}]`,
 	}
-	// What injection adds to other containers in the mode socket is the user's own here.
 	gateway.Spec.Containers = []corev1.Container{{
 		Name:  intent.SidecarName,
 		Image: imageAuto,
-		Env:   []corev1.EnvVar{{Name: endpointVariable, Value: "unix:///run/spire/sockets/x"}},
 		Ports: []corev1.ContainerPort{{Name: "public", ContainerPort: 8443}},
 	}}
 	for name, pod := range map[string]*corev1.Pod{

@@ -11,6 +11,8 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Operation is one operation of a JSON patch (RFC 6902).
@@ -81,7 +83,7 @@ func setKeys(ops []Operation, path string, before, after map[string]string) []Op
 var pointerToken = strings.NewReplacer("~", "~0", "/", "~1")
 
 // patchList appends what makes one list of named items of the other. Items that are in both are in the same order in
-// both.
+// both, but for our own containers, which are removed and added again where they moved.
 func patchList[T any](ops []Operation, path string, before, after []T, name func(T) string) []Operation {
 	if len(before) == 0 {
 		if len(after) == 0 {
@@ -92,6 +94,10 @@ func patchList[T any](ops []Operation, path string, before, after []T, name func
 	known := map[string]bool{}
 	for _, item := range before {
 		known[name(item)] = true
+	}
+	if moved(before, after, name) {
+		delete(known, intent.JWTName)
+		delete(known, intent.SidecarName)
 	}
 	at := 0 // position in the list as it is after the operations so far
 	next := 0
@@ -111,6 +117,25 @@ func patchList[T any](ops []Operation, path string, before, after []T, name func
 		ops = append(ops, Operation{Operation: "add", Path: path + "/-", Value: after[next]})
 	}
 	return ops
+}
+
+// moved says whether two lists have the items that are in both in another order.
+func moved[T any](before, after []T, name func(T) string) bool {
+	at := map[string]int{}
+	for i, item := range after {
+		at[name(item)] = i
+	}
+	last := -1
+	for _, item := range before {
+		i, ok := at[name(item)]
+		if ok && i < last {
+			return true
+		}
+		if ok {
+			last = i
+		}
+	}
+	return false
 }
 
 // patchItem compares two values of an API type field by field: what our API version does not know is in neither of

@@ -61,6 +61,25 @@ func TestPatchOfUnchangedPodIsEmpty(t *testing.T) {
 	}
 }
 
+// Where our container moves before another one, the fields of that one stay with it.
+func TestPatchMovesOurContainers(t *testing.T) {
+	const text = `{"spec": {"initContainers": [{"name": "other", "newer": 1}, {"name": "envoy", "image": "e"}, {"name": "last", "newer": 2}]}}`
+	const want = `{"spec": {"initContainers": [{"name": "envoy", "image": "e", "resources": {}}, {"name": "other", "newer": 1},
+		{"name": "last", "newer": 2}]}}`
+	var before corev1.Pod
+	if err := json.Unmarshal([]byte(text), &before); err != nil {
+		t.Fatal(err)
+	}
+	after := before.DeepCopy()
+	if !oursFirst(after.Spec.InitContainers) {
+		t.Fatal("our container is not moved")
+	}
+	got := applied(t, []byte(text), Patch(&before, after))
+	if diff := cmp.Diff(decode(t, []byte(want)), decode(t, got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // injectRaw injects a pod and applies the patch to its JSON, as the API server does.
 func injectRaw(t *testing.T, ns intent.Namespace, text string) []byte {
 	t.Helper()
@@ -72,7 +91,21 @@ func injectRaw(t *testing.T, ns intent.Namespace, text string) []byte {
 	if err != nil || !res.Inject {
 		t.Fatalf("inject=%t, %v", res.Inject, err)
 	}
-	data, err := json.Marshal(Patch(&pod, res.Pod))
+	out := applied(t, []byte(text), Patch(&pod, res.Pod))
+	var again corev1.Pod
+	if err := json.Unmarshal(out, &again); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(asJSON(res.Pod), asJSON(&again)); diff != "" {
+		t.Errorf("the patched pod is not the injected one:\n%s", diff)
+	}
+	return out
+}
+
+// applied is an object in JSON after a patch.
+func applied(t *testing.T, object []byte, ops []Operation) []byte {
+	t.Helper()
+	data, err := json.Marshal(ops)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,16 +113,9 @@ func injectRaw(t *testing.T, ns intent.Namespace, text string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := patch.Apply([]byte(text))
+	out, err := patch.Apply(object)
 	if err != nil {
 		t.Fatalf("applying %s: %v", data, err)
-	}
-	var again corev1.Pod
-	if err := json.Unmarshal(out, &again); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(asJSON(res.Pod), asJSON(&again)); diff != "" {
-		t.Errorf("the patched pod is not the injected one:\n%s", diff)
 	}
 	return out
 }

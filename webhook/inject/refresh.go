@@ -40,7 +40,7 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 		return Refresh{}, nil
 	}
 	i.Platform, i.running = i.platformOf(pod), true
-	res, err := i.inject(ns, strip(pod))
+	res, err := i.inject(ns, stripRunning(pod), nil)
 	if err != nil {
 		return Refresh{}, err
 	}

@@ -81,7 +81,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 		return Result{}, err
 	}
 	i.Platform = i.platformOf(before)
-	res, err := i.inject(ns, strip(after))
+	res, err := i.inject(ns, stripRunning(after), i.newExceptions(ns, before))
 	if err != nil {
 		return Result{}, err
 	}
@@ -98,7 +98,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	for _, key := range regenerated {
 		out.Annotations[key] = res.Pod.Annotations[key]
 	}
-	res.Pod, res.Decision = out, intent.Decision{Inject: true, Reason: reason.Regenerated}
+	res.Pod, res.Decision, res.Warnings = out, intent.Decision{Inject: true, Reason: reason.Regenerated}, nil
 	return res, nil
 }
 
@@ -110,7 +110,7 @@ func (i Injector) fixedChanges(ns intent.Namespace, before, wanted *corev1.Pod, 
 	if !sameTokens(StatusOf(before), is, startedWith(before, is.envoy()), is.envoy()) {
 		return []intent.Mistake{otherTokens()}
 	}
-	as, err := i.inject(ns, strip(before))
+	as, err := i.inject(ns, stripRunning(before), nil)
 	if err != nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -26,7 +27,7 @@ func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error)
 			Hint:  "another webhook took it away after injection: let it leave what is under " + intent.Prefix + " alone",
 		}})
 	}
-	res, err := i.Inject(ns, pod)
+	res, err := i.again(ns, pod)
 	res.Workloads = nil
 	return res, err
 }
@@ -39,6 +40,48 @@ func (i Injector) ValidateUpdate(ns intent.Namespace, before, after *corev1.Pod)
 		return Result{}, err
 	}
 	return Result{Decision: res.Decision, Pod: after}, intent.Refuse(reason.Tampered, notAmong(after, res.Pod))
+}
+
+// ValidateSubresource checks a change of a pod by way of its status or of its ephemeral containers. No configuration
+// follows such a change, and so it touches nothing of ours, users' annotations included. The error is a
+// [intent.Refusal].
+func (i Injector) ValidateSubresource(_ intent.Namespace, before, after *corev1.Pod) (Result, error) {
+	mistakes := changedMarks(before, after)
+	if injected(before) {
+		for _, key := range i.changedAnnotations(before, after) {
+			mistakes = append(mistakes, notHere("annotation "+key))
+		}
+		if before.Labels[intent.LabelInject] != after.Labels[intent.LabelInject] {
+			mistakes = append(mistakes, notHere("label "+intent.LabelInject))
+		}
+		mistakes = append(mistakes, ephemeralMounts(before, after)...)
+	}
+	return Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}, intent.Refuse(reason.Tampered, mistakes)
+}
+
+func notHere(where string) intent.Mistake {
+	return intent.Mistake{
+		Where: where,
+		What:  "cannot be changed by way of a subresource, where no configuration follows it",
+		Hint:  "change the pod itself",
+	}
+}
+
+// ephemeralMounts find ephemeral containers that begin to mount volumes of ours.
+func ephemeralMounts(before, after *corev1.Pod) []intent.Mistake {
+	var mistakes []intent.Mistake
+	for _, c := range after.Spec.EphemeralContainers {
+		was := func(b corev1.EphemeralContainer) bool { return b.Name == c.Name }
+		if slices.ContainsFunc(before.Spec.EphemeralContainers, was) {
+			continue // it cannot have changed
+		}
+		for n, m := range c.VolumeMounts {
+			if isOurVolume(m.Name) {
+				mistakes = append(mistakes, mountsOurs(c.Name, n, m.Name))
+			}
+		}
+	}
+	return mistakes
 }
 
 // setOrDelete gives a pod another one's annotation, or its absence.

@@ -23,8 +23,17 @@ func TestValidate(t *testing.T) {
 		{"as injected", func(*corev1.Pod) {}, reason.AlreadyInjected, ""},
 		{"with additions of others", func(p *corev1.Pod) {
 			p.Labels["other.io/x"] = "y"
-			p.Spec.InitContainers[0].Env = []corev1.EnvVar{{Name: "OTHER"}}
+			p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "OTHER"}}
 		}, reason.AlreadyInjected, ""},
+		{"with a variable more", func(p *corev1.Pod) {
+			p.Spec.InitContainers[0].Env = []corev1.EnvVar{{Name: "OTHER"}}
+		}, reason.Tampered, "container envoy, env"},
+		{"with what injection would take away", func(p *corev1.Pod) {
+			p.Spec.InitContainers[0].Env = []corev1.EnvVar{{Name: "AWS_ROLE_ARN"}}
+		}, reason.Tampered, "container envoy, env"},
+		{"with another init container first", func(p *corev1.Pod) {
+			p.Spec.InitContainers = append([]corev1.Container{{Name: "first"}}, p.Spec.InitContainers...)
+		}, reason.Tampered, "container envoy: is not before the pod's other containers"},
 		{
 			"another identity",
 			func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "another" },

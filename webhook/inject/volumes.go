@@ -1,9 +1,11 @@
 package inject
 
 import (
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -26,10 +28,12 @@ func volumePart(name string, source func(injection) *corev1.VolumeSource) part {
 	named := func(v corev1.Volume) bool { return v.Name == name }
 	return part{
 		mistakes: func(_ injection, pod *corev1.Pod) []intent.Mistake {
-			if !slices.ContainsFunc(pod.Spec.Volumes, named) {
-				return nil
+			var mistakes []intent.Mistake
+			if slices.ContainsFunc(pod.Spec.Volumes, named) {
+				mistakes = append(mistakes,
+					intent.Mistake{Where: "volume " + name, What: "has the name of an injected volume", Hint: "rename it"})
 			}
-			return []intent.Mistake{{Where: "volume " + name, What: "has the name of an injected volume", Hint: "rename it"}}
+			return append(mistakes, mountMistakes(pod, name)...)
 		},
 		add: func(i injection, pod *corev1.Pod) {
 			if s := source(i); s != nil {
@@ -39,12 +43,38 @@ func volumePart(name string, source func(injection) *corev1.VolumeSource) part {
 		},
 		remove: func(pod *corev1.Pod, _ Status) { pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, named) },
 		same: func(arrived, injected *corev1.Pod) []intent.Mistake {
+			mistakes := sameMounts(arrived, injected, name)
 			at := slices.IndexFunc(injected.Spec.Volumes, named)
-			if at < 0 || contains(asJSON(arrived.Spec.Volumes), asJSON(injected.Spec.Volumes[at:at+1])) {
-				return nil
+			if at < 0 {
+				return mistakes
 			}
-			return []intent.Mistake{isAltered("volume " + name)}
+			want, got := injected.Spec.Volumes[at], slices.IndexFunc(arrived.Spec.Volumes, named)
+			if got >= 0 && equality.Semantic.DeepEqual(defaultedVolume(arrived.Spec.Volumes[got]), defaultedVolume(want)) {
+				return mistakes
+			}
+			return append([]intent.Mistake{isAltered("volume " + name)}, mistakes...)
 		},
+	}
+}
+
+// mountMistakes find containers that mount a volume of ours by its name.
+func mountMistakes(pod *corev1.Pod, volume string) []intent.Mistake {
+	var mistakes []intent.Mistake
+	for c := range intent.ContainersOf(pod) {
+		for n, m := range c.VolumeMounts {
+			if m.Name == volume {
+				mistakes = append(mistakes, mountsOurs(c.Name, n, volume))
+			}
+		}
+	}
+	return mistakes
+}
+
+func mountsOurs(container string, n int, volume string) intent.Mistake {
+	return intent.Mistake{
+		Where: fmt.Sprintf("container %s, volumeMounts[%d]", container, n),
+		What:  volume + " is an injected volume, which injection alone mounts",
+		Hint:  "remove it",
 	}
 }
 

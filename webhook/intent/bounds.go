@@ -45,7 +45,8 @@ type boundRow struct {
 // and small enough that nothing that keeps them takes much longer than an ordinary pod.
 var bounds = [boundCount]boundRow{
 	boundAnnotationBytes: {"annotationBytes", 64 << 10, 256 << 10,
-		"bytes of labels and annotations under " + Prefix, ", with those of the namespace, and with aliases of YAML written out"},
+		"bytes of labels and annotations under " + Prefix,
+		", with those of the namespace, and with aliases of YAML written out"},
 	boundListeners: {"listeners", 32, 256, "listeners", ""},
 	boundUpstreams: {"upstreams", 128, 1024, "upstreams", ""},
 	boundRoutes:    {"routes", 512, 8192, "listeners times upstreams of a gateway", ""},
@@ -59,7 +60,8 @@ var bounds = [boundCount]boundRow{
 	boundContainers:   {"containers", 64, 1024, "containers", " of an injected pod"},
 	boundEntries:      {"entries", 32, 1024, "containers that get an identity", ", each of which is an entry in SPIRE"},
 	boundPorts:        {"ports", 512, 8192, "ports of containers", ", which they declare"},
-	boundObjects:      {"objects", 32 << 10, 256 << 10, "JSON objects", " as the API server sends it, managedFields included"},
+	boundObjects: {"objects", 32 << 10, 256 << 10, "JSON objects",
+		" as the API server sends it, managedFields included"},
 }
 
 // Bounds are the limits of a platform; zero is the standard of each.

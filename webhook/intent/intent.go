@@ -28,6 +28,8 @@ type Intent struct {
 	Sidecar Sidecar
 	// CertificateSecret names the Secret whose certificate inbound listeners present; empty if none does.
 	CertificateSecret string
+	// Exceptions are what [Platform.RefusedExceptions] decides on.
+	Exceptions []FoundException
 }
 
 // ParseIntent reads the annotations of a pod over those of its namespace over the platform's defaults. The intent is of
@@ -44,6 +46,7 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	mistakes = append(mistakes, r.readIdentity()...)
 	mistakes = append(mistakes, r.claimMistakes()...)
 	r.complete(pod)
+	r.findExceptions(pod)
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told
 	// already.
 	r.unclear = r.modeUnclear || len(p.UnknownKeys(pod.Annotations))+len(p.UnknownKeys(ns.Annotations)) > 0

@@ -16,6 +16,7 @@ type Platform struct {
 	ServerAddress string // unix:///path or host:port of the SPIRE server
 	AgentSocket   AgentSocket
 	OnUnavailable OnUnavailable
+	Prewarm       bool // workloads' templates have their identities registered before there are pods
 	// IPFamily is that of the pods' addresses; nil if the file leaves it to [Platform.WithIPFamily].
 	IPFamily   *ir.IPFamily
 	Federation []registrar.Federated // at most one of each trust domain, none of the own one
@@ -38,8 +39,11 @@ type Platform struct {
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
 
+	// AllowedExceptions are those that namespaces which require injection take.
+	AllowedExceptions []Exception
 	// Bounds are how much a pod may ask for.
-	Bounds Bounds
+	Bounds              Bounds
+	EntriesPerNamespace int // how many registration entries of a namespace an admission may lead to; at least 1
 
 	Locked             []string // names, without our prefix, of annotations that neither pods nor namespaces may write
 	ForeignAnnotations []string // annotations under our prefix that belong to other tools

@@ -29,6 +29,8 @@ func TestParsePlatformDefaults(t *testing.T) {
 		X509SVIDTTL:   time.Hour,
 		Drain:         10 * time.Second,
 		Bounds:        Bounds{65536, 32, 128, 512, 1000, 2000, 64, 16, 32, 64, 32, 512, 32768},
+
+		EntriesPerNamespace: 2000,
 	}
 	comparePlatforms(t, want, platform(t))
 }
@@ -44,6 +46,8 @@ spire:
   server: {address: "unix:///run/spire/private/api.sock"}
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
   nodeSelectors: ["k8s_psat:agent_ns:spire"]
+  entryScope: cluster
+  prewarm: true
   onUnavailable: admit
   federation:
   - {trustDomain: auxiliary.org, bundleEndpoint: "https://auxiliary.org:8443", refresh: 10s}
@@ -77,7 +81,8 @@ defaults:
   minTLSVersion: "1.2"
   drain: 0s
 quarantine: [/web, "spiffe://auxiliary.org/*"]
-limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13}
+required: {allow: [permissive, hostPID]}
+limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13, entriesPerNamespace: 50}
 locked: [proxy-image, mode]
 foreignAnnotations: [spiffe.io/audience]
 `
@@ -109,6 +114,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		ServerAddress: "unix:///run/spire/private/api.sock",
 		AgentSocket:   AgentSocket{CSI: "csi.spiffe.io", File: "a.sock"},
 		OnUnavailable: Admit,
+		Prewarm:       true,
 		IPFamily:      new(ir.DualStack),
 		Federation: []registrar.Federated{
 			{
@@ -149,7 +155,10 @@ func TestParsePlatformInFull(t *testing.T) {
 			UnboundedStreams: true,
 			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
 		},
-		InPlace:            true,
+		InPlace: true,
+
+		EntriesPerNamespace: 50,
+
 		InboundPort:        9443,
 		AllowedPeers:       peers,
 		FederatesWith:      []spiffeid.TrustDomain{auxiliary},
@@ -157,6 +166,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
 		Quarantine:         peers,
+		AllowedExceptions:  []Exception{ExceptionPermissive, ExceptionHostPID},
 		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
 		ForeignAnnotations: []string{"spiffe.io/audience"},
@@ -212,6 +222,13 @@ func TestParsePlatformRefuses(t *testing.T) {
 			`trustDomain: expected a trust domain such as example.org, got "spiffe://example.org/x y": …`},
 		{"no cluster name", "clusterName: demo-cluster", "", `clusterName: cluster name "": expected 1 to 128 …`},
 		{"bad cluster name", "demo-cluster", "demo/cluster", `clusterName: cluster name "demo/cluster": expected 1 to 128 …`},
+		{"bad scope", "spire:\n", "spire:\n  entryScope: pod\n",
+			`spire.entryScope: expected node or cluster, got "pod"; …`},
+		{"nodes without UIDs", "spire:\n", "spire:\n  nodeSelectors: [x509pop:subject:cn:a]\n",
+			`spire.entryScope: node takes nodes that attest by k8s_psat, …`},
+		{"bad prewarm", "spire:\n", "spire:\n  prewarm: always\n", `spire.prewarm: …`},
+		{"too many entries", "trustDomain:", "limits: {entriesPerNamespace: 100001}\ntrustDomain:",
+			`limits.entriesPerNamespace: expected 1 to 100000, got 100001`},
 		{"bad node selector", "spire:\n", "spire:\n  nodeSelectors: [k8s_psat]\n",
 			`spire.nodeSelectors[0]: selector "k8s_psat:": expected type:value, …`},
 		{"no server", `{address: "spire-server.spire:8081"}`, "{}",
@@ -278,6 +295,12 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"bad claim", "paths: [/api]", "paths: [api]",
 			`identity.claims[0].paths[0]: expected a path such as /api or /team/*, got "api"`},
 		{"no image", "image: envoy", "", "sidecar.image: expected Envoy's image, got nothing"},
+		{"half a digest", "image: envoy", "image: envoy@sha256:abc, jwt: {image: \"inj ector\"}",
+			`sidecar.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "envoy@sha256:abc"` +
+				"\n" +
+				`sidecar.jwt.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "inj ector"`},
+		{"an exception that is none", "image: envoy}", "image: envoy}\nrequired: {allow: [plain, sockt]}",
+			`required.allow[0]: expected socket or public …`},
 		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",
 			`sidecar.tracing.address: expected host:port such as "collector.tracing.svc:4317", got nothing`},
 		{"collector by URL", "image: envoy", `image: envoy, tracing: {address: "http://otel:4317"}`,

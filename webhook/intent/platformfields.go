@@ -61,7 +61,8 @@ var platformFields = []platformField{
 	quarantineField,
 	{name: "sidecar", fields: sidecarFields},
 	{name: "defaults", fields: defaultsFields},
-	{name: "limits", fields: limitsFields()},
+	{name: "required", fields: requiredFields},
+	{name: "limits", fields: append(limitsFields(), entriesPerNamespaceField)},
 	{
 		name:    "locked",
 		doc:     "names, without " + Prefix + ", of annotations that neither pods nor namespaces may write",

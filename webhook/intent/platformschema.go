@@ -19,6 +19,7 @@ type schema struct {
 
 var (
 	stringSchema    = schema{Type: "string"}
+	booleanSchema   = schema{Type: "boolean"}
 	notEmptySchema  = schema{Type: "string", MinLength: 1}
 	durationSchema  = patternSchema("^([0-9.]+(ms|s|m|h))+$")
 	portSchema      = rangeSchema(1, 65535)

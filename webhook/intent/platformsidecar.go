@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -22,7 +24,7 @@ const (
 var sidecarFields = []platformField{
 	{
 		name:    "image",
-		doc:     "Envoy's image",
+		doc:     "Envoy's image: NAME:TAG, NAME@sha256:… or both",
 		without: required,
 		schema:  notEmptySchema,
 		parse: one(func(p *Platform, image string) error {
@@ -30,7 +32,7 @@ var sidecarFields = []platformField{
 			if image == "" {
 				return errors.New("expected Envoy's image, got nothing")
 			}
-			return nil
+			return checkImage(image)
 		}),
 	},
 	{
@@ -100,7 +102,10 @@ var jwtFields = []platformField{
 		schema:  notEmptySchema,
 		parse: one(func(p *Platform, image string) error {
 			p.Sidecar.JWT.Image = image
-			return nil
+			if image == "" {
+				return nil
+			}
+			return checkImage(image)
 		}),
 	},
 	{
@@ -148,6 +153,20 @@ func availablePort(n int) (uint16, error) {
 			ir.AdminPort, ir.ReadinessPort, ir.DefaultMetricsPort-1)
 	}
 	return portNumber(n)
+}
+
+// digest is what tells one image from all others (the OCI image specification, "Digests").
+var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// checkImage finds what no container runtime takes for an image, as far as it is known here: a digest that is none has
+// pods wait for ever.
+func checkImage(image string) error {
+	name, of, hasDigest := strings.Cut(image, "@")
+	if name == "" || strings.ContainsFunc(image, unicode.IsSpace) || hasDigest && !digest.MatchString(of) {
+		return fmt.Errorf(
+			"expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got %q", image)
+	}
+	return nil
 }
 
 func checkLogLevel(v string) error {

@@ -35,6 +35,25 @@ var spireFields = []platformField{
 		parse:   parseNodeSelectors,
 	},
 	{
+		name: "entryScope",
+		doc: "which agents are authorized for an identity: those of the nodes that its pods run on (node), which takes " +
+			"k8s_psat, or those of all nodes that nodeSelectors match (cluster)",
+		standard: string(registrar.ScopeNode),
+		schema:   enumSchema(string(registrar.ScopeNode), string(registrar.ScopeCluster)),
+		parse:    one(parseEntryScope),
+	},
+	{
+		name: "prewarm",
+		doc: "Deployments, StatefulSets, DaemonSets, Jobs and CronJobs have their identities registered before there " +
+			"are pods, on no node",
+		without: "pods alone have",
+		schema:  booleanSchema,
+		parse: one(func(p *Platform, v bool) error {
+			p.Prewarm = v
+			return nil
+		}),
+	},
+	{
 		name: "onUnavailable",
 		doc: "while SPIRE does not answer, a pod with an identity that is not registered yet is denied (deny), " +
 			"or waits for its certificate (admit)",
@@ -201,6 +220,20 @@ func parseNodeSelectors(p *Platform, raw json.RawMessage) []problem {
 	cluster, err := registrar.NewCluster(p.Cluster.Name, p.Cluster.TrustDomain, selectors...)
 	p.Cluster = cluster
 	return whole(err)
+}
+
+func parseEntryScope(p *Platform, v string) error {
+	p.Cluster.Scope = registrar.Scope(v)
+	if err := expectOneOf(v, string(registrar.ScopeNode), string(registrar.ScopeCluster)); err != nil {
+		return err
+	}
+	for _, s := range p.Cluster.NodeSelectors {
+		if v == string(registrar.ScopeNode) && s.Type != "k8s_psat" {
+			return fmt.Errorf("%s takes nodes that attest by k8s_psat, which tells SPIRE their UIDs, and spire.nodeSelectors "+
+				"has %s: expected %s", v, s, registrar.ScopeCluster)
+		}
+	}
+	return nil
 }
 
 func parseForeignDomain(p *Platform, name string) error {

@@ -219,10 +219,7 @@ func parseBool(v string) (bool, []problem) {
 
 func (r *reader) parseProxyImage(v string) []problem {
 	r.Sidecar.Image = v
-	if v == "" || strings.TrimSpace(v) != v {
-		return whole(fmt.Errorf("expected an image, got %q", v))
-	}
-	return nil
+	return whole(checkImage(v))
 }
 
 func (r *reader) parseProxyLogLevel(v string) []problem {

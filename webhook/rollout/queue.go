@@ -38,6 +38,9 @@ func (r *Rollout) NamespaceChanged(name string) { r.queue.AddAfter(namespaceChan
 // PodChanged says that the configuration of a running pod has changed to what [inject.ConfigDigest] says of it.
 func (r *Rollout) PodChanged(pod Pod, config string) { r.queue.Add(podChanged{pod, config}) }
 
+// PodMayHaveDrifted says that users' annotations of a running pod have changed and its configuration has not.
+func (r *Rollout) PodMayHaveDrifted(pod Pod) { r.queue.Add(podMayHaveDrifted{pod}) }
+
 // PodGone says that a pod is not there any more.
 func (r *Rollout) PodGone(pod Pod) { r.queue.Add(podGone{pod}) }
 
@@ -95,6 +98,25 @@ func (t podChanged) do(ctx context.Context, r *Rollout) error {
 		a.changedAgain = true
 	default:
 		r.observe(ctx, t.pod, nil)
+	}
+	return nil
+}
+
+type podMayHaveDrifted struct{ pod Pod }
+
+func (t podMayHaveDrifted) do(ctx context.Context, r *Rollout) error {
+	if !r.resynced { // a new leader is about to compare all pods
+		return nil
+	}
+	pod, ns, err := r.read(ctx, t.pod)
+	if err != nil {
+		return fmt.Errorf("reading a pod whose annotations changed, or its namespace: %w", err)
+	}
+	if pod == nil {
+		return nil
+	}
+	if refresh, _ := r.consider(r.config.Injector(), ns, pod); refresh.Outdated {
+		r.plan.Want(t.pod, workloadOf(pod), refresh.Image != "")
 	}
 	return nil
 }

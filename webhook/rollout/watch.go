@@ -3,12 +3,14 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // PodWatch notifies the rollout of pods whose configuration changes, whoever changes it. Its pods are those of the
@@ -39,9 +41,21 @@ func (w *PodWatch) Start(ctx context.Context) error {
 func (w *PodWatch) updated(before, after any) {
 	was, okBefore := before.(*corev1.Pod)
 	is, okAfter := after.(*corev1.Pod)
-	if okBefore && okAfter && was.UID == is.UID && was.Annotations[keptConfig] != is.Annotations[keptConfig] {
+	switch {
+	case !okBefore || !okAfter || was.UID != is.UID:
+	case was.Annotations[keptConfig] != is.Annotations[keptConfig]:
 		w.Rollout.PodChanged(podOf(is), is.Annotations[keptConfig])
+	case saysOtherwise(was, is):
+		w.Rollout.PodMayHaveDrifted(podOf(is))
 	}
+}
+
+// saysOtherwise says whether annotations that users write differ. The configuration follows them in the same change,
+// unless somebody went past admission.
+func saysOtherwise(a, b *corev1.Pod) bool {
+	return slices.ContainsFunc(intent.WrittenByUsers(), func(key string) bool {
+		return key != intent.AnnotationRefresh && a.Annotations[key] != b.Annotations[key]
+	})
 }
 
 func (w *PodWatch) deleted(object any) {

@@ -58,6 +58,8 @@ func TestPodWatch(t *testing.T) {
 		labelled.Labels["x"] = "y"
 		another := first.DeepCopy()
 		another.UID = "another"
+		drifted := first.DeepCopy()
+		drifted.Annotations[intent.AnnotationAllowedPeers] = "/other"
 		image := first.DeepCopy()
 		image.Spec.InitContainers[0].Image = "other"
 		next := func() task {
@@ -76,6 +78,7 @@ func TestPodWatch(t *testing.T) {
 		}{
 			{"changed", func() { watch.updated(condensed(t, first), condensed(t, changed)) }, podChanged{podOf(first), inject.ConfigDigest(changed)}},
 			{"something else changed", func() { watch.updated(condensed(t, changed), condensed(t, labelled)) }, nil},
+			{"the user's annotations alone", func() { watch.updated(condensed(t, first), condensed(t, drifted)) }, podMayHaveDrifted{podOf(first)}},
 			{"the image alone", func() { watch.updated(condensed(t, first), condensed(t, image)) }, nil},
 			{"another pod", func() { watch.updated(condensed(t, changed), condensed(t, another)) }, nil},
 			{"no pod", func() { watch.updated(first, nil) }, nil},
@@ -89,5 +92,24 @@ func TestPodWatch(t *testing.T) {
 			}
 		}
 		w.lead()
+	})
+}
+
+// Annotations that changed past admission, where the configuration does not follow them, are brought together with it
+// at once.
+func TestDriftIsRepaired(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, []string{"a/0", "a/1"}, func(w *world) {
+		w.lead()
+		name := pod("a/0").NamespacedName
+		before := w.pods[name].DeepCopy()
+		w.pods[name].Annotations[intent.AnnotationAllowedPeers] = "/drifted"
+		watch := PodWatch{Rollout: w.rollout}
+		watch.updated(condensed(t, before), condensed(t, w.pods[name]))
+		time.Sleep(10 * time.Second)
+		w.want("a/0")
+		watch.updated(condensed(t, before), condensed(t, w.pods[name])) // which is as it should be now
+		time.Sleep(time.Minute)
+		w.want()
 	})
 }

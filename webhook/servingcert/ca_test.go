@@ -29,7 +29,7 @@ func newCA(t *testing.T, notAfter time.Time) ca {
 func newCAOf(t *testing.T, subject string, notAfter time.Time) ca {
 	t.Helper()
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: subject}, NotBefore: notAfter.Add(-48 * time.Hour), NotAfter: notAfter,
+		Subject: pkix.Name{CommonName: subject}, NotBefore: notAfter.AddDate(-2, 0, 0), NotAfter: notAfter,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	key := newKey(t)

@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -37,7 +39,7 @@ type Certificate struct {
 	since      time.Time // since when next is trusted; zero while it is not
 }
 
-// ErrNone says that the Secret had no certificate so far.
+// ErrNone says that there was no certificate so far.
 var ErrNone = errors.New("there is no serving certificate yet")
 
 // Offer takes a new pair, in PEM. One that is not complete leaves the old one in force.
@@ -46,16 +48,43 @@ func (c *Certificate) Offer(certificate, key []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	c.offer(&pair, now)
+	return nil
+}
+
+// OfferSVIDs takes those that SPIRE has issued: the first one that is for the host. Without one the old certificate
+// stays in force.
+func (c *Certificate) OfferSVIDs(svids []*x509svid.SVID, now time.Time) error {
+	for _, svid := range svids {
+		leaf := svid.Certificates[0]
+		if leaf.VerifyHostname(c.Host) != nil {
+			continue
+		}
+		pair := &tls.Certificate{PrivateKey: svid.PrivateKey, Leaf: leaf}
+		for _, certificate := range svid.Certificates {
+			pair.Certificate = append(pair.Certificate, certificate.Raw)
+		}
+		c.offer(pair, now)
+		return nil
+	}
+	var has []string
+	for _, svid := range svids {
+		has = append(has, fmt.Sprintf("%s with %q", svid.ID, svid.Certificates[0].DNSNames))
+	}
+	return fmt.Errorf("expected an SVID with the DNS name %s, got %s: add the name to dns_names of the injector's own "+
+		"registration entry", c.Host, strings.Join(has, ", "))
+}
+
+func (c *Certificate) offer(pair *tls.Certificate, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.presented != nil && c.presented.Leaf.Equal(pair.Leaf):
 		c.next = nil // taken back
 	case c.next == nil || !c.next.Leaf.Equal(pair.Leaf):
-		c.next, c.since = &pair, time.Time{}
+		c.next, c.since = pair, time.Time{}
 	}
 	c.weigh(now)
-	return nil
 }
 
 // Refresh reads what the configurations of a name register now. It may be called at the same time by the watches of
@@ -117,6 +146,15 @@ func (c *Certificate) Expiry() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return presented.Leaf.NotAfter, true
+}
+
+// Lifetime returns how long the certificate is valid in all that is presented, or false before there is one.
+func (c *Certificate) Lifetime() (time.Duration, bool) {
+	presented, err := c.Present(time.Now())
+	if err != nil {
+		return 0, false
+	}
+	return presented.Leaf.NotAfter.Sub(presented.Leaf.NotBefore), true
 }
 
 // due says whether next is the better one.

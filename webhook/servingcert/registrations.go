@@ -57,15 +57,22 @@ type operation struct {
 	Value any    `json:"value"`
 }
 
-// patchBundles changes nothing but bundles, by the webhook's index, and only in the version that was read.
-func patchBundles(object client.Object, bundles map[int][]byte) (client.Patch, error) {
+// patchBundles changes nothing but bundles, by the webhook's index, and only in the version that was read. It says
+// whether there was something to change.
+func patchBundles(ctx context.Context, c client.Client, object client.Object, bundles map[int][]byte) (bool, error) {
+	if len(bundles) == 0 {
+		return false, nil
+	}
 	operations := []operation{{"test", "/metadata/resourceVersion", object.GetResourceVersion()}}
 	for i, bundle := range bundles {
 		operations = append(operations, operation{"add", fmt.Sprintf("/webhooks/%d/clientConfig/caBundle", i), bundle})
 	}
 	data, err := json.Marshal(operations)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	return client.RawPatch(types.JSONPatchType, data), nil
+	if err := c.Patch(ctx, object, client.RawPatch(types.JSONPatchType, data)); err != nil {
+		return false, fmt.Errorf("writing the CA into the webhook configuration %s: %w", object.GetName(), err)
+	}
+	return true, nil
 }

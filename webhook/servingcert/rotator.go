@@ -18,6 +18,12 @@ import (
 // CAKey is where the Secret has the CA of its certificate.
 const CAKey = "ca.crt"
 
+// The subject of the CAs that are made here: by it one is known to have taken another's place.
+const (
+	caName         = "spire-injector-ca"
+	caOrganization = "spire-injector"
+)
+
 // Overlap is how long an old CA stays beside a new one: much longer than [TrustDelay], so that no replica that
 // watches the API server at all still presents a certificate of the old one.
 const Overlap = 10 * time.Minute
@@ -50,8 +56,8 @@ func (r *Rotator) AddTo(mgr ctrl.Manager) error {
 	return rotator.AddRotator(mgr, &rotator.CertRotator{
 		SecretKey:             r.Source.Secret,
 		CertDir:               r.CertDir,
-		CAName:                "spire-injector-ca",
-		CAOrganization:        "spire-injector",
+		CAName:                caName,
+		CAOrganization:        caOrganization,
 		DNSName:               r.Host,
 		ExtraDNSNames:         []string{r.Host + ".cluster.local"},
 		IsReady:               make(chan struct{}),
@@ -108,15 +114,6 @@ func (r *Rotator) update(ctx context.Context, object client.Object, retire bool,
 			changed[i] = wanted
 		}
 	}
-	if len(changed) == 0 {
-		return nil
-	}
-	patch, err := patchBundles(object, changed)
-	if err != nil {
-		return err
-	}
-	if err := r.Client.Patch(ctx, object, patch); err != nil {
-		return fmt.Errorf("writing the CA into the webhook configuration %s: %w", r.Source.Configuration, err)
-	}
-	return nil
+	_, err = patchBundles(ctx, r.Client, object, changed)
+	return err
 }

@@ -150,11 +150,7 @@ func TestRotatorLeavesTheCAsOfOthers(t *testing.T) {
 			for i := range registered(kind) {
 				bundles[i] = slices.Concat(own, theirs)
 			}
-			patch, err := patchBundles(kind, bundles)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := k.api.Patch(t.Context(), kind, patch); err != nil {
+			if _, err := patchBundles(t.Context(), k.api, kind, bundles); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -19,15 +19,18 @@ import (
 
 // Source names what decides about the certificate.
 type Source struct {
-	Secret        types.NamespacedName
-	Configuration string // the webhook configurations of both kinds that have this name
+	Secret        types.NamespacedName // without a name: the certificate does not come in a Secret
+	Configuration string               // the webhook configurations of both kinds that have this name
 }
 
 // Watched narrows the watches to the one Secret and the configurations of one name: there is no right to see others.
 func (s Source) Watched() map[client.Object]cache.ByObject {
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
-	out := map[client.Object]cache.ByObject{
-		&corev1.Secret{}: {Namespaces: map[string]cache.Config{s.Secret.Namespace: {FieldSelector: named(s.Secret.Name)}}},
+	out := map[client.Object]cache.ByObject{}
+	if s.Secret.Name != "" {
+		out[&corev1.Secret{}] = cache.ByObject{
+			Namespaces: map[string]cache.Config{s.Secret.Namespace: {FieldSelector: named(s.Secret.Name)}},
+		}
 	}
 	for _, kind := range Kinds() {
 		out[kind] = cache.ByObject{Field: named(s.Configuration)}
@@ -48,8 +51,10 @@ func (c *Certificate) Watch(ctx context.Context, from cache.Cache, s Source, log
 				"secret", client.ObjectKeyFromObject(secret), "keys", []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey})
 		}
 	}
-	if err := watch(ctx, from, &corev1.Secret{}, offer); err != nil {
-		return err
+	if s.Secret.Name != "" {
+		if err := watch(ctx, from, &corev1.Secret{}, offer); err != nil {
+			return err
+		}
 	}
 	trust := func(any) {
 		if err := c.Refresh(ctx, from, s.Configuration); err != nil {

@@ -73,7 +73,8 @@ func HostilePods(number int) []Hostile {
 		annotated("nested lists", "", intent.AnnotationUpstreams, strings.Repeat("[", 9_000)+strings.Repeat("]", 9_000)),
 		annotated("rules", "rules", intent.AnnotationInbound,
 			"[{listen: 8443, app: 8080, peers: ["+strings.Repeat("{id: /a, methods: [GET]}, ", 900)+"]}]"),
-		annotated("one long text", "", intent.AnnotationUpstreams, `[{listen: 8000, address: "`+strings.Repeat("x", 60_000)+`:1", peers: [/a]}]`),
+		annotated("one long text", "", intent.AnnotationUpstreams,
+			`[{listen: 8000, address: "`+strings.Repeat("x", 60_000)+`:1", peers: [/a]}]`),
 		annotated("subjects of tokens", "peers", intent.AnnotationInbound,
 			"[{listen: 8443, app: 8080, peers: [/a], jwt: {subjects: ["+strings.Repeat("/x, ", 9_000)+"/y]}}]"),
 		of("unknown keys", "annotationBytes", func(pod *corev1.Pod) {
@@ -93,8 +94,8 @@ func HostilePods(number int) []Hostile {
 		of("30,000 containers", "containers", func(pod *corev1.Pod) { pod.Spec.Containers = containers(30_000) }),
 		of("50,000 ports", "ports", func(pod *corev1.Pod) {
 			pod.Spec.Containers[0].Ports = make([]corev1.ContainerPort, 50_000)
-			for i := range pod.Spec.Containers[0].Ports {
-				pod.Spec.Containers[0].Ports[i] = corev1.ContainerPort{Name: "http", ContainerPort: int32(i%65535) + 1}
+			for i := range int32(50_000) {
+				pod.Spec.Containers[0].Ports[i] = corev1.ContainerPort{Name: "http", ContainerPort: i + 1}
 			}
 		}),
 	}
@@ -140,7 +141,8 @@ func listeners(number, listeners, peers int) string {
 func upstreams(number, n int) string {
 	var text strings.Builder
 	for i := range n {
-		fmt.Fprintf(&text, "- {listen: %d, address: \"u%d-%d:8443\", peers: [/a, /b, /c, /%d]}\n", 25_000+i, number, i, number)
+		fmt.Fprintf(&text, "- {listen: %d, address: \"u%d-%d:8443\", peers: [/a, /b, /c, /%d]}\n",
+			25_000+i, number, i, number)
 	}
 	return text.String()
 }

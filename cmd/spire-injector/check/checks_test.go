@@ -18,6 +18,7 @@ func TestChecks(t *testing.T) {
 	metric := func(replica int, name string, value float64) func(*Facts) {
 		return func(f *Facts) { f.Replicas[replica].Metrics[name] = []Sample{{nil, value}} }
 	}
+	both := func(first, second func(*Facts)) func(*Facts) { return func(f *Facts) { first(f); second(f) } }
 	state := func(name, state string, value float64) func(*Facts) {
 		return func(f *Facts) {
 			m := f.Replicas[0].Metrics
@@ -112,6 +113,10 @@ func TestChecks(t *testing.T) {
 		{"a missing replica", func(f *Facts) { f.Injector.Spec.Replicas = new(int32(3)) }, "replicas", Error, "2 of 3 replicas ready"},
 		{"one replica", func(f *Facts) { f.Injector.Spec.Replicas = new(int32(1)) }, "replicas", Warning, "one replica"},
 		{"a replica without metrics", func(f *Facts) { f.Replicas[1].Metrics, f.Replicas[1].Err = nil, errors.New("forbidden") }, "replicas", Error, "cannot be read: forbidden"},
+		{"metrics that take a token", func(f *Facts) {
+			f.Settings.MetricsSecure = true
+			f.Replicas[0].Metrics, f.Replicas[1].Metrics = nil, nil
+		}, "replicas", Warning, "metrics take a token"},
 		{"two versions", func(f *Facts) {
 			f.Replicas[1].Metrics["spire_injector_build_info"] = []Sample{{map[string]string{"version": "v1.2.4"}, 1}}
 		}, "versions", Warning, "v1.2.3 and v1.2.4"},
@@ -146,6 +151,14 @@ func TestChecks(t *testing.T) {
 		{"a certificate that has expired", metric(0, "spire_injector_serving_certificate_expiry_timestamp_seconds", 1), "serving-certificate", Error, "expired"},
 		{"a certificate that expires", metric(1, "spire_injector_serving_certificate_expiry_timestamp_seconds", float64(now().Add(50*time.Hour).Unix())),
 			"serving-certificate", Warning, followerName + ": its serving certificate expires in 2d2h"},
+		{"a short certificate that is renewed in time", both(
+			metric(1, "spire_injector_serving_certificate_lifetime_seconds", 3600),
+			metric(1, "spire_injector_serving_certificate_expiry_timestamp_seconds", float64(now().Add(29*time.Minute).Unix())),
+		), "serving-certificate", OK, ""},
+		{"a short certificate that is not", both(
+			metric(1, "spire_injector_serving_certificate_lifetime_seconds", 3600),
+			metric(1, "spire_injector_serving_certificate_expiry_timestamp_seconds", float64(now().Add(9*time.Minute).Unix())),
+		), "serving-certificate", Warning, "expires in 9m"},
 		{"no certificate", func(f *Facts) {
 			delete(f.Replicas[0].Metrics, "spire_injector_serving_certificate_expiry_timestamp_seconds")
 		}, "serving-certificate", Error, "it has no serving certificate"},
@@ -173,6 +186,8 @@ func TestChecks(t *testing.T) {
 		}, "spire-calls", Error, "DeadlineExceeded 3"},
 
 		{"a refused entry", state("spire_injector_entries", "refused", 1), "entries", Error, "that SPIRE does not take, or that entries of others stand in the way of: 1"},
+		{"missing rows", state("spire_injector_rows", "missing", 2), "entries", Warning, "agents are not authorized yet for an identity of their pods: 2"},
+		{"refused rows", state("spire_injector_rows", "refused", 1), "entries", Error, "that SPIRE does not take: 1"},
 		{"missing entries", state("spire_injector_entries", "missing", 2), "entries", Warning, "that pods need and SPIRE does not have yet: 2"},
 		{"entries without bundle", state("spire_injector_entries", "without_bundle", 2), "entries", Warning, "without a federated trust domain, whose bundle SPIRE does not have: 2"},
 		{"entries that others delete", func(f *Facts) {

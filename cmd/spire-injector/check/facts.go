@@ -83,9 +83,11 @@ type Settings struct {
 	Webhooks    string // name of the webhook configurations
 	Lease       string
 	MetricsPort string // empty: there are no metrics
-	HealthPort  string
-	Resync      time.Duration
-	RolloutRate float64 // pods a second
+	// MetricsSecure says that they take a token, which the API server does not pass on.
+	MetricsSecure bool
+	HealthPort    string
+	Resync        time.Duration
+	RolloutRate   float64 // pods a second
 }
 
 // Replica is a pod of the injector.

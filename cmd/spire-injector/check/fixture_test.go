@@ -192,6 +192,12 @@ spire_injector_entries{state="orphaned"} 1
 spire_injector_entries{state="missing"} 0
 spire_injector_entries{state="refused"} 0
 spire_injector_entries{state="without_bundle"} 0
+# TYPE spire_injector_rows gauge
+spire_injector_rows{state="wanted"} 6
+spire_injector_rows{state="registered"} 7
+spire_injector_rows{state="orphaned"} 1
+spire_injector_rows{state="missing"} 0
+spire_injector_rows{state="refused"} 0
 # TYPE spire_injector_entry_changes_total counter
 spire_injector_entry_changes_total{action="create",reason="EntryDeletedByOthers",result="success"} 0
 # TYPE spire_injector_reconcile_last_success_timestamp_seconds gauge

@@ -156,7 +156,7 @@ func (g Gatherer) replica(ctx context.Context, pod corev1.Pod, s Settings) Repli
 			r.Unready = lacking(text)
 		}
 	}
-	if s.MetricsPort == "" {
+	if s.MetricsPort == "" || s.MetricsSecure {
 		return r
 	}
 	text, err := g.ask(ctx, pod, s.MetricsPort, "/metrics", nil)

@@ -47,6 +47,11 @@ func replicas(f Facts) []Finding {
 			out = append(out, f.silent(r))
 		}
 	}
+	if f.Settings.MetricsSecure {
+		out = append(out, found(Warning, where, "metrics take a token (--metrics-secure), which the API server does not "+
+			"pass on to pods").expected("metrics that can be read").remedy("look at the alerts of your Prometheus: what only "+
+			"replicas know is not checked here"))
+	}
 	return orFine(out, fine(where, "%s ready", plural(ready, "replica")))
 }
 
@@ -230,8 +235,16 @@ func (f Facts) expiring(metric, what string, soon time.Duration, remedy string) 
 }
 
 func servingCertificate(f Facts) []Finding {
-	return f.expiring("spire_injector_serving_certificate_expiry_timestamp_seconds", "serving certificate", 7*24*time.Hour,
-		"the leader's log; with cert-manager, kubectl -n "+f.Names.Namespace+" describe certificate")
+	// Of an SVID less is left before SPIRE renews it.
+	soon := 7 * 24 * time.Hour
+	for _, r := range f.answering() {
+		if lifetime, ok := r.Metrics.one("spire_injector_serving_certificate_lifetime_seconds"); ok {
+			soon = min(soon, time.Duration(lifetime/6)*time.Second)
+		}
+	}
+	return f.expiring("spire_injector_serving_certificate_expiry_timestamp_seconds", "serving certificate", soon,
+		"spire-injector serving-cert --renew; or who renews it: with cert-manager, kubectl -n "+f.Names.Namespace+
+			" describe certificate, with SPIRE the agent's log, with --serving-cert-source=self the leader's")
 }
 
 func ownSVID(f Facts) []Finding {

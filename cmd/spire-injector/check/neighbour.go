@@ -28,7 +28,7 @@ func managers(f Facts) []Finding {
 	if !ok {
 		return nil
 	}
-	ours := p.Cluster.NodeAlias().ID
+	ours := p.Cluster.ClusterRow("IDENTITY").ID
 	var out []Finding
 	for _, m := range f.Managers {
 		config, finding := readManager(m)

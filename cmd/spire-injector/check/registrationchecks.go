@@ -146,6 +146,7 @@ func entries(f Facts) []Finding {
 				"the name",
 		)
 	}
+	out = append(out, rows(f, leader)...)
 	if n := deletedByOthers(leader.Metrics); n > 0 {
 		out = append(out, found(Warning, f.pod(leader), "something else deleted registration entries: %v were created again",
 			n).
@@ -156,10 +157,28 @@ func entries(f Facts) []Finding {
 		state["wanted"], state["registered"], state["orphaned"]))
 }
 
+// rows are what authorizes the agents of nodes for the identities of their pods.
+func rows(f Facts, leader Replica) []Finding {
+	state := leader.Metrics.by("spire_injector_rows", "state")
+	var out []Finding
+	if n := state["missing"]; n > 0 {
+		out = append(out, found(Warning, f.pod(leader), "nodes whose agents are not authorized yet for an identity of their pods: %v", n).
+			expected("none").
+			remedy("check again in some seconds; then the leader's log says why. Pods there wait, or lose their identity when "+
+				"their certificate ends"))
+	}
+	if n := state["refused"]; n > 0 {
+		out = append(out, found(Error, f.pod(leader), "entries by which nodes' agents are authorized, and that SPIRE does not take: %v", n).
+			expected("none").
+			remedy("see the leader's log; SPIRE's policy.rego has to be the one of this version"))
+	}
+	return out
+}
+
 func deletedByOthers(m Metrics) (n float64) {
+	deleted := []string{reason.EntryDeletedByOthers.String(), reason.RowDeletedByOthers.String()}
 	for _, s := range m["spire_injector_entry_changes_total"] {
-		if s.Labels["reason"] == reason.EntryDeletedByOthers.String() && s.Labels["action"] == "create" &&
-			s.Labels["result"] == "success" {
+		if slices.Contains(deleted, s.Labels["reason"]) && s.Labels["action"] == "create" && s.Labels["result"] == "success" {
 			n += s.Value
 		}
 	}

@@ -94,7 +94,8 @@ func webhooks(f Facts) []Finding {
 		if mistake := trusts(h.client.CABundle, f.At); mistake != "" {
 			out = append(out, found(Error, h.where, "caBundle of %s %s", h.name, mistake).
 				expected("the CA of the serving certificate").
-				remedy("the leader writes it: see its log. With cert-manager, its cainjector does"))
+				remedy("spire-injector serving-cert writes it; or with cert-manager its cainjector, with SPIRE the server's "+
+					"notifier k8sbundle, with --serving-cert-source=self the leader: see its log"))
 		}
 	}
 	good := fine("", "%s registered, those for pods with failurePolicy Fail", plural(len(f.hooks()), "webhook"))

@@ -21,6 +21,7 @@ import (
 type Output struct {
 	Manifests []byte
 	Workloads []registrar.Workload // the identities that they need
+	Warnings  []string             // each about an object that it names
 }
 
 // Inject injects every pod and pod template of a YAML stream, also inside lists. Documents without a namespace are
@@ -52,6 +53,9 @@ func Inject(injector inject.Injector, defaultNamespace string, input []byte) (Ou
 			}
 			ops = append(ops, res.ops...)
 			out.Workloads = append(out.Workloads, res.workloads...)
+			for _, warning := range res.warnings {
+				out.Warnings = append(out.Warnings, fmt.Sprintf("%s: %s", o, warning))
+			}
 		}
 		text, err := d.patched(ops)
 		errs = append(errs, err)
@@ -90,6 +94,7 @@ func namespaceOf(o object, known map[string]intent.Namespace, defaultNamespace s
 type injection struct {
 	ops       []inject.Operation   // on its document; none when it stays as it is
 	workloads []registrar.Workload // none when it is not injected
+	warnings  []string
 }
 
 func injectObject(injector inject.Injector, ns intent.Namespace, o object, pointer string) (injection, error) {
@@ -110,7 +115,7 @@ func injectObject(injector inject.Injector, ns intent.Namespace, o object, point
 	}
 	ops := inject.Patch(&pod, res.Pod)
 	if len(ops) == 0 {
-		return injection{workloads: res.Workloads}, nil
+		return injection{workloads: res.Workloads, warnings: res.Warnings}, nil
 	}
 	var parts struct{ Metadata, Spec map[string]json.RawMessage }
 	if err := json.Unmarshal(raw, &parts); err != nil {
@@ -125,7 +130,7 @@ func injectObject(injector inject.Injector, ns intent.Namespace, o object, point
 	for i := range ops {
 		ops[i].Path = o.pointer + pointer + ops[i].Path
 	}
-	return injection{ops: ops, workloads: res.Workloads}, nil
+	return injection{ops: ops, workloads: res.Workloads, warnings: res.Warnings}, nil
 }
 
 // patched is the document's text after the operations.

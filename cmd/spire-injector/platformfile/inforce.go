@@ -136,6 +136,8 @@ func needsRestart(before, after intent.Platform, socketFixed bool) error {
 	check("trustDomain", before.Cluster.TrustDomain == after.Cluster.TrustDomain)
 	check("clusterName", before.Cluster.Name == after.Cluster.Name)
 	check("spire.nodeSelectors", slices.Equal(before.Cluster.NodeSelectors, after.Cluster.NodeSelectors))
+	check("spire.entryScope", before.Cluster.Scope == after.Cluster.Scope)
+	check("spire.prewarm", before.Prewarm == after.Prewarm)
 	check("spire.server.address", before.ServerAddress == after.ServerAddress)
 	check("spire.agentSocket, by which the injector gets its own SVID as well",
 		socketFixed || before.AgentSocket == after.AgentSocket)

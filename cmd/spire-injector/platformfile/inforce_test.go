@@ -149,9 +149,12 @@ clusterName: other
 spire:
   server: {address: "elsewhere:8081"}
   agentSocket: {hostPath: /elsewhere, file: agent.sock}
+  entryScope: cluster
+  prewarm: true
 sidecar: {image: second}
 `, false, "first", values(0, 1, 0), []string{
-			"trustDomain: a running injector cannot change it; restart its replicas", "clusterName: a", "spire.nodeSelectors: a", "spire.server.address: a",
+			"trustDomain: a running injector cannot change it; restart its replicas", "clusterName: a", "spire.nodeSelectors: a",
+			"spire.entryScope: a", "spire.prewarm: a", "spire.server.address: a",
 			"spire.agentSocket, by which the injector gets its own SVID as well: a",
 		}},
 		{

@@ -12,6 +12,8 @@ type Process struct {
 	// Certificate and SVID return when the serving certificate and the own X.509-SVID expire, or false while there is
 	// none.
 	Certificate, SVID func() (time.Time, bool)
+	// Lifetime returns how long the serving certificate is valid in all, or false while there is none.
+	Lifetime func() (time.Duration, bool)
 }
 
 // Register makes known what the process is, and until when it can do its work.
@@ -25,6 +27,14 @@ func (p Process) Register(r prometheus.Registerer) error {
 		newExpiry("spire_injector_serving_certificate_expiry_timestamp_seconds",
 			"When the certificate expires that the API server is shown, in seconds since 1970; absent before there is one.",
 			p.Certificate),
+		gauge{
+			desc: prometheus.NewDesc("spire_injector_serving_certificate_lifetime_seconds",
+				"How long that certificate is valid in all: of a short one little is left before it is renewed.", nil, nil),
+			value: func() (float64, bool) {
+				lifetime, ok := p.Lifetime()
+				return lifetime.Seconds(), ok
+			},
+		},
 		newExpiry(
 			"spire_injector_svid_expiry_timestamp_seconds",
 			"When the injector's own X.509-SVID expires, in seconds since 1970; absent before there is one, "+
@@ -42,22 +52,26 @@ func register(r prometheus.Registerer, collectors ...prometheus.Collector) error
 	return nil
 }
 
-// expiry is the metric of something that expires. Without that there is no metric: 0 would be long ago.
-type expiry struct {
-	desc *prometheus.Desc
-	at   func() (time.Time, bool)
+// gauge is a metric of something that may not be there. Without it there is no metric.
+type gauge struct {
+	desc  *prometheus.Desc
+	value func() (float64, bool)
 }
 
-func newExpiry(name, help string, at func() (time.Time, bool)) expiry {
-	return expiry{desc: prometheus.NewDesc(name, help, nil, nil), at: at}
+// newExpiry is the gauge of when something expires: 0 would be long ago.
+func newExpiry(name, help string, at func() (time.Time, bool)) gauge {
+	return gauge{desc: prometheus.NewDesc(name, help, nil, nil), value: func() (float64, bool) {
+		expiry, ok := at()
+		return float64(expiry.Unix()), ok
+	}}
 }
 
 // Describe implements prometheus.Collector.
-func (e expiry) Describe(descs chan<- *prometheus.Desc) { descs <- e.desc }
+func (g gauge) Describe(descs chan<- *prometheus.Desc) { descs <- g.desc }
 
 // Collect implements prometheus.Collector.
-func (e expiry) Collect(metrics chan<- prometheus.Metric) {
-	if at, ok := e.at(); ok {
-		metrics <- prometheus.MustNewConstMetric(e.desc, prometheus.GaugeValue, float64(at.Unix()))
+func (g gauge) Collect(metrics chan<- prometheus.Metric) {
+	if value, ok := g.value(); ok {
+		metrics <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value)
 	}
 }

@@ -18,7 +18,8 @@ func TestMetricsOfTheProcess(t *testing.T) {
 		return func() (time.Time, bool) { return *at, !at.IsZero() }
 	}
 	registry := prometheus.NewRegistry()
-	p := Process{Version: "v1", Certificate: expiry(&certificate), SVID: expiry(&svid)}
+	lifetime := func() (time.Duration, bool) { return time.Minute, !certificate.IsZero() }
+	p := Process{Version: "v1", Certificate: expiry(&certificate), SVID: expiry(&svid), Lifetime: lifetime}
 	if err := p.Register(registry); err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +34,7 @@ func TestMetricsOfTheProcess(t *testing.T) {
 	want(map[string]float64{
 		"spire_injector_build_info v1":                                1,
 		"spire_injector_serving_certificate_expiry_timestamp_seconds": 2000,
+		"spire_injector_serving_certificate_lifetime_seconds":         60,
 		"spire_injector_svid_expiry_timestamp_seconds":                1000,
 	})
 	if err := p.Register(registry); err == nil {

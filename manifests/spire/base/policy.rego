@@ -55,12 +55,16 @@ reads := {
 may(_) if input.full_method in reads
 
 may(injector) if {
-  input.full_method in {
-    "/spire.api.server.entry.v1.Entry/BatchCreateEntry",
-    "/spire.api.server.entry.v1.Entry/BatchUpdateEntry",
-  }
+  input.full_method == "/spire.api.server.entry.v1.Entry/BatchCreateEntry"
   every entry in input.req.entries {
-    acceptable(injector, entry)
+    creatable(injector, entry)
+  }
+}
+
+may(injector) if {
+  input.full_method == "/spire.api.server.entry.v1.Entry/BatchUpdateEntry"
+  every entry in input.req.entries {
+    updatable(injector, entry)
   }
 }
 
@@ -84,25 +88,78 @@ may(injector) if {
 
 ### Entries
 
-# The alias of the cluster's nodes. Its selectors say which nodes those are.
-acceptable(injector, entry) if {
-  entry.id == alias_entry(injector)
-  if_written("spiffe_id", path(injector, entry, "spiffe_id") == alias_path(injector))
-  if_written("parent_id", path(injector, entry, "parent_id") == "/spire/server")
-  if_written("selectors", selectors(entry) == {s | some s in injector.node_selectors})
+# A workload, on the nodes that rows place its identity on.
+creatable(injector, entry) if {
+  is_workload(injector, entry.id)
+  registrable(injector, path(injector, entry, "spiffe_id"))
+  is_alias_path(injector, path(injector, entry, "parent_id"))
   every flag in flags {
-    if_written(flag, object.get(entry, flag, false) == false)
+    flag_acceptable(injector, entry, flag)
   }
 }
 
-# A workload on those nodes.
-acceptable(injector, entry) if {
-  own(injector, entry.id)
-  entry.id != alias_entry(injector)
-  if_written("spiffe_id", registrable(injector, path(injector, entry, "spiffe_id")))
-  if_written("parent_id", path(injector, entry, "parent_id") == alias_path(injector))
+# A row: an identity on one node. Its entry ID says which, so that there cannot be two.
+creatable(injector, entry) if {
+  is_row(injector, entry)
+  some selector in entry.selectors
+  count(entry.selectors) == 1
+  selector.type == "k8s_psat"
+  startswith(selector.value, "agent_node_uid:")
+  entry.id == sprintf("%s-%s", [row_entry(injector, entry), trim_prefix(selector.value, "agent_node_uid:")])
+}
+
+# A row of all nodes, for spire.entryScope: cluster. Without node_selectors there is none, and nothing of the two below.
+creatable(injector, entry) if {
+  is_row(injector, entry)
+  entry.id == row_entry(injector, entry)
+  selectors(entry) == {s | some s in injector.node_selectors}
+}
+
+# What an injector makes that has no rows yet, so that it works on while it is upgraded: one alias of all nodes.
+creatable(injector, entry) if {
+  entry.id == sprintf("%snode", [entry_prefix(injector)])
+  path(injector, entry, "spiffe_id") == node_alias(injector)
+  path(injector, entry, "parent_id") == "/spire/server"
+  selectors(entry) == {s | some s in injector.node_selectors}
+  plain(entry)
+}
+
+# And a workload on those nodes.
+creatable(injector, entry) if {
+  count(injector.node_selectors) > 0
+  is_workload(injector, entry.id)
+  registrable(injector, path(injector, entry, "spiffe_id"))
+  path(injector, entry, "parent_id") == node_alias(injector)
   every flag in flags {
     flag_acceptable(injector, entry, flag)
+  }
+}
+
+is_row(injector, entry) if {
+  path(injector, entry, "parent_id") == "/spire/server"
+  is_alias_path(injector, path(injector, entry, "spiffe_id"))
+  plain(entry)
+}
+
+# It says who may be somewhere and nothing more.
+plain(entry) if {
+  every flag in flags {
+    object.get(entry, flag, false) == false
+  }
+  every list in {"dns_names", "federates_with"} {
+    count(object.get(entry, list, [])) == 0
+  }
+}
+
+# Only a workload's entry is ever changed, and not into another one: neither the SPIFFE ID nor, but to where its identity has
+# its own alias path, the parent. The entry as it is cannot be seen here, its ID can.
+updatable(injector, entry) if {
+  is_workload(injector, entry.id)
+  input.req.input_mask
+  not input.req.input_mask.spiffe_id
+  if_written("parent_id", is_alias_path(injector, path(injector, entry, "parent_id")))
+  every flag in flags {
+    if_written(flag, object.get(entry, flag, false) == false)
   }
 }
 
@@ -114,11 +171,27 @@ own(injector, id) if {
   not contains(last, ".")
 }
 
+# The last part of a workload's entry ID is a hash, that of a row begins with row-.
+is_workload(injector, id) if {
+  own(injector, id)
+  regex.match(`^[a-z2-7]{26}$`, trim_prefix(id, entry_prefix(injector)))
+}
+
+row_entry(injector, entry) := sprintf("%srow-%s", [entry_prefix(injector), trim_prefix(entry.spiffe_id.path, alias_root(injector))])
+
 entry_prefix(injector) := sprintf("spire-injector.%s.", [injector.cluster])
 
-alias_entry(injector) := sprintf("%snode", [entry_prefix(injector)])
+node_alias(injector) := sprintf("/spire-injector/%s/node", [injector.cluster])
 
-alias_path(injector) := sprintf("/spire-injector/%s/node", [injector.cluster])
+# Below it each identity has a path of its own, which rows give to agents and which is the parent of its workloads' entries.
+alias_root(injector) := sprintf("/spire-injector/%s/id/", [injector.cluster])
+
+default is_alias_path(_, _) := false
+
+is_alias_path(injector, id_path) if {
+  startswith(id_path, alias_root(injector))
+  regex.match(`^[a-z2-7]{26}$`, trim_prefix(id_path, alias_root(injector)))
+}
 
 default registrable(_, _) := false
 
@@ -128,7 +201,7 @@ registrable(injector, id_path) if {
   not reserved(injector, id_path)
 }
 
-# The server's and the agents' IDs, all injectors' aliases, and the injectors' own: more of those would be more callers with
+# The server's and the agents' IDs, all injectors' alias paths, and the injectors' own: more of those would be more callers with
 # an injector's power.
 reserved(_, id_path) if matches_any(id_path, ["/spire", "/spire/*", "/spire-injector", "/spire-injector/*"])
 
@@ -139,34 +212,12 @@ reserved(injector, id_path) if {
 
 flags := {"admin", "downstream", "store_svid"}
 
-# Lowered, or not touched with the SPIFFE ID left as it is.
-flag_acceptable(_, entry, flag) if {
-  written(flag)
-  not entry[flag]
-}
+flag_acceptable(_, entry, flag) if object.get(entry, flag, false) == false
 
-flag_acceptable(_, _, flag) if {
-  not written(flag)
-  not written("spiffe_id")
-}
+flag_acceptable(injector, entry, flag) if matches_any(path(injector, entry, "spiffe_id"), injector[flag])
 
-# Another SPIFFE ID would take over a flag that the entry has; this injector can have given it none.
-flag_acceptable(injector, _, flag) if {
-  not written(flag)
-  count(injector[flag]) == 0
-}
-
-flag_acceptable(injector, entry, flag) if {
-  written("spiffe_id")
-  matches_any(path(injector, entry, "spiffe_id"), injector[flag])
-}
-
-# An update writes the fields of its mask, or all without one. The others may be empty in the request, or hold anything.
-written(_) if not input.req.input_mask
-
-written(field) if input.req.input_mask[field]
-
-if_written(field, _) if not written(field)
+# An update writes the fields of its mask. The others may be empty in the request, or hold anything.
+if_written(field, _) if not input.req.input_mask[field]
 
 if_written(_, true)
 

@@ -65,7 +65,9 @@ func cniConfig(n node) map[string]any {
 				"type": "bridge", "bridge": bridge, "isGateway": true, "hairpinMode": true,
 				"ipam": map[string]any{
 					"type": "host-local", "dataDir": "/run/cni-addresses",
-					"ranges": [][]any{{map[string]any{"subnet": n.pods().String(), "rangeStart": n.firstPod().String(), "gateway": n.address().String()}}},
+					"ranges": [][]any{{map[string]any{
+						"subnet": n.pods().String(), "rangeStart": n.firstPod().String(), "gateway": n.address().String(),
+					}}},
 					"routes": []any{map[string]any{"dst": "0.0.0.0/0"}},
 				},
 			},

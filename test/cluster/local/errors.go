@@ -18,7 +18,8 @@ type OtherNodesError struct {
 }
 
 func (e OtherNodesError) Error() string {
-	return fmt.Sprintf("expected the cluster %s to have %d nodes, it has %d: run `go run ./test/cluster down --name %s` first, then it starts with %d",
+	return fmt.Sprintf("expected the cluster %s to have %d nodes, it has %d: "+
+		"run `go run ./test/cluster down --name %s` first, then it starts with %d",
 		e.Name, e.Wanted, e.Have, e.Name, e.Wanted)
 }
 

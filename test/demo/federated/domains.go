@@ -54,9 +54,9 @@ func tellDomains(ctx context.Context, t play.Telling) (any, error) {
 	t.Story.Typed("kubectl create namespace "+other.namespace,
 		"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=upstream-authority -keyout tls.key -out tls.crt",
 		"kubectl -n "+other.namespace+" create secret tls upstream-authority --cert=tls.crt --key=tls.key",
-		scene.ApplyCommand(other.kustomization()).String(), registerInjector(other))
+		scene.ApplyCommand(other.kustomization()).String(), registerInjector(other), certify(other))
 	t.Story.Say("And so has a branch of the broker: its SPIRE server is nested in that of example.org, as in the demo nested:")
-	t.Story.Typed(scene.ApplyCommand(nested.kustomization()).String(), registerInjector(nested))
+	t.Story.Typed(scene.ApplyCommand(nested.kustomization()).String(), registerInjector(nested), certify(nested))
 	var neighbours []install.Neighbour
 	for _, s := range besides() {
 		neighbours = append(neighbours, install.Neighbour{
@@ -93,6 +93,9 @@ func tellDomains(ctx context.Context, t play.Telling) (any, error) {
 func registerInjector(s site) string {
 	return scene.ServerCommand(s.namespace, "entry", "create", "-data", "/etc/spire/injector-entries.json").String()
 }
+
+// certify gives the injector of a site its serving certificate.
+func certify(s site) string { return install.Neighbour{Namespace: s.namespace}.CertificateCommand() }
 
 // introduce gives the SPIRE server of one domain the bundle of another domain.
 func introduce(ctx context.Context, t play.Telling, to, of site) error {

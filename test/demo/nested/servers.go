@@ -51,7 +51,8 @@ func tellServers(ctx context.Context, t play.Telling) (any, error) {
 		})
 	}
 	for _, s := range servers() {
-		t.Story.Typed(scene.ServerCommand(s.namespace, "entry", "create", "-data", "/etc/spire/injector-entries.json").String())
+		t.Story.Typed(scene.ServerCommand(s.namespace, "entry", "create", "-data", "/etc/spire/injector-entries.json").String(),
+			install.Neighbour{Namespace: s.namespace}.CertificateCommand())
 	}
 	begin := time.Now()
 	if err := install.Neighbours(ctx, t.Scene.Env, neighbours, t.Progress); err != nil {

@@ -78,6 +78,16 @@ kustomize does. So an object is written down once. Values change what was read.
 {{- end }}
 {{- end }}
 
+{{- /* image (list $ IMAGE) is a reference: by digest, with the tag if one is given too, or else by tag. */}}
+{{- define "image" -}}
+{{- $image := index . 1 }}
+{{- if $image.digest }}
+{{- printf "%s%s@%s" $image.repository (empty $image.tag | ternary "" (printf ":%s" $image.tag)) $image.digest }}
+{{- else }}
+{{- printf "%s:%s" $image.repository ($image.tag | default (index . 0).Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
 {{- /* kustomize.print (list $ OBJECT) is an object with the namespace and the labels of the release. */}}
 {{- define "kustomize.print" -}}
 {{- $root := index . 0 }}

@@ -5,6 +5,7 @@
 {{- $injector := $root.Values.injector.namespace }}
 {{- index . 1
   | replace "/ns/spire-injector/" (printf "/ns/%s/" $injector)
+  | replace "spire-injector.spire-injector.svc" (printf "spire-injector.%s.svc" $injector)
   | replace "ns:spire-injector" (printf "ns:%s" $injector)
   | replace "example.org" $root.Values.trustDomain
   | replace "demo-cluster" $root.Values.clusterName
@@ -49,6 +50,7 @@ plugins {
 {{- /* spire.serverConfig is the server's configuration. */}}
 {{- define "spire.serverConfig" -}}
 {{- $text := include "kustomize.text" (list . (eq .Values.database.type "postgres" | ternary "overlays/ha/server.conf" "base/server.conf"))
+  | replace "config_map_key = \"bundle.crt\"" (printf "config_map_key = \"bundle.crt\"%s" (.Values.webhookBundle.enabled | ternary "\n      webhook_label  = \"spiffe.io/webhook\"" ""))
   | replace "max_open_conns = 40" (printf "max_open_conns = %d" (int .Values.database.maxOpenConns)) }}
 {{- if .Values.upstreamAuthority.secretName }}
 {{- $text = replace "plugins {" (include "spire.upstreamAuthority" .) $text }}
@@ -89,7 +91,7 @@ plugins {
 {{- $image := index . 2 }}
 {{- $template := $workload.spec.template }}
 {{- $container := first $template.spec.containers }}
-{{- $_ := set $container "image" (printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion)) }}
+{{- $_ := set $container "image" (include "image" (list $root $image)) }}
 {{- $_ := set $container "imagePullPolicy" $image.pullPolicy }}
 {{- $_ := set $container "resources" (index . 3) }}
 {{- include "spire.pullSecrets" (list $root $workload) }}

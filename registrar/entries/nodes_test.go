@@ -1,0 +1,125 @@
+package entries
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/spire-injector/spire-injector/registrar"
+)
+
+// aliasPath is what the rows of an identity are called.
+func aliasPath(path string) string {
+	return "/spire-injector/demo-cluster/id/" + registrar.IdentityHash(spiffeid.RequireFromPath(exampleOrg, path))
+}
+
+// wantRows fails the test unless SPIRE holds rows of an identity for just the nodes with these UIDs, made in this order.
+func (c *cluster) wantRows(when, path string, want ...string) {
+	c.t.Helper()
+	var got []string
+	for _, e := range c.server.Entries() {
+		if e.GetSpiffeId().GetPath() == aliasPath(path) {
+			got = append(got, e.GetSelectors()[0].GetValue())
+		}
+	}
+	if len(got) != len(want) {
+		c.t.Fatalf("%s: rows of %v, want of %v", when, got, want)
+	}
+	for i := range want {
+		if got[i] != "agent_node_uid:"+want[i] {
+			c.t.Errorf("%s: rows of %v, want of %v", when, got, want)
+		}
+	}
+}
+
+// The agents of the nodes that an identity's pods run on are authorized for it, from the binding of the first pod to the
+// end of the last one.
+func TestRowsFollowPodsAndNodes(t *testing.T) {
+	inCluster(t, []client.Object{
+		configuration("", 1), namespace("a"), node("one", "uid-1"), node("two", "uid-2"),
+		bound(pod("a", "before", "/api"), "one"), pod("a", "pending", "/api"),
+	}, func(t *testing.T, c *cluster) {
+		c.start()
+		c.wantRows("at first", "/api", "uid-1")
+		c.source(&corev1.Pod{}).Modify(bound(pod("a", "pending", "/api"), "two"))
+		after(soon)
+		c.wantRows("when it is bound", "/api", "uid-1", "uid-2")
+
+		c.source(&corev1.Pod{}).Delete(bound(pod("a", "before", "/api"), "one"))
+		after(grace - time.Second)
+		c.wantRows("within the grace period", "/api", "uid-1", "uid-2")
+		after(2 * time.Second)
+		c.wantRows("after the grace period", "/api", "uid-2")
+
+		c.source(nodeMetadata()).Modify(node("two", "uid-3"))
+		after(soon)
+		c.wantRows("when the node is another one of its name", "/api", "uid-3")
+		c.source(nodeMetadata()).Delete(node("two", "uid-3"))
+		after(soon)
+		c.wantRows("when it is gone", "/api")
+		c.source(&corev1.Pod{}).Add(bound(pod("a", "early", "/api"), "three"))
+		after(soon)
+		c.wantRows("before the node is known", "/api")
+		c.source(nodeMetadata()).Add(node("three", "uid-4"))
+		after(soon)
+		c.wantRows("when it is", "/api", "uid-4")
+	})
+}
+
+// Before nodes were listed no row is taken for one of a node that is gone.
+func TestNoRowIsRemovedBeforeNodesWereListed(t *testing.T) {
+	inCluster(t, []client.Object{
+		configuration("", 1), namespace("a"), node("one", "uid-1"), bound(pod("a", "p", "/api"), "one"),
+	}, func(t *testing.T, c *cluster) {
+		c.source(nodeMetadata()).slow.Store(int64(time.Minute))
+		c.start()
+		after(30 * time.Second)
+		if got := c.server.Calls("ListEntries") + c.server.Calls("BatchDeleteEntry"); got != 0 {
+			t.Errorf("%d calls, want none before nodes are known", got)
+		}
+		after(time.Minute)
+		c.wantRows("when all is known", "/api", "uid-1")
+	})
+}
+
+// One row of all nodes needs no node to be known.
+func TestRowsOfAllNodes(t *testing.T) {
+	inClusterWith(t, func(config *Config) { config.Cluster.Scope = registrar.ScopeCluster }, []client.Object{
+		configuration("", 1), namespace("a"), bound(pod("a", "p", "/api"), "one"),
+	}, func(t *testing.T, c *cluster) {
+		c.start()
+		c.wantIDs("at first", "/api", aliasPath("/api"))
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if _, watched := c.sources[reflect.TypeOf(nodeMetadata())]; watched {
+			t.Error("nodes are watched, want that they are not: their rights may be missing")
+		}
+	})
+}
+
+// Without prewarm a template needs nothing until it has pods, and nobody watches it.
+func TestTemplatesNeedNothingUnlessPrewarmed(t *testing.T) {
+	inClusterWith(t, func(config *Config) { config.Prewarm = false }, []client.Object{
+		configuration("", 1), namespace("a"), pod("a", "p", "/api"),
+	}, func(t *testing.T, c *cluster) {
+		c.start()
+		d := deployment("a", "d", "/template")
+		c.mu.Lock()
+		_, watched := c.sources[reflect.TypeOf(d)]
+		c.mu.Unlock()
+		if watched {
+			t.Error("Deployments are watched")
+		}
+		c.source(d).Add(d)
+		after(soon)
+		c.wantIDs("with a Deployment", "/api")
+	})
+	inCluster(t, []client.Object{configuration("", 1), namespace("a"), deployment("a", "d", "/template")}, func(t *testing.T, c *cluster) {
+		c.start()
+		c.wantIDs("prewarmed: parked", "/template")
+	})
+}

@@ -1,0 +1,112 @@
+package registrar
+
+import (
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// A workload's entry is parked: its parent is an alias path of its identity's own, which no agent has. Rows place it. A
+// row is what `spire-server entry create -node` makes, an entry below the server's own ID that gives the agents that
+// its selectors match its SPIFFE ID, here that alias path, and with it the entries below. Several rows may have one
+// SPIFFE ID, so that rows come and go for each node by themselves, and the workload's entry never changes for it.
+
+// rowPrefix starts the last part of a row's entry ID; that of a workload's entry is a hash, which has no dash.
+const rowPrefix = "row-"
+
+// uidSelector is how k8s_psat names the node of an agent. Names of nodes are used again, UIDs are not.
+const uidSelector = "agent_node_uid:"
+
+// AliasPath is the SPIFFE ID that places an identity, given by its [IdentityHash]: the parent of its workloads'
+// entries.
+func (c Cluster) AliasPath(identity string) spiffeid.ID {
+	return c.id(idPrefix, c.Name, "id", identity)
+}
+
+// NodeRow authorizes the agent of one node for an identity, given by its [IdentityHash]. It has the UID alone as a
+// selector: with a second one that all nodes share, SPIRE's server looks at all rows for each agent.
+func (c Cluster) NodeRow(identity, nodeUID string) Entry {
+	return Entry{
+		ID:        c.entryID(rowPrefix + identity + "-" + nodeUID),
+		SPIFFEID:  c.AliasPath(identity),
+		ParentID:  c.ServerID(),
+		Selectors: []Selector{{Type: "k8s_psat", Value: uidSelector + nodeUID}},
+	}
+}
+
+// ClusterRow authorizes the agents of all nodes for an identity, given by its [IdentityHash].
+func (c Cluster) ClusterRow(identity string) Entry {
+	return Entry{
+		ID:        c.entryID(rowPrefix + identity),
+		SPIFFEID:  c.AliasPath(identity),
+		ParentID:  c.ServerID(),
+		Selectors: c.NodeSelectors,
+	}.Canonical()
+}
+
+// NodeAlias is one SPIFFE ID of all nodes of the cluster, below which an installation without rows has its workloads'
+// entries. They are moved below their alias paths, and then it is removed.
+func (c Cluster) NodeAlias() Entry {
+	return Entry{
+		ID:        c.entryID("node"),
+		SPIFFEID:  c.aliasID(),
+		ParentID:  c.ServerID(),
+		Selectors: c.NodeSelectors,
+	}.Canonical()
+}
+
+func (c Cluster) aliasID() spiffeid.ID { return c.id(idPrefix, c.Name, "node") }
+
+// EntryKind is what an entry that SPIRE holds is to the injector of a cluster.
+type EntryKind int
+
+// The kinds of entries.
+const (
+	KindForeign EntryKind = iota // somebody else's
+	KindWorkload
+	KindRow
+	KindNodeAlias
+)
+
+// KindOf says what an entry is. Ours has our prefix in its ID, and a parent or a SPIFFE ID of ours: both conditions,
+// because an ID can be chosen by anybody and because one cluster's name can begin with another's.
+func (c Cluster) KindOf(e Entry) EntryKind {
+	last, named := strings.CutPrefix(e.ID, c.entryID(""))
+	switch {
+	case !named || strings.Contains(last, "."):
+		return KindForeign
+	case last == "node":
+		if e.SPIFFEID == c.aliasID() {
+			return KindNodeAlias
+		}
+	case strings.HasPrefix(last, rowPrefix):
+		if e.ParentID == c.ServerID() && c.isAliasPath(e.SPIFFEID) {
+			return KindRow
+		}
+	case e.ParentID == c.aliasID() || c.isAliasPath(e.ParentID):
+		return KindWorkload
+	}
+	return KindForeign
+}
+
+// Owns says whether an entry that SPIRE holds is ours to change.
+func (c Cluster) Owns(e Entry) bool { return c.KindOf(e) != KindForeign }
+
+// Concerns says whether an entry is ours, or may stand in the way of one of ours, or hangs below one.
+func (c Cluster) Concerns(e Entry) bool {
+	return strings.HasPrefix(e.ID, c.entryID("")) || e.ParentID == c.aliasID() ||
+		c.isAliasPath(e.ParentID) || c.isAliasPath(e.SPIFFEID)
+}
+
+func (c Cluster) isAliasPath(id spiffeid.ID) bool {
+	return id.MemberOf(c.TrustDomain) && strings.HasPrefix(id.Path(), "/"+idPrefix+"/"+c.Name+"/id/")
+}
+
+// rowOf reads the ID of a row; the UID is empty for one of all nodes.
+func (c Cluster) rowOf(entryID string) (identity, nodeUID string, ok bool) {
+	last, ok := strings.CutPrefix(entryID, c.entryID(rowPrefix))
+	identity, nodeUID, _ = strings.Cut(last, "-")
+	return identity, nodeUID, ok
+}
+
+func (c Cluster) entryID(last string) string { return idPrefix + "." + c.Name + "." + last }

@@ -1,0 +1,98 @@
+package inject
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// sameContainer finds in what the container of a name, if there is one, did not arrive as it is in the injected pod. It
+// is compared as a whole, so that also what a later version of the API knows is an addition: one more argument, variable
+// or mount would make another program of it.
+func sameContainer(arrived, injected *corev1.Pod, name string) []intent.Mistake {
+	for _, lists := range [][2][]corev1.Container{
+		{arrived.Spec.InitContainers, injected.Spec.InitContainers}, {arrived.Spec.Containers, injected.Spec.Containers},
+	} {
+		c := containerNamed(lists[1], name)
+		if c == nil {
+			continue
+		}
+		a := containerNamed(lists[0], name)
+		if a == nil {
+			return []intent.Mistake{isAltered("container " + name)}
+		}
+		fields := differences(defaulted(*a), defaulted(withAdmission(*c, *a)))
+		if len(fields) > 0 {
+			return []intent.Mistake{isAltered("container " + name + ", " + strings.Join(fields, ", "))}
+		}
+	}
+	return nil
+}
+
+// differences are the fields, as JSON names them, in which two values of an API type differ. Nothing and an empty list
+// are the same, and so are quantities that are spelt otherwise.
+func differences[T any](a, b T) []string {
+	var fields []string
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range va.NumField() {
+		if !equality.Semantic.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
+			name, _, _ := strings.Cut(va.Type().Field(i).Tag.Get("json"), ",")
+			fields = append(fields, name)
+		}
+	}
+	return fields
+}
+
+// isOurContainer says whether injection gives a container its name.
+func isOurContainer(name string) bool { return name == intent.SidecarName || name == intent.JWTName }
+
+// sameOrder finds our containers where they are not before all others: these would start without mutual TLS.
+func sameOrder(arrived, injected *corev1.Pod) []intent.Mistake {
+	var mistakes []intent.Mistake
+	for _, lists := range [][2][]corev1.Container{
+		{arrived.Spec.InitContainers, injected.Spec.InitContainers}, {arrived.Spec.Containers, injected.Spec.Containers},
+	} {
+		for n, c := range lists[1] {
+			if !isOurContainer(c.Name) {
+				break
+			}
+			if at := indexOf(lists[0], c.Name); at >= 0 && at != n {
+				m := isAltered("container " + c.Name)
+				m.What = "is not before the pod's other containers"
+				mistakes = append(mistakes, m)
+			}
+		}
+	}
+	return mistakes
+}
+
+func indexOf(containers []corev1.Container, name string) int {
+	return slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == name })
+}
+
+// sameMounts finds containers of the user's that mount a volume of ours otherwise than injection lets them.
+func sameMounts(arrived, injected *corev1.Pod, volume string) []intent.Mistake {
+	mountsOf := func(c corev1.Container) []corev1.VolumeMount {
+		return slices.DeleteFunc(slices.Clone(c.VolumeMounts), func(m corev1.VolumeMount) bool { return m.Name != volume })
+	}
+	var mistakes []intent.Mistake
+	compare := func(arrived, injected []corev1.Container) {
+		for _, a := range arrived {
+			var want []corev1.VolumeMount
+			if c := containerNamed(injected, a.Name); c != nil {
+				want = mountsOf(*c)
+			}
+			if !isOurContainer(a.Name) && !equality.Semantic.DeepEqual(mountsOf(a), want) {
+				mistakes = append(mistakes, isAltered("container "+a.Name+", mounts of volume "+volume))
+			}
+		}
+	}
+	compare(arrived.Spec.InitContainers, injected.Spec.InitContainers)
+	compare(arrived.Spec.Containers, injected.Spec.Containers)
+	return mistakes
+}
