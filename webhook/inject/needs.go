@@ -43,6 +43,11 @@ func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Nee
 	}
 	needs := registrar.Needs{Identity: pod.Labels[intent.LabelIdentity], Node: nodeOf(pod)}
 	status, base := StatusOf(pod), strip(pod)
+	if id, err := spiffeid.FromString(status.SPIFFEID); err == nil {
+		if _, is := i.Platform.Quarantined(id); is { // on no node, until it is taken off the list
+			return registrar.Needs{Held: status.EntryIDs}
+		}
+	}
 	in, mistakes := intent.ParseIntent(i.Platform, ns, base)
 	if in.ID.String() != status.SPIFFEID {
 		id, err := spiffeid.FromString(status.SPIFFEID)
