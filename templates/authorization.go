@@ -62,9 +62,14 @@ func portPermission(in ir.Inbound) *rbacv3.Permission {
 func portPolicy(in ir.Inbound, who []*rbacv3.Principal) *rbacv3.Policy {
 	port := portPermission(in)
 	if len(in.Forwarded) > 0 {
-		port = allPermissions(append(forwardedBy(in.Forwarded), port))
+		all := append(forwardedBy(in.Forwarded), port)
+		if len(in.Refused) > 0 {
+			refused := allPermissions(forwardedBy(in.Refused))
+			all = append(all, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: refused}})
+		}
+		port = allPermissions(all)
 	}
-	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: who}
+	return &rbacv3.Policy{Permissions: []*rbacv3.Permission{port}, Principals: notRefused(in, who)}
 }
 
 // callers puts together who is known by a certificate and who by a token. Where there are both, a caller needs both,

@@ -72,10 +72,14 @@ func callersMark(lists ...[]string) *corev3.Metadata {
 	if empty {
 		return nil
 	}
-	sum := sha256.Sum256([]byte(text.String()))
 	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
 		metadataNamespace: {Fields: map[string]*structpb.Value{
-			callersKey: structpb.NewStringValue(hex.EncodeToString(sum[:8])),
+			callersKey: structpb.NewStringValue(digestOf(text.String())),
 		}},
 	}}
+}
+
+func digestOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
 }

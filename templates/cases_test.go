@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -41,6 +42,20 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 8001, Address: address(t, "[2001:db8::7]:8443"), Peers: peers(t, "/api"), Protocol: ir.HTTP2},
 			ir.Upstream{Listen: 8002, Address: address(t, "greeter.default.svc.cluster.local.:9443"), Peers: peers(t, "/greeter"), Protocol: ir.GRPC},
 		),
+		"quarantine": refusing(peers(t, "/ns/prod/sa/evil", "/evil/*", "/db"), proxy("/ns/prod/sa/web",
+			[]ir.Inbound{
+				{Listen: 8443, App: 8080, Peers: peers(t, "/ns/prod/*", "/db", "/admin")},
+				{Listen: 8444, App: 8081, Peers: peers(t, "/web"), Audit: true},
+				{Listen: 8445, App: 8082, Peers: peers(t, "/admin")},
+				{Listen: 8446, App: 8083, Peers: peers(t, "/web"), JWT: token(peers(t, "/evil/twin", "/web"), "api")},
+				{Listen: 8447, App: 8084, Peers: peers(t, "/web"), Forwarded: peers(t, "/*")},
+				{Listen: 9000, App: 9001, Peers: peers(t, "/ns/prod/*"), Protocol: ir.TCP},
+				{Listen: 9002, App: 9003, Peers: peers(t, "/web"), Protocol: ir.TCP, Audit: true},
+			},
+			ir.Upstream{Listen: 8000, Address: address(t, "10.0.0.7:8443"), Peers: peers(t, "/ns/prod/*")},
+			ir.Upstream{Listen: 5432, Address: address(t, "10.0.0.8:8443"), Peers: peers(t, "/db"), Protocol: ir.TCP},
+			ir.Upstream{Listen: 8001, Address: address(t, "10.0.0.9:8443"), Peers: peers(t, "/api")},
+		)),
 		"tcp": withHTTPProbe(proxy("/web",
 			[]ir.Inbound{{Listen: 9000, App: 9001, Peers: peers(t, "/client"), Protocol: ir.TCP}},
 			ir.Upstream{Listen: 5432, Address: address(t, "db-0.db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: ir.TCP},
@@ -281,4 +296,22 @@ func match(t *testing.T, text string) ir.Match {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// refusing has a proxy refuse quarantined identities.
+func refusing(quarantined []ir.Peer, p ir.Proxy) ir.Proxy {
+	p.Refuse(quarantined)
+	return p
+}
+
+// withoutRefused is a proxy as it is while nobody is quarantined.
+func withoutRefused(p ir.Proxy) ir.Proxy {
+	p.Inbound, p.Upstreams, p.CollectorRefused = slices.Clone(p.Inbound), slices.Clone(p.Upstreams), nil
+	for i := range p.Inbound {
+		p.Inbound[i].Refused = nil
+	}
+	for i := range p.Upstreams {
+		p.Upstreams[i].Refused = nil
+	}
+	return p
 }

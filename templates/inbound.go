@@ -52,6 +52,7 @@ func (p envoy) inbound(in ir.Inbound) *listenerv3.Listener {
 		listener.FilterChains = append(listener.FilterChains, plain)
 	}
 	markCallers(listener, in)
+	p.markRefused(listener, in)
 	askCallers(listener, in)
 	return listener
 }

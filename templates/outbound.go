@@ -45,7 +45,10 @@ func (p envoy) httpUpstreams(first *corev3.Address) *listenerv3.Listener {
 		Address:          first,
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		FilterChains: []*listenerv3.FilterChain{
-			{Filters: []*listenerv3.Filter{networkFilter(hcmFilter, p.upstreamHTTP())}},
+			{
+				Filters:  []*listenerv3.Filter{networkFilter(hcmFilter, p.upstreamHTTP())},
+				Metadata: withRefused(nil, p.refusedUpstreams(func(up ir.Upstream) bool { return up.Protocol != ir.TCP })),
+			},
 		},
 	}
 }
@@ -102,7 +105,7 @@ func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 				Filters: []*listenerv3.Filter{networkFilter(tcpFilter, tcp)},
 				// Not read by any filter. It makes a changed peer list change the listener too, which
 				// drains the open streams; replacing the cluster alone would let them live on.
-				Metadata: calledMetadata(up),
+				Metadata: withRefused(calledMetadata(up), up.Refused),
 			},
 		},
 	}

@@ -38,7 +38,7 @@ func downstreamTLS(id spiffeid.ID, in ir.Inbound) *corev3.TransportSocket {
 	if in.Protocol == ir.TCP {
 		alpn = nil
 	}
-	both := mutualTLS(id, peers, alpn...)
+	both := mutualTLS(id, peers, acceptedInHandshake(peers, in.Refused, in.Protocol != ir.TCP), alpn...)
 	both.TlsParams = tlsVersions(in.MinTLS)
 	if in.Certificate {
 		both.TlsCertificateSdsSecretConfigs = secretCertificate()
@@ -77,7 +77,7 @@ func (p envoy) upstreamTLS(up ir.Upstream) *corev3.TransportSocket {
 		return p.serverTLS(up, alpn...)
 	}
 	return tlsTransport(&tlsv3.UpstreamTlsContext{
-		CommonTlsContext: mutualTLS(p.ID, up.Peers, alpn...),
+		CommonTlsContext: mutualTLS(p.ID, up.Peers, acceptedInHandshake(up.Peers, up.Refused, false), alpn...),
 		MaxSessionKeys:   count(0), // no resumption, as above
 	})
 }
@@ -89,16 +89,10 @@ func tlsTransport(context proto.Message) *corev3.TransportSocket {
 	}
 }
 
-// mutualTLS is what both sides have in common: own certificate, bundles and the accepted peers. No peers means everyone
-// whom the bundles vouch for.
-func mutualTLS(id spiffeid.ID, peers []ir.Peer, alpn ...string) *tlsv3.CommonTlsContext {
-	accepted := make([]*tlsv3.SubjectAltNameMatcher, len(peers))
-	for i, peer := range peers {
-		accepted[i] = &tlsv3.SubjectAltNameMatcher{
-			SanType: tlsv3.SubjectAltNameMatcher_URI,
-			Matcher: uriMatcher(peer),
-		}
-	}
+// mutualTLS is what both sides have in common: own certificate, bundles of the peers, and the accepted names.
+func mutualTLS(
+	id spiffeid.ID, peers []ir.Peer, accepted []*tlsv3.SubjectAltNameMatcher, alpn ...string,
+) *tlsv3.CommonTlsContext {
 	return &tlsv3.CommonTlsContext{
 		TlsParams:     tlsVersions(ir.TLS13),
 		AlpnProtocols: alpn,

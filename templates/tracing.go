@@ -112,7 +112,7 @@ func (p envoy) tracesClusters() []*clusterv3.Cluster {
 	if p.Tracing.IsZero() {
 		return nil
 	}
-	cluster := p.upstream(ir.Upstream{Address: p.Tracing.Collector, Peers: p.Tracing.Peers, Protocol: ir.GRPC})
+	cluster := p.upstream(ir.Upstream{Address: p.Tracing.Collector, Peers: p.Tracing.Peers, Refused: p.CollectorRefused, Protocol: ir.GRPC})
 	cluster.Name, cluster.AltStatName, cluster.LoadAssignment.ClusterName = tracesCluster, "", tracesCluster
 	if len(p.Tracing.Peers) == 0 {
 		cluster.TransportSocket = nil

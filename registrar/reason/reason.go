@@ -44,6 +44,7 @@ const (
 	OverLimit        Reason = "OverLimit"
 	NeedsNewPod      Reason = "NeedsNewPod"
 	Tampered         Reason = "Tampered"
+	Quarantined      Reason = "Quarantined"
 	SPIREUnavailable Reason = "SPIREUnavailable"
 	SPIRERejected    Reason = "SPIRERejected"
 	TooManyRequests  Reason = "TooManyRequests"
@@ -79,12 +80,17 @@ const (
 
 // The platform file.
 const (
-	PlatformReloaded Reason = "PlatformReloaded"
-	PlatformRejected Reason = "PlatformRejected"
+	PlatformReloaded  Reason = "PlatformReloaded"
+	PlatformRejected  Reason = "PlatformRejected"
+	QuarantineChanged Reason = "QuarantineChanged"
 )
 
-// ConfigurationRejected is of the rollout, and of a running pod whose own annotations change.
-const ConfigurationRejected Reason = "ConfigurationRejected"
+// Running pods. ConfigurationRejected is also of one whose own annotations change.
+const (
+	ConfigurationRejected Reason = "ConfigurationRejected"
+	QuarantineHeld        Reason = "QuarantineHeld"
+	QuarantineNotInForce  Reason = "QuarantineNotInForce"
+)
 
 // Row is what is known of a reason.
 type Row struct {
@@ -131,6 +137,7 @@ var rows = [...]Row{
 	{OverLimit, Refusal, "the pod asks for more than the platform's limits allow", none},
 	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
 	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", none},
+	{Quarantined, Refusal, "the platform file cuts the identity off", none},
 	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", none},
 	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", none},
 	{TooManyRequests, Refusal, "as many requests are being answered as there is room for; later there may be more", none},
@@ -171,6 +178,10 @@ var rows = [...]Row{
 	{PlatformReloaded, Platform, "a new platform file is in force", normal},
 	{PlatformRejected, Platform, "a new platform file is wrong, or needs a restart: the old one stays in force", warning},
 
+	{QuarantineChanged, Platform, "other identities are quarantined than before", warning},
+
+	{QuarantineHeld, Rollout, "a running pod has a quarantined identity", warning},
+	{QuarantineNotInForce, Rollout, "a running pod does not refuse the quarantined identities, and needs a new pod", warning},
 	{
 		ConfigurationRejected,
 		Rollout,

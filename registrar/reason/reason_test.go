@@ -90,7 +90,7 @@ func TestOf(t *testing.T) {
 	if n != len(reason.All()) {
 		t.Errorf("%d reasons by their kinds, want all %d", n, len(reason.All()))
 	}
-	if both := reason.Of(reason.Platform, reason.Rollout); len(both) != 3 {
+	if both := reason.Of(reason.Platform, reason.Rollout); len(both) != 6 {
 		t.Errorf("%v, want those of both kinds", both)
 	}
 }

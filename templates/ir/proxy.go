@@ -33,6 +33,8 @@ type Proxy struct {
 	Metrics Metrics
 	// Tracing is where spans of requests go.
 	Tracing Tracing
+	// CollectorRefused are quarantined: none of them is taken for the collector. [Proxy.Refuse] sets it.
+	CollectorRefused []Peer
 	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
 	// not known. Otherwise at least [MinMemoryLimit].
 	MemoryLimit int64
@@ -57,6 +59,8 @@ type Inbound struct {
 	// Peers may call, for every request. Without Rules never empty, because to Envoy an empty list means everyone; where
 	// nobody presents a certificate, as with TLS None, there are none.
 	Peers []Peer
+	// Refused are quarantined: nobody of them may call, whoever admits them. [Proxy.Refuse] sets it.
+	Refused []Peer
 	// Rules are who else may call, for some requests each. Not with TCP, nor where callers may choose to be nobody.
 	Rules []Rule
 	// Protocol is what the app speaks: HTTP (callers may use HTTP/1.1 or HTTP/2 all the same), HTTP2, GRPC or TCP. A
@@ -93,8 +97,10 @@ type Upstream struct {
 	Address Address
 	// Peers are the identities that the other side may have: never empty, all of one trust domain. An external Server has
 	// none.
-	Peers  []Peer
-	Server Server
+	Peers []Peer
+	// Refused are quarantined: none of them is taken for the other side. [Proxy.Refuse] sets it.
+	Refused []Peer
+	Server  Server
 	// Protocol is what Envoy speaks to Address, and what the app speaks on Listen.
 	Protocol Protocol
 	// Host is what each request says in Host, or :authority; empty for what the app wrote, but for a loopback address, in

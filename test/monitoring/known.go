@@ -55,6 +55,9 @@ func Known() Metrics {
 		Prefix + "rollout_paused":          {},
 		Prefix + "rollout_refreshes_total": {"outcome": {"taken", "rejected", "unknown", "failed"}},
 
+		Prefix + "quarantine_pods":          {"state": {"waiting", "needs_new_pod", "holding"}},
+		Prefix + "quarantine_changes_total": {"outcome": {"changed", "failed"}},
+
 		"leader_election_master_status": {"name": {"spire-injector"}},
 		"workqueue_depth":               {"name": nil, "controller": nil, "priority": nil},
 		"rest_client_requests_total":    {"code": nil, "method": nil, "host": nil},

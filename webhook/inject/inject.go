@@ -22,6 +22,8 @@ type Injector struct {
 	Generate func(ir.Proxy) (templates.Config, error)
 	// Keep is told what Generate made for a pod that can have it, and never what was too large; nil is nobody.
 	Keep func(ir.Proxy, templates.Config)
+
+	running bool // the pod has its identity already, and keeps it while it is quarantined
 }
 
 // Result is what became of a pod.
@@ -97,7 +99,11 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 	if refused != nil {
 		mistakes = append(mistakes, refused(in)...)
 	}
-	if err := intent.Refuse(reason.Invalid, mistakes); err != nil {
+	why := reason.Invalid
+	if quarantined := i.Platform.QuarantineMistakes(in.ID); len(quarantined) > 0 && !i.running {
+		why, mistakes = reason.Quarantined, append(quarantined, mistakes...)
+	}
+	if err := intent.Refuse(why, mistakes); err != nil {
 		return Result{}, err
 	}
 	if !i.redirectsHooks() {

@@ -22,6 +22,9 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 	if len(mistakes) > 0 { // of what is too large as well, without looking further
 		return registrar.Needs{}
 	}
+	if _, is := i.Platform.Quarantined(in.ID); is {
+		return registrar.Needs{}
+	}
 	if len(i.Platform.RefusedExceptions(ns, in))+len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}
@@ -40,6 +43,11 @@ func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Nee
 	}
 	needs := registrar.Needs{Identity: pod.Labels[intent.LabelIdentity], Node: nodeOf(pod)}
 	status, base := StatusOf(pod), strip(pod)
+	if id, err := spiffeid.FromString(status.SPIFFEID); err == nil {
+		if _, is := i.Platform.Quarantined(id); is { // on no node, until it is taken off the list
+			return registrar.Needs{Held: status.EntryIDs}
+		}
+	}
 	in, mistakes := intent.ParseIntent(i.Platform, ns, base)
 	if in.ID.String() != status.SPIFFEID {
 		id, err := spiffeid.FromString(status.SPIFFEID)

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
@@ -173,5 +174,39 @@ func TestNeedsOfDeferredPod(t *testing.T) {
 		if got := i.NeedsOfPod(ns, Trim(pod)); got.Unconfirmed != want || len(got.Workloads) != 1 {
 			t.Errorf("expected one workload, unconfirmed %t, got %+v", want, got)
 		}
+	}
+}
+
+// The pods of a quarantined identity have it placed on no node, and their entries stay for when it is taken off the
+// list.
+func TestQuarantinedPodsNeedNoRows(t *testing.T) {
+	t.Parallel()
+	i := Injector{Platform: webhooktest.Platform(t)}
+	ns := intent.Namespace{Name: "demo"}
+	res, err := i.Inject(ns, webhooktest.Server())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := Trim(res.Pod)
+	before := i.NeedsOfPod(ns, pod)
+	id := res.Workloads[0].ID
+	peer, err := ir.ParsePeer(id.TrustDomain(), nil, id.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Platform.Quarantine = []ir.Peer{peer}
+	if got := i.NeedsOfPod(ns, pod); before.Identity == "" || got.Identity != "" || len(got.Held) == 0 || len(got.Workloads) > 0 {
+		t.Errorf("before %+v, quarantined %+v", before, got)
+	}
+	if got := i.NeedsOfTemplate(ns, webhooktest.Server()); len(got.Workloads) > 0 {
+		t.Errorf("a template needs %+v", got)
+	}
+	if _, err := i.Inject(ns, webhooktest.Server()); err == nil {
+		t.Error("a new pod gets the identity")
+	}
+	changed := res.Pod.DeepCopy()
+	changed.Annotations[intent.AnnotationAllowedPeers] = "/other"
+	if _, err := i.Update(ns, res.Pod, changed); err != nil {
+		t.Errorf("a running pod cannot be changed: %v", err)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -23,6 +25,8 @@ type Refresh struct {
 	Outdated bool // some of it, or Envoy's image, is not what the pod has
 	// Value is to be written as [intent.AnnotationRefresh] to bring it about: another one than the pod has.
 	Value string
+	// Urgent says that the pod refuses other quarantined identities than it should.
+	Urgent bool
 	// Image is Envoy's, when the platform wants it changed in place and the pod has another one; then Envoy restarts.
 	Image string
 	// NewPod says why the pod can take nothing of what is wanted, and has to be replaced.
@@ -35,13 +39,13 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	if !injected(pod) || StatusOf(pod).Sidecar == "" {
 		return Refresh{}, nil
 	}
-	i.Platform = i.platformOf(pod)
+	i.Platform, i.running = i.platformOf(pod), true
 	res, err := i.inject(ns, stripRunning(pod), nil)
 	if err != nil {
 		return Refresh{}, err
 	}
 	if stays := fixed(pod, res.Pod); len(stays) > 0 {
-		return Refresh{NewPod: stays}, nil
+		return Refresh{NewPod: stays, Urgent: quarantineMarks(pod) != quarantineMarks(res.Pod)}, nil
 	}
 	wanted := res.Pod
 	if !i.Platform.InPlace {
@@ -52,10 +56,27 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 		r.Image = image
 	}
 	r.Outdated = !r.Done(pod)
-	if r.Value = r.Wanted; r.Value == pod.Annotations[intent.AnnotationRefresh] {
-		r.Value += "-again"
+	r.Urgent = r.Outdated && quarantineMarks(pod) != quarantineMarks(wanted)
+	suffix := ""
+	if r.Urgent {
+		r.Image, suffix = "", keepsImage // all such pods are changed at once, and must not all restart for it
+	}
+	if r.Value = r.Wanted + suffix; r.Value == pod.Annotations[intent.AnnotationRefresh] {
+		r.Value = r.Wanted + "-again" + suffix
 	}
 	return r, nil
+}
+
+// keepsImage ends the values of [intent.AnnotationRefresh] that ask for the configuration alone.
+const keepsImage = "-quarantine"
+
+// refreshesImage says whether a change of the annotation brings Envoy's image as well.
+func refreshesImage(pod *corev1.Pod) bool {
+	return !strings.HasSuffix(pod.Annotations[intent.AnnotationRefresh], keepsImage)
+}
+
+func quarantineMarks(pod *corev1.Pod) string {
+	return templates.QuarantineMarks(pod.Annotations[intent.AnnotationListeners])
 }
 
 // Done says whether a pod has what is wanted.

@@ -19,6 +19,7 @@ func (i Injector) Update(ns intent.Namespace, before, after *corev1.Pod) (Result
 		unchanged := Result{Decision: intent.Decision{Reason: reason.Unchanged}, Pod: after}
 		return unchanged, intent.Refuse(reason.NeedsNewPod, addedAfterAdmission(before, after))
 	}
+	i.running = true
 	res, err := i.update(ns, before, i.asked(before, after))
 	if err != nil {
 		return Result{}, err
@@ -38,7 +39,7 @@ func (i Injector) asked(before, after *corev1.Pod) *corev1.Pod {
 			setOrDelete(asked, key, before)
 		}
 	}
-	if i.Platform.InPlace && differs(intent.AnnotationRefresh) {
+	if i.Platform.InPlace && differs(intent.AnnotationRefresh) && refreshesImage(after) {
 		asked = withEnvoyImage(asked, envoyImage(before))
 	}
 	return asked
@@ -91,7 +92,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 		return Result{}, err
 	}
 	out := after.DeepCopy()
-	if i.Platform.InPlace && slices.Contains(changed, intent.AnnotationRefresh) {
+	if i.Platform.InPlace && slices.Contains(changed, intent.AnnotationRefresh) && refreshesImage(after) {
 		out = withEnvoyImage(out, envoyImage(res.Pod))
 	}
 	for _, key := range regenerated {

@@ -81,6 +81,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 		in.Audit = r.audit && in.ChecksRequests()
 		p.Inbound = append(p.Inbound, in)
 	}
+	p.Refuse(r.platform.Quarantine)
 	if !r.Mode.Envoy() {
 		return
 	}

@@ -22,6 +22,9 @@ type Platform struct {
 	Federation []registrar.Federated // at most one of each trust domain, none of the own one
 	Templates  []IDTemplate          // at least one
 	Claims     []Claim
+	// Quarantine are identities that are cut off, none twice: what falls under one is held by no new pod, and refused by
+	// the running ones.
+	Quarantine []ir.Peer
 	Sidecar    Sidecar
 	InPlace    bool // another image of the sidecar is carried to running pods, whose Envoy restarts for it
 	// Drain is how long a terminating pod keeps serving, so that its callers find another one; 0 leaves pods as they

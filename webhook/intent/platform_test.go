@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -79,6 +80,7 @@ defaults:
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
   drain: 0s
+quarantine: [/web, "spiffe://auxiliary.org/*"]
 required: {allow: [permissive, hostPID]}
 limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13, entriesPerNamespace: 50}
 locked: [proxy-image, mode]
@@ -163,6 +165,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
+		Quarantine:         peers,
 		AllowedExceptions:  []Exception{ExceptionPermissive, ExceptionHostPID},
 		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
@@ -356,6 +359,15 @@ func TestParsePlatformRefuses(t *testing.T) {
 			"defaults.inboundPort: port 15000 is the sidecar's own, expected another one than 15000, 15021 to 15089"},
 		{"inbound on the metrics port", "image: envoy", "image: envoy, metrics: {port: 8443}",
 			"defaults.inboundPort: port 8443 is that of sidecar.metrics"},
+		{"everybody quarantined", "sidecar:", "quarantine: [/*]\nsidecar:",
+			"quarantine[0]: spiffe://example.org/* would cut off every pod of the trust domain from every other one; name paths, " +
+				"such as /ns/team/*"},
+		{"SPIRE quarantined", "sidecar:", "quarantine: [/spire/server]\nsidecar:",
+			"quarantine[0]: spiffe://example.org/spire/server is of SPIRE or of the injector itself: IDs under /spire/ are no workload's"},
+		{"no peer quarantined", "sidecar:", "quarantine: [web]\nsidecar:",
+			`quarantine[0]: peer "web": expected a path such as "/web", a full SPIFFE ID, or either followed by "/*"; did you mean "/web"?`},
+		{"too many quarantined", "sidecar:", "quarantine: [" + manyPaths(maxQuarantined+1) + "]\nsidecar:",
+			`quarantine[64]: expected at most 64 identities, got one more: "/64"; /* after a path stands for all below it`},
 		{"unknown key locked", "sidecar:", "locked: [proxyimage]\nsidecar:",
 			`locked[0]: expected the name of an annotation without spiffe.io/, such as proxy-image, got ` +
 				`"proxyimage"; did you mean "proxy-image"?`},
@@ -414,4 +426,13 @@ func TestParsePlatformRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyPaths are the items /0, /1 and so on.
+func manyPaths(n int) string {
+	items := make([]string, n)
+	for i := range items {
+		items[i] = fmt.Sprintf("/%d", i)
+	}
+	return strings.Join(items, ", ")
 }

@@ -58,6 +58,7 @@ var platformFields = []platformField{
 	},
 	{name: "spire", fields: spireFields},
 	{name: "identity", fields: identityFields},
+	quarantineField,
 	{name: "sidecar", fields: sidecarFields},
 	{name: "defaults", fields: defaultsFields},
 	{name: "required", fields: requiredFields},

@@ -34,6 +34,7 @@ type await struct {
 	image     string            // empty: Envoy goes on
 	container string            // that Envoy ran in before the change
 	ours      bool              // changed by the rollout
+	urgent    bool              // changed for a quarantine
 
 	cancel       context.CancelFunc
 	changedAgain bool // somebody changed the pod meanwhile
@@ -68,7 +69,7 @@ const (
 func (r *Rollout) observe(ctx context.Context, key Pod, before templates.Updates) {
 	observed := 0
 	for _, a := range r.awaited {
-		if !a.ours {
+		if !a.ours && !a.urgent {
 			observed++
 		}
 	}
@@ -214,7 +215,7 @@ func (o *outcome) do(ctx context.Context, r *Rollout) error {
 		note := o.note(r.plan)
 		logger.Error(errRejected, note, "reason", reason.ConfigurationRejected, "files", o.verdict.Files,
 			"rejectingNamespaces", r.plan.RejectingNamespaces(), "stoppedAll", r.plan.Stopped())
-		r.report(o.of.pod, note)
+		r.tell(o.of.pod, reason.ConfigurationRejected, note)
 	case Unknown:
 		logger.Info("a running pod was changed, and does not say what became of it", "error", o.why)
 	case Taken, Pending:

@@ -58,8 +58,13 @@ func (c comparison) look(ctx context.Context, pod *corev1.Pod) {
 	if ns == nil {
 		return
 	}
+	c.rollout.holds(c.injector, pod)
 	refresh, why := c.rollout.consider(c.injector, *ns, pod)
-	if refresh.Outdated {
+	switch {
+	case len(refresh.NewPod) > 0:
+	case refresh.Urgent:
+		c.rollout.urge(ctx, pod, refresh)
+	case refresh.Outdated:
 		c.rollout.plan.Want(key, workloadOf(pod), refresh.Image != "")
 	}
 	if why == "" {
@@ -91,6 +96,9 @@ func (r *Rollout) consider(injector inject.Injector, ns intent.Namespace, pod *c
 	r.plan.Namespace(ns.Name, versionOf(ns))
 	refresh, err := injector.Refresh(ns, pod)
 	delete(r.stuck, key)
+	if len(refresh.NewPod) == 0 || !refresh.Urgent {
+		delete(r.unsafe, key)
+	}
 	switch {
 	case err != nil:
 		r.plan.Forget(key)
@@ -99,6 +107,9 @@ func (r *Rollout) consider(injector inject.Injector, ns intent.Namespace, pod *c
 	case len(refresh.NewPod) > 0:
 		r.plan.Forget(key)
 		r.stuck[key] = stateNeedsNewPod
+		if refresh.Urgent {
+			r.cannotRefuse(pod, refresh.NewPod[0].String())
+		}
 		return refresh, refresh.NewPod[0].String()
 	case !refresh.Outdated:
 		r.plan.Forget(key)

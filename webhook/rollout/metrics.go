@@ -13,11 +13,23 @@ const (
 // outcomeFailed is that of a change which the API server or our own webhook refused.
 const outcomeFailed = "failed"
 
+// outcomeChanged is that of a pod that was given whom to refuse.
+const outcomeChanged = "changed"
+
+// States of pods in the metric of the quarantine.
+const (
+	stateWaiting = "waiting"
+	stateHolding = "holding"
+)
+
 // Metrics say how far running pods are. In replicas that do not lead they stay 0.
 type Metrics struct {
 	paused    prometheus.Gauge
 	pods      *prometheus.GaugeVec
 	refreshes *prometheus.CounterVec
+
+	quarantinePods    *prometheus.GaugeVec
+	quarantineChanges *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics.
@@ -41,13 +53,30 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 				"changed).",
 		}, []string{"outcome"}),
 	}
+	m.quarantinePods = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "spire_injector_quarantine_pods",
+		Help: "Running pods by what the list quarantine of the platform file has to do with them: waiting (do not refuse yet " +
+			"whom they should), needs_new_pod (cannot be given whom to refuse: have to be deleted), holding (have an identity " +
+			"of the list).",
+	}, []string{"state"})
+	m.quarantineChanges = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "spire_injector_quarantine_changes_total",
+		Help: "Running pods that were given whom to refuse, or whom not to refuse any more, by outcome: changed, failed (tried " +
+			"again).",
+	}, []string{"outcome"})
 	for _, state := range states() {
 		m.pods.WithLabelValues(state)
+	}
+	for _, state := range []string{stateWaiting, stateNeedsNewPod, stateHolding} {
+		m.quarantinePods.WithLabelValues(state)
+	}
+	for _, outcome := range []string{outcomeChanged, outcomeFailed} {
+		m.quarantineChanges.WithLabelValues(outcome)
 	}
 	for _, outcome := range []string{string(Taken), string(Rejected), string(Unknown), outcomeFailed} {
 		m.refreshes.WithLabelValues(outcome) // so that there is a 0 to count from
 	}
-	for _, c := range []prometheus.Collector{m.paused, m.pods, m.refreshes} {
+	for _, c := range []prometheus.Collector{m.paused, m.pods, m.refreshes, m.quarantinePods, m.quarantineChanges} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -59,7 +88,13 @@ func states() []string { return []string{stateOutdated, stateRejected, stateNeed
 
 func (m *Metrics) refreshed(outcome string) { m.refreshes.WithLabelValues(outcome).Inc() }
 
-func (m *Metrics) update(plan *Plan, stuck map[Pod]string) {
+func (m *Metrics) quarantined(outcome string) { m.quarantineChanges.WithLabelValues(outcome).Inc() }
+
+func (m *Metrics) update(r *Rollout) {
+	m.quarantinePods.WithLabelValues(stateWaiting).Set(float64(len(r.urgent.pods)))
+	m.quarantinePods.WithLabelValues(stateNeedsNewPod).Set(float64(len(r.unsafe)))
+	m.quarantinePods.WithLabelValues(stateHolding).Set(float64(len(r.held)))
+	plan, stuck := r.plan, r.stuck
 	count := map[string]int{stateOutdated: plan.Outdated(), stateRejected: plan.Rejecting()}
 	for _, state := range stuck {
 		count[state]++

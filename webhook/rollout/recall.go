@@ -17,11 +17,41 @@ const (
 	recalledAll = 6
 )
 
-// recall learns what an earlier leader has learnt: where a pod rejects what a rollout gave it, the others are left
-// alone from the start.
-func (r *Rollout) recall(ctx context.Context) {
+// recall is a task of a new leader: to learn what an earlier one has learnt. Where a pod rejects what a rollout gave
+// it, the others are left alone from the start. Nothing waits for the answers, but the rollout, which does not begin
+// before.
+type recall struct{}
+
+func (recall) do(ctx context.Context, r *Rollout) error {
+	go func() { r.queue.Add(r.recall(ctx)) }()
+	return nil
+}
+
+// rejecting are pods that reject what their namespace and the platform are. It is a task.
+type rejecting struct{ pods []rejectingPod }
+
+type rejectingPod struct {
+	pod *corev1.Pod
+	ns  intent.Namespace
+	why any
+}
+
+func (t *rejecting) do(_ context.Context, r *Rollout) error {
+	for _, p := range t.pods {
+		r.plan.Namespace(p.ns.Name, versionOf(p.ns))
+		r.plan.Recall(podOf(p.pod), workloadOf(p.pod))
+		r.config.Logger.Info(
+			"a running pod rejects what its namespace and the platform are; others of its workload are not changed",
+			"namespace", p.pod.Namespace, "workload", workloadOf(p.pod), "pod", p.pod.Name, "why", p.why)
+	}
+	return nil
+}
+
+// recall asks some of the pods that a rollout has changed.
+func (r *Rollout) recall(ctx context.Context) *rejecting {
 	ctx, cancel := context.WithTimeout(ctx, recalling)
 	defer cancel()
+	found := &rejecting{}
 	asked := map[string]int{} // by namespace, and by namespace/workload
 	injector := r.config.Injector()
 	err := r.config.Cluster.Each(ctx, "", func(pod *corev1.Pod) {
@@ -41,19 +71,14 @@ func (r *Rollout) recall(ctx context.Context) {
 		}
 		asked[pod.Namespace]++
 		asked[workload]++
-		why, rejects := r.rejects(ctx, pod)
-		if !rejects {
-			return
+		if why, rejects := r.rejects(ctx, pod); rejects {
+			found.pods = append(found.pods, rejectingPod{pod, ns, why})
 		}
-		r.plan.Namespace(ns.Name, versionOf(ns))
-		r.plan.Recall(podOf(pod), workloadOf(pod))
-		r.config.Logger.Info(
-			"a running pod rejects what its namespace and the platform are; others of its workload are not changed",
-			"namespace", pod.Namespace, "workload", workloadOf(pod), "pod", pod.Name, "why", why)
 	})
 	if err != nil {
 		r.config.Logger.Error(err, "looking at what an earlier leader has changed; what pods reject is found out again")
 	}
+	return found
 }
 
 // wasRefreshed says whether a rollout has changed a pod that can say what became of it.

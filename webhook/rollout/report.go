@@ -11,9 +11,9 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// report makes an event about a pod, and the same about its owner, where its author looks.
-func (r *Rollout) report(pod *corev1.Pod, note string) {
-	r.config.Event(pod, nil, reason.ConfigurationRejected.EventType(nil), reason.ConfigurationRejected, note)
+// tell makes an event about a pod, and the same about its owner, where its author looks.
+func (r *Rollout) tell(pod *corev1.Pod, why reason.Reason, note string) {
+	r.config.Event(pod, nil, why.EventType(nil), why, note)
 	owner := metav1.GetControllerOf(pod)
 	if owner == nil {
 		return
@@ -21,13 +21,7 @@ func (r *Rollout) report(pod *corev1.Pod, note string) {
 	about := &corev1.ObjectReference{
 		APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID,
 	}
-	r.config.Event(
-		about,
-		pod,
-		reason.ConfigurationRejected.EventType(nil),
-		reason.ConfigurationRejected,
-		"pod "+pod.Name+": "+note,
-	)
+	r.config.Event(about, pod, why.EventType(nil), why, "pod "+pod.Name+": "+note)
 }
 
 // note says to people what happened, and what to do.
@@ -40,6 +34,8 @@ func (o *outcome) note(plan *Plan) string {
 			"why is in the log of its container %s", strings.Join(o.verdict.Files, ", "), intent.SidecarName)
 	}
 	switch {
+	case o.of.urgent:
+		out.WriteString("; so it does not refuse the quarantined identities: delete the pod")
 	case !o.of.ours:
 		out.WriteString("; take back what was changed on the pod")
 	case plan.Stopped():

@@ -2,6 +2,8 @@ package rollout
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -60,7 +62,10 @@ type Rollout struct {
 	wrote    map[Pod]string    // what the rollout made of pods, by [inject.ConfigDigest]
 	stuck    map[Pod]string    // pods that cannot follow, by their state in the metrics
 	awaited  map[Pod]*await    // pods whose outcome is awaited
-	resynced bool              // all pods have been compared, or are about to be again
+	urgent   urgent
+	held     map[Pod]string // pods whose identity is quarantined, by the item of the list
+	unsafe   map[Pod]bool   // pods that need a new one to refuse whom they should
+	resynced bool           // all pods have been compared, or are about to be again
 }
 
 // New returns a rollout that does nothing but collect until it is started.
@@ -73,6 +78,9 @@ func New(c Config) *Rollout {
 		wrote:    map[Pod]string{},
 		stuck:    map[Pod]string{},
 		awaited:  map[Pod]*await{},
+		urgent:   newUrgent(),
+		held:     map[Pod]string{},
+		unsafe:   map[Pod]bool{},
 	}
 }
 
@@ -91,11 +99,11 @@ func (r *Rollout) Start(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, r.queue.ShutDown)
 	defer stop()
 	if r.plan.zeroRate() {
-		r.config.Logger.Info("running pods are not changed, because the rate is 0")
+		r.config.Logger.Info("running pods are not changed, but for a quarantine, because the rate is 0")
 	}
 	r.plan.Hold(time.Now().Add(r.config.Calm))
-	r.recall(ctx)
 	r.queue.Add(resync{})
+	r.queue.Add(recall{})
 	for {
 		t, shutdown := r.queue.Get()
 		if shutdown {
@@ -124,7 +132,7 @@ func (r *Rollout) process(ctx context.Context, t task) {
 		}
 		r.roll(ctx, pod)
 	}
-	r.config.Metrics.update(r.plan, r.stuck)
+	r.config.Metrics.update(r)
 	if wait, ok := r.plan.Wait(time.Now()); ok {
 		r.queue.AddAfter(due{}, wait)
 	}
@@ -145,8 +153,11 @@ func (r *Rollout) roll(ctx context.Context, key Pod) {
 		return
 	}
 	refresh, _ := r.consider(r.config.Injector(), ns, pod)
-	if !refresh.Outdated {
+	if !refresh.Outdated || refresh.Urgent {
 		r.plan.Skip(key)
+		if refresh.Urgent {
+			r.urge(ctx, pod, refresh)
+		}
 		return
 	}
 	if !serves(pod) && !r.plan.Proven(key.Namespace, workloadOf(pod)) && !r.plan.Rejects(key) {
@@ -230,17 +241,20 @@ func (r *Rollout) forget(pod Pod) {
 		delete(r.awaited, pod)
 	}
 	r.plan.Gone(pod)
-	delete(r.stuck, pod)
-	delete(r.wrote, pod)
+	for _, of := range []map[Pod]string{r.stuck, r.wrote, r.held} {
+		delete(of, pod)
+	}
+	delete(r.unsafe, pod)
+	delete(r.urgent.pods, pod)
+	r.calmed()
 }
 
 // known are the pods of which something is remembered.
 func (r *Rollout) known() []Pod {
 	out := r.plan.Pods()
-	for pod := range r.stuck {
-		out = append(out, pod)
-	}
-	return out
+	out = slices.AppendSeq(out, maps.Keys(r.stuck))
+	out = slices.AppendSeq(out, maps.Keys(r.held))
+	return slices.AppendSeq(out, maps.Keys(r.urgent.pods))
 }
 
 func podOf(pod *corev1.Pod) Pod {

@@ -756,7 +756,8 @@ func (w *world) metric(name, label string) float64 {
 	}
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
-			if family.GetName() == "spire_injector_rollout_"+name && (label == "" || metric.GetLabel()[0].GetValue() == label) {
+			short := strings.TrimPrefix(strings.TrimPrefix(family.GetName(), "spire_injector_"), "rollout_")
+			if short == name && (label == "" || metric.GetLabel()[0].GetValue() == label) {
 				return metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
 			}
 		}
@@ -1147,6 +1148,169 @@ func TestEnded(t *testing.T) {
 	) {
 		t.Error("one that is being deleted goes on")
 	}
+}
+
+// quarantine gives the platform the list.
+func (w *world) quarantine(items ...string) {
+	w.platform(func(p *intent.Platform) {
+		p.Quarantine = nil
+		for _, item := range items {
+			peer, err := ir.ParsePeer(p.Cluster.TrustDomain, nil, item)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			p.Quarantine = append(p.Quarantine, peer)
+		}
+	})
+}
+
+// marked are the pods that refuse somebody quarantined.
+func (w *world) marked() (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, p := range w.pods {
+		if templates.QuarantineMarks(p.Annotations[intent.AnnotationListeners]) != "" {
+			names = append(names, name.String())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// A quarantine goes to all pods that would admit the identity, and to no others, whatever holds other changes back: the
+// rate, the calm of a new leader, pods that reject or do not answer. So does its end.
+func TestQuarantineGoesToAllAtOnce(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 0, append(some("a", 40), some("b", 3)...), func(w *world) {
+		w.namespaces["b"] = intent.Namespace{
+			Name:        "b",
+			Annotations: map[string]string{intent.AnnotationAllowedPeers: "/second"},
+		}
+		for _, name := range some("b", 3) { // whose list does not have it
+			delete(w.pods, pod(name).NamespacedName)
+			w.add(pod(name).NamespacedName)
+		}
+		w.hang = map[string]time.Duration{"a": time.Hour}
+		w.begin()
+		w.quarantine("/first", "/never")
+		time.Sleep(debounce + 100*time.Millisecond)
+		want := some("a", 40)
+		slices.Sort(want)
+		if got := w.marked(); !slices.Equal(got, want) {
+			t.Errorf("expected all pods of a to refuse, got %v", got)
+		}
+		w.wantMetrics(map[string]float64{"quarantine_changes_total changed": 40, "quarantine_pods waiting": 0})
+		w.changed = nil
+		w.quarantine()
+		time.Sleep(debounce + 100*time.Millisecond)
+		if got := w.marked(); len(got) > 0 {
+			t.Errorf("expected nobody to refuse, got %v", got)
+		}
+		if len(w.changed) != 40 {
+			t.Errorf("expected 40 pods changed back, got %v", w.changed)
+		}
+	})
+}
+
+// A pod that cannot be changed is tried again until it can, and holds nobody up.
+func TestQuarantineIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, some("a", 2), func(w *world) {
+		w.lead()
+		w.mu.Lock()
+		w.refusal = errors.New("denied by another webhook")
+		w.mu.Unlock()
+		w.quarantine("/first")
+		time.Sleep(20 * time.Second)
+		w.wantMetrics(map[string]float64{"quarantine_pods waiting": 2, "quarantine_changes_total changed": 0})
+		w.mu.Lock()
+		w.refusal = nil
+		w.mu.Unlock()
+		time.Sleep(urgentRetryMax)
+		if got := w.marked(); !slices.Equal(got, some("a", 2)) {
+			t.Errorf("expected both pods to refuse, got %v", got)
+		}
+		w.wantMetrics(map[string]float64{"quarantine_pods waiting": 0, "quarantine_changes_total changed": 2})
+	})
+}
+
+// The list may change while pods are changed for an earlier one.
+func TestQuarantineThatChangesMeanwhile(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, some("a", 2), func(w *world) {
+		w.lead()
+		w.mu.Lock()
+		w.stale = true // replicas go by the earlier list
+		w.mu.Unlock()
+		w.quarantine("/first")
+		time.Sleep(3 * time.Second)
+		w.quarantine()
+		time.Sleep(3 * time.Second)
+		w.mu.Lock()
+		w.stale = false
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		if got := w.marked(); len(got) > 0 {
+			t.Errorf("expected nobody to refuse, got %v", got)
+		}
+		w.wantMetrics(map[string]float64{"quarantine_pods waiting": 0})
+	})
+}
+
+// Who holds a quarantined identity, and who cannot refuse one, is told once.
+func TestQuarantineIsTold(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, some("a", 1), func(w *world) {
+		w.lead()
+		w.quarantine("/ns/a/*")
+		time.Sleep(10 * time.Second)
+		w.wantMetrics(map[string]float64{"quarantine_pods holding": 1})
+		w.wantEvents("a/0 QuarantineHeld: the identity spiffe://example.org/ns/a/sa/default of this pod is quarantined")
+		w.platform(func(p *intent.Platform) { p.InboundPort = 9443 })
+		w.quarantine("/ns/a/*", "/first")
+		time.Sleep(10 * time.Second)
+		w.wantMetrics(map[string]float64{"quarantine_pods needs_new_pod": 1})
+		w.wantEvents("a/0 QuarantineNotInForce: this pod does not refuse the quarantined identities")
+		w.platform(func(*intent.Platform) {})
+		time.Sleep(10 * time.Second)
+		w.wantEvents()
+		w.quarantine()
+		time.Sleep(10 * time.Second)
+		w.wantMetrics(map[string]float64{"quarantine_pods needs_new_pod": 0, "quarantine_pods holding": 0})
+	})
+}
+
+// Pods do not all restart at once because an image waits for its turn as well.
+func TestQuarantineRestartsNobody(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, some("a", 3), func(w *world) {
+		w.lead()
+		w.mu.Lock()
+		w.injector.Platform.InPlace, w.injector.Platform.Sidecar.Image = true, "another"
+		w.mu.Unlock()
+		w.quarantine("/first")
+		time.Sleep(debounce + 100*time.Millisecond)
+		if got := w.marked(); !slices.Equal(got, some("a", 3)) {
+			t.Errorf("expected all pods to refuse, got %v", got)
+		}
+		w.mu.Lock()
+		with := 0
+		for _, p := range w.pods {
+			if p.Spec.InitContainers[0].Image == "another" {
+				with++
+			}
+		}
+		w.mu.Unlock()
+		if with > 1 { // the first of the rollout
+			t.Errorf("%d pods restart at once", with)
+		}
+		time.Sleep(time.Minute)
+		for name, p := range w.pods {
+			if p.Spec.InitContainers[0].Image != "another" {
+				t.Errorf("%s has not followed", name)
+			}
+		}
+	})
 }
 
 // Pods that do not answer hold up their own workload alone.

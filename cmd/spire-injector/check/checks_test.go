@@ -199,6 +199,9 @@ func TestChecks(t *testing.T) {
 		{"never a comparison", metric(0, "spire_injector_reconcile_last_success_timestamp_seconds", 0), "reconciler", Warning, "no comparison"},
 		{"no rollout", func(f *Facts) { f.Settings.RolloutRate = 0; metric(0, "spire_injector_rollout_paused", 1)(f) }, "rollout", Warning, "paused by --rollout-rate=0"},
 		{"a rollout that stopped", metric(0, "spire_injector_rollout_paused", 1), "rollout", Error, "the rollout is paused, because"},
+		{"a quarantine on its way", state("spire_injector_quarantine_pods", "waiting", 1), "rollout", Error, "not in force yet in 1 pod"},
+		{"a quarantine that stays away", state("spire_injector_quarantine_pods", "needs_new_pod", 1), "rollout", Error, "cannot be carried to 1 pod"},
+		{"a quarantined pod", state("spire_injector_quarantine_pods", "holding", 2), "rollout", Warning, "is held by 2 pods"},
 		{"pods that reject", state("spire_injector_rollout_pods", "rejected", 1), "rollout", Error, "rejects its new configuration in 1 pod"},
 		{"pods that are to be replaced", state("spire_injector_rollout_pods", "needs_new_pod", 4), "rollout", Warning, "needs_new_pod 4"},
 

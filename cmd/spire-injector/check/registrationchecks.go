@@ -212,6 +212,30 @@ func reconciler(f Facts) []Finding {
 	return []Finding{fine(f.pod(leader), "all entries were compared %s ago", duration.HumanDuration(max(age, 0)))}
 }
 
+// quarantined is what the quarantine of the platform file has to do with running pods.
+func quarantined(f Facts, leader Replica) []Finding {
+	pods := leader.Metrics.by("spire_injector_quarantine_pods", "state")
+	var out []Finding
+	for _, check := range []struct {
+		state, what, remedy string
+		level               Status
+	}{
+		{"waiting", "the quarantine is not in force yet in %s", "wait a moment and check again; the leader's log says what is in " +
+			"the way", Error},
+		{"needs_new_pod", "the quarantine cannot be carried to %s", "kubectl get events -A --field-selector reason=" +
+			reason.QuarantineNotInForce.String() + ": delete these pods", Error},
+		{"holding", "a quarantined identity is held by %s, which the other pods refuse", "kubectl get events -A " +
+			"--field-selector reason=" + reason.QuarantineHeld.String() + ": delete these pods, or take the identity off the " +
+			"list quarantine of the platform file", Warning},
+	} {
+		if n := pods[check.state]; n > 0 {
+			out = append(out, found(check.level, f.pod(leader), check.what, plural(n, "pod")).expected("none").
+				remedy("%s", check.remedy))
+		}
+	}
+	return out
+}
+
 // rollout is how far running pods are in following what changed.
 func rollout(f Facts) []Finding {
 	leader, ok := f.leading()
@@ -254,5 +278,6 @@ func rollout(f Facts) []Finding {
 			remedy("replace those that need a new pod, with kubectl rollout restart; of invalid ones the namespace or the "+
 				"platform file has a mistake"))
 	}
+	out = append(out, quarantined(f, leader)...)
 	return orFine(out, fine(f.pod(leader), "running pods follow at %v a second: %s", f.Settings.RolloutRate, waiting))
 }

@@ -80,8 +80,9 @@ func (p *InForce) Offer(from runtime.Object, file []byte) {
 		p.reject(from, err)
 		return
 	}
-	injector.Platform = platform.WithIPFamily(p.config.IPFamily)
-	p.injector.Store(&injector)
+	next := injector
+	next.Platform = platform.WithIPFamily(p.config.IPFamily)
+	p.injector.Store(&next)
 	p.config.Metrics.taken(file)
 	p.config.Logger.Info("the new platform file is in force", "reason", reason.PlatformReloaded)
 	p.config.Event(
@@ -91,8 +92,23 @@ func (p *InForce) Offer(from runtime.Object, file []byte) {
 		"the new platform file is in force",
 	)
 	for _, notify := range p.notified {
-		notify()
+		notify() // first of all: a quarantine is an emergency
 	}
+	if before := injector.Platform.Quarantine; !slices.Equal(before, platform.Quarantine) {
+		p.config.Event(from, reason.QuarantineChanged.EventType(nil), reason.QuarantineChanged, quarantined(platform))
+	}
+}
+
+// quarantined says who is cut off.
+func quarantined(platform intent.Platform) string {
+	if len(platform.Quarantine) == 0 {
+		return "no identity is quarantined any more"
+	}
+	items := make([]string, len(platform.Quarantine))
+	for i, item := range platform.Quarantine {
+		items[i] = item.String()
+	}
+	return "these identities are quarantined, which running pods refuse and new pods do not get: " + strings.Join(items, ", ")
 }
 
 // reject reports that the file in force stays.
