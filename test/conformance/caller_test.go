@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,10 +96,17 @@ func connectionOf(caller string, port uint16) map[string]string {
 // looks then.
 func (x *proxy) logsRefusal(t *testing.T, connection map[string]string, reason string) {
 	t.Helper()
-	event := x.event(t, connection)
-	if event["event"] != "handshake_refused" || !regexp.MustCompile(reason).MatchString(fmt.Sprint(event["reason"])) {
-		t.Errorf("expected the log of a refusal because of %s, got %v", reason, event)
-	}
+	because := regexp.MustCompile(reason)
+	eventually(t, "the log of a refusal because of "+reason, func() error {
+		// An earlier connection may have come from the same port.
+		all := x.events(connection)
+		if !slices.ContainsFunc(all, func(event map[string]any) bool {
+			return event["event"] == "handshake_refused" && because.MatchString(fmt.Sprint(event["reason"]))
+		}) {
+			return fmt.Errorf("of %v there are %v", connection, all)
+		}
+		return nil
+	})
 }
 
 // handshakeError is a failed handshake, and the caller's address.

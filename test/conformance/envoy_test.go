@@ -93,15 +93,26 @@ func (x *proxy) event(t *testing.T, fields map[string]string) map[string]any {
 	t.Helper()
 	var found map[string]any
 	eventually(t, fmt.Sprintf("a line of the access log with %v", fields), func() error {
-		for line := range strings.Lines(x.Out.String()) {
-			found = nil
-			if json.Unmarshal([]byte(line), &found) == nil && has(found, fields) {
-				return nil
-			}
+		all := x.events(fields)
+		if len(all) == 0 {
+			return errors.New("no such line")
 		}
-		return errors.New("no such line")
+		found = all[0]
+		return nil
 	})
 	return found
+}
+
+// events are the lines of the access log with some fields, the earliest first.
+func (x *proxy) events(fields map[string]string) []map[string]any {
+	var all []map[string]any
+	for line := range strings.Lines(x.Out.String()) {
+		var found map[string]any
+		if json.Unmarshal([]byte(line), &found) == nil && has(found, fields) {
+			all = append(all, found)
+		}
+	}
+	return all
 }
 
 func has(event map[string]any, fields map[string]string) bool {

@@ -78,19 +78,19 @@ func (t *urged) do(ctx context.Context, r *Rollout) error {
 		return nil // the pod is gone
 	}
 	logger := r.config.Logger.WithValues("namespace", key.Namespace, "pod", key.Name, "reason", reason.QuarantineChanged)
-	if t.err != nil {
+	if t.err == nil {
+		logger.Info("a running pod was given whom to refuse")
+		r.config.Metrics.quarantined(outcomeChanged)
+		r.wrote[key] = inject.ConfigDigest(t.after)
+		r.start(ctx, &await{pod: t.after, urgent: true})
+		r.urgent.changed++
+		r.urgeAgain(ctx, key, t.after) // the list may have changed meanwhile
+	} else {
 		logger.Error(t.err, "a running pod could not be given whom to refuse; it is tried again")
 		r.config.Metrics.quarantined(outcomeFailed)
 		r.urgent.pods[key] = tries + 1
 		r.queue.AddAfter(&urgeAgain{key}, min(urgentRetry<<min(tries, 10), urgentRetryMax))
-		return nil
 	}
-	logger.Info("a running pod was given whom to refuse")
-	r.config.Metrics.quarantined(outcomeChanged)
-	r.wrote[key] = inject.ConfigDigest(t.after)
-	r.start(ctx, &await{pod: t.after, urgent: true})
-	r.urgent.changed++
-	r.urgeAgain(ctx, key, t.after) // the list may have changed meanwhile
 	return nil
 }
 
