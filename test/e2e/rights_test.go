@@ -65,6 +65,10 @@ func TestInjectorHasItsRights(t *testing.T) {
 			_, err := c.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 			return err
 		}},
+		{"list nodes", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+			return err
+		}},
 		{"read its lease", func(ctx context.Context, c kubernetes.Interface) error {
 			_, err := c.CoordinationV1().Leases(injectorName).Get(ctx, injectorName, metav1.GetOptions{})
 			return err

@@ -60,8 +60,8 @@ func forbidden(ns string) []call {
 		{"delete a namespace", func(ctx context.Context, c kubernetes.Interface) error {
 			return c.CoreV1().Namespaces().Delete(ctx, ns, dryDelete)
 		}},
-		{"read nodes", func(ctx context.Context, c kubernetes.Interface) error {
-			_, err := c.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		{"write a node", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().Nodes().Patch(ctx, "node1", types.MergePatchType, patch, dryPatch)
 			return err
 		}},
 		{"write another's mutating registration", func(ctx context.Context, c kubernetes.Interface) error {

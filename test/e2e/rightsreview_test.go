@@ -26,7 +26,7 @@ func TestInjectorsRightsByReview(t *testing.T) {
 			{Verb: "list", Resource: "configmaps"}, {Verb: "create", Resource: "configmaps"}, {Verb: "update", Resource: "configmaps"},
 			{Verb: "create", Resource: "serviceaccounts"}, {Verb: "create", Resource: "serviceaccounts", Subresource: "token"},
 			{Verb: "impersonate", Resource: "serviceaccounts"}, {Verb: "impersonate", Resource: "users"}, {Verb: "impersonate", Resource: "groups"},
-			{Verb: "get", Resource: "nodes", Subresource: "proxy"}, {Verb: "list", Resource: "nodes"}, {Verb: "patch", Resource: "nodes"},
+			{Verb: "get", Resource: "nodes", Subresource: "proxy"}, {Verb: "patch", Resource: "nodes"},
 			{Verb: "update", Resource: "namespaces"}, {Verb: "delete", Resource: "namespaces"}, {Verb: "create", Resource: "namespaces"},
 			{Verb: "update", Resource: "namespaces", Subresource: "finalize"}, {Verb: "list", Resource: "persistentvolumes"},
 			{Verb: "update", Resource: "services"}, {Verb: "update", Resource: "endpoints"}, {Verb: "delete", Resource: "events"},

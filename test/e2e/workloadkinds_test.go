@@ -141,14 +141,16 @@ func calls(t *testing.T, ns string) []string {
 	var found []string
 	for line := range strings.Lines(out) {
 		var fields struct {
-			Message   string `json:"msg"`
-			Namespace string `json:"namespace"`
-			Name      string `json:"name"`
+			Message string `json:"msg"`
+			Request struct {
+				Namespace string `json:"namespace"`
+				Name      string `json:"name"`
+			} `json:"request"`
 			Webhook   string `json:"webhook"`
 			Operation string `json:"operation"`
 		}
-		if json.Unmarshal([]byte(line), &fields) == nil && fields.Namespace == ns && fields.Webhook != "" {
-			found = append(found, strings.Join([]string{fields.Webhook, fields.Operation, fields.Name, fields.Message}, " "))
+		if json.Unmarshal([]byte(line), &fields) == nil && fields.Request.Namespace == ns && fields.Webhook != "" {
+			found = append(found, strings.Join([]string{fields.Webhook, fields.Operation, fields.Request.Name, fields.Message}, " "))
 		}
 	}
 	return found
