@@ -64,7 +64,8 @@ func (s stage) Admit(ctx context.Context) (Admitted, error) {
 	if a.Annotate, err = s.Run(ctx, AllowCommand(Valid, Invalid)); err != nil {
 		return a, err
 	}
-	answered, err := w.NextIs(ctx, refused, "200", "ok")
+	// Envoy reads whom TLS lets in and whose requests are allowed from two files, one after the other.
+	answered, err := w.NextIs(ctx, refused, "200", "ok", "403")
 	if err != nil {
 		return a, err
 	}

@@ -98,10 +98,13 @@ func (w *Watch) Next(ctx context.Context, previous Sighting, expected string) (S
 	}
 }
 
-// NextIs is Next, and has to have a status and the beginning of a body.
-func (w *Watch) NextIs(ctx context.Context, previous Sighting, status, body string) (Sighting, error) {
+// NextIs is Next, and has to have a status and the beginning of a body. Others may come before it.
+func (w *Watch) NextIs(ctx context.Context, previous Sighting, status, body string, before ...string) (Sighting, error) {
 	expected := status + " " + body
 	s, err := w.Next(ctx, previous, expected)
+	for err == nil && slices.Contains(before, s.Status) {
+		s, err = w.Next(ctx, s, expected)
+	}
 	if err == nil && (s.Status != status || !strings.HasPrefix(s.Body, body)) {
 		err = &Mismatch{What: w.command.String(), Expected: expected, Got: s.Status + " " + s.Body}
 	}
