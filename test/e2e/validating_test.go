@@ -311,11 +311,18 @@ func patching(t *testing.T, ns, name, patch string) admissionregistrationv1.Muta
 			}},
 	)
 	rollout(t, ns, "deployment/"+name)
-	log := k(t, ns, "logs", "deployment/"+name)
-	block, _ := pem.Decode([]byte(log[strings.Index(log, "-----BEGIN"):]))
-	if block == nil {
-		t.Fatalf("expected a CA certificate in the log of %s, got:\n%s", name, log)
-	}
+	var block *pem.Block
+	eventually(t, "a CA certificate in the log of "+name, func() error {
+		log, err := shared.k.Run(t.Context(), "--namespace", ns, "logs", "deployment/"+name)
+		// It is printed, and lines that are logged at the same time can come in between.
+		printed := strings.Join(slices.DeleteFunc(strings.SplitAfter(log, "\n"), func(line string) bool {
+			return strings.HasPrefix(line, "{")
+		}), "")
+		if block, _ = pem.Decode([]byte(printed)); err == nil && block == nil {
+			err = fmt.Errorf("the log is %q", log)
+		}
+		return err
+	})
 	return admissionregistrationv1.MutatingWebhook{
 		Name: name + ".tampering.example.org", AdmissionReviewVersions: []string{"v1"},
 		ClientConfig: admissionregistrationv1.WebhookClientConfig{
