@@ -51,10 +51,10 @@ TWO := ^TestDisruptiveTwoNodes$$
 # The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
 LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts
 
-# Four at a time, each on its own cluster, unless KUBECONFIG names one for all: most of them wait most of the time.
+# Three at a time, each on its own cluster, unless KUBECONFIG names one for all: most of them wait most of the time.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters
-	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j4) e2e-shared e2e-disruptive e2e-demos e2e-large e2e-apart $(if $(KUBECONFIG),,e2e-nodes) e2e-lifecycle
+	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j3) e2e-shared e2e-disruptive e2e-demos e2e-large e2e-apart $(if $(KUBECONFIG),,e2e-nodes) e2e-lifecycle
 
 # The cluster and the platform that stand are used again; only changed images are loaded.
 .PHONY: e2e-one

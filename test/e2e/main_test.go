@@ -24,6 +24,8 @@ var shared struct {
 	env  environment.Environment
 	k    command.Kubectl
 	root string // the project's top folder
+	// storms are as many as may rage at a time: more of them, beside all else, are more than SPIRE's server answers.
+	storms chan struct{}
 }
 
 func TestMain(m *testing.M) {
@@ -47,7 +49,7 @@ func setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shared.env, shared.k, shared.root = env, env.Client(), root
+	shared.env, shared.k, shared.root, shared.storms = env, env.Client(), root, make(chan struct{}, 2)
 	return install.Platform(ctx, env, platform(), os.Stderr)
 }
 
