@@ -106,7 +106,7 @@ func csiDriver(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	must(t, install.CSI(t.Context(), shared.env, manifests("spire/overlays/csi"), progress{t}))
+	must(t, install.CSI(t.Context(), shared.env, filepath.Join(shared.root, "test", "e2e", "csi"), progress{t}))
 }
 
 // awaitNoCSIVolume waits until no pod has a volume of the driver.

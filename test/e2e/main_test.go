@@ -24,8 +24,6 @@ var shared struct {
 	env  environment.Environment
 	k    command.Kubectl
 	root string // the project's top folder
-	// storms are as many as may rage at a time: more of them, beside all else, are more than SPIRE's server answers.
-	storms chan struct{}
 }
 
 func TestMain(m *testing.M) {
@@ -49,7 +47,7 @@ func setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shared.env, shared.k, shared.root, shared.storms = env, env.Client(), root, make(chan struct{}, 2)
+	shared.env, shared.k, shared.root = env, env.Client(), root
 	return install.Platform(ctx, env, platform(), os.Stderr)
 }
 

@@ -28,11 +28,10 @@ type storm struct {
 func startStorm(t *testing.T, namespace string) *storm {
 	t.Helper()
 	client := clientset(t)
-	shared.storms <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &storm{}
 	var workers sync.WaitGroup
-	s.stop = sync.OnceFunc(func() { cancel(); workers.Wait(); <-shared.storms })
+	s.stop = func() { cancel(); workers.Wait() }
 	t.Cleanup(s.stop)
 	pod := neverScheduled(api(namespace, id(namespace, "valid")).pod(namespace))
 	pod.Name, pod.GenerateName = "", "storm-"
