@@ -24,6 +24,7 @@ import (
 // Two real nodes, each with an agent of its own. What holds for an agent holds for whoever is root on its node.
 func TestDisruptiveTwoNodes(t *testing.T) {
 	first, second := twoNodes(t)
+	serverStaysOn(t, first) // the second one goes
 	agentsKeepKeysOnDisk(t)
 	ns := namespace(t)
 	server := longLived(api(ns, id(ns, "valid")))
@@ -146,6 +147,19 @@ func twoNodes(t *testing.T) (first, second clusterNode) {
 			len(nodes), t.Name())
 	}
 	return nodes[0], nodes[1]
+}
+
+// serverStaysOn moves SPIRE's server to a node, unless it is there.
+func serverStaysOn(t *testing.T, n clusterNode) {
+	t.Helper()
+	var server corev1.Pod
+	must(t, shared.k.Get(t.Context(), &server, "pod", "spire-server-0", "--namespace", "spire"))
+	if server.Spec.NodeName == n.name {
+		return
+	}
+	k(t, "spire", "patch", "statefulset", "spire-server", "--patch",
+		fmt.Sprintf(`{"spec": {"template": {"spec": {"nodeSelector": {%q: %q}}}}}`, corev1.LabelHostname, n.hostname))
+	k(t, "spire", "rollout", "status", "statefulset/spire-server", "--timeout", patience.String())
 }
 
 func allNodes(t *testing.T) (all []clusterNode) {
