@@ -53,6 +53,7 @@ type world struct {
 	noPage     bool                     // these Envoys are old
 	refusal    error                    // of every change of a pod
 	unreadable bool                     // are namespaces
+	hidden     bool                     // are pods
 	reads      int                      // of namespaces that were not
 	stale      bool                     // the replica that answers has not seen the change yet
 	lost       bool                     // changes are made, and the answers get lost
@@ -194,6 +195,9 @@ func (w *world) Each(_ context.Context, namespace string, do func(*corev1.Pod)) 
 func (w *world) Pod(_ context.Context, name types.NamespacedName) (*corev1.Pod, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.hidden {
+		return nil, errors.New("the API server is away")
+	}
 	p, ok := w.pods[name]
 	if !ok {
 		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, name.Name)
@@ -1231,6 +1235,28 @@ func TestQuarantineIsTriedAgain(t *testing.T) {
 			t.Errorf("expected both pods to refuse, got %v", got)
 		}
 		w.wantMetrics(map[string]float64{"quarantine_pods waiting": 0, "quarantine_changes_total changed": 2})
+	})
+}
+
+// That a pod could not be read says nothing about it: it is tried again as well.
+func TestQuarantineOutlastsTheAPIServer(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, some("a", 2), func(w *world) {
+		w.lead()
+		away := func(err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.refusal, w.hidden = err, err != nil
+		}
+		away(errors.New("the API server is away"))
+		w.quarantine("/first")
+		time.Sleep(20 * time.Second)
+		w.wantMetrics(map[string]float64{"quarantine_pods waiting": 2})
+		away(nil)
+		time.Sleep(urgentRetryMax)
+		if got := w.marked(); !slices.Equal(got, some("a", 2)) {
+			t.Errorf("expected both pods to refuse, got %v", got)
+		}
 	})
 }
 

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/webhook/inject"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // A quarantine goes to running pods at once: no pod is tried first, none waits for another one's outcome, no rate, no
@@ -84,7 +84,8 @@ func (t *urged) do(ctx context.Context, r *Rollout) error {
 		r.wrote[key] = inject.ConfigDigest(t.after)
 		r.start(ctx, &await{pod: t.after, urgent: true})
 		r.urgent.changed++
-		r.urgeAgain(ctx, key, t.after) // the list may have changed meanwhile
+		ns, err := r.config.Cluster.Namespace(ctx, key.Namespace)
+		r.urgeAgain(ctx, key, t.after, ns, err) // the list may have changed meanwhile
 	} else {
 		logger.Error(t.err, "a running pod could not be given whom to refuse; it is tried again")
 		r.config.Metrics.quarantined(outcomeFailed)
@@ -101,22 +102,19 @@ func (t *urgeAgain) do(ctx context.Context, r *Rollout) error {
 	if _, waits := r.urgent.pods[t.pod]; !waits {
 		return nil
 	}
-	pod, err := r.config.Cluster.Pod(ctx, t.pod.NamespacedName)
-	if err != nil || pod.UID != t.pod.UID || ended(pod) {
-		pod = nil
-	}
-	r.urgeAgain(ctx, t.pod, pod)
+	pod, ns, err := r.read(ctx, t.pod)
+	r.urgeAgain(ctx, t.pod, pod, ns, err)
 	return nil
 }
 
-// urgeAgain has a pod changed again if it does not refuse whom it should, and is done with it otherwise.
-func (r *Rollout) urgeAgain(ctx context.Context, key Pod, pod *corev1.Pod) {
+// urgeAgain has a pod changed again if it does not refuse whom it should, and is done with it otherwise. What could not
+// be read is read again.
+func (r *Rollout) urgeAgain(ctx context.Context, key Pod, pod *corev1.Pod, ns intent.Namespace, err error) {
+	if err != nil {
+		r.queue.AddAfter(&urgeAgain{key}, urgentRetry)
+		return
+	}
 	if pod != nil {
-		ns, err := r.config.Cluster.Namespace(ctx, key.Namespace)
-		if err != nil {
-			r.queue.AddAfter(&urgeAgain{key}, urgentRetry)
-			return
-		}
 		switch refresh, _ := r.consider(r.config.Injector(), ns, pod); {
 		case len(refresh.NewPod) > 0:
 		case refresh.Urgent:
