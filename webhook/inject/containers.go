@@ -3,6 +3,7 @@ package inject
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 
@@ -15,7 +16,7 @@ import (
 // is what view returns. Everything of the user's is the same in both pods, because the one was made from the other.
 func sameInContainers(arrived, injected *corev1.Pod, view func(corev1.Container) any) []intent.Mistake {
 	var mistakes []intent.Mistake
-	compare := func(arrived, injected []corev1.Container) {
+	for arrived, injected := range containerLists(arrived, injected) {
 		for _, c := range injected {
 			if isOurContainer(c.Name) { // which [sameContainer] compares as a whole
 				continue
@@ -26,9 +27,14 @@ func sameInContainers(arrived, injected *corev1.Pod, view func(corev1.Container)
 			}
 		}
 	}
-	compare(arrived.Spec.InitContainers, injected.Spec.InitContainers)
-	compare(arrived.Spec.Containers, injected.Spec.Containers)
 	return mistakes
+}
+
+// containerLists are the init containers of two pods, and then their containers.
+func containerLists(a, b *corev1.Pod) iter.Seq2[[]corev1.Container, []corev1.Container] {
+	return func(yield func(a, b []corev1.Container) bool) {
+		_ = yield(a.Spec.InitContainers, b.Spec.InitContainers) && yield(a.Spec.Containers, b.Spec.Containers)
+	}
 }
 
 func containerNamed(containers []corev1.Container, name string) *corev1.Container {

@@ -15,14 +15,12 @@ import (
 // is compared as a whole, so that also what a later version of the API knows is an addition: one more argument, variable
 // or mount would make another program of it.
 func sameContainer(arrived, injected *corev1.Pod, name string) []intent.Mistake {
-	for _, lists := range [][2][]corev1.Container{
-		{arrived.Spec.InitContainers, injected.Spec.InitContainers}, {arrived.Spec.Containers, injected.Spec.Containers},
-	} {
-		c := containerNamed(lists[1], name)
+	for arrived, injected := range containerLists(arrived, injected) {
+		c := containerNamed(injected, name)
 		if c == nil {
 			continue
 		}
-		a := containerNamed(lists[0], name)
+		a := containerNamed(arrived, name)
 		if a == nil {
 			return []intent.Mistake{isAltered("container " + name)}
 		}
@@ -54,14 +52,12 @@ func isOurContainer(name string) bool { return name == intent.SidecarName || nam
 // sameOrder finds our containers where they are not before all others: these would start without mutual TLS.
 func sameOrder(arrived, injected *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
-	for _, lists := range [][2][]corev1.Container{
-		{arrived.Spec.InitContainers, injected.Spec.InitContainers}, {arrived.Spec.Containers, injected.Spec.Containers},
-	} {
-		for n, c := range lists[1] {
+	for arrived, injected := range containerLists(arrived, injected) {
+		for n, c := range injected {
 			if !isOurContainer(c.Name) {
 				break
 			}
-			if at := indexOf(lists[0], c.Name); at >= 0 && at != n {
+			if at := indexOf(arrived, c.Name); at >= 0 && at != n {
 				m := isAltered("container " + c.Name)
 				m.What = "is not before the pod's other containers"
 				mistakes = append(mistakes, m)
@@ -81,7 +77,7 @@ func sameMounts(arrived, injected *corev1.Pod, volume string) []intent.Mistake {
 		return slices.DeleteFunc(slices.Clone(c.VolumeMounts), func(m corev1.VolumeMount) bool { return m.Name != volume })
 	}
 	var mistakes []intent.Mistake
-	compare := func(arrived, injected []corev1.Container) {
+	for arrived, injected := range containerLists(arrived, injected) {
 		for _, a := range arrived {
 			var want []corev1.VolumeMount
 			if c := containerNamed(injected, a.Name); c != nil {
@@ -92,7 +88,5 @@ func sameMounts(arrived, injected *corev1.Pod, volume string) []intent.Mistake {
 			}
 		}
 	}
-	compare(arrived.Spec.InitContainers, injected.Spec.InitContainers)
-	compare(arrived.Spec.Containers, injected.Spec.Containers)
 	return mistakes
 }

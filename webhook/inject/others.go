@@ -38,6 +38,9 @@ var othersAdditions = []struct {
 // tidied is a pod with our containers before all others and without what common webhooks add to them: the very pod
 // given where all is so.
 func tidied(pod *corev1.Pod) *corev1.Pod {
+	if !hasOurContainer(pod) {
+		return pod
+	}
 	out := pod.DeepCopy()
 	changed := false
 	for c := range intent.ContainersOf(out) {
@@ -54,6 +57,15 @@ func tidied(pod *corev1.Pod) *corev1.Pod {
 		return pod
 	}
 	return out
+}
+
+func hasOurContainer(pod *corev1.Pod) bool {
+	for c := range intent.ContainersOf(pod) {
+		if isOurContainer(c.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 func withoutOthersAdditions(c *corev1.Container) bool {
