@@ -143,19 +143,19 @@ func (n nodes) set(name, uid string) {
 type placements struct {
 	byIdentity map[string]map[string]map[Owner]struct{} // by the name of the node
 	onNode     counts[string]                           // identities, by the name of the node
-	n          *int
+	n          int
 }
 
 func newPlacements() placements {
-	return placements{byIdentity: map[string]map[string]map[Owner]struct{}{}, onNode: counts[string]{}, n: new(int)}
+	return placements{byIdentity: map[string]map[string]map[Owner]struct{}{}, onNode: counts[string]{}}
 }
 
-func (p placements) of(at placement) map[Owner]struct{} { return p.byIdentity[at.identity][at.node] }
+func (p *placements) of(at placement) map[Owner]struct{} { return p.byIdentity[at.identity][at.node] }
 
-func (p placements) len() int { return *p.n }
+func (p *placements) len() int { return p.n }
 
 // add says whether the owner is the first one there.
-func (p placements) add(at placement, o Owner) (first bool) {
+func (p *placements) add(at placement, o Owner) (first bool) {
 	if at.identity == "" {
 		return false
 	}
@@ -167,14 +167,14 @@ func (p placements) add(at placement, o Owner) (first bool) {
 	if first = nodes[at.node] == nil; first {
 		nodes[at.node] = map[Owner]struct{}{}
 		p.onNode.add(at.node, at.identity, 1)
-		*p.n++
+		p.n++
 	}
 	nodes[at.node][o] = struct{}{}
 	return first
 }
 
 // remove says whether the owner was the last one there.
-func (p placements) remove(at placement, o Owner) (last bool) {
+func (p *placements) remove(at placement, o Owner) (last bool) {
 	owners := p.of(at)
 	if at.identity == "" || owners == nil {
 		return false
@@ -186,11 +186,11 @@ func (p placements) remove(at placement, o Owner) (last bool) {
 		delete(p.byIdentity, at.identity)
 	}
 	p.onNode.add(at.node, at.identity, -1)
-	*p.n--
+	p.n--
 	return true
 }
 
-func (p placements) all() iter.Seq2[placement, map[Owner]struct{}] {
+func (p *placements) all() iter.Seq2[placement, map[Owner]struct{}] {
 	return func(yield func(placement, map[Owner]struct{}) bool) {
 		for identity, nodes := range p.byIdentity {
 			for node, owners := range nodes {

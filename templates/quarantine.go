@@ -174,9 +174,7 @@ func prefixWithout(prefix string, refused []ir.Peer) []*matcherv3.StringMatcher 
 		pattern := at.tree.pattern(at.path, &room, func(path string, tree *nameTree) {
 			queue = append(queue, start{path, tree})
 		})
-		out = append(out, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-			SafeRegex: &matcherv3.RegexMatcher{Regex: literal(at.path) + pattern},
-		}})
+		out = append(out, patternMatcher(literal(at.path)+pattern))
 	}
 	return out
 }

@@ -135,10 +135,7 @@ func (w *watcher) nodeHandler() toolscache.ResourceEventHandler {
 			}
 		},
 		DeleteFunc: func(o any) {
-			if gone, missed := o.(toolscache.DeletedFinalStateUnknown); missed {
-				o = gone.Obj
-			}
-			if node, ok := o.(client.Object); ok {
+			if node, ok := lastSeen(o).(client.Object); ok {
 				w.changed(w.demand.SetNode(node.GetName(), "")...)
 				w.resyncs()
 			}
@@ -225,12 +222,17 @@ func (w *watcher) set(ctx context.Context, k kind, o any, served func(namespaceL
 }
 
 func (w *watcher) forget(k kind, o any) {
-	if gone, missed := o.(toolscache.DeletedFinalStateUnknown); missed {
-		o = gone.Obj
-	}
-	if object, ok := o.(client.Object); ok {
+	if object, ok := lastSeen(o).(client.Object); ok {
 		w.changed(w.demand.Set(owner(k, object), registrar.Needs{})...)
 	}
+}
+
+// lastSeen is an object that is gone as it was last seen, also where the watch has missed that it went.
+func lastSeen(o any) any {
+	if gone, missed := o.(toolscache.DeletedFinalStateUnknown); missed {
+		return gone.Obj
+	}
+	return o
 }
 
 func owner(k kind, o client.Object) registrar.Owner {

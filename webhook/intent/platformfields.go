@@ -62,7 +62,7 @@ var platformFields = []platformField{
 	{name: "sidecar", fields: sidecarFields},
 	{name: "defaults", fields: defaultsFields},
 	{name: "required", fields: requiredFields},
-	{name: "limits", fields: append(limitsFields(), entriesPerNamespaceField)},
+	{name: "limits", fields: limitsFields()},
 	{
 		name:    "locked",
 		doc:     "names, without " + Prefix + ", of annotations that neither pods nor namespaces may write",
