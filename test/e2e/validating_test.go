@@ -314,11 +314,7 @@ func patching(t *testing.T, ns, name, patch string) admissionregistrationv1.Muta
 	var block *pem.Block
 	eventually(t, "a CA certificate in the log of "+name, func() error {
 		log, err := shared.k.Run(t.Context(), "--namespace", ns, "logs", "deployment/"+name)
-		// It is printed, and lines that are logged at the same time can come in between.
-		printed := strings.Join(slices.DeleteFunc(strings.SplitAfter(log, "\n"), func(line string) bool {
-			return strings.HasPrefix(line, "{")
-		}), "")
-		if block, _ = pem.Decode([]byte(printed)); err == nil && block == nil {
+		if block, _ = pem.Decode([]byte(log)); err == nil && block == nil {
 			err = fmt.Errorf("the log is %q", log)
 		}
 		return err

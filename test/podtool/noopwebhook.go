@@ -42,13 +42,13 @@ of applying the patch and keeping what it adds. Register it only for the creatio
 patch fits.
 
 At the start it makes a CA and, for the Service --name in --namespace, a serving certificate. The CA,
-which belongs into the webhook configuration's caBundle, goes to --ca-out, or else to stdout.`,
+which belongs into the webhook configuration's caBundle, goes to --ca-out, or else to stderr before all that is logged.`,
 		Example: `  podtool noop-webhook --listen :9443 --namespace bench --name noop
   podtool noop-webhook --namespace bench --name noop --host 127.0.0.1 --ca-out /tmp/ca.pem
   podtool noop-webhook --namespace bench --name constant --patch /etc/bench/patch.json`,
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return serveNoopWebhook(command.Context(), options, command.OutOrStdout(), command.ErrOrStderr())
+			return serveNoopWebhook(command.Context(), options, command.ErrOrStderr())
 		},
 	}
 	flags := command.Flags()
@@ -56,12 +56,12 @@ which belongs into the webhook configuration's caBundle, goes to --ca-out, or el
 	flags.StringVar(&options.namespace, "namespace", "", "namespace of the webhook's Service (required)")
 	flags.StringVar(&options.name, "name", "", "name of the webhook's Service (required)")
 	flags.StringArrayVar(&options.hosts, "host", nil, "a further DNS name or IP address for the certificate; may be repeated")
-	flags.StringVar(&options.caOut, "ca-out", "", "file to write the CA certificate to (default: stdout)")
+	flags.StringVar(&options.caOut, "ca-out", "", "file to write the CA certificate to (default: stderr)")
 	flags.StringVar(&options.patch, "patch", "", "file with a JSON patch (RFC 6902) to answer every request with (default: no patch)")
 	return command
 }
 
-func serveNoopWebhook(ctx context.Context, options noopWebhookOptions, stdout, logs io.Writer) error {
+func serveNoopWebhook(ctx context.Context, options noopWebhookOptions, logs io.Writer) error {
 	if options.namespace == "" || options.name == "" {
 		return usagef("--namespace and --name are required: they make the certificate's DNS name NAME.NAMESPACE.svc")
 	}
@@ -78,7 +78,7 @@ func serveNoopWebhook(ctx context.Context, options noopWebhookOptions, stdout, l
 	if err != nil {
 		return fmt.Errorf("making the serving certificate: %w", err)
 	}
-	if err := publishCA(options.caOut, stdout, authority); err != nil {
+	if err := publishCA(options.caOut, logs, authority); err != nil {
 		return err
 	}
 	log.SetLogger(logr.FromSlogHandler(newEventLog(logs).Handler()))
@@ -106,9 +106,11 @@ func splitListen(listen string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-func publishCA(file string, stdout io.Writer, authority []byte) error {
+// publishCA writes where logs go, rather than to stdout: in a pod's log lines of two streams can come in each other's
+// midst.
+func publishCA(file string, logs io.Writer, authority []byte) error {
 	if file == "" {
-		_, err := stdout.Write(authority)
+		_, err := logs.Write(authority)
 		return err
 	}
 	if err := os.WriteFile(file, authority, 0o644); err != nil { //nolint:gosec // a CA certificate is public
