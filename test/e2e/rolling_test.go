@@ -146,8 +146,8 @@ func TestDisruptivePlatformDefaultsReachRunningPods(t *testing.T) {
 	untouched(t, ns, "api", before)
 }
 
-// An image that does not start is carried to one pod of a workload, is told there and at its owner, and goes no further. One that
-// starts is carried to all, where Envoy alone restarts. Not parallel: the platform is everybody's.
+// An image that does not start is carried to one pod of a workload, is told there and at its owner, and goes no further.
+// One that starts is carried to all, where Envoy alone restarts. Not parallel: the platform is everybody's.
 func TestDisruptiveImageOfRunningPods(t *testing.T) {
 	ns := namespace(t)
 	original := platformInForce(t)

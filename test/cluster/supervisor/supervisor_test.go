@@ -42,15 +42,7 @@ func TestEndedIsRecordedAndOldEndsAreForgotten(t *testing.T) {
 		s.mu.Lock()
 		s.ended(0, "exit status 1")
 		s.mu.Unlock()
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var status Status
-		if err := json.Unmarshal(data, &status); err != nil {
-			t.Fatal(err)
-		}
-		return status[0]
+		return statusIn(t, file)[0]
 	}
 	if got, want := ended(), (DaemonStatus{Name: "d", Restarts: 6, LastExit: "exit status 1"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -61,13 +53,8 @@ func TestEndedIsRecordedAndOldEndsAreForgotten(t *testing.T) {
 	}
 }
 
-func TestANodeThatEndedIsNotStartedAgain(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "status.json")
-	s := newSupervisor(Spec{StatusFile: file, Daemons: []Daemon{{Name: "d", Path: "/bin/true"}}, Nodes: []Node{{Name: "node2"}}})
-	s.status[1].PID = 9
-	s.mu.Lock()
-	s.ended(1, "killed by signal killed")
-	s.mu.Unlock()
+func statusIn(t *testing.T, file string) Status {
+	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +63,17 @@ func TestANodeThatEndedIsNotStartedAgain(t *testing.T) {
 	if err := json.Unmarshal(data, &status); err != nil {
 		t.Fatal(err)
 	}
+	return status
+}
+
+func TestANodeThatEndedIsNotStartedAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "status.json")
+	s := newSupervisor(Spec{StatusFile: file, Daemons: []Daemon{{Name: "d", Path: "/bin/true"}}, Nodes: []Node{{Name: "node2"}}})
+	s.status[1].PID = 9
+	s.mu.Lock()
+	s.ended(1, "killed by signal killed")
+	s.mu.Unlock()
+	status := statusIn(t, file)
 	if want := (DaemonStatus{Name: "node2", LastExit: "killed by signal killed"}); len(status) != 2 || status[1] != want {
 		t.Errorf("got %+v, want %+v as the second", status, want)
 	}
