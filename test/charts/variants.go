@@ -13,6 +13,7 @@ type Variant struct {
 	Namespace      string   // of the release
 	Kustomizations []string // their folders
 	Components     []string // folders of what is added to the first of them
+	Platform       string   // a line that people write into the platform file beside them, in "spire:"; none if empty
 	Values         string   // of the chart, in YAML
 }
 
@@ -52,6 +53,8 @@ openshift: {enabled: true}
 			"manifests/injector/components/network-policy"),
 		with(injector("secure-metrics", `metrics: {secure: true}`, "manifests/injector/base"),
 			"manifests/injector/components/secure-metrics"),
+		withPlatform("prewarm: true", with(injector("prewarm", `platform: {spire: {prewarm: true}}`, "manifests/injector/base"),
+			"manifests/injector/components/prewarm")),
 		injector("monitoring", `monitoring: {enabled: true}`, "manifests/injector/base", "manifests/injector/monitoring"),
 
 		spire("base", "", "manifests/spire/base"),
@@ -67,6 +70,11 @@ csi: {enabled: true}
 openshift: {enabled: true}
 `, "manifests/spire/overlays/openshift"),
 	}
+}
+
+func withPlatform(line string, v Variant) Variant {
+	v.Platform = line
+	return v
 }
 
 func with(v Variant, components ...string) Variant {
