@@ -42,6 +42,7 @@ platform:
 platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
 networkPolicy: {enabled: true}
 metrics: {secure: true}
+nodeSelector: {node-restriction.kubernetes.io/spire-injector: "true"}
 `, "manifests/injector/overlays/hardened"),
 		injector("openshift", `
 platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
@@ -53,6 +54,8 @@ openshift: {enabled: true}
 			"manifests/injector/components/network-policy"),
 		with(injector("secure-metrics", `metrics: {secure: true}`, "manifests/injector/base"),
 			"manifests/injector/components/secure-metrics"),
+		with(injector("injector-nodes", `nodeSelector: {node-restriction.kubernetes.io/spire-injector: "true"}`, "manifests/injector/base"),
+			"manifests/injector/components/injector-nodes"),
 		withPlatform("prewarm: true", with(injector("prewarm", `platform: {spire: {prewarm: true}}`, "manifests/injector/base"),
 			"manifests/injector/components/prewarm")),
 		injector("monitoring", `monitoring: {enabled: true}`, "manifests/injector/base", "manifests/injector/monitoring"),
@@ -61,6 +64,10 @@ openshift: {enabled: true}
 		spire("csi", `csi: {enabled: true}`, "manifests/spire/overlays/csi"),
 		spire("unix-socket", `server: {socketOnHost: true}`, "manifests/spire/overlays/unix-socket"),
 		spire("spire-serving-cert", `webhookBundle: {enabled: true}`, "manifests/spire/overlays/spire-serving-cert"),
+		spire("hardened", `
+csi: {enabled: true}
+injector: {onLabelledNodes: true}
+`, "manifests/spire/overlays/hardened"),
 		spire("ha", `
 server: {replicas: 2}
 database: {type: postgres}
