@@ -79,22 +79,26 @@ type Rules struct {
 func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []Step {
 	there, quarantined := c.index(current), c.quarantinedAmong(current, rules)
 	var steps []Step
+	add := func(s Step) {
+		if s.Action != Keep || len(s.Missing) > 0 {
+			steps = append(steps, s)
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(wanted)) {
 		if identity, _, isRow := c.rowOf(id); isRow && quarantined[identity] {
 			continue
 		}
-		steps = append(steps, c.stepFor(id, wanted[id], there.take(id, wanted[id].Entry), rules))
+		add(c.stepFor(id, wanted[id], there.take(id, wanted[id].Entry), rules))
 	}
-	belowAlias := slices.ContainsFunc(current, func(e Entry) bool { return e.ParentID == c.aliasID() })
+	belowAlias := slices.ContainsFunc(current, func(e Entry) bool { return c.isAlias(e.ParentID) })
 	for _, id := range slices.Sorted(maps.Keys(there.byID)) {
 		if e := there.byID[id]; c.KindOf(e) != KindNodeAlias {
-			steps = append(steps, c.stepWithoutOwner(e, quarantined, rules))
+			add(c.stepWithoutOwner(e, quarantined, rules))
 		} else if !belowAlias {
-			plan := Plan{Action: Remove, Entry: e}
-			steps = append(steps, Step{ID: id, wanted: id, Plan: plan, Why: reason.AliasOrphaned})
+			add(Step{ID: id, wanted: id, Plan: Plan{Action: Remove, Entry: e}, Why: reason.AliasOrphaned})
 		}
 	}
-	return slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Keep && len(s.Missing) == 0 })
+	return steps
 }
 
 // quarantinedAmong are the identities, by their [IdentityHash], of workloads' entries that no agent may have.
@@ -157,7 +161,7 @@ func (c Cluster) parked(e Entry) Entry {
 
 // parentFor is the wanted parent, but for an entry that has to stay below the node alias yet.
 func (c Cluster) parentFor(want, current Entry, rules Rules) spiffeid.ID {
-	if current.ParentID == c.aliasID() && (rules.Placed == nil || !rules.Placed(IdentityHash(want.SPIFFEID))) {
+	if c.isAlias(current.ParentID) && (rules.Placed == nil || !rules.Placed(IdentityHash(want.SPIFFEID))) {
 		return current.ParentID
 	}
 	return want.ParentID
@@ -242,26 +246,24 @@ func wholeSecond(then time.Time) time.Time {
 
 // index finds entries by ID, and by what SPIRE allows only once.
 type index struct {
-	byID  map[string]Entry
-	byKey map[string]string
+	cluster Cluster
+	all     []Entry
+	byID    map[string]Entry
+	byKey   map[string]string // nil until it is needed, which is seldom
 }
 
 func (c Cluster) index(entries []Entry) index {
-	x := index{byID: map[string]Entry{}, byKey: map[string]string{}}
+	x := index{cluster: c, all: entries, byID: make(map[string]Entry, len(entries))}
 	for _, e := range entries {
 		x.byID[e.ID] = e
-		// An entry of ours before one of others: it is the one that we can change.
-		if other, taken := x.byKey[key(e)]; !taken || !c.Owns(x.byID[other]) {
-			x.byKey[key(e)] = e.ID
-		}
 	}
 	return x
 }
 
 // take returns the entry that has the place of a wanted one, and removes it from the index.
-func (x index) take(id string, wanted *Entry) *Entry {
+func (x *index) take(id string, wanted *Entry) *Entry {
 	if _, there := x.byID[id]; !there && wanted != nil {
-		id = x.byKey[key(*wanted)]
+		id = x.inPlaceOf(*wanted)
 	}
 	e, there := x.byID[id]
 	if !there {
@@ -269,6 +271,21 @@ func (x index) take(id string, wanted *Entry) *Entry {
 	}
 	delete(x.byID, id)
 	return &e
+}
+
+// inPlaceOf is the ID of an entry that SPIRE holds where it would hold the wanted one.
+func (x *index) inPlaceOf(wanted Entry) (id string) {
+	if x.byKey == nil {
+		x.byKey = make(map[string]string, len(x.all))
+		owned := map[string]bool{}
+		for _, e := range x.all {
+			// An entry of ours before one of others: it is the one that we can change.
+			if k := key(e); !owned[k] {
+				x.byKey[k], owned[k] = e.ID, x.cluster.Owns(e)
+			}
+		}
+	}
+	return x.byKey[key(wanted)]
 }
 
 // key is what SPIRE lets only one entry have: SPIFFE ID, parent and selectors.

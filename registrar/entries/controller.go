@@ -76,7 +76,7 @@ func New(config Config) *Controller {
 		kinds:   kindsOf(config.Prewarm),
 		nodes:   config.Cluster.Scope != registrar.ScopeCluster,
 		changed: c.reconciler.Changed,
-		resyncs: c.reconciler.Resync,
+		gone:    c.reconciler.NodeGone,
 		unknown: c.pause,
 		logger:  config.Logger,
 	}

@@ -160,3 +160,27 @@ func TestRowsOfQuarantinedIdentities(t *testing.T) {
 		c.wantRows("when it is over", "uid-1")
 	})
 }
+
+// What a node leaves behind is removed by what is known of SPIRE: a list of all entries for each node that goes would be
+// dear in a cluster whose nodes come and go.
+func TestNodeThatGoesTakesRowsWithoutOwnersAlong(t *testing.T) {
+	inCluster(t, []client.Object{
+		configuration("", 1), namespace("a"), node("one", "uid-1"), node("two", "uid-2"),
+		bound(pod("a", "p", "/api"), "one"), bound(pod("a", "q", "/api"), "two"),
+	}, func(t *testing.T, c *cluster) {
+		c.start()
+		c.source(&corev1.Pod{}).Delete(bound(pod("a", "p", "/api"), "one"))
+		after(soon)
+		c.wantRows("within the grace period", "uid-1", "uid-2")
+		lists := c.server.Calls("ListEntries")
+		c.source(nodeMetadata()).Delete(node("one", "uid-1"))
+		after(soon)
+		c.wantRows("when the node is gone", "uid-2")
+		c.source(nodeMetadata()).Modify(node("two", "uid-3"))
+		after(soon)
+		c.wantRows("when the other is another one of its name", "uid-3")
+		if got := c.server.Calls("ListEntries"); got != lists {
+			t.Errorf("SPIRE was asked for all entries %d times, want 0", got-lists)
+		}
+	})
+}

@@ -157,7 +157,7 @@ func (c *Client) ListEntries(ctx context.Context, of registrar.Cluster) ([]regis
 	var unreadable error
 	call := c.call("ListEntries")
 	err := call.pages(ctx, func(token string) (string, error) {
-		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{PageSize: pageSize, PageToken: token})
+		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{PageSize: PageSize, PageToken: token})
 		for _, pb := range resp.GetEntries() {
 			if e, err := fromProto(pb); err == nil && of.Concerns(e) {
 				entries = append(entries, e)
@@ -184,7 +184,7 @@ func (c *Client) EntriesInNamespace(ctx context.Context, of registrar.Cluster, n
 		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{
 			Filter:     filter,
 			OutputMask: &types.EntryMask{SpiffeId: true, ParentId: true},
-			PageSize:   pageSize,
+			PageSize:   PageSize,
 			PageToken:  token,
 		})
 		for _, pb := range resp.GetEntries() {
