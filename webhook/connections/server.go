@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -55,11 +56,11 @@ type Options struct {
 
 // Server is controller-runtime's webhook server, with bounds.
 type Server struct {
-	options   Options
-	instances *webhook.DefaultServer // knows the handlers, and serves none
-	mux       *http.ServeMux
-	limiter   *limiter
-	at        atomic.Pointer[net.TCPAddr] // nil: it does not listen yet
+	options  Options
+	handlers *webhook.DefaultServer // knows them, and serves none
+	mux      *http.ServeMux
+	limiter  *limiter
+	at       atomic.Pointer[net.TCPAddr] // nil: it does not listen yet
 }
 
 var _ webhook.Server = (*Server)(nil)
@@ -67,7 +68,7 @@ var _ webhook.Server = (*Server)(nil)
 // NewServer registers metrics. It listens from [Server.Start] on.
 func NewServer(o Options) (*Server, error) {
 	s := &Server{options: o, mux: http.NewServeMux()}
-	s.instances = &webhook.DefaultServer{Options: webhook.Options{WebhookMux: s.mux}}
+	s.handlers = &webhook.DefaultServer{Options: webhook.Options{WebhookMux: s.mux}}
 	closed, err := s.register()
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (s *Server) register() (func(why), error) {
 func (*Server) NeedLeaderElection() bool { return false }
 
 // Register has a handler answer at a path, which must not have one.
-func (s *Server) Register(path string, handler http.Handler) { s.instances.Register(path, handler) }
+func (s *Server) Register(path string, handler http.Handler) { s.handlers.Register(path, handler) }
 
 // WebhookMux has the registered handlers.
 func (s *Server) WebhookMux() *http.ServeMux { return s.mux }
@@ -155,12 +156,19 @@ func (s *Server) StartedChecker() healthz.Checker {
 			NetDialer: &net.Dialer{Timeout: s.options.Bounds.Headers},
 			Config:    &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // that it answers is all that is asked
 		}
-		connection, err := dialer.DialContext(r.Context(), "tcp", at.String())
+		connection, err := dialer.DialContext(r.Context(), "tcp", s.local(at))
 		if err != nil {
 			return fmt.Errorf("the webhook's port does not answer: %w", err)
 		}
 		return connection.Close()
 	}
+}
+
+// local is the address by which the process itself reaches the port. Without a host it is 127.0.0.1, which is there
+// wherever IPv6 is not.
+func (s *Server) local(at *net.TCPAddr) string {
+	host, _, _ := net.SplitHostPort(s.options.Address) // it listens there
+	return net.JoinHostPort(host, strconv.Itoa(at.Port))
 }
 
 // logInterval is between two lines: whoever reaches the port can make handshakes fail.

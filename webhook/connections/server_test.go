@@ -330,6 +330,17 @@ func TestStartedChecker(t *testing.T) {
 	}
 }
 
+// A server of all addresses is asked at one that is there without IPv6 too.
+func TestLocalAddress(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{":9443": ":9443", "127.0.0.1:9443": "127.0.0.1:9443"} {
+		s := Server{options: Options{Address: address}}
+		if got := s.local(&net.TCPAddr{IP: net.IPv6unspecified, Port: 9443}); got != want {
+			t.Errorf("%s: asked at %s", address, got)
+		}
+	}
+}
+
 // A port that is taken is an error, not a wait.
 func TestPortIsTaken(t *testing.T) {
 	t.Parallel()
