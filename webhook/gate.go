@@ -31,8 +31,8 @@ const (
 )
 
 // Gate bounds what requests of the API server, and of whoever else reaches the port, hold in memory. Who comes too much
-// gets status 429, which the API server tries again by itself until its own timeout. An address never takes all: another
-// one that comes finds a part of what is left.
+// gets status 429, which the API server tries again by itself until its own timeout. An address never takes all:
+// another one that comes finds a part of what is left.
 type Gate struct {
 	metrics *Metrics
 

@@ -10,8 +10,8 @@ import (
 
 // limiter bounds how many connections of a server are open. When there are as many, a new one takes the place of one of
 // the address that has the most: of its connections at rest, that are those whose handshake has not ended and those
-// without a request, the one that has rested for longest. So an address loses connections only to those that have fewer,
-// and one that is shared by many always lets the newest in. Where nothing rests, the new one is closed.
+// without a request, the one that has rested for longest. So an address loses connections only to those that have
+// fewer, and one that is shared by many always lets the newest in. Where nothing rests, the new one is closed.
 type limiter struct {
 	most   int
 	closed func(why) // is told of each connection that the bound closed

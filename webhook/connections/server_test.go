@@ -168,7 +168,8 @@ func TestConnectionsHeldOpen(t *testing.T) {
 	if got := s.limiter.count(); got > bounds.Connections {
 		t.Errorf("%d connections are open", got)
 	}
-	if n, err := testutil.GatherAndCount(s.metrics, "spire_injector_webhook_connections_closed_total"); err != nil || n != 2 {
+	const closed = "spire_injector_webhook_connections_closed_total"
+	if n, err := testutil.GatherAndCount(s.metrics, closed); err != nil || n != 2 {
 		t.Errorf("connections that were closed: %d reasons, %v", n, err)
 	}
 }
@@ -345,7 +346,11 @@ func TestLocalAddress(t *testing.T) {
 func TestPortIsTaken(t *testing.T) {
 	t.Parallel()
 	first := start(t, DefaultBounds())
-	second, err := NewServer(Options{Address: first.address, Bounds: DefaultBounds(), Registerer: prometheus.NewRegistry()})
+	second, err := NewServer(Options{
+		Address:    first.address,
+		Bounds:     DefaultBounds(),
+		Registerer: prometheus.NewRegistry(),
+	})
 	must(t, err)
 	if err := second.Start(t.Context()); err == nil {
 		t.Error("expected an error")

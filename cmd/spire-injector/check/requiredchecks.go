@@ -114,7 +114,9 @@ func (f Facts) shortfalls(p intent.Platform, serves webhook.Serves, r RequiredPo
 	in, _ := intent.ParseIntent(p, ns, &r.Pod) // what of it is understood
 	var lacks []shortfall
 	for _, m := range p.RefusedExceptions(ns, in) {
-		lacks = append(lacks, shortfall{where: owner, found: m.Where + ": " + m.What, remedy: m.Hint + "; then make it anew"})
+		lacks = append(lacks, shortfall{
+			where: owner, found: m.Where + ": " + m.What, remedy: m.Hint + "; then make it anew",
+		})
 	}
 	return lacks
 }

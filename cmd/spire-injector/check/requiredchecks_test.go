@@ -69,8 +69,14 @@ func TestRequiredLater(t *testing.T) {
 			"running without the mutual TLS that their namespace requires: 2 pods: annotation spiffe.io/inbound[0].tls: ",
 			"write mutual, or ask the platform team to add permissive to required.allow; then make it anew",
 		},
-		"ReplicaSet shop/plain": {"running without the mutual TLS that their namespace requires: 2 pods: not injected", "kubectl rollout restart"},
-		"ReplicaSet shop/out":   {"running without the mutual TLS that their namespace requires: 1 pod: not injected", "take the label spiffe.io/inject: disabled off its template"},
+		"ReplicaSet shop/plain": {
+			"running without the mutual TLS that their namespace requires: 2 pods: not injected",
+			"kubectl rollout restart",
+		},
+		"ReplicaSet shop/out": {
+			"running without the mutual TLS that their namespace requires: 1 pod: not injected",
+			"take the label spiffe.io/inject: disabled off its template",
+		},
 	} {
 		finding, is := got[where]
 		if !is || finding.Status != Warning || !strings.HasPrefix(finding.Found, want[0]) ||
@@ -116,7 +122,8 @@ func TestRequiredOfExcludedNamespace(t *testing.T) {
 	c := healthy(t)
 	c.add(t, pod("kube-system", "dns", nil))
 	c.requires(t, "kube-system")
-	if findings := Judge(c.gather(t)); !has(findings, "required", Warning, "namespaceSelectors leave the namespace out") {
+	findings := Judge(c.gather(t))
+	if !has(findings, "required", Warning, "namespaceSelectors leave the namespace out") {
 		t.Errorf("got %+v", findings)
 	}
 }
