@@ -43,6 +43,7 @@ func (g Gatherer) Gather(ctx context.Context) Facts {
 		{SourceWorkloads, g.workloads},
 		{SourceInjector, g.injector},
 		{SourcePods, g.pods},
+		{SourceRequired, g.required},
 		{SourceLease, g.lease},
 		{SourceWebhooks, g.webhooks},
 		{SourcePolicies, g.policies},
