@@ -20,6 +20,7 @@ type report struct {
 	Policy    *policyFigures    `json:"policy,omitempty"`
 	Memory    []memoryFigures   `json:"memory,omitempty"`
 
+	Quarantine   *quarantineFigures   `json:"quarantine,omitempty"`
 	Registration *registrationFigures `json:"registration,omitempty"`
 	Hostile      *hostileFigures      `json:"hostile,omitempty"`
 }
@@ -47,6 +48,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Policy != nil {
 		printPolicy(t, *r.Policy)
+	}
+	if r.Quarantine != nil {
+		printQuarantine(t, *r.Quarantine)
 	}
 	if r.Registration != nil {
 		printRegistration(t, *r.Registration)

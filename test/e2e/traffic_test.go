@@ -71,14 +71,16 @@ func startLoad(t *testing.T, namespace, workload string, urls ...string) running
 	// Beyond the end of the test, which ends it in any case.
 	ctx, cancel := context.WithCancel(context.Background())
 	l := runningLoad{stdout: &bytes.Buffer{}, ended: make(chan error, 1)}
-	if len(urls) == 0 {
-		urls = []string{url}
-	}
 	args := []string{
 		"--namespace", namespace, "exec", "-i", workload, "--container", "app", "--",
-		"/podtool", "load", "-o", "json", "--until-eof", "--duration", "10m", "--workers", "4", "--interval", "20ms",
+		"/podtool", "load", "-o", "json", "--until-eof", "--duration", "10m",
 	}
-	l.command = shared.k.Command(ctx, append(args, urls...)...)
+	if len(urls) == 0 {
+		args = append(args, "--workers", "4", "--interval", "20ms", url)
+	} else {
+		args = append(append(args, "--workers", "1", "--interval", "50ms"), urls...)
+	}
+	l.command = shared.k.Command(ctx, args...)
 	l.command.Stdout = l.stdout
 	stdin, err := l.command.StdinPipe()
 	must(t, err)
