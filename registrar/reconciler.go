@@ -21,6 +21,9 @@ type ReconcilerOptions struct {
 	Grace time.Duration
 	// Interval is the time between two resyncs, give or take a tenth; 5 minutes by default.
 	Interval time.Duration
+	// Quarantined says of an identity that no agent may have it, whatever is wanted; nil: of none. Only a resync finds
+	// the rows of one that was not before.
+	Quarantined func(id spiffeid.ID) bool
 }
 
 // Pass is one comparison of what is wanted with what SPIRE holds.
@@ -295,12 +298,13 @@ func (r *Reconciler) next() time.Time {
 
 func (r *Reconciler) rules(exactly bool) Rules {
 	rules := Rules{
-		Now:      time.Now(),
-		Grace:    r.options.Grace,
-		Bundles:  r.bundles,
-		Placed:   r.placed,
-		Orphaned: r.seen.orphaned.at,
-		Exactly:  exactly,
+		Now:         time.Now(),
+		Grace:       r.options.Grace,
+		Bundles:     r.bundles,
+		Placed:      r.placed,
+		Quarantined: r.options.Quarantined,
+		Orphaned:    r.seen.orphaned.at,
+		Exactly:     exactly,
 	}
 	if r.cluster.Scope != ScopeCluster {
 		rules.HasNode = r.demand.HasNode

@@ -314,16 +314,11 @@ func send(
 	pod []byte,
 ) (admission.Response, []registrar.Workload) {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
 	s := &spire{}
 	h := &Handler{
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  s,
 		Namespaces: namespaces{cached: ns, live: ns},
-		Decoder:    admission.NewDecoder(scheme),
 	}
 	req := admission.Request{
 		AdmissionRequest: admissionv1.AdmissionRequest{

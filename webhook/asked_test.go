@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -18,10 +16,6 @@ import (
 
 // Nothing is registered for a namespace that the API server asks nobody of us about: who asks is somebody else.
 func TestHandlerRegistersForServedNamespacesAlone(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
 	red := func(labels map[string]string) bool { return labels["team"] == "red" }
 	of := func(team string) intent.Namespace {
 		return intent.Namespace{Name: "demo", Labels: map[string]string{"team": team}}
@@ -43,7 +37,6 @@ func TestHandlerRegistersForServedNamespacesAlone(t *testing.T) {
 				Injector:   func() inject.Injector { return inject.Injector{Platform: webhooktest.Platform(t)} },
 				Registrar:  s,
 				Namespaces: tc.namespaces,
-				Decoder:    admission.NewDecoder(scheme),
 				Served:     func(context.Context) (Serves, error) { return red, tc.served },
 			}
 			res := h.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{

@@ -73,10 +73,6 @@ func benchmark(b *testing.B, name string, pod *corev1.Pod) {
 
 // decide answers the API server, from the bytes of the request to the patch.
 func decide(b *testing.B, kept *templates.Cache, pod *corev1.Pod) {
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		b.Fatal(err)
-	}
 	p := webhooktest.Platform(b)
 	data, err := runtimeJSON(pod)
 	if err != nil {
@@ -87,7 +83,6 @@ func decide(b *testing.B, kept *templates.Cache, pod *corev1.Pod) {
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  &spire{},
 		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
-		Decoder:    admission.NewDecoder(scheme),
 	}
 	req := admission.Request{
 		AdmissionRequest: admissionv1.AdmissionRequest{

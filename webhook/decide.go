@@ -36,17 +36,17 @@ type decider struct {
 
 // onPod decides on the pod of a request, which it also returns.
 func (d decider) onPod(
-	ctx context.Context, req admission.Request, decoder admission.Decoder, rules podRules,
+	ctx context.Context, req admission.Request, rules podRules,
 ) (*corev1.Pod, inject.Result, error) {
 	var before, pod corev1.Pod
 	read := func() error {
-		if err := decoder.DecodeRaw(req.Object, &pod); err != nil {
+		if err := decodePod(req.Object, &pod); err != nil {
 			return fmt.Errorf("decoding the pod: %w", err)
 		}
 		if req.Operation != admissionv1.Update {
 			return nil
 		}
-		if err := decoder.DecodeRaw(req.OldObject, &before); err != nil {
+		if err := decodePod(req.OldObject, &before); err != nil {
 			return fmt.Errorf("decoding the pod as it was: %w", err)
 		}
 		return nil

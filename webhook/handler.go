@@ -15,7 +15,6 @@ type Handler struct {
 	Injector   func() inject.Injector // the one in force, asked once for each request
 	Registrar  Registrar
 	Namespaces NamespaceReader
-	Decoder    admission.Decoder
 	Metrics    *Metrics // nil: none
 	Turns      *Turns   // of all handlers together; nil: unbounded
 	// Served says which namespaces the API server asks this injector about; nil: all. Pods of others are not registered.
@@ -25,15 +24,16 @@ type Handler struct {
 // Handle implements [admission.Handler].
 func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	r := request{Request: req, webhook: MutatePod, start: time.Now(), metrics: h.Metrics}
-	res, ops, err := h.handle(ctx, req)
-	return r.answer(ctx, res, ops, err)
+	res, patch, err := h.handle(ctx, req)
+	return r.answer(ctx, res, patch, err)
 }
 
-func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Result, []inject.Operation, error) {
+// handle returns the decision on a pod, and the patch that goes with it.
+func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Result, []byte, error) {
 	injector := h.Injector()
-	rules := podRules{created: injector.Inject, changed: injector.Update}
+	rules := podRules{created: injector.Create, changed: injector.Update}
 	d := decider{Namespaces: h.Namespaces, Turns: h.Turns, bounds: injector.Platform.Bounds}
-	pod, res, err := d.onPod(ctx, req, h.Decoder, rules)
+	pod, res, err := d.onPod(ctx, req, rules)
 	if err != nil {
 		return inject.Result{}, nil, err
 	}
@@ -55,11 +55,16 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Res
 	case deny:
 		return inject.Result{}, nil, r.err
 	case admitDeferred:
-		if res, err = inject.Deferred(res); err != nil {
+		err = d.inTurn(ctx, req, func() (err error) {
+			res, err = inject.Deferred(res)
+			return err
+		})
+		if err != nil {
 			return inject.Result{}, nil, err
 		}
 		res.Reason = reason.RegistrationDeferred
 	default:
 	}
-	return res, inject.Patch(pod, res.Pod), nil
+	patch, err := res.JSONPatch(pod)
+	return res, patch, err
 }

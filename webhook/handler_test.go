@@ -62,10 +62,6 @@ func askOf(
 	change func(*admission.Request),
 ) admission.Response {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
 	req := admission.Request{
 		AdmissionRequest: admissionv1.AdmissionRequest{
 			Operation: admissionv1.Create,
@@ -78,7 +74,6 @@ func askOf(
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  s,
 		Namespaces: n,
-		Decoder:    admission.NewDecoder(scheme),
 	}
 	return h.Handle(context.Background(), req)
 }
@@ -106,11 +101,7 @@ func patched(t *testing.T, pod *corev1.Pod, res admission.Response) *corev1.Pod 
 	if err != nil {
 		t.Fatal(err)
 	}
-	operations, err := json.Marshal(res.Patches)
-	if err != nil {
-		t.Fatal(err)
-	}
-	patch, err := jsonpatch.DecodePatch(operations)
+	patch, err := jsonpatch.DecodePatch(res.Patch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,16 +115,29 @@ func patched(t *testing.T, pod *corev1.Pod, res admission.Response) *corev1.Pod 
 	return &out
 }
 
+// operations are those of an answer's patch.
+func operations(t *testing.T, res admission.Response) jsonpatch.Patch {
+	t.Helper()
+	if len(res.Patch) == 0 {
+		return nil
+	}
+	patch, err := jsonpatch.DecodePatch(res.Patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return patch
+}
+
 func as(req *admission.Request) {}
 
 func TestHandlerRegistersBeforeItAdmits(t *testing.T) {
 	s := &spire{}
 	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, as)
-	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
+	if !res.Allowed || len(res.Patch) == 0 || len(s.calls) != 1 {
 		t.Errorf(
 			"allowed=%t patches=%d registered=%d: expected true, some, 1 (%v)",
 			res.Allowed,
-			len(res.Patches),
+			len(res.Patch),
 			len(s.calls),
 			res.Result,
 		)
@@ -167,8 +171,8 @@ func TestHandlerRegistersNothingOnDryRun(t *testing.T) {
 		namespaces{cached: intent.Namespace{Name: "demo"}},
 		func(r *admission.Request) { yes := true; r.DryRun = &yes },
 	)
-	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 0 {
-		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 0", res.Allowed, len(res.Patches), len(s.calls))
+	if !res.Allowed || len(res.Patch) == 0 || len(s.calls) != 0 {
+		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 0", res.Allowed, len(res.Patch), len(s.calls))
 	}
 }
 
@@ -185,12 +189,12 @@ func TestHandlerRefusesWhenNotRegistered(t *testing.T) {
 	for _, test := range tests {
 		s := &spire{err: &registrar.Error{Kind: test.kind, Message: "what to do"}}
 		res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, as)
-		if res.Allowed || len(res.Patches) > 0 || res.Result.Code != test.code {
+		if res.Allowed || len(res.Patch) > 0 || res.Result.Code != test.code {
 			t.Errorf(
 				"%s: allowed=%t patches=%d code=%d: expected false, 0, %d",
 				test.kind,
 				res.Allowed,
-				len(res.Patches),
+				len(res.Patch),
 				res.Result.Code,
 				test.code,
 			)
@@ -226,11 +230,11 @@ func TestHandlerAdmitsWithoutSPIRE(t *testing.T) {
 	// Called again for the same pod, because another webhook changed it, it neither waits again nor finds fault.
 	before := len(away.calls)
 	res = askOf(t, injector, away, view, func(r *admission.Request) { r.Object = raw(t, deferredPod) })
-	if !res.Allowed || len(res.Patches) > 0 || len(away.calls) != before {
+	if !res.Allowed || len(res.Patch) > 0 || len(away.calls) != before {
 		t.Errorf(
 			"called again: allowed=%t patches=%v, %d more calls of SPIRE (%v)",
 			res.Allowed,
-			res.Patches,
+			string(res.Patch),
 			len(away.calls)-before,
 			res.Result,
 		)
@@ -257,8 +261,8 @@ func TestHandlerBelievesTheAPIServerOverItsCache(t *testing.T) {
 		delete(pod.Labels, intent.LabelInject)
 		r.Object = raw(t, pod)
 	})
-	if !res.Allowed || len(res.Patches) == 0 || len(s.calls) != 1 {
-		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 1", res.Allowed, len(res.Patches), len(s.calls))
+	if !res.Allowed || len(res.Patch) == 0 || len(s.calls) != 1 {
+		t.Errorf("allowed=%t patches=%d registered=%d: expected true, some, 1", res.Allowed, len(res.Patch), len(s.calls))
 	}
 }
 
@@ -311,11 +315,11 @@ func TestHandlerUpdatesRunningPods(t *testing.T) {
 		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, before), raw(t, after)
 	})
 	// It is registered too: a change may take an attribute of the entry along, such as a federated domain.
-	if !res.Allowed || len(res.Patches) != 2 || len(s.calls) != 1 {
+	if !res.Allowed || len(operations(t, res)) != 2 || len(s.calls) != 1 {
 		t.Errorf(
 			"allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1",
 			res.Allowed,
-			res.Patches,
+			string(res.Patch),
 			len(s.calls),
 		)
 	}
@@ -327,8 +331,8 @@ func TestHandlerRegistersNothingForUnchangedPods(t *testing.T) {
 	res := ask(t, s, namespaces{cached: intent.Namespace{Name: "demo"}}, func(r *admission.Request) {
 		r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, pod), raw(t, pod)
 	})
-	if !res.Allowed || len(res.Patches) != 0 || len(s.calls) != 0 {
-		t.Errorf("allowed=%t patches=%v registered=%d: expected true, none, 0", res.Allowed, res.Patches, len(s.calls))
+	if !res.Allowed || len(res.Patch) != 0 || len(s.calls) != 0 {
+		t.Errorf("allowed=%t patches=%v registered=%d: expected true, none, 0", res.Allowed, string(res.Patch), len(s.calls))
 	}
 }
 
@@ -343,23 +347,18 @@ func TestHandlerRemovesLeftovers(t *testing.T) {
 		namespaces{cached: intent.Namespace{Name: "demo"}, live: intent.Namespace{Name: "demo"}},
 		func(r *admission.Request) { r.Object = raw(t, pod) },
 	)
-	if !res.Allowed || len(res.Patches) == 0 || res.Result.Message != string(reason.LeftoversRemoved) ||
+	if !res.Allowed || len(res.Patch) == 0 || res.Result.Message != string(reason.LeftoversRemoved) ||
 		len(s.calls) != 0 {
 		t.Errorf("expected leftovers removed and nothing registered, got %+v and %d calls", res, len(s.calls))
 	}
 }
 
 func TestHandlerTakesTheInjectorInForce(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
 	injector := inject.Injector{Platform: webhooktest.Platform(t)}
 	h := &Handler{
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  &spire{},
 		Namespaces: namespaces{cached: intent.Namespace{Name: "demo"}},
-		Decoder:    admission.NewDecoder(scheme),
 	}
 	req := admission.Request{
 		AdmissionRequest: admissionv1.AdmissionRequest{
@@ -370,9 +369,9 @@ func TestHandlerTakesTheInjectorInForce(t *testing.T) {
 	}
 	for _, image := range []string{"envoy", "another"} {
 		injector.Platform.Sidecar.Image = image
-		patch, err := json.Marshal(h.Handle(context.Background(), req).Patches)
-		if err != nil || !strings.Contains(string(patch), `"image":"`+image+`"`) {
-			t.Errorf("expected a sidecar with image %s, got %s (%v)", image, patch, err)
+		patch := h.Handle(context.Background(), req).Patch
+		if !strings.Contains(string(patch), `"image":"`+image+`"`) {
+			t.Errorf("expected a sidecar with image %s, got %s", image, patch)
 		}
 	}
 }
@@ -394,12 +393,12 @@ func TestHandlerRefreshesRunningPods(t *testing.T) {
 			r.Operation, r.OldObject, r.Object = admissionv1.Update, raw(t, res.Pod), raw(t, after)
 		},
 	)
-	if !answer.Allowed || len(answer.Patches) != 2 || len(s.calls) != 1 ||
+	if !answer.Allowed || len(operations(t, answer)) != 2 || len(s.calls) != 1 ||
 		answer.Result.Message != string(reason.Regenerated) {
 		t.Errorf(
 			"allowed=%t patches=%v registered=%d: expected true, listeners and authorization, 1",
 			answer.Allowed,
-			answer.Patches,
+			string(answer.Patch),
 			len(s.calls),
 		)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	admissionv1 "k8s.io/api/admission/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -31,16 +30,11 @@ func hostileHandler(t *testing.T, n NamespaceReader) (*Handler, *Metrics) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
 	injector := inject.Injector{Platform: webhooktest.Platform(t)}
 	return &Handler{
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  &spire{},
 		Namespaces: n,
-		Decoder:    admission.NewDecoder(scheme),
 		Metrics:    metrics,
 		Turns:      NewTurns(),
 	}, metrics

@@ -33,7 +33,7 @@ type request struct {
 }
 
 // answer is the answer to a request, which the log and the metrics note too.
-func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Operation, err error) admission.Response {
+func (r request) answer(ctx context.Context, res inject.Result, patch []byte, err error) admission.Response {
 	took := time.Since(r.start)
 	logger := log.FromContext(ctx).WithValues("webhook", r.webhook, "operation", operationOf(r.Operation), "dryRun", dryRun(r.Request))
 	if err != nil {
@@ -48,8 +48,8 @@ func (r request) answer(ctx context.Context, res inject.Result, ops []inject.Ope
 	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", took)
 	r.metrics.observe(r.webhook, r.Operation, "admitted", res.Reason, took)
 	response := admission.Allowed(string(res.Reason))
-	if len(ops) > 0 {
-		response = admission.Patched(string(res.Reason), ops...)
+	if len(patch) > 0 {
+		response.Patch, response.PatchType = patch, new(admissionv1.PatchTypeJSONPatch)
 	}
 	response = response.WithWarnings(res.Warnings...)
 	if res.Reason == reason.RegistrationDeferred {

@@ -14,7 +14,6 @@ import (
 type Validator struct {
 	Injector   func() inject.Injector // the one in force, asked once for each request
 	Namespaces NamespaceReader
-	Decoder    admission.Decoder
 	Metrics    *Metrics // nil: none
 	Turns      *Turns   // of all handlers together; nil: unbounded
 }
@@ -28,11 +27,11 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 
 func (v *Validator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
 	injector := v.Injector()
-	rules := podRules{created: injector.Validate, changed: injector.ValidateUpdate}
+	rules := podRules{created: injector.ValidateCreated, changed: injector.ValidateUpdate}
 	if req.SubResource != "" {
 		rules.changed = injector.ValidateSubresource
 	}
 	d := decider{Namespaces: v.Namespaces, Turns: v.Turns, bounds: injector.Platform.Bounds}
-	_, res, err := d.onPod(ctx, req, v.Decoder, rules)
+	_, res, err := d.onPod(ctx, req, rules)
 	return res, err
 }

@@ -67,7 +67,7 @@ func TestWorkloadsGetTheRefusalOfTheirPods(t *testing.T) {
 			t.Errorf("%s: expected code 403 and %q, got %+v", kind, want, res.Result)
 		}
 		if res := askWorkload(t, intent.Namespace{Name: "demo"}, workloadOf(t, kind, good)); !res.Allowed ||
-			len(res.Patches) > 0 {
+			len(res.Patch) > 0 {
 			t.Errorf("%s: expected it allowed as it is, got %+v", kind, res)
 		}
 	}

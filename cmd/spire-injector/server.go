@@ -251,7 +251,6 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		spire := registrar.New(s.platform.Cluster, s.spire, options)
 		injector := s.inForce.Get
 		namespaces := webhook.Namespaces{Cached: s.manager.GetClient(), Direct: s.manager.GetAPIReader()}
-		decoder := admission.NewDecoder(s.manager.GetScheme())
 		server := s.manager.GetWebhookServer()
 		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
 		for name, handler := range map[string]admission.Handler{
@@ -259,7 +258,6 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Injector:   injector,
 				Registrar:  spire,
 				Namespaces: namespaces,
-				Decoder:    decoder,
 				Metrics:    admissions,
 				Turns:      turns,
 				Served: func(ctx context.Context) (webhook.Serves, error) {
@@ -267,13 +265,13 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				},
 			},
 			webhook.ValidatePod: &webhook.Validator{
-				Injector: injector, Namespaces: namespaces, Decoder: decoder, Metrics: admissions, Turns: turns,
+				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 			webhook.ValidateWorkload: &webhook.WorkloadValidator{
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 		} {
-			answers := &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}
+			answers := webhook.Reviews{Webhook: &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}}
 			server.Register("/"+name, s.answering(gate.Wrap(name, answers)))
 		}
 		return nil

@@ -109,8 +109,8 @@ func (s *apiServer) check(t *testing.T, c Case) {
 		t.Errorf("the stored pod is not what the command's output becomes (-online +offline):\n%s", diff)
 	}
 	for _, answer := range s.answered {
-		if len(answer.Patches) > 0 {
-			t.Errorf("the webhook changes what the command prints: %v", answer.Patches)
+		if len(answer.Patch) > 0 {
+			t.Errorf("the webhook changes what the command prints: %v", string(answer.Patch))
 		}
 	}
 

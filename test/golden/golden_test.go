@@ -169,14 +169,9 @@ func (in input) again(t *testing.T, res inject.Result) {
 // post sends the pod as the API server does.
 func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.Workload) {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
 	spire := recorder{err: in.spireErr}
 	handler := &admission.Webhook{Handler: &webhook.Handler{
 		Injector: func() inject.Injector { return in.injector }, Registrar: &spire, Namespaces: oneNamespace(in.namespace),
-		Decoder: admission.NewDecoder(scheme),
 	}}
 	review := admissionv1.AdmissionReview{Request: &admissionv1.AdmissionRequest{
 		UID: "1", Operation: admissionv1.Create, Namespace: in.namespace.Name, Object: runtime.RawExtension{Raw: in.raw},

@@ -69,7 +69,7 @@ func startAPIServer(t *testing.T) *apiServer {
 	scheme := runtime.NewScheme()
 	must(t, corev1.AddToScheme(scheme))
 	caller := newCaller(t)
-	s.serveWebhooks(t, scheme, filepath.Join(caller, "caller.crt"))
+	s.serveWebhooks(t, filepath.Join(caller, "caller.crt"))
 	flags.Set("admission-control-config-file", configureCaller(t, caller, s.webhooks.URL))
 	config, err := environment.Start()
 	must(t, err)
@@ -83,7 +83,7 @@ func startAPIServer(t *testing.T) *apiServer {
 }
 
 // serveWebhooks answers nobody but callers of a CA, as the injector does when it is told one.
-func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme, clientCA string) {
+func (s *apiServer) serveWebhooks(t *testing.T, clientCA string) {
 	t.Helper()
 	callers, err := clientcert.New(clientCA, nil)
 	must(t, err)
@@ -93,24 +93,23 @@ func (s *apiServer) serveWebhooks(t *testing.T, scheme *runtime.Scheme, clientCA
 		defer s.mu.Unlock()
 		return s.injector
 	}
-	decoder := admission.NewDecoder(scheme)
 	mux := http.NewServeMux()
-	mux.Handle("/mutate-pod", &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, req admission.Request) admission.Response {
+	mux.Handle("/mutate-pod", webhook.Reviews{Webhook: &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, req admission.Request) admission.Response {
 		s.mu.Lock()
 		spire := s.spire
 		s.mu.Unlock()
-		res := (&webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces, Decoder: decoder}).Handle(ctx, req)
+		res := (&webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces}).Handle(ctx, req)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.handed, s.answered = append(s.handed, req), append(s.answered, res)
 		return res
-	})})
-	validator := &webhook.Validator{Injector: injector, Namespaces: namespaces, Decoder: decoder}
-	mux.Handle("/validate-pod", &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, req admission.Request) admission.Response {
+	})}})
+	validator := &webhook.Validator{Injector: injector, Namespaces: namespaces}
+	mux.Handle("/validate-pod", webhook.Reviews{Webhook: &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, req admission.Request) admission.Response {
 		s.validated.Add(1)
 		return validator.Handle(ctx, req)
-	})})
-	mux.Handle("/validate-workload", &admission.Webhook{Handler: &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces}})
+	})}})
+	mux.Handle("/validate-workload", webhook.Reviews{Webhook: &admission.Webhook{Handler: &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces}}})
 	mux.Handle("/cloud", addToAll("AWS_ROLE_ARN"))
 	mux.Handle("/stranger", addToAll("LD_PRELOAD"))
 	s.webhooks = httptest.NewUnstartedServer(callers.Wrap(mux))

@@ -143,8 +143,12 @@ func everything(t *testing.T, injector Injector) map[string]*corev1.Pod {
 		for i, v := range res.Pod.Spec.Volumes {
 			res.Pod.Spec.Volumes[i] = defaultedVolume(v)
 		}
-		if _, err := injector.Validate(intent.Namespace{Name: "demo"}, res.Pod); err != nil {
-			t.Fatal(err)
+		for _, decide := range []func(intent.Namespace, *corev1.Pod) (Result, error){
+			injector.Validate, injector.ValidateCreated, injector.Create, // which may remember the pod
+		} {
+			if _, err := decide(intent.Namespace{Name: "demo"}, res.Pod); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	return pods
@@ -156,6 +160,7 @@ func TestNothingOfOursCanBeAltered(t *testing.T) {
 	injector.Platform.Sidecar.JWT.Image = "injector:1"
 	injector.Platform.Sidecar.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
 	injector.Generate = templates.NewCache(4).Generate // the same again and again
+	injector.Decisions = NewDecisions()
 	// Of no effect: one capability beside all, and what the API server writes again. The others are the user's to write.
 	without := map[string]bool{
 		".SecurityContext.Capabilities.Drop more":    true,
@@ -173,10 +178,10 @@ func TestNothingOfOursCanBeAltered(t *testing.T) {
 			if without[path] || own {
 				return
 			}
-			if _, err := injector.Validate(intent.Namespace{Name: "demo"}, pod); err == nil {
-				t.Errorf("%s, %s%s: expected a refusal", name, what, path)
+			if res, err := injector.ValidateCreated(intent.Namespace{Name: "demo"}, pod); err == nil {
+				t.Errorf("%s, %s%s: expected a refusal, got %s, remembered=%t", name, what, path, res.Reason, res.Remembered)
 			}
-			if res, err := injector.Inject(intent.Namespace{Name: "demo"}, pod); err == nil {
+			if res, err := injector.Create(intent.Namespace{Name: "demo"}, pod); err == nil {
 				t.Errorf("%s, %s%s: expected a refusal of the mutating side, got %s", name, what, path, res.Reason)
 			}
 		}
@@ -204,6 +209,7 @@ func TestNothingOfOursCanBeAltered(t *testing.T) {
 func TestAppsMountNoVolumeOfOurs(t *testing.T) {
 	injector := Injector{Platform: webhooktest.Platform(t)}
 	injector.Platform.Sidecar.JWT.Image = "injector:1"
+	injector.Decisions = NewDecisions()
 	const where = "/run/spire/sockets"
 	for name, pod := range everything(t, injector) {
 		for _, v := range pod.Spec.Volumes {
@@ -212,7 +218,7 @@ func TestAppsMountNoVolumeOfOurs(t *testing.T) {
 				mount := []corev1.VolumeMount{{Name: v.Name, MountPath: path, ReadOnly: true}}
 				arrived.Spec.InitContainers = append(arrived.Spec.InitContainers, corev1.Container{Name: "mine", VolumeMounts: mount})
 				for side, decide := range map[string]func(intent.Namespace, *corev1.Pod) (Result, error){
-					"injecting": injector.Inject, "validating": injector.Validate,
+					"injecting": injector.Create, "validating": injector.ValidateCreated,
 				} {
 					if _, err := decide(intent.Namespace{Name: "demo"}, arrived); err == nil {
 						t.Errorf("%s, %s: a mount of %s at %s: expected a refusal", name, side, v.Name, path)

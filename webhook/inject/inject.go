@@ -1,6 +1,8 @@
 package inject
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +24,8 @@ type Injector struct {
 	Generate func(ir.Proxy) (templates.Config, error)
 	// Keep is told what Generate made for a pod that can have it, and never what was too large; nil is nobody.
 	Keep func(ir.Proxy, templates.Config)
+	// Decisions are those that were made by all the other fields; nil remembers none.
+	Decisions *Decisions
 
 	running bool // the pod has its identity already, and keeps it while it is quarantined
 }
@@ -29,11 +33,35 @@ type Injector struct {
 // Result is what became of a pod.
 type Result struct {
 	intent.Decision
-	Pod *corev1.Pod // as it should be; the very pod given when nothing changes
+	// Pod is as it should be: the very pod given when nothing changes, and nil in answers to the API server.
+	Pod *corev1.Pod
 	// Workloads are to be registered before the pod is admitted: one for each container that gets the identity.
 	Workloads []registrar.Workload
 	// Warnings are for the author of a pod that is injected.
 	Warnings []string
+	// Remembered says that the same was decided before, on a pod like this one.
+	Remembered bool
+
+	// Of a result without a pod: its patch, and how the pod is made.
+	patch []byte
+	whole func() (Result, error)
+}
+
+// JSONPatch is the JSON patch (RFC 6902) that makes what it should be of the pod that was given; empty if that changes
+// nothing.
+func (r Result) JSONPatch(given *corev1.Pod) ([]byte, error) {
+	if r.Pod == nil {
+		return r.patch, nil
+	}
+	ops := Patch(given, r.Pod)
+	if len(ops) == 0 {
+		return nil, nil
+	}
+	patch, err := json.Marshal(ops)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the patch of the pod: %w", err)
+	}
+	return patch, nil
 }
 
 // Inject decides on a pod that is about to be created and returns it as it should be. A pod that already is what

@@ -97,6 +97,12 @@ func withStatus(res Result, change func(*Status)) (Result, error) {
 
 // Deferred is an injection whose registration is left to the reconciler: the pod says so.
 func Deferred(res Result) (Result, error) {
+	if res.Pod == nil {
+		var err error
+		if res, err = res.whole(); err != nil {
+			return Result{}, err
+		}
+	}
 	return withStatus(res, func(s *Status) { s.Deferred = true })
 }
 

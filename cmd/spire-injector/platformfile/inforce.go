@@ -47,6 +47,7 @@ type InForce struct {
 func New(c Config) *InForce {
 	p := &InForce{config: c, seen: c.File}
 	c.Injector.Platform = c.Injector.Platform.WithIPFamily(c.IPFamily)
+	c.Injector.Decisions = inject.NewDecisions()
 	p.injector.Store(&c.Injector)
 	c.Metrics.succeeded.Set(1)
 	c.Metrics.hash.Set(Hash(c.File))
@@ -82,6 +83,7 @@ func (p *InForce) Offer(from runtime.Object, file []byte) {
 	}
 	next := injector
 	next.Platform = platform.WithIPFamily(p.config.IPFamily)
+	next.Decisions = inject.NewDecisions()
 	p.injector.Store(&next)
 	p.config.Metrics.taken(file)
 	p.config.Logger.Info("the new platform file is in force", "reason", reason.PlatformReloaded)
