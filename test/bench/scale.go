@@ -103,31 +103,31 @@ func printScale(t io.Writer, f scaleFigures) {
 	of := func(name string, cell func(scale.RegistrarFigures) (text string, value float64)) {
 		table.row(name, len(f.Registrar), func(i int) (string, float64) { return cell(f.Registrar[i]) })
 	}
-	of("pods", func(r scale.RegistrarFigures) (string, float64) { return count(r.Size.Pods) })
-	of("workloads", func(r scale.RegistrarFigures) (string, float64) { return count(r.Size.Workloads) })
-	of("entries", func(r scale.RegistrarFigures) (string, float64) { return count(r.Entries) })
-	of("bytes held", func(r scale.RegistrarFigures) (string, float64) { return count(r.Held) })
+	of("pods", func(r scale.RegistrarFigures) (string, float64) { return countCell(r.Size.Pods) })
+	of("workloads", func(r scale.RegistrarFigures) (string, float64) { return countCell(r.Size.Workloads) })
+	of("entries", func(r scale.RegistrarFigures) (string, float64) { return countCell(r.Entries) })
+	of("bytes held", func(r scale.RegistrarFigures) (string, float64) { return countCell(r.Held) })
 	of("first pass, all entries created", func(r scale.RegistrarFigures) (string, float64) {
-		return costs(r.Start.CPU, r.Start.Bytes, float64(r.Start.Calls))
+		return costCell(r.Start.CPU, r.Start.Bytes, float64(r.Start.Calls))
 	})
-	of("full pass, nothing to do", func(r scale.RegistrarFigures) (string, float64) { return costs(r.Pass.CPU, r.Pass.Bytes, r.Pass.Calls) })
+	of("full pass, nothing to do", func(r scale.RegistrarFigures) (string, float64) { return costCell(r.Pass.CPU, r.Pass.Bytes, r.Pass.Calls) })
 	if len(f.Registrar) > 0 {
 		for k, e := range f.Registrar[0].Events {
 			of(e.Event, func(r scale.RegistrarFigures) (string, float64) {
-				return costs(r.Events[k].CPU, r.Events[k].Bytes, r.Events[k].Calls)
+				return costCell(r.Events[k].CPU, r.Events[k].Bytes, r.Events[k].Calls)
 			})
 		}
 	}
 	of("rollout of everything, for each pod", func(r scale.RegistrarFigures) (string, float64) {
-		return costs(r.Rollout.CPU, r.Rollout.Bytes, r.Rollout.Calls)
+		return costCell(r.Rollout.CPU, r.Rollout.Bytes, r.Rollout.Calls)
 	})
-	of("entries before old rows go", func(r scale.RegistrarFigures) (string, float64) { return count(r.Peak) })
+	of("entries before old rows go", func(r scale.RegistrarFigures) (string, float64) { return countCell(r.Peak) })
 	table.row("which pod follows the platform next", len(f.Rollout), func(i int) (string, float64) {
 		d := f.Rollout[i].Decision
-		return costs(d.CPU, d.Bytes, d.Calls)
+		return costCell(d.CPU, d.Bytes, d.Calls)
 	})
-	table.row("bytes of a pod from the API server", len(f.Kept), func(i int) (string, float64) { return count(f.Kept[i].Stored) })
-	table.row("bytes of it that a replica keeps", len(f.Kept), func(i int) (string, float64) { return count(f.Kept[i].Held) })
+	table.row("bytes of a pod from the API server", len(f.Kept), func(i int) (string, float64) { return countCell(f.Kept[i].Stored) })
+	table.row("bytes of it that a replica keeps", len(f.Kept), func(i int) (string, float64) { return countCell(f.Kept[i].Held) })
 }
 
 // scaleTable has a column for each cluster, and one for how much more the last one takes than the first.
@@ -162,9 +162,9 @@ func growth(values []float64) string {
 	return fmt.Sprintf("× %.2f", values[len(values)-1]/values[0])
 }
 
-func count(n int) (text string, value float64) { return fmt.Sprint(n), float64(n) }
+func countCell(n int) (text string, value float64) { return fmt.Sprint(n), float64(n) }
 
-// costs are compared by their processor time.
-func costs(cpu time.Duration, bytes int, calls float64) (text string, value float64) {
+// costCell is compared by its processor time.
+func costCell(cpu time.Duration, bytes int, calls float64) (text string, value float64) {
 	return fmt.Sprintf("%s, %d B, %.3g", cpu.Round(time.Microsecond), bytes, calls), float64(cpu)
 }
