@@ -435,7 +435,7 @@ func watchedObjects(f serveFlags) (map[client.Object]cache.ByObject, error) {
 	}
 	for object, by := range watched {
 		if _, isPod := object.(*corev1.Pod); isPod { // entries and the rollout share one watch of pods
-			by.Transform = rollout.KeepConfig(by.Transform)
+			by.Transform = entries.Share(rollout.KeepConfig(by.Transform))
 			watched[object] = by
 		}
 	}

@@ -15,6 +15,7 @@ type report struct {
 	Cluster   *softwareVersions `json:"cluster,omitempty"` // nil if none was needed
 	Size      []sizeFigures     `json:"size,omitempty"`
 	Proxy     *proxyFigures     `json:"proxy,omitempty"`
+	Scale     *scaleFigures     `json:"scale,omitempty"`
 	Creations *creationFigures  `json:"creations,omitempty"`
 	FirstOK   *firstOKFigures   `json:"firstOK,omitempty"`
 	Policy    *policyFigures    `json:"policy,omitempty"`
@@ -39,6 +40,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Proxy != nil {
 		printProxy(t, *r.Proxy)
+	}
+	if r.Scale != nil {
+		printScale(t, *r.Scale)
 	}
 	if r.Creations != nil {
 		printCreations(t, *r.Creations)
