@@ -58,8 +58,8 @@ type Facts struct {
 
 	Mutating   *admissionregistrationv1.MutatingWebhookConfiguration   // nil: there is none
 	Validating *admissionregistrationv1.ValidatingWebhookConfiguration // nil: there is none
-	// Policies are those that there are, by name: whether a binding has them deny.
-	Policies map[string]bool
+	// Policies are those that there are, by name, each with the names of the bindings that have it deny.
+	Policies map[string][]string
 	Trial    Trial
 
 	Platform File
