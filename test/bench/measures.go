@@ -27,6 +27,7 @@ const (
 func measures() []measure {
 	return []measure{
 		{"size", "Bytes of generated configuration", sources, measureSize},
+		{"answers", "Time and memory of one answer of the mutating webhook, beside Istio's", sources, measureAnswers},
 		{"proxy", "Latency, processor time and memory of the generated configuration beside one that is written by hand", sources, measureProxy},
 		{"creations", "Pods created per second without a webhook, with one that does nothing, with a constant patch, and with ours", theCluster, measureCreations},
 		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
