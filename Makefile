@@ -45,8 +45,8 @@ E2E := go test -count=1 -timeout 50m -parallel 6 -v
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
 APART := ^TestDisruptive(BesideControllerManager|DatabaseAndServersKilled)$$
 
-# It needs two nodes, and has one of them leave the cluster.
-TWO := ^TestDisruptiveTwoNodes$$
+# They need two nodes; the last has one of them leave the cluster.
+TWO := ^TestDisruptive(NodesOfTheInjector|TwoNodes)$$
 
 # The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
 LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts

@@ -52,6 +52,13 @@ type EntryLister interface {
 	ListEntries(ctx context.Context, of Cluster) ([]Entry, error)
 }
 
+// NamespaceLister finds the entries of a namespace.
+type NamespaceLister interface {
+	// EntriesInNamespace returns the IDs of the entries of a cluster's workloads that run in a namespace; the error is an
+	// [Error].
+	EntriesInNamespace(ctx context.Context, of Cluster, namespace string) (entryIDs []string, err error)
+}
+
 // EntryDeleter removes entries.
 type EntryDeleter interface {
 	// DeleteEntries removes the entries with these IDs, each on its own; the results are in the same order and as many,
@@ -75,5 +82,6 @@ type EntryReader interface {
 type API interface {
 	EntryCreator
 	EntryReader
+	NamespaceLister
 	BundleLister
 }

@@ -1,12 +1,15 @@
 package registrar
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
-// Bound bounds how many entries a namespace may have.
+// Bound bounds how many entries a namespace may have, whichever replica has made them.
 type Bound struct {
 	// Max is the number, as it is in force at each call; nil, or 0, is no bound.
 	Max func() int
@@ -18,36 +21,93 @@ type Bound struct {
 	Where string
 }
 
-// bound counts what was created lately beside what pods need, since a pod may never follow its admission.
+const (
+	// unasked is which part of the bound a replica takes without asking SPIRE what the others have made: as long as
+	// there are no more replicas than this, all of them together keep the bound.
+	unasked = 4
+	// countTTL is for how long SPIRE is not asked again about a namespace. Others may make more meanwhile.
+	countTTL = time.Second
+	// countsKept is of how many namespaces that is remembered.
+	countsKept = 1000
+)
+
+// bound counts what was created lately beside what pods need, since a pod may never follow its admission, and what SPIRE
+// holds.
 type bound struct {
 	Bound
-	now func() time.Time
+	now  func() time.Time
+	list func(ctx context.Context, namespace string) ([]string, error)
+
+	held   ttlCache[string, []string] // IDs of entries in SPIRE, by namespace
+	asking singleflight.Group
 
 	mu     sync.Mutex
 	lately map[string]map[string]time.Time // until when IDs of entries count, by namespace
 }
 
-func newBound(b Bound, now func() time.Time) *bound {
-	return &bound{Bound: b, now: now, lately: map[string]map[string]time.Time{}}
+// newBound returns what keeps a bound; list returns the IDs of the entries of a namespace that SPIRE holds.
+func newBound(b Bound, now func() time.Time, list func(context.Context, string) ([]string, error)) *bound {
+	return &bound{
+		Bound:  b,
+		now:    now,
+		list:   list,
+		held:   newTTLCache[string, []string](countTTL, countsKept, now),
+		lately: map[string]map[string]time.Time{},
+	}
 }
 
-// take counts entries that are to be created in a namespace. The error is an [Error] of kind TooMany; then none is
-// counted.
-func (b *bound) take(namespace string, entries []Entry) error {
+// take counts entries that are to be created in a namespace. The error is an [Error]: of kind TooMany, or why SPIRE does
+// not say what it holds. Then none is counted.
+func (b *bound) take(ctx context.Context, namespace string, entries []Entry) error {
 	if b.Max == nil || b.Max() <= 0 {
 		return nil
 	}
-	counted := ids{}
+	most := b.Max()
+	var held []string
+	if n := len(b.counted(namespace, entries)); n > most/unasked && n <= most {
+		var err error
+		if held, err = b.heldIn(ctx, namespace); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counted := b.countedLocked(namespace, entries)
+	for _, id := range held {
+		counted[id] = true
+	}
+	if n := len(counted); n > most {
+		return &Error{Kind: TooMany, Message: fmt.Sprintf("namespace %s would have %d registration entries in SPIRE, "+
+			"one for each identity, service account and container, expected at most %d (%s of the platform file): use fewer "+
+			"identities or mode sidecar; entries that no pod needs go %s after their admission",
+			namespace, n, most, b.Where, b.For)}
+	}
+	lately := b.lately[namespace]
+	if lately == nil {
+		lately = map[string]time.Time{}
+		b.lately[namespace] = lately
+	}
+	for _, e := range entries {
+		lately[e.ID] = b.now().Add(b.For)
+	}
+	return nil
+}
+
+// counted are the entries of a namespace that this replica knows, with those to be created.
+func (b *bound) counted(namespace string, entries []Entry) ids {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.countedLocked(namespace, entries)
+}
+
+func (b *bound) countedLocked(namespace string, entries []Entry) ids {
+	counted, now := ids{}, b.now()
 	for _, id := range b.Needed(namespace) {
 		counted[id] = true
 	}
-	now := b.now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	lately := b.lately[namespace]
-	for id, until := range lately {
+	for id, until := range b.lately[namespace] {
 		if now.After(until) {
-			delete(lately, id)
+			delete(b.lately[namespace], id)
 		} else {
 			counted[id] = true
 		}
@@ -55,18 +115,30 @@ func (b *bound) take(namespace string, entries []Entry) error {
 	for _, e := range entries {
 		counted[e.ID] = true
 	}
-	if n, most := len(counted), b.Max(); n > most {
-		return &Error{Kind: TooMany, Message: fmt.Sprintf("namespace %s would have %d registration entries in SPIRE, "+
-			"one for each identity, service account and container, expected at most %d (%s of the platform file): use fewer "+
-			"identities or mode sidecar; entries that no pod needs go %s after their admission",
-			namespace, n, most, b.Where, b.For)}
+	return counted
+}
+
+// heldIn are the entries of a namespace that SPIRE held lately.
+func (b *bound) heldIn(ctx context.Context, namespace string) ([]string, error) {
+	if held, ok := b.held.get(namespace); ok {
+		return held, nil
 	}
-	if lately == nil {
-		lately = map[string]time.Time{}
-		b.lately[namespace] = lately
+	listed := b.asking.DoChan(namespace, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultTimeout)
+		defer cancel()
+		held, err := b.list(ctx, namespace)
+		if err == nil {
+			b.held.put(namespace, held)
+		}
+		return held, err
+	})
+	select {
+	case <-ctx.Done():
+		return nil, &Error{Kind: Unavailable, Err: context.Cause(ctx), Message: fmt.Sprintf(
+			"SPIRE did not say in the time allowed how many entries namespace %s has (%v): check that the SPIRE server can be "+
+				"reached, its load and its log", namespace, context.Cause(ctx))}
+	case answer := <-listed:
+		held, _ := answer.Val.([]string)
+		return held, answer.Err
 	}
-	for _, e := range entries {
-		lately[e.ID] = now.Add(b.For)
-	}
-	return nil
 }

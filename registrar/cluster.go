@@ -68,6 +68,9 @@ func NewCluster(name string, td spiffeid.TrustDomain, nodeSelectors ...Selector)
 	return Cluster{Name: name, TrustDomain: td, NodeSelectors: sortedSet(nodeSelectors, Selector.compare)}, nil
 }
 
+// serverPath is that of every SPIRE server's ID.
+const serverPath = "/spire/server"
+
 // ServerID is the SPIFFE ID of the trust domain's SPIRE server, the parent of rows.
 func (c Cluster) ServerID() spiffeid.ID { return c.id("spire", "server") }
 

@@ -305,4 +305,5 @@ func firstOf(owners iter.Seq[Owner]) []Owner {
 	return few
 }
 
-func variantOf(e Entry) variant { return variant(fmt.Sprintf("%+v", e.Canonical())) }
+// variantOf tells what is not told by the ID of a workload's entry.
+func variantOf(e Entry) variant { return variant(fmt.Sprintf("%+v", e.Attributes)) }

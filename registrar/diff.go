@@ -37,6 +37,8 @@ type Rules struct {
 	Placed func(identity string) bool
 	// HasNode says whether there is a node of a UID; nil: there are all.
 	HasNode func(uid string) bool
+	// Quarantined says of an identity that no agent may have it; nil: of none.
+	Quarantined func(id spiffeid.ID) bool
 	// Orphaned is since when rows have no owner, by entry ID.
 	Orphaned map[string]time.Time
 	// Exactly also takes back what no owner asks for any more, such as a TTL shorter than needed. It is right only when
@@ -61,9 +63,13 @@ type Rules struct {
 //	none              ours, has expired                     remove
 //	none              a row                                 wait for the grace time, then remove
 //	none              a row of a node that is gone          remove
+//	any               a row of a quarantined identity       remove
+//	any               none, of a quarantined identity       none
 //	none              the node alias, with entries below    none
 //	none              the node alias, without               remove
 //	none              another's                             none
+//
+// A quarantined identity is known by a workload's entry among the current ones: rows have its hash alone.
 //
 // A workload's entry below the node alias stays there until the rows of its identity are in force; then its parent is
 // updated in place.
@@ -71,21 +77,42 @@ type Rules struct {
 // That a workload's entry is to be removed is written into the entry itself, as its expiry: so the grace time goes on
 // while no replica runs, all replicas know it, and SPIRE removes the entry if we never do. Rows never change.
 func (c Cluster) Diff(wanted map[string]Wanted, current []Entry, rules Rules) []Step {
-	there := c.index(current)
+	there, quarantined := c.index(current), c.quarantinedAmong(current, rules)
 	var steps []Step
-	for _, id := range slices.Sorted(maps.Keys(wanted)) {
-		steps = append(steps, c.stepFor(id, wanted[id], there.take(id, wanted[id].Entry), rules))
-	}
-	belowAlias := slices.ContainsFunc(current, func(e Entry) bool { return e.ParentID == c.aliasID() })
-	for _, id := range slices.Sorted(maps.Keys(there.byID)) {
-		if e := there.byID[id]; c.KindOf(e) != KindNodeAlias {
-			steps = append(steps, c.stepWithoutOwner(e, rules))
-		} else if !belowAlias {
-			plan := Plan{Action: Remove, Entry: e}
-			steps = append(steps, Step{ID: id, wanted: id, Plan: plan, Why: reason.AliasOrphaned})
+	add := func(s Step) {
+		if s.Action != Keep || len(s.Missing) > 0 {
+			steps = append(steps, s)
 		}
 	}
-	return slices.DeleteFunc(steps, func(s Step) bool { return s.Action == Keep && len(s.Missing) == 0 })
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		if identity, _, isRow := c.rowOf(id); isRow && quarantined[identity] {
+			continue
+		}
+		add(c.stepFor(id, wanted[id], there.take(id, wanted[id].Entry), rules))
+	}
+	belowAlias := slices.ContainsFunc(current, func(e Entry) bool { return c.isAlias(e.ParentID) })
+	for _, id := range slices.Sorted(maps.Keys(there.byID)) {
+		if e := there.byID[id]; c.KindOf(e) != KindNodeAlias {
+			add(c.stepWithoutOwner(e, quarantined, rules))
+		} else if !belowAlias {
+			add(Step{ID: id, wanted: id, Plan: Plan{Action: Remove, Entry: e}, Why: reason.AliasOrphaned})
+		}
+	}
+	return steps
+}
+
+// quarantinedAmong are the identities, by their [IdentityHash], of workloads' entries that no agent may have.
+func (c Cluster) quarantinedAmong(entries []Entry, rules Rules) map[string]bool {
+	if rules.Quarantined == nil {
+		return nil
+	}
+	found := map[string]bool{}
+	for _, e := range entries {
+		if c.KindOf(e) == KindWorkload && rules.Quarantined(e.SPIFFEID) {
+			found[IdentityHash(e.SPIFFEID)] = true
+		}
+	}
+	return found
 }
 
 func (c Cluster) stepFor(id string, wanted Wanted, current *Entry, rules Rules) Step {
@@ -134,7 +161,7 @@ func (c Cluster) parked(e Entry) Entry {
 
 // parentFor is the wanted parent, but for an entry that has to stay below the node alias yet.
 func (c Cluster) parentFor(want, current Entry, rules Rules) spiffeid.ID {
-	if current.ParentID == c.aliasID() && (rules.Placed == nil || !rules.Placed(IdentityHash(want.SPIFFEID))) {
+	if c.isAlias(current.ParentID) && (rules.Placed == nil || !rules.Placed(IdentityHash(want.SPIFFEID))) {
 		return current.ParentID
 	}
 	return want.ParentID
@@ -175,11 +202,11 @@ func exactly(want, current Entry) Plan {
 	return Plan{Action: Update, Entry: target, Fields: fields}
 }
 
-func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
+func (c Cluster) stepWithoutOwner(current Entry, quarantined map[string]bool, rules Rules) Step {
 	s := Step{ID: current.ID, wanted: current.ID}
 	switch kind := c.KindOf(current); {
 	case kind == KindRow:
-		s.Plan, s.Why = c.rowWithoutOwner(current, rules)
+		s.Plan, s.Why = c.rowWithoutOwner(current, quarantined, rules)
 	case kind != KindWorkload:
 		s.Plan = Plan{Action: Keep, Entry: current}
 	case current.ExpiresAt.IsZero():
@@ -194,10 +221,12 @@ func (c Cluster) stepWithoutOwner(current Entry, rules Rules) Step {
 	return s
 }
 
-func (c Cluster) rowWithoutOwner(row Entry, rules Rules) (Plan, reason.Reason) {
-	_, uid, _ := c.rowOf(row.ID)
+func (c Cluster) rowWithoutOwner(row Entry, quarantined map[string]bool, rules Rules) (Plan, reason.Reason) {
+	identity, uid, _ := c.rowOf(row.ID)
 	since, known := rules.Orphaned[row.ID]
 	switch {
+	case quarantined[identity]:
+		return Plan{Action: Remove, Entry: row}, reason.RowQuarantined
 	case uid != "" && rules.HasNode != nil && !rules.HasNode(uid):
 		return Plan{Action: Remove, Entry: row}, reason.NodeGone
 	case !known || rules.Now.Before(since.Add(rules.Grace)):
@@ -217,26 +246,24 @@ func wholeSecond(then time.Time) time.Time {
 
 // index finds entries by ID, and by what SPIRE allows only once.
 type index struct {
-	byID  map[string]Entry
-	byKey map[string]string
+	cluster Cluster
+	all     []Entry
+	byID    map[string]Entry
+	byKey   map[string]string // nil until it is needed, which is seldom
 }
 
 func (c Cluster) index(entries []Entry) index {
-	x := index{byID: map[string]Entry{}, byKey: map[string]string{}}
+	x := index{cluster: c, all: entries, byID: make(map[string]Entry, len(entries))}
 	for _, e := range entries {
 		x.byID[e.ID] = e
-		// An entry of ours before one of others: it is the one that we can change.
-		if other, taken := x.byKey[key(e)]; !taken || !c.Owns(x.byID[other]) {
-			x.byKey[key(e)] = e.ID
-		}
 	}
 	return x
 }
 
 // take returns the entry that has the place of a wanted one, and removes it from the index.
-func (x index) take(id string, wanted *Entry) *Entry {
+func (x *index) take(id string, wanted *Entry) *Entry {
 	if _, there := x.byID[id]; !there && wanted != nil {
-		id = x.byKey[key(*wanted)]
+		id = x.inPlaceOf(*wanted)
 	}
 	e, there := x.byID[id]
 	if !there {
@@ -244,6 +271,21 @@ func (x index) take(id string, wanted *Entry) *Entry {
 	}
 	delete(x.byID, id)
 	return &e
+}
+
+// inPlaceOf is the ID of an entry that SPIRE holds where it would hold the wanted one.
+func (x *index) inPlaceOf(wanted Entry) (id string) {
+	if x.byKey == nil {
+		x.byKey = make(map[string]string, len(x.all))
+		owned := map[string]bool{}
+		for _, e := range x.all {
+			// An entry of ours before one of others: it is the one that we can change.
+			if k := key(e); !owned[k] {
+				x.byKey[k], owned[k] = e.ID, x.cluster.Owns(e)
+			}
+		}
+	}
+	return x.byKey[key(wanted)]
 }
 
 // key is what SPIRE lets only one entry have: SPIFFE ID, parent and selectors.

@@ -234,3 +234,38 @@ func TestDiffKnowsNothingOfRowsByItself(t *testing.T) {
 		}
 	}
 }
+
+// A quarantined identity has no row, whoever wants it, and its workload's entry stays parked; others are left alone.
+func TestDiffParksQuarantinedIdentities(t *testing.T) {
+	c := demoCluster(t)
+	entry, other := c.WorkloadEntry(workload("/api", 0)), c.WorkloadEntry(workload("/other", 0))
+	rowOn := func(e registrar.Entry, uid string) registrar.Entry {
+		return c.NodeRow(registrar.IdentityHash(e.SPIFFEID), uid)
+	}
+	wanted := map[string]registrar.Wanted{entry.ID: {}, other.ID: {Entry: &other}}
+	for _, row := range []registrar.Entry{rowOn(entry, "kept"), rowOn(entry, "new"), rowOn(other, "kept")} {
+		wanted[row.ID] = registrar.Wanted{Entry: &row, Owners: []registrar.Owner{pod("a")}}
+	}
+	all := c.ClusterRow(registrar.IdentityHash(entry.SPIFFEID))
+	current := []registrar.Entry{
+		entry, rowOn(entry, "kept"), rowOn(entry, "orphaned"), all, other, rowOn(other, "kept"), rowOn(other, "orphaned"),
+	}
+	want := map[string]string{
+		rowOn(entry, "kept").ID:     "remove RowQuarantined",
+		rowOn(entry, "orphaned").ID: "remove RowQuarantined",
+		all.ID:                      "remove RowQuarantined",
+		rowOn(other, "orphaned").ID: "wait RowOrphaned",
+	}
+	got := map[string]string{}
+	for _, s := range c.Diff(wanted, current, registrar.Rules{
+		Now:         time.Now(),
+		Grace:       time.Minute,
+		Quarantined: func(id spiffeid.ID) bool { return id == entry.SPIFFEID },
+		Exactly:     true,
+	}) {
+		got[s.ID] = s.Action.String() + " " + string(s.Why)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}

@@ -76,8 +76,10 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 		entries:   newTTLCache[string, struct{}](o.CacheTTL, o.CacheSize, o.Now),
 		lacking:   newTTLCache[spiffeid.TrustDomain, struct{}](o.CacheTTL, o.CacheSize, o.Now),
 		confirmed: o.Confirmed,
-		bound:     newBound(o.Bound, o.Now),
-		inFlight:  map[string]*registration{},
+		bound: newBound(o.Bound, o.Now, func(ctx context.Context, namespace string) ([]string, error) {
+			return api.EntriesInNamespace(ctx, cluster, namespace)
+		}),
+		inFlight: map[string]*registration{},
 	}
 }
 
@@ -85,7 +87,8 @@ func New(cluster Cluster, api API, o Options) *Registrar {
 // workloads. It creates what is missing and changes nothing that is there: what pods that run need of one entry
 // together is for the [Reconciler], which knows them.
 //
-// A workload that SPIRE confirmed a short while ago, or that runs already, costs no call; all others together cost one.
+// A workload that SPIRE confirmed a short while ago, or that runs already, costs no call; all others together cost one,
+// and in a namespace with many entries a second one in a second, about its [Bound].
 // Concurrent callers for one identity share its registration; it goes on when one of them gives up, and for that one
 // the error is of kind Unavailable and wraps the context's.
 //
@@ -107,7 +110,7 @@ func (r *Registrar) Ensure(ctx context.Context, workloads []Workload) (entryIDs 
 	if len(missing) == 0 {
 		return entryIDs, nil
 	}
-	if err := r.bound.take(workloads[0].Namespace, missing); err != nil {
+	if err := r.bound.take(ctx, workloads[0].Namespace, missing); err != nil {
 		return nil, err
 	}
 	awaited, err := r.begin(ctx, missing)

@@ -151,8 +151,66 @@ func TestEnsureBoundsTheEntriesOfANamespace(t *testing.T) {
 	elsewhere := workload("/web", 0)
 	elsewhere.Namespace = "other"
 	mustEnsure(t, r, elsewhere)
-	now.Store(601) // no pod has followed
+	now.Store(601) // no pod has followed, and the leader has removed what was made
+	for _, id := range ids(server.Entries()) {
+		server.Delete(id)
+	}
 	mustEnsure(t, r, workload("/web", 0))
+}
+
+// What other replicas have made counts, and is asked for once in a second, by those alone that have a part of the bound.
+func TestEnsureBoundsTheEntriesOfAllReplicas(t *testing.T) {
+	server, address := serve(t)
+	var now atomic.Int64
+	replica := func() *registrar.Registrar {
+		return newRegistrar(t, address, registrar.Options{
+			Now: func() time.Time { return time.Unix(now.Load(), 0) },
+			Bound: registrar.Bound{
+				Max:    func() int { return 8 },
+				Needed: func(string) []string { return nil },
+				For:    10 * time.Minute,
+			},
+		})
+	}
+	elsewhere := workload("/api", 0)
+	elsewhere.Namespace = "other"
+	mustEnsure(t, replica(), elsewhere)
+	first, second := replica(), replica()
+	create := func(replica *registrar.Registrar, containers ...string) (asked bool) {
+		before := server.Calls(list)
+		for _, container := range containers {
+			mustEnsure(t, replica, inContainers(container)[0])
+		}
+		return server.Calls(list) > before
+	}
+	if create(first, "a", "b") {
+		t.Error("a replica with a small part of the bound has asked SPIRE")
+	}
+	if !create(first, "c") {
+		t.Error("one with a larger part has not")
+	}
+	if create(first, "d", "e", "f") {
+		t.Error("it has asked again within a second")
+	}
+	if create(second, "g", "h") {
+		t.Error("another one with a small part has asked SPIRE")
+	}
+	_, err := ensure(t.Context(), second, inContainers("i")[0])
+	wantKind(t, err, registrar.TooMany, "namespace demo would have 9", "at most 8")
+	mustEnsure(t, second, inContainers("a")[0]) // it is there
+	now.Store(2)
+	_, err = ensure(t.Context(), first, inContainers("i")[0])
+	wantKind(t, err, registrar.TooMany, "namespace demo would have 9")
+
+	server.Before(func(_ context.Context, method string) error {
+		if method == list {
+			return status.Error(codes.Unavailable, "away")
+		}
+		return nil
+	})
+	now.Store(4)
+	_, err = ensure(t.Context(), first, inContainers("i")[0])
+	wantKind(t, err, registrar.Unavailable)
 }
 
 // inContainers is the identity /api in several containers of a pod.

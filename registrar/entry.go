@@ -32,7 +32,7 @@ type Entry struct {
 
 // Canonical returns the entry with its lists sorted and without duplicates, empty ones nil: two entries mean the
 // same when their canonical forms are equal, and SPIRE answers a duplicate selector or DNS name in one request with
-// a misleading ALREADY_EXISTS.
+// a misleading ALREADY_EXISTS. Lists that are as they should be are shared with the entry: nobody changes them in place.
 func (e Entry) Canonical() Entry {
 	e.Selectors = sortedSet(e.Selectors, Selector.compare)
 	e.Attributes = e.canonical()
@@ -125,10 +125,20 @@ func isEntryID(s string) bool {
 	})
 }
 
-// sortedSet leaves its argument alone and never returns an empty slice.
+// sortedSet leaves its argument alone and never returns an empty slice. What is a sorted set already is returned as it
+// is: of most entries that is asked again and again.
 func sortedSet[T comparable](s []T, compare func(T, T) int) []T {
-	if len(s) == 0 {
-		return nil
+	isSet := true
+	for i := 1; i < len(s) && isSet; i++ {
+		isSet = compare(s[i-1], s[i]) < 0
 	}
-	return slices.Compact(slices.SortedFunc(slices.Values(s), compare))
+	switch {
+	case len(s) == 0:
+		return nil
+	case isSet:
+		return slices.Clip(s)
+	}
+	sorted := slices.Clone(s)
+	slices.SortFunc(sorted, compare)
+	return slices.Compact(sorted)
 }

@@ -6,9 +6,10 @@ import "time"
 type mirror struct {
 	cluster  Cluster
 	entries  map[string]Entry
-	expiring map[string]time.Time // workloads' entries that are to be removed, and when
+	expiring deadlines            // workloads' entries that are to be removed, and when
 	rows     map[string]time.Time // since when they have been seen
-	orphaned map[string]time.Time // rows without owner, and since when
+	onNode   counts[string]       // IDs of rows, by the UID of their node
+	orphaned deadlines            // rows without owner, and since when
 	ours     map[EntryKind]int
 }
 
@@ -16,9 +17,10 @@ func newMirror(c Cluster) mirror {
 	return mirror{
 		cluster:  c,
 		entries:  map[string]Entry{},
-		expiring: map[string]time.Time{},
+		expiring: newDeadlines(),
 		rows:     map[string]time.Time{},
-		orphaned: map[string]time.Time{},
+		onNode:   counts[string]{},
+		orphaned: newDeadlines(),
 		ours:     map[EntryKind]int{},
 	}
 }
@@ -32,8 +34,8 @@ func (m *mirror) replace(entries map[string]Entry, now time.Time) {
 		if since, known := before.rows[e.ID]; known {
 			m.rows[e.ID] = since
 		}
-		if since, is := before.orphaned[e.ID]; is {
-			m.orphaned[e.ID] = since
+		if since, is := before.orphaned.at[e.ID]; is {
+			m.orphaned.set(e.ID, since)
 		}
 	}
 }
@@ -47,13 +49,14 @@ func (m *mirror) put(e Entry, now time.Time) {
 	switch kind {
 	case KindWorkload:
 		if !e.ExpiresAt.IsZero() {
-			m.expiring[e.ID] = e.ExpiresAt
+			m.expiring.set(e.ID, e.ExpiresAt)
 		}
 	case KindRow:
 		if !known {
 			since = now
 		}
 		m.rows[e.ID] = since
+		m.onNode.add(m.nodeOf(e.ID), e.ID, 1)
 	case KindForeign, KindNodeAlias:
 	}
 }
@@ -62,17 +65,23 @@ func (m *mirror) remove(id string) {
 	if e, there := m.entries[id]; there {
 		m.ours[m.cluster.KindOf(e)]--
 	}
+	if _, isRow := m.rows[id]; isRow {
+		m.onNode.add(m.nodeOf(id), id, -1)
+	}
 	delete(m.entries, id)
-	delete(m.expiring, id)
 	delete(m.rows, id)
-	delete(m.orphaned, id)
+	m.expiring.remove(id)
+	m.orphaned.remove(id)
+}
+
+// nodeOf is the UID of a row's node.
+func (m *mirror) nodeOf(row string) string {
+	_, uid, _ := m.cluster.rowOf(row)
+	return uid
 }
 
 // expires says whether an entry of ours is to be removed, which SPIRE does too.
-func (m *mirror) expires(id string) bool {
-	_, is := m.expiring[id]
-	return is
-}
+func (m *mirror) expires(id string) bool { return m.expiring.has(id) }
 
 // deletedIn yields the entries of ours that a newer list does not have, but for those that were to be removed.
 func (m *mirror) deletedIn(newer map[string]Entry) ids {
@@ -87,17 +96,9 @@ func (m *mirror) deletedIn(newer map[string]Entry) ids {
 
 // nextExpiry is when the first entry is to be removed, where rows stay for a grace period; zero if none is.
 func (m *mirror) nextExpiry(grace time.Duration) time.Time {
-	var first time.Time
-	earliest := func(at time.Time) {
-		if first.IsZero() || at.Before(first) {
-			first = at
-		}
-	}
-	for _, at := range m.expiring {
-		earliest(at)
-	}
-	for _, since := range m.orphaned {
-		earliest(since.Add(grace))
+	first := m.expiring.first()
+	if since := m.orphaned.first(); !since.IsZero() && (first.IsZero() || since.Add(grace).Before(first)) {
+		first = since.Add(grace)
 	}
 	return first
 }

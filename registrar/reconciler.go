@@ -21,6 +21,9 @@ type ReconcilerOptions struct {
 	Grace time.Duration
 	// Interval is the time between two resyncs, give or take a tenth; 5 minutes by default.
 	Interval time.Duration
+	// Quarantined says of an identity that no agent may have it, whatever is wanted; nil: of none. Only a resync finds
+	// the rows of one that was not before.
+	Quarantined func(id spiffeid.ID) bool
 }
 
 // Pass is one comparison of what is wanted with what SPIRE holds.
@@ -90,6 +93,7 @@ type Reconciler struct {
 
 	mu      sync.Mutex
 	changed ids
+	gone    ids // UIDs of nodes
 	paused  bool
 	// stale says that only a resync helps: what SPIRE was seen to hold may be out of date, it may even have lost
 	// everything.
@@ -127,6 +131,7 @@ func NewReconciler(c Cluster, api Entries, d *Demand, o ReconcilerOptions) *Reco
 		onOutcome:       func(Outcome) {},
 		onPass:          func(Pass) {},
 		changed:         ids{},
+		gone:            ids{},
 		stale:           true,
 		seen:            newMirror(c),
 		missing:         ids{},
@@ -152,6 +157,15 @@ func (r *Reconciler) Changed(entryIDs ...string) {
 	for _, id := range entryIDs {
 		r.changed[id] = true
 	}
+	r.enqueue(changes)
+}
+
+// NodeGone says that the node of a UID is not there any more; its rows are removed soon. Some of them may have no owner,
+// so that the demand does not know them.
+func (r *Reconciler) NodeGone(uid string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone[uid] = true
 	r.enqueue(changes)
 }
 
@@ -257,8 +271,13 @@ func (r *Reconciler) take(what string) (changed []string, ok bool) {
 	if r.paused || r.stale && what == changes {
 		return nil, false
 	}
+	for uid := range r.gone {
+		for row := range r.seen.onNode[uid] {
+			r.changed[row] = true
+		}
+	}
 	changed = slices.Sorted(maps.Keys(r.changed))
-	r.changed = ids{}
+	r.changed, r.gone = ids{}, ids{}
 	return changed, what == everything || len(changed) > 0
 }
 
@@ -279,12 +298,13 @@ func (r *Reconciler) next() time.Time {
 
 func (r *Reconciler) rules(exactly bool) Rules {
 	rules := Rules{
-		Now:      time.Now(),
-		Grace:    r.options.Grace,
-		Bundles:  r.bundles,
-		Placed:   r.placed,
-		Orphaned: r.seen.orphaned,
-		Exactly:  exactly,
+		Now:         time.Now(),
+		Grace:       r.options.Grace,
+		Bundles:     r.bundles,
+		Placed:      r.placed,
+		Quarantined: r.options.Quarantined,
+		Orphaned:    r.seen.orphaned.at,
+		Exactly:     exactly,
 	}
 	if r.cluster.Scope != ScopeCluster {
 		rules.HasNode = r.demand.HasNode
@@ -333,10 +353,11 @@ func (r *Reconciler) resync(ctx context.Context) error {
 	r.seen.replace(current, start)
 	r.missing, r.refused, r.withoutBundle = ids{}, ids{}, ids{}
 	wanted := r.demand.All()
-	maps.DeleteFunc(r.seen.orphaned, func(id string, _ time.Time) bool {
-		_, needed := wanted[id]
-		return needed
-	})
+	for id := range r.seen.orphaned.at {
+		if _, needed := wanted[id]; needed {
+			r.seen.orphaned.remove(id)
+		}
+	}
 	err = r.do(ctx, true, start, r.cluster.Diff(wanted, slices.Collect(maps.Values(current)), r.rules(true)))
 	r.deletedByOthers = ids{}
 	interval := r.options.Interval
@@ -375,7 +396,7 @@ func (r *Reconciler) reconcile(ctx context.Context, changed []string) error {
 		delete(r.withoutBundle, id)
 		if w, needed := r.demand.Of(id); needed {
 			wanted[id] = w
-			delete(r.seen.orphaned, id)
+			r.seen.orphaned.remove(id)
 		}
 		if e, there := r.seen.entries[id]; there {
 			current = append(current, e)
@@ -401,8 +422,8 @@ func (r *Reconciler) do(ctx context.Context, full bool, start time.Time, steps [
 				steps[i].Why, r.lastDeletion = deletedByOthers(s), start
 			}
 		case s.Why == reason.RowOrphaned:
-			if _, known := r.seen.orphaned[s.ID]; !known {
-				r.seen.orphaned[s.ID] = start
+			if !r.seen.orphaned.has(s.ID) {
+				r.seen.orphaned.set(s.ID, start)
 			}
 		}
 	}
@@ -448,12 +469,12 @@ func (r *Reconciler) counts() Counts {
 		States: States{
 			Wanted:     r.demand.Len(),
 			Registered: r.seen.ours[KindWorkload],
-			Orphaned:   len(r.seen.expiring),
+			Orphaned:   len(r.seen.expiring.at),
 		},
 		Rows: States{
 			Wanted:     r.demand.Placements(),
 			Registered: r.seen.ours[KindRow],
-			Orphaned:   len(r.seen.orphaned),
+			Orphaned:   len(r.seen.orphaned.at),
 		},
 		WithoutBundle: len(r.withoutBundle),
 		PendingPods:   r.demand.Pods(maps.Keys(r.missing)),

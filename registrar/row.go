@@ -71,19 +71,19 @@ const (
 // KindOf says what an entry is. Ours has our prefix in its ID, and a parent or a SPIFFE ID of ours: both conditions,
 // because an ID can be chosen by anybody and because one cluster's name can begin with another's.
 func (c Cluster) KindOf(e Entry) EntryKind {
-	last, named := strings.CutPrefix(e.ID, c.entryID(""))
+	last, named := c.cutPrefix(e.ID)
 	switch {
 	case !named || strings.Contains(last, "."):
 		return KindForeign
 	case last == "node":
-		if e.SPIFFEID == c.aliasID() {
+		if c.isAlias(e.SPIFFEID) {
 			return KindNodeAlias
 		}
 	case strings.HasPrefix(last, rowPrefix):
-		if e.ParentID == c.ServerID() && c.isAliasPath(e.SPIFFEID) {
+		if c.isServer(e.ParentID) && c.isAliasPath(e.SPIFFEID) {
 			return KindRow
 		}
-	case e.ParentID == c.aliasID() || c.isAliasPath(e.ParentID):
+	case c.isAlias(e.ParentID) || c.isAliasPath(e.ParentID):
 		return KindWorkload
 	}
 	return KindForeign
@@ -94,17 +94,52 @@ func (c Cluster) Owns(e Entry) bool { return c.KindOf(e) != KindForeign }
 
 // Concerns says whether an entry is ours, or may stand in the way of one of ours, or hangs below one.
 func (c Cluster) Concerns(e Entry) bool {
-	return strings.HasPrefix(e.ID, c.entryID("")) || e.ParentID == c.aliasID() ||
-		c.isAliasPath(e.ParentID) || c.isAliasPath(e.SPIFFEID)
+	_, named := c.cutPrefix(e.ID)
+	return named || c.isAlias(e.ParentID) || c.isAliasPath(e.ParentID) || c.isAliasPath(e.SPIFFEID)
 }
 
-func (c Cluster) isAliasPath(id spiffeid.ID) bool {
-	return id.MemberOf(c.TrustDomain) && strings.HasPrefix(id.Path(), "/"+idPrefix+"/"+c.Name+"/id/")
+// What follows is asked of every entry that SPIRE holds, so it makes no IDs to compare with.
+
+func (c Cluster) isServer(id spiffeid.ID) bool {
+	return id.MemberOf(c.TrustDomain) && id.Path() == serverPath
+}
+
+func (c Cluster) isAlias(id spiffeid.ID) bool { return c.below(id) == "/node" }
+
+func (c Cluster) isAliasPath(id spiffeid.ID) bool { return strings.HasPrefix(c.below(id), "/id/") }
+
+// below is the rest of a path below the cluster's own; empty for others.
+func (c Cluster) below(id spiffeid.ID) string {
+	path, ours := strings.CutPrefix(id.Path(), "/"+idPrefix+"/")
+	if !ours || !id.MemberOf(c.TrustDomain) {
+		return ""
+	}
+	rest, ours := strings.CutPrefix(path, c.Name)
+	if !ours {
+		return ""
+	}
+	return rest
+}
+
+// cutPrefix is the last part of an entry ID that is named as ours are.
+func (c Cluster) cutPrefix(entryID string) (last string, ours bool) {
+	rest, ours := strings.CutPrefix(entryID, idPrefix+".")
+	if !ours {
+		return "", false
+	}
+	if rest, ours = strings.CutPrefix(rest, c.Name); !ours {
+		return "", false
+	}
+	return strings.CutPrefix(rest, ".")
 }
 
 // rowOf reads the ID of a row; the UID is empty for one of all nodes.
 func (c Cluster) rowOf(entryID string) (identity, nodeUID string, ok bool) {
-	last, ok := strings.CutPrefix(entryID, c.entryID(rowPrefix))
+	last, ok := c.cutPrefix(entryID)
+	if !ok {
+		return "", "", false
+	}
+	last, ok = strings.CutPrefix(last, rowPrefix)
 	identity, nodeUID, _ = strings.Cut(last, "-")
 	return identity, nodeUID, ok
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -362,4 +364,45 @@ func TestReconcilerFindsLostRowsBeforeCertificatesExpire(t *testing.T) {
 			r.wantReasons(row, reason.RowMissing, reason.RowDeletedByOthers, reason.RowDeletedByOthers)
 		})
 	}
+}
+
+// The rows of a quarantined identity go at once, also those that had no owner any more; when it is taken off the list,
+// those that its pods need are there again.
+func TestReconcilerParksQuarantinedIdentities(t *testing.T) {
+	var quarantined atomic.Bool
+	options := registrar.ReconcilerOptions{
+		Grace:       10 * time.Minute,
+		Interval:    time.Hour,
+		Quarantined: func(id spiffeid.ID) bool { return quarantined.Load() && id.Path() == "/api" },
+	}
+	reconciling(t, options, func(t *testing.T, r *reconciliation) {
+		entry, a, b := entryID(t, "/api"), rowID(t, "/api", "uid-a"), rowID(t, "/api", "uid-b")
+		others := []string{entryID(t, "/web"), rowID(t, "/web", "uid-a")}
+		r.setNode("a", "uid-a")
+		r.setNode("b", "uid-b")
+		r.set(pod("1"), on("a", "/api"))
+		r.set(pod("2"), on("b", "/api"))
+		r.set(pod("3"), on("a", "/web"))
+		r.start()
+		r.set(pod("2"), registrar.Needs{})
+		after(soon)
+		r.wantEntries("before", append(others, entry, a, b)...)
+
+		quarantined.Store(true)
+		r.set(pod("1"), registrar.Needs{Held: []string{entry}})
+		r.Resync()
+		after(soon)
+		r.wantEntries("at once", append(others, entry)...)
+		r.wantReasons(b, reason.RowMissing, reason.RowQuarantined)
+		r.wantCounts("at once", registrar.Counts{
+			States: registrar.States{Wanted: 2, Registered: 2}, Rows: registrar.States{Wanted: 1, Registered: 1},
+		})
+		after(30 * time.Minute)
+		r.wantEntries("after the grace period", append(others, entry)...)
+
+		quarantined.Store(false)
+		r.set(pod("1"), on("a", "/api"))
+		after(soon)
+		r.wantEntries("when it is over", append(others, entry, a)...)
+	})
 }

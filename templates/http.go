@@ -34,7 +34,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, "request")}
 	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter()}
-	p.serveForLife(manager, in)
+	p.serveForLife(manager)
 	manager.HttpFilters = append(manager.HttpFilters, notWrittenTrailers(), router())
 	if len(in.Forwarded) > 0 {
 		manager.HttpFilters = append([]*hcmv3.HttpFilter{clientFilter()}, manager.HttpFilters...)

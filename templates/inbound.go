@@ -75,6 +75,9 @@ func (p envoy) mutualChain(in ir.Inbound) *listenerv3.FilterChain {
 		chain.Filters = append(chain.Filters, networkFilter("one_id", oneID(in)))
 	}
 	if in.Protocol != ir.TCP {
+		if !p.UnboundedStreams {
+			chain.Filters = append(chain.Filters, p.deadline())
+		}
 		chain.Filters = append(chain.Filters, networkFilter(hcmFilter, p.mutualHTTP(in)))
 		return chain
 	}

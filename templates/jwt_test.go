@@ -8,13 +8,14 @@ import (
 
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/google/go-cmp/cmp"
 )
 
 // TestTokensAreCheckedByRequest reads the rules for tokens as people would.
 func TestTokensAreCheckedByRequest(t *testing.T) {
-	filter := authorizations(t, "jwt", cases(t)["jwt"])[0]
+	filter := all[*httprbacv3.RBAC](t, "jwt", cases(t)["jwt"])[0]
 	got := map[string]string{}
 	for kind, rules := range map[string]*rbacv3.RBAC{"": filter.GetRules(), "audited ": filter.GetShadowRules()} {
 		for port, policy := range rules.GetPolicies() {

@@ -1,20 +1,21 @@
 package templates
 
 import (
+	"fmt"
 	"math"
 	"time"
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-
-	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
 // A connection is ended at the latest when a certificate has expired that it was made with, the own one or the peer's.
@@ -23,14 +24,14 @@ import (
 // half, and [envoy.connectionLife] is the longest time that is safe. Both sides keep to theirs, and so the shorter one
 // counts. TCP is ended after exactly that. An HTTP connection stops taking requests after a tenth of it, called
 // freshness here: a server says so by GOAWAY, or by "connection: close" with the next response, a caller's Envoy opens
-// another connection. That leaves the rest, nine tenths, to requests and streams that are already under way, which are
-// ended after that.
+// another connection. Requests and streams that are under way then go on, and are ended in time for the rest: a caller
+// of HTTP/1.1 without our Envoy may rest, for [envoy.idle], before it makes the request that is its last.
 //
-//	0           freshness                                   connectionLife
-//	|--- new requests ---|--- drained: streams go on ---------------| streams end
+//	0           freshness                                         connectionLife
+//	|--- new requests ---|--- drained: streams go on ----|--- idle ------|
 //
-// The peer's: a caller without our Envoy may have a shorter TTL than the server, and keeps no rule. The end of its
-// certificate is known with each request, see [peerExpiry]. To TCP Envoy can give no time that differs by connection.
+// That last request and whatever a caller's certificate ends sooner are bounded by a deadline of the connection, see
+// [envoy.deadline]. To TCP Envoy can give no time that differs by connection.
 
 // maxGrace is how long Envoy by default still takes requests after it has announced the end of an HTTP/2 connection, and
 // maxClosing how long it waits at the end of one of HTTP/1 for the other side to close too.
@@ -54,6 +55,14 @@ func (p envoy) grace() time.Duration { return min(maxGrace, p.freshness()/2) }
 // closing is how long an HTTP/1 server waits at the end, when nothing is carried any more.
 func (p envoy) closing() time.Duration { return min(maxClosing, p.freshness()/2) }
 
+// leastIdle is longer than callers' Envoys keep a connection that rests, so that none of their requests crosses its end.
+const leastIdle = idleTimeout + time.Second
+
+// idle is how long an HTTP/1.1 caller may rest between two requests.
+func (p envoy) idle() time.Duration {
+	return min(defaultIdle, max(p.connectionLife()/20, min(leastIdle, p.connectionLife()/4))).Truncate(time.Millisecond)
+}
+
 // peerConnectionLife is the freshness of connections to peers, of which the caller's Envoy ends each between two
 // requests. With a drain time it is at most a third of that, so that none is left when a peer ends that has served for
 // the drain time since it was taken from DNS: a third of it for DNS, and the rest for requests.
@@ -64,10 +73,11 @@ func (p envoy) peerConnectionLife() time.Duration {
 	return min(p.freshness(), max(p.Drain/3, time.Millisecond).Truncate(time.Millisecond))
 }
 
-// serveForLife bounds connections of callers that present a certificate. All filters but the router are there.
-func (p envoy) serveForLife(manager *hcmv3.HttpConnectionManager, in ir.Inbound) {
+// serveForLife bounds connections of callers that present a certificate.
+func (p envoy) serveForLife(manager *hcmv3.HttpConnectionManager) {
 	options := common(manager)
 	options.MaxConnectionDuration = lasting(p.freshness())
+	options.IdleTimeout = lasting(p.idle())
 	// Otherwise a request that crosses the end of its connection is lost.
 	manager.Http1SafeMaxConnectionDuration = true
 	if grace := p.grace(); grace < maxGrace {
@@ -79,12 +89,8 @@ func (p envoy) serveForLife(manager *hcmv3.HttpConnectionManager, in ir.Inbound)
 	if p.UnboundedStreams {
 		return
 	}
-	rest := p.connectionLife() - p.freshness() - p.grace() - p.closing()
-	options.MaxStreamDuration = lasting(rest)
-	if in.Limits.IdleTimeout == 0 && rest < defaultIdle {
-		options.IdleTimeout = lasting(rest)
-	}
-	manager.HttpFilters = append(manager.HttpFilters, peerExpiry()...)
+	options.MaxStreamDuration = lasting(p.connectionLife() - p.freshness() - p.grace() - p.idle() - p.closing())
+	endByDeadline(manager)
 }
 
 // callForLife bounds requests that go to peers. At a gateway's port for callers with certificates the bound for those,
@@ -105,39 +111,88 @@ func (p envoy) tcpForLife(tcp *tcpproxyv3.TcpProxy) {
 const (
 	// streamDuration is the header by which Envoy is told how long one request may last. It does not reach the app.
 	streamDuration = "x-envoy-upstream-stream-duration-ms"
-	// expiredPolicy is what the log says of a request that came too late.
-	expiredPolicy = "certificate_expired"
+	// leftHeader has the same number until then: what Envoy is told by others would be removed.
+	leftHeader = "x-spire-injector-left"
+	// peerEndKey and deadlineKey are where a connection keeps the end of the caller's certificate and its own, both in
+	// seconds since 1970.
+	peerEndKey  = "end"
+	deadlineKey = "deadline"
+	// expiredAnswer is what a caller gets whose request came after the deadline.
+	expiredAnswer = "certificate expired"
 )
 
-// peerExpiry ends a request when the caller's certificate expires, and denies one that comes later on a connection that
-// is still open. First the header is the end of the certificate in seconds, then the milliseconds until one second
-// before it, as times are rounded down. It is dear, and yet made for each request: a connection keeps bytes alone, which
-// the expression could not read as a number. Without a certificate it is no number, which both filters and Envoy's router
-// pass over.
-func peerExpiry() []*hcmv3.HttpFilter {
-	set := func(value string) *mutationv3.HeaderMutation {
-		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
-			Header:       &corev3.HeaderValue{Key: streamDuration, Value: value},
-			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		}}}
+// deadline finds out, once for each connection, when it has to end: when the caller's certificate does, or
+// [envoy.connectionLife] after it was accepted. It is one second early, as times are rounded down. Without a certificate
+// there is none.
+func (p envoy) deadline() *listenerv3.Filter {
+	life := int((p.connectionLife() - p.closing()) / time.Second)
+	end := "int(string(filter_state." + peerEndKey + "))"
+	own := fmt.Sprintf("int(request.time) + %d", life)
+	earlier := "%CEL((" + end + " < " + own + " ? " + end + " : " + own + ") - 1)%"
+	return networkFilter("deadline", &setfilterstatev3.Config{OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
+		connectionState(peerEndKey, "%DOWNSTREAM_PEER_CERT_V_END(%s)%"),
+		connectionState(deadlineKey, earlier, bytesAsStrings()),
+	}})
+}
+
+// connectionState keeps a text with the connection.
+func connectionState(key, format string, formatters ...*corev3.TypedExtensionConfig) *filterstatev3.FilterStateValue {
+	return &filterstatev3.FilterStateValue{
+		Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: key},
+		FactoryKey: "envoy.string",
+		Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+			Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+				Specifier: &corev3.DataSource_InlineString{InlineString: format},
+			}},
+			Formatters: formatters,
+		}},
 	}
-	left := &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
-		RequestMutations: []*mutationv3.HeaderMutation{
-			set("%DOWNSTREAM_PEER_CERT_V_END(%s)%"),
-			set(`%CEL((int(request.headers["` + streamDuration + `"])-int(request.time)-1)*1000)%`),
-		},
-	}}
-	late := headerPermission(&routev3.HeaderMatcher{
-		Name: streamDuration,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_RangeMatch{
-			RangeMatch: &typev3.Int64Range{Start: math.MinInt32 * 1000, End: 1},
-		},
+}
+
+// bytesAsStrings lets CEL read what a connection keeps, which is bytes to it. It is not made for larger values.
+func bytesAsStrings() *corev3.TypedExtensionConfig {
+	return &corev3.TypedExtensionConfig{Name: "cel", TypedConfig: pack(&celv3.Cel{
+		CelConfig: &corev3.CelExpressionConfig{EnableStringConversion: true},
+	})}
+}
+
+// endByDeadline ends a request at the deadline of its connection, and denies one that comes later. First the header is
+// the deadline, then the milliseconds until then. Without a deadline it is no number, which routes and Envoy's router
+// pass over. HTTP filters could do the same, for twice the processor time. The routes are there.
+func endByDeadline(manager *hcmv3.HttpConnectionManager) {
+	manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
+		Name: "deadline",
+		TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
+			{Action: &mutationv3.HeaderMutation_Append{Append: overwritten(leftHeader, "%FILTER_STATE("+deadlineKey+":PLAIN)%")}},
+			{Action: &mutationv3.HeaderMutation_Append{Append: overwritten(
+				leftHeader, `%CEL((int(request.headers["`+leftHeader+`"])-int(request.time))*1000)%`,
+			)}},
+		}}),
 	})
-	expired := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{
-		expiredPolicy: {
-			Permissions: []*rbacv3.Permission{late},
-			Principals:  []*rbacv3.Principal{{Identifier: &rbacv3.Principal_Any{Any: true}}},
-		},
-	}}}
-	return []*hcmv3.HttpFilter{httpFilter("peer_expiry", left), httpFilter("expired", expired)}
+	late := &routev3.Route{
+		Match: anyPath(&routev3.HeaderMatcher{
+			Name: leftHeader,
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_RangeMatch{
+				RangeMatch: &typev3.Int64Range{Start: math.MinInt32 * 1000, End: 1},
+			},
+		}),
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
+			Status: 403,
+			Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: expiredAnswer}},
+		}},
+	}
+	routes := manager.GetRouteConfig()
+	for _, host := range routes.VirtualHosts {
+		host.Routes = append([]*routev3.Route{late}, host.Routes...)
+		host.RequestHeadersToAdd = append(host.RequestHeadersToAdd, overwritten(streamDuration, "%REQ("+leftHeader+")%"))
+	}
+	routes.RequestHeadersToRemove = append(routes.RequestHeadersToRemove, leftHeader) // comes after that
+}
+
+// overwritten is a header with one value, whatever the caller sent.
+func overwritten(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
 }

@@ -8,22 +8,12 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
-
-// authorizations are the filters that let callers in, without those that deny requests after the end of a certificate.
-func authorizations(t *testing.T, name string, proxy ir.Proxy) []*httprbacv3.RBAC {
-	t.Helper()
-	return slices.DeleteFunc(all[*httprbacv3.RBAC](t, name, proxy), func(filter *httprbacv3.RBAC) bool {
-		return filter.GetRules().GetAction() == rbacv3.RBAC_DENY
-	})
-}
 
 // eachLife runs a check of all cases with short and long certificates, and with streams without bound.
 func eachLife(t *testing.T, check func(t *testing.T, name string, proxy ir.Proxy)) {
@@ -66,10 +56,11 @@ func TestNothingOutlivesItsCertificate(t *testing.T) {
 			if fresh <= 0 || !manager.GetHttp1SafeMaxConnectionDuration() {
 				t.Errorf("%s: takes requests for %s, and may lose them: %t", manager.GetStatPrefix(), fresh, !manager.GetHttp1SafeMaxConnectionDuration())
 			}
-			within(manager.GetStatPrefix(), fresh+grace+closing+options.GetMaxStreamDuration().AsDuration())
-			if idle := options.GetIdleTimeout().AsDuration(); !proxy.UnboundedStreams && life < defaultIdle && idle == 0 {
-				t.Errorf("%s: an idle connection stays for an hour", manager.GetStatPrefix())
+			idle := options.GetIdleTimeout().AsDuration()
+			if idle <= 0 || idle > defaultIdle {
+				t.Errorf("%s: a connection may rest for %s", manager.GetStatPrefix(), idle)
 			}
+			within(manager.GetStatPrefix(), fresh+grace+idle+closing+options.GetMaxStreamDuration().AsDuration())
 			if got := options.GetMaxStreamDuration() == nil; got != proxy.UnboundedStreams {
 				t.Errorf("%s: streams without bound: %t", manager.GetStatPrefix(), got)
 			}

@@ -35,7 +35,10 @@ func limitRequests(l ir.Limits, manager *hcmv3.HttpConnectionManager) {
 		manager.StreamIdleTimeout = lasting(l.StreamIdleTimeout)
 	}
 	if l.IdleTimeout > 0 {
-		common(manager).IdleTimeout = lasting(l.IdleTimeout)
+		options := common(manager)
+		if given := options.IdleTimeout; given == nil || l.IdleTimeout < given.AsDuration() { // a certificate may leave less
+			options.IdleTimeout = lasting(l.IdleTimeout)
+		}
 	}
 	if l.MaxRequestBytes == 0 {
 		return

@@ -16,6 +16,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -518,7 +519,7 @@ func TestPeersAreCheckedByRequestToo(t *testing.T) {
 		if proxy.HasRules() {
 			return // TestRulesMeanWhatTheModelSays
 		}
-		filters := authorizations(t, name, proxy)
+		filters := all[*httprbacv3.RBAC](t, name, proxy)
 		if len(filters) != 1 {
 			t.Fatalf("%d resources: a file takes exactly one", len(filters))
 		}
@@ -677,7 +678,7 @@ func TestOnlyForwardedIsBelieved(t *testing.T) {
 			}
 			delete(forwards, manager.GetStatPrefix())
 		}
-		for key, policy := range authorizations(t, name, proxy)[0].GetRules().GetPolicies() {
+		for key, policy := range all[*httprbacv3.RBAC](t, name, proxy)[0].GetRules().GetPolicies() {
 			checked := policy.GetPermissions()[0].GetAndRules() != nil
 			for _, in := range proxy.Inbound {
 				if inboundListener(in) == key && checked != (len(in.Forwarded) > 0) {

@@ -1,9 +1,6 @@
 package templates
 
 import (
-	"regexp"
-	"strings"
-
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
@@ -41,25 +38,16 @@ func (p envoy) statsConfig() *metricsv3.StatsConfig {
 	if m.Port == 0 || len(m.Include) == 0 {
 		return nil
 	}
-	list := &matcherv3.ListStringMatcher{}
 	prefixes := append(alwaysKept(), m.Include...)
 	if p.HasTokens() {
 		prefixes = append(prefixes, jwtStatistics)
 	}
-	for _, prefix := range prefixes {
-		list.Patterns = append(list.Patterns, namesFrom(prefix))
-	}
+	// Envoy bounds the size of a pattern by a setting that it has not read yet when it reads this one.
 	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{
-		StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: list},
+		StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: &matcherv3.ListStringMatcher{
+			Patterns: []*matcherv3.StringMatcher{patternMatcher(anyOf(prefixes))},
+		}},
 	}}
-}
-
-// namesFrom matches the names that an item of [ir.Metrics.Include] means.
-func namesFrom(prefix string) *matcherv3.StringMatcher {
-	if !strings.Contains(prefix, "*") {
-		return prefixMatcher(prefix)
-	}
-	return patternMatcher(strings.ReplaceAll(regexp.QuoteMeta(prefix), `\*`, `[^.]*`) + ".*")
 }
 
 func (p envoy) metricsListeners() []*listenerv3.Listener {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -156,7 +157,7 @@ func TestRulesMeanWhatTheModelSays(t *testing.T) {
 		audited.Listen, audited.Audit = 8444, true
 		proxy := cases(t)["api"]
 		proxy.Inbound = []ir.Inbound{in, audited}
-		filter := authorizations(t, "rules", proxy)[0]
+		filter := all[*httprbacv3.RBAC](t, "rules", proxy)[0]
 		if filter.GetRules().GetAction() != rbacv3.RBAC_ALLOW || filter.GetShadowRules().GetAction() != rbacv3.RBAC_DENY {
 			t.Fatalf("rules %s, shadow rules %s", filter.GetRules().GetAction(), filter.GetShadowRules().GetAction())
 		}
@@ -234,7 +235,7 @@ func TestSizeOfARule(t *testing.T) {
 func TestRulesOfOnePortLeaveOthersAlone(t *testing.T) {
 	proxy := cases(t)["several"]
 	policies := func(p ir.Proxy) map[string]*rbacv3.Policy {
-		return authorizations(t, "rules", p)[0].GetRules().GetPolicies()
+		return all[*httprbacv3.RBAC](t, "rules", p)[0].GetRules().GetPolicies()
 	}
 	before := policies(proxy)
 	listeners := func(p ir.Proxy) (out []string) {

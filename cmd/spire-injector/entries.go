@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,6 +55,10 @@ func rulesOf(injector func() inject.Injector, cached client.Reader, configuratio
 		},
 		NeedsOfTemplate: func(ns *corev1.Namespace, template *corev1.Pod) registrar.Needs {
 			return injector().NeedsOfTemplate(namespaceOf(ns), template)
+		},
+		Quarantined: func(id spiffeid.ID) bool {
+			_, is := injector().Platform.Quarantined(id)
+			return is
 		},
 		Served: func(ctx context.Context) (func(map[string]string) bool, error) {
 			served, err := webhook.ServedBy(ctx, cached, configuration)

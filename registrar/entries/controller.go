@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -35,6 +36,8 @@ type Config struct {
 type Rules struct {
 	NeedsOfPod      func(ns *corev1.Namespace, pod *corev1.Pod) registrar.Needs
 	NeedsOfTemplate func(ns *corev1.Namespace, template *corev1.Pod) registrar.Needs
+	// Quarantined says of an identity that no agent may have it.
+	Quarantined func(id spiffeid.ID) bool
 	// Served says of which namespaces, by their labels, the API server asks this injector about pods: what nobody
 	// injects needs no identity of ours. The error is why that is not known, and with it whose the pods of any
 	// namespace are.
@@ -61,8 +64,11 @@ func New(config Config) *Controller {
 		rules:    make(chan struct{}, 1),
 		complete: make(chan struct{}),
 	}
-	c.reconciler = registrar.NewReconciler(config.Cluster, config.SPIRE, c.demand,
-		registrar.ReconcilerOptions{Grace: config.Grace, Interval: config.Interval})
+	c.reconciler = registrar.NewReconciler(config.Cluster, config.SPIRE, c.demand, registrar.ReconcilerOptions{
+		Grace:       config.Grace,
+		Interval:    config.Interval,
+		Quarantined: config.Rules.Quarantined,
+	})
 	c.watcher = &watcher{
 		cache:   config.Cache,
 		rules:   config.Rules,
@@ -70,7 +76,7 @@ func New(config Config) *Controller {
 		kinds:   kindsOf(config.Prewarm),
 		nodes:   config.Cluster.Scope != registrar.ScopeCluster,
 		changed: c.reconciler.Changed,
-		resyncs: c.reconciler.Resync,
+		gone:    c.reconciler.NodeGone,
 		unknown: c.pause,
 		logger:  config.Logger,
 	}
@@ -101,7 +107,8 @@ func (c *Controller) Confirmed(entryID string) bool { return c.demand.Confirmed(
 // Needed returns the IDs of the entries that the objects of a namespace need.
 func (c *Controller) Needed(namespace string) []string { return c.demand.InNamespace(namespace) }
 
-// RulesChanged has what all objects need evaluated again soon, after the platform file changed.
+// RulesChanged has what all objects need evaluated again soon, and all entries in SPIRE compared, after the platform file
+// changed.
 func (c *Controller) RulesChanged() {
 	select {
 	case c.rules <- struct{}{}:
@@ -147,6 +154,7 @@ func (c *Controller) watch(ctx context.Context) error {
 		case <-c.rules:
 			// An error is reported when the webhook configuration changes, which is a resync too.
 			_ = c.watcher.resync(ctx, "")
+			c.reconciler.Resync() // rows may be of quarantined identities that nothing needs
 		}
 	}
 }

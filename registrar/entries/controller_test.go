@@ -47,6 +47,56 @@ func TestControllerKeepsEntriesAtWhatObjectsNeed(t *testing.T) {
 	})
 }
 
+// Kubelets write a pod's status again and again; its needs do not follow from that.
+func TestPodsAreEvaluatedWhenTheirNeedsMayHaveChanged(t *testing.T) {
+	inCluster(t, []client.Object{
+		configuration("", 1), namespace("a"), pod("a", "p", "/p"), deployment("a", "d", "/d"),
+	}, func(t *testing.T, c *cluster) {
+		c.start()
+		c.wantEvaluated("at first", "a/", "a/p") // a template has no name
+		c.source(&corev1.Pod{}).Modify(pod("a", "p", "/p"))
+		scaled := deployment("a", "d", "/d")
+		scaled.Spec.Replicas = new(int32(3))
+		c.source(&appsv1.Deployment{}).Modify(scaled)
+		after(soon)
+		c.wantEvaluated("when nothing changes that is of interest")
+
+		ended := bound(pod("a", "p", "/other"), "one")
+		ended.Labels["more"], ended.Status.Phase = "yes", corev1.PodFailed
+		for what, change := range map[string]func(*corev1.Pod){
+			"annotation": func(p *corev1.Pod) { p.Annotations = ended.Annotations },
+			"label":      func(p *corev1.Pod) { p.Labels = ended.Labels },
+			"node":       func(p *corev1.Pod) { p.Spec = ended.Spec },
+			"phase":      func(p *corev1.Pod) { p.Status = ended.Status },
+		} {
+			changed := pod("a", "p", "/p")
+			change(changed)
+			c.source(&corev1.Pod{}).Modify(changed)
+			after(soon)
+			c.wantEvaluated("with another "+what, "a/p")
+			c.source(&corev1.Pod{}).Modify(pod("a", "p", "/p"))
+			after(soon)
+			c.wantEvaluated("with the "+what+" as before", "a/p")
+		}
+		c.source(&appsv1.Deployment{}).Modify(deployment("a", "d", "/other"))
+		after(soon)
+		c.wantEvaluated("with another template", "a/")
+	})
+}
+
+// What is evaluated again may have changed, or gone, since all objects were listed for that.
+func TestEvaluatedAgainIsTheObjectAsItIsNow(t *testing.T) {
+	inCluster(t, []client.Object{configuration("", 1), namespace("a"), pod("a", "p", "/now")}, func(t *testing.T, c *cluster) {
+		c.start()
+		all := func(map[string]string) bool { return true }
+		for _, listed := range []*corev1.Pod{pod("a", "p", "/before"), pod("a", "gone", "/gone")} {
+			c.watcher.reset(t.Context(), kinds[0], listed, all)
+		}
+		after(soon)
+		c.wantIDs("after objects that were listed earlier", "/now")
+	})
+}
+
 // A pod whose end was missed by the watch is found gone by the next list.
 func TestTombstonesAreForgotten(t *testing.T) {
 	inCluster(t, []client.Object{configuration("", 1), namespace("a"), pod("a", "p", "/p")}, func(t *testing.T, c *cluster) {

@@ -2,6 +2,7 @@ package entries
 
 import (
 	"fmt"
+	"reflect"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -21,6 +22,9 @@ type kind struct {
 	new   func() client.Object
 	list  func() client.ObjectList
 	needs func(r Rules, ns *corev1.Namespace, o client.Object) registrar.Needs
+	// alike says that two states of an object have the same needs. Most changes of a pod are of its status, and evaluating
+	// a pod is far dearer than that.
+	alike func(before, after any) bool
 }
 
 // kindsOf are those that need identities: pods, and with prewarm what pods are made of, so that an identity is in SPIRE
@@ -44,6 +48,7 @@ var kinds = []kind{
 			}
 			return registrar.Needs{}
 		},
+		alike: podAlike,
 	},
 	ofTemplate("Deployment",
 		func() *appsv1.Deployment { return &appsv1.Deployment{} },
@@ -90,7 +95,20 @@ func ofTemplate[O client.Object](name string, empty func() O, list func() client
 			}
 			return r.NeedsOfTemplate(ns, &corev1.Pod{ObjectMeta: t.ObjectMeta, Spec: t.Spec})
 		},
+		alike: func(before, after any) bool {
+			b, okB := before.(O)
+			a, okA := after.(O)
+			return okA && okB && reflect.DeepEqual(template(b), template(a))
+		},
 	}
+}
+
+// podAlike compares what a cache keeps of pods, which is what their needs follow from.
+func podAlike(before, after any) bool {
+	b, okB := before.(*corev1.Pod)
+	a, okA := after.(*corev1.Pod)
+	return okA && okB && reflect.DeepEqual(b.Labels, a.Labels) && reflect.DeepEqual(b.Annotations, a.Annotations) &&
+		reflect.DeepEqual(b.Spec, a.Spec) && reflect.DeepEqual(b.Status, a.Status)
 }
 
 func hasEnded(job *batchv1.Job) bool {

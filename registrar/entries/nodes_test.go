@@ -2,6 +2,7 @@ package entries
 
 import (
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,5 +122,65 @@ func TestTemplatesNeedNothingUnlessPrewarmed(t *testing.T) {
 	inCluster(t, []client.Object{configuration("", 1), namespace("a"), deployment("a", "d", "/template")}, func(t *testing.T, c *cluster) {
 		c.start()
 		c.wantIDs("prewarmed: parked", "/template")
+	})
+}
+
+// When the rules say that an identity is quarantined, its rows go at once, also of a node that has no pod of it any more.
+func TestRowsOfQuarantinedIdentities(t *testing.T) {
+	var quarantined atomic.Bool
+	inClusterWith(t, func(config *Config) {
+		needs := config.Rules.NeedsOfPod
+		config.Rules.NeedsOfPod = func(ns *corev1.Namespace, p *corev1.Pod) registrar.Needs {
+			n := needs(ns, p)
+			if quarantined.Load() {
+				return registrar.Needs{Held: []string{config.Cluster.WorkloadEntry(n.Workloads[0]).ID}}
+			}
+			return n
+		}
+		config.Rules.Quarantined = func(spiffeid.ID) bool { return quarantined.Load() }
+	}, []client.Object{
+		configuration("", 1), namespace("a"), node("one", "uid-1"), node("two", "uid-2"),
+		bound(pod("a", "stays", "/api"), "one"),
+	}, func(t *testing.T, c *cluster) {
+		c.start()
+		c.source(&corev1.Pod{}).Add(bound(pod("a", "goes", "/api"), "two"))
+		after(soon)
+		c.source(&corev1.Pod{}).Delete(bound(pod("a", "goes", "/api"), "two"))
+		after(soon)
+		c.wantRows("before", "uid-1", "uid-2")
+
+		quarantined.Store(true)
+		c.RulesChanged()
+		after(soon)
+		c.wantIDs("at once", "/api")
+
+		quarantined.Store(false)
+		c.RulesChanged()
+		after(soon)
+		c.wantRows("when it is over", "uid-1")
+	})
+}
+
+// What a node leaves behind is removed by what is known of SPIRE: a list of all entries for each node that goes would be
+// dear in a cluster whose nodes come and go.
+func TestNodeThatGoesTakesRowsWithoutOwnersAlong(t *testing.T) {
+	inCluster(t, []client.Object{
+		configuration("", 1), namespace("a"), node("one", "uid-1"), node("two", "uid-2"),
+		bound(pod("a", "p", "/api"), "one"), bound(pod("a", "q", "/api"), "two"),
+	}, func(t *testing.T, c *cluster) {
+		c.start()
+		c.source(&corev1.Pod{}).Delete(bound(pod("a", "p", "/api"), "one"))
+		after(soon)
+		c.wantRows("within the grace period", "uid-1", "uid-2")
+		lists := c.server.Calls("ListEntries")
+		c.source(nodeMetadata()).Delete(node("one", "uid-1"))
+		after(soon)
+		c.wantRows("when the node is gone", "uid-2")
+		c.source(nodeMetadata()).Modify(node("two", "uid-3"))
+		after(soon)
+		c.wantRows("when the other is another one of its name", "uid-3")
+		if got := c.server.Calls("ListEntries"); got != lists {
+			t.Errorf("SPIRE was asked for all entries %d times, want 0", got-lists)
+		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,13 +28,16 @@ type watcher struct {
 	kinds   []kind // of objects that need identities
 	nodes   bool   // identities have rows for each node
 	changed func(entryIDs ...string)
-	resyncs func() // has everything in SPIRE compared
+	gone    func(nodeUID string) // has the rows of a node removed
 	// unknown is called with the reason why it is not known what the cluster needs; with nil when it is known.
 	unknown func(why error)
 	logger  logr.Logger
 
 	// configuration is held while it is read and until unknown was called: the last call is about the last reading.
 	configuration sync.Mutex
+	// evaluation is held while an object is read and until the demand knows what it needs: the last one is of the object
+	// as it was last.
+	evaluation sync.Mutex
 }
 
 // start watches, and returns when every object was evaluated.
@@ -70,8 +74,12 @@ func (w *watcher) start(ctx context.Context) error {
 			}
 		}
 		h := toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    set,
-			UpdateFunc: func(_, after any) { set(after) },
+			AddFunc: set,
+			UpdateFunc: func(before, after any) {
+				if !k.alike(before, after) {
+					set(after)
+				}
+			},
 			DeleteFunc: func(o any) { w.forget(k, o) },
 		}
 		if err := handle(k.new(), h); err != nil {
@@ -131,13 +139,13 @@ func (w *watcher) nodeHandler() toolscache.ResourceEventHandler {
 			a, okA := after.(client.Object)
 			if okB && okA && b.GetUID() != a.GetUID() {
 				set(after)
-				w.resyncs()
+				w.gone(string(b.GetUID()))
 			}
 		},
 		DeleteFunc: func(o any) {
 			if node, ok := lastSeen(o).(client.Object); ok {
 				w.changed(w.demand.SetNode(node.GetName(), "")...)
-				w.resyncs()
+				w.gone(string(node.GetUID()))
 			}
 		},
 	}
@@ -191,7 +199,7 @@ func (w *watcher) resync(ctx context.Context, namespace string) error {
 			continue
 		}
 		err := meta.EachListItem(list, func(o runtime.Object) error {
-			w.set(ctx, k, o, served)
+			w.reset(ctx, k, o, served)
 			return nil
 		})
 		if err != nil {
@@ -201,12 +209,37 @@ func (w *watcher) resync(ctx context.Context, namespace string) error {
 	return nil
 }
 
-// set evaluates what one object needs.
-func (w *watcher) set(ctx context.Context, k kind, o any, served func(namespaceLabels map[string]string) bool) {
-	object, ok := o.(client.Object)
+// reset evaluates what one object needs that may have changed, or gone, since it was listed.
+func (w *watcher) reset(ctx context.Context, k kind, o runtime.Object, served func(namespaceLabels map[string]string) bool) {
+	listed, ok := o.(client.Object)
 	if !ok {
 		return
 	}
+	w.evaluation.Lock()
+	defer w.evaluation.Unlock()
+	object := k.new()
+	switch err := w.cache.Get(ctx, client.ObjectKeyFromObject(listed), object); {
+	case apierrors.IsNotFound(err): // its own event comes, or was here
+	case err != nil:
+		w.logger.Error(err, "what the object needs is not evaluated again",
+			"kind", k.name, "namespace", listed.GetNamespace(), "name", listed.GetName())
+	default:
+		w.evaluate(ctx, k, object, served)
+	}
+}
+
+// set evaluates what one object needs.
+func (w *watcher) set(ctx context.Context, k kind, o any, served func(namespaceLabels map[string]string) bool) {
+	if object, ok := o.(client.Object); ok {
+		w.evaluation.Lock()
+		defer w.evaluation.Unlock()
+		w.evaluate(ctx, k, object, served)
+	}
+}
+
+func (w *watcher) evaluate(
+	ctx context.Context, k kind, object client.Object, served func(namespaceLabels map[string]string) bool,
+) {
 	var ns corev1.Namespace
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns); err != nil {
 		// What is not known to be orphaned stays, and the namespace's own event comes.
@@ -223,6 +256,8 @@ func (w *watcher) set(ctx context.Context, k kind, o any, served func(namespaceL
 
 func (w *watcher) forget(k kind, o any) {
 	if object, ok := lastSeen(o).(client.Object); ok {
+		w.evaluation.Lock()
+		defer w.evaluation.Unlock()
 		w.changed(w.demand.Set(owner(k, object), registrar.Needs{})...)
 	}
 }

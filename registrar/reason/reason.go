@@ -67,6 +67,7 @@ const (
 	RowDeletedByOthers   Reason = "RowDeletedByOthers"
 	RowDrifted           Reason = "RowDrifted"
 	RowOrphaned          Reason = "RowOrphaned"
+	RowQuarantined       Reason = "RowQuarantined"
 	NodeGone             Reason = "NodeGone"
 	AliasOrphaned        Reason = "AliasOrphaned"
 	BundleMissing        Reason = "BundleMissing"
@@ -163,6 +164,7 @@ var rows = [...]Row{
 	},
 	{RowDrifted, Entry, "something else than the injector changed the row, which is made again", warning},
 	{RowOrphaned, Entry, "the row's node has no pod of the identity any more: it is removed after the grace period", normal},
+	{RowQuarantined, Entry, "the platform file cuts the row's identity off: no agent may have it", normal},
 	{NodeGone, Entry, "the row's node is gone", normal},
 	{AliasOrphaned, Entry, "no entry hangs below the alias of all nodes any more", normal},
 	{BundleMissing, Entry, "SPIRE has no bundle of a trust domain that the entry is to federate with", warning},

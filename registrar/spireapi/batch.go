@@ -90,8 +90,8 @@ func inBatches[T any](items []T, size func(T) int, send func(batch []T) error, u
 	return nil
 }
 
-// pageSize keeps a page of ordinary entries at some hundred KiB.
-const pageSize = 500
+// PageSize is how many entries one request asks for, which keeps a page of ordinary ones at some hundred KiB.
+const PageSize = 500
 
 // pages fetches page after page. The last one is empty on SPIRE, and may be any on others.
 func (c *call) pages(ctx context.Context, fetch func(token string) (next string, err error)) error {

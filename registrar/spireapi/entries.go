@@ -157,7 +157,7 @@ func (c *Client) ListEntries(ctx context.Context, of registrar.Cluster) ([]regis
 	var unreadable error
 	call := c.call("ListEntries")
 	err := call.pages(ctx, func(token string) (string, error) {
-		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{PageSize: pageSize, PageToken: token})
+		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{PageSize: PageSize, PageToken: token})
 		for _, pb := range resp.GetEntries() {
 			if e, err := fromProto(pb); err == nil && of.Concerns(e) {
 				entries = append(entries, e)
@@ -171,6 +171,30 @@ func (c *Client) ListEntries(ctx context.Context, of registrar.Cluster) ([]regis
 		return nil, err
 	}
 	return entries, nil
+}
+
+// EntriesInNamespace implements [registrar.NamespaceLister].
+func (c *Client) EntriesInNamespace(ctx context.Context, of registrar.Cluster, namespace string) ([]string, error) {
+	var ids []string
+	filter := &entryv1.ListEntriesRequest_Filter{BySelectors: &types.SelectorMatch{
+		Selectors: []*types.Selector{{Type: "k8s", Value: "ns:" + namespace}},
+		Match:     types.SelectorMatch_MATCH_SUPERSET,
+	}}
+	err := c.call("ListEntries").pages(ctx, func(token string) (string, error) {
+		resp, err := c.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{
+			Filter:     filter,
+			OutputMask: &types.EntryMask{SpiffeId: true, ParentId: true},
+			PageSize:   PageSize,
+			PageToken:  token,
+		})
+		for _, pb := range resp.GetEntries() {
+			if e, err := fromProto(pb); err == nil && of.KindOf(e) == registrar.KindWorkload {
+				ids = append(ids, e.ID)
+			}
+		}
+		return resp.GetNextPageToken(), err
+	})
+	return ids, err
 }
 
 // GetEntry implements [registrar.EntryReader].

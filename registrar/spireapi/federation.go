@@ -20,7 +20,7 @@ func (c *Client) ListFederationRelationships(ctx context.Context) ([]registrar.R
 	call := c.call("ListFederationRelationships")
 	err := call.pages(ctx, func(token string) (string, error) {
 		resp, err := c.trustDomains.ListFederationRelationships(ctx, &trustdomainv1.ListFederationRelationshipsRequest{
-			OutputMask: endpointMask(), PageSize: pageSize, PageToken: token,
+			OutputMask: endpointMask(), PageSize: PageSize, PageToken: token,
 		})
 		found = append(found, resp.GetFederationRelationships()...)
 		return resp.GetNextPageToken(), err

@@ -2,6 +2,7 @@ package authorization
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,6 +51,13 @@ func TestRegistrar(t *testing.T) {
 		}
 	}
 	holds(entry)
+	for namespace, want := range map[string][]string{"demo": {entry.ID}, "elsewhere": nil} {
+		got, err := client.EntriesInNamespace(t.Context(), cluster, namespace)
+		must(t, err)
+		if !slices.Equal(got, want) {
+			t.Errorf("entries in namespace %s: expected %v, got %v", namespace, want, got)
+		}
+	}
 
 	// A pod of that identity on a node, which asks for more than the one that was admitted.
 	shorter := api
@@ -59,9 +67,12 @@ func TestRegistrar(t *testing.T) {
 	demand.Set(registrar.Owner{Kind: registrar.KindPod, Namespace: "demo", Name: "api"}, registrar.Needs{
 		Workloads: []registrar.Workload{shorter}, Identity: registrar.IdentityHash(api.ID), Node: "node",
 	})
+	var quarantined bool
 	reconcile := func() (refused []registrar.Outcome) {
 		// One that remembers nothing, as the one of another leader.
-		r := registrar.NewReconciler(cluster, client, demand, registrar.ReconcilerOptions{})
+		r := registrar.NewReconciler(cluster, client, demand, registrar.ReconcilerOptions{
+			Quarantined: func(spiffeid.ID) bool { return quarantined },
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		r.OnOutcome(func(o registrar.Outcome) {
@@ -111,6 +122,19 @@ func TestRegistrar(t *testing.T) {
 		holds(entry)
 		holds(row)
 	}
+	quarantined = true
+	for _, o := range reconcile() {
+		t.Errorf("quarantined: %v", o.Err)
+	}
+	holds(entry)
+	if _, err := client.GetEntry(t.Context(), row.ID); !errors.Is(err, registrar.ErrNotFound) {
+		t.Errorf("the row of a quarantined identity: expected that there is none, got %v", err)
+	}
+	quarantined = false
+	for _, o := range reconcile() {
+		t.Errorf("taken off the list: %v", o.Err)
+	}
+	holds(row)
 	// A SPIFFE ID is not changed back: that would be the right to give any identity to any entry.
 	must(t, update(t.Context(), s.API, &types.EntryMask{SpiffeId: true}, &types.Entry{Id: entry.ID, SpiffeId: pathID("/drifted")}))
 	if refused := reconcile(); len(refused) != 1 || registrar.KindOf(refused[0].Err) != registrar.Denied {

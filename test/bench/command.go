@@ -28,6 +28,7 @@ type settings struct {
 
 	flood       time.Duration
 	floodAtOnce int
+	pace        float64 // 0: none
 }
 
 func newCommand() *cobra.Command {
@@ -65,6 +66,9 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.DurationVar(&s.idle, "idle", 30*time.Second, "memory: how long the sidecars are left alone before")
 	flags.DurationVar(&s.flood, "flood", time.Minute, "hostile: how long")
 	flags.IntVar(&s.floodAtOnce, "flood-at-once", 16, "hostile: hostile pods at a time")
+	flags.Float64Var(&s.pace, "pace", 0,
+		"hostile: most hostile pods a second, and of honest ones and those without a webhook as many each, which leaves the "+
+			"machine to others; 0 for as many as it takes")
 	for _, m := range measures() {
 		root.AddCommand(&cobra.Command{
 			Use:     m.name,
@@ -102,6 +106,9 @@ func (s settings) check() error {
 	}
 	if s.flood <= 0 {
 		errs = append(errs, fmt.Errorf("--flood: expected a time above 0s, got %s", s.flood))
+	}
+	if s.pace < 0 {
+		errs = append(errs, fmt.Errorf("--pace: expected 0 or more, got %g", s.pace))
 	}
 	if s.idle < 0 {
 		errs = append(errs, fmt.Errorf("--idle: expected no negative time, got %s", s.idle))

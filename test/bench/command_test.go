@@ -15,6 +15,7 @@ func TestWrongUsage(t *testing.T) {
 		"--bursts 1000,0":      "--bursts: expected 1 or more, got 0",
 		"-o yaml":              `--output: expected text or json, got "yaml"`,
 		"creations --idle -1s": "--idle: expected no negative time, got -1s",
+		"hostile --pace -0.5":  "--pace: expected 0 or more, got -0.5",
 		"creation":             `unexpected argument "creation"`,
 		"--colour":             "unknown flag: --colour",
 	} {

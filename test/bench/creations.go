@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,11 +19,23 @@ import (
 // creationFigures compare the webhooks. Rounds are told apart because a machine is not equally quiet all the time: each
 // ratio is of neighbours.
 type creationFigures struct {
-	Pods           int               `json:"pods"`
-	AtOnce         int               `json:"atOnce"`
-	Rounds         []map[string]load `json:"rounds"` // by the variant's name
-	OursToNoop     ratios            `json:"oursToNoop"`
-	OursToConstant ratios            `json:"oursToConstant"`
+	Pods           int                   `json:"pods"`
+	AtOnce         int                   `json:"atOnce"`
+	Rounds         []map[string]creation `json:"rounds"` // by the variant's name
+	OursToNoop     ratios                `json:"oursToNoop"`
+	OursToConstant ratios                `json:"oursToConstant"`
+	// Costs are medians of the rounds; nil where processor time cannot be read, and then Unreadable says why.
+	Costs      map[string]costs `json:"costs,omitempty"`
+	Unreadable string           `json:"unreadable,omitempty"`
+}
+
+// creation is of the pods of one variant in one round.
+type creation struct {
+	load
+	Cost   *cost `json:"cost,omitempty"` // of one creation
+	Update *load `json:"statusUpdate"`
+	// UpdateCost is of one update of the status.
+	UpdateCost *cost `json:"statusUpdateCost,omitempty"`
 }
 
 // warmUp is how many pods each variant creates first, uncounted: connections get opened, and the identity, which is one
@@ -35,6 +48,7 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 		if len(figures.Rounds) > 0 {
 			figures.OursToNoop = ratiosOf(figures.Rounds, ours(), doingNothing())
 			figures.OursToConstant = ratiosOf(figures.Rounds, ours(), patchingConstantly())
+			figures.Costs = costsOf(figures.Rounds)
 			r.Creations = &figures
 		}
 	}()
@@ -66,15 +80,18 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 		if err := c.removePending(ctx, namespace); err != nil {
 			return err
 		}
+		if _, err := c.findProcesses(ctx, namespace, ours()); err != nil {
+			figures.Unreadable = err.Error()
+		}
 		for i := range s.rounds {
-			round := map[string]load{}
+			round := map[string]creation{}
 			for _, v := range inTurn(variants(), i) {
-				l, err := c.createCounted(ctx, namespace, v, s)
+				made, err := c.createCounted(ctx, namespace, v, s, figures.Unreadable == "")
 				if err != nil {
 					return fmt.Errorf("round %d, webhook %s: %w", i+1, v.name, err)
 				}
-				c.tell("round %d, webhook %s: %.1f pods/s", i+1, v.name, l.PerSecond)
-				round[v.name] = l
+				c.tell("round %d, webhook %s: %.1f pods/s", i+1, v.name, made.PerSecond)
+				round[v.name] = made
 			}
 			figures.Rounds = append(figures.Rounds, round)
 		}
@@ -102,7 +119,7 @@ func (c *cluster) create(ctx context.Context, namespace string, v variant, n, at
 // what the constant patch makes.
 func (c *cluster) leaveTo(ctx context.Context, namespace string, v variant) error {
 	release := `"bench"`
-	if v == ours() {
+	if v.seen {
 		release = "null"
 	}
 	patch := fmt.Sprintf(`{"metadata": {"labels": {%q: %s}}}`, install.ReleaseLabel, release)
@@ -117,45 +134,80 @@ func (c *cluster) leaveTo(ctx context.Context, namespace string, v variant) erro
 	}
 }
 
-// createCounted creates the pods of one round, makes sure that the webhook in question saw them, and removes them.
-func (c *cluster) createCounted(ctx context.Context, namespace string, v variant, s settings) (load, error) {
+// createCounted creates the pods of one round, makes sure that the webhook in question saw them, updates the status of
+// each, and removes them. With cost, it says what that took of processors.
+func (c *cluster) createCounted(ctx context.Context, namespace string, v variant, s settings, cost bool) (creation, error) {
+	var made creation
+	spent := noCost
+	if cost {
+		p, err := c.findProcesses(ctx, namespace, v)
+		if err != nil {
+			return creation{}, err
+		}
+		spent = p.spent
+	}
 	before, err := c.webhookCalls(ctx, v.webhook)
 	if err != nil {
-		return load{}, err
+		return creation{}, err
 	}
-	l, err := c.create(ctx, namespace, v, s.pods, s.atOnce)
-	if err != nil {
-		return load{}, err
+	if made.Cost, err = spent(ctx, s.pods, func() (err error) {
+		made.load, err = c.create(ctx, namespace, v, s.pods, s.atOnce)
+		return err
+	}); err != nil {
+		return creation{}, err
 	}
 	after, err := c.webhookCalls(ctx, v.webhook)
 	if err != nil {
-		return load{}, err
+		return creation{}, err
 	}
 	calls, mean := after.since(before)
 	if v.webhook != "" && calls == 0 {
-		return load{}, fmt.Errorf("the API server did not call %s once, so that nothing was measured: look at the MutatingWebhookConfigurations", v.webhook)
+		return creation{}, fmt.Errorf("the API server did not call %s once, so that nothing was measured: look at the MutatingWebhookConfigurations", v.webhook)
 	}
-	l.Calls, l.InWebhook = calls, seconds(mean)
-	if err := c.checkInjected(ctx, namespace, v, s.pods-l.Errors); err != nil {
-		return load{}, err
+	made.Calls, made.InWebhook = calls, seconds(mean)
+	names, err := c.namesOf(ctx, namespace, v, s.pods-made.Errors)
+	if err != nil {
+		return creation{}, err
 	}
-	return l, c.removePending(ctx, namespace)
+	if made.UpdateCost, err = spent(ctx, len(names), func() error {
+		l, err := c.updateStatus(ctx, namespace, names, s.atOnce)
+		made.Update = &l
+		return err
+	}); err != nil {
+		return creation{}, err
+	}
+	return made, c.removePending(ctx, namespace)
 }
 
-// checkInjected makes sure that what was measured is what was meant: all pods are injected, or none.
-func (c *cluster) checkInjected(ctx context.Context, namespace string, v variant, created int) error {
-	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: intent.LabelIdentity})
+// namesOf are the names of the pods of a round. It makes sure that what was measured is what is meant: all of them are
+// injected, or none.
+func (c *cluster) namesOf(ctx context.Context, namespace string, v variant, created int) ([]string, error) {
+	// Without specs: the API server, and its collector of garbage, have their measured work to do.
+	list, err := c.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("pods").
+		Param("labelSelector", "app=api").
+		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").DoRaw(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	want := 0
+	var pods metav1.PartialObjectMetadataList
+	if err := json.Unmarshal(list, &pods); err != nil {
+		return nil, fmt.Errorf("decoding the list of pods: %w", err)
+	}
+	var names []string
+	injected, want := 0, 0
+	for _, pod := range pods.Items {
+		names = append(names, pod.Name)
+		if _, ok := pod.Labels[intent.LabelIdentity]; ok {
+			injected++
+		}
+	}
 	if v.injects {
 		want = created
 	}
-	if got := len(pods.Items); got != want {
-		return fmt.Errorf("of %d pods expected %d to be injected, got %d", created, want, got)
+	if len(names) != created || injected != want {
+		return nil, fmt.Errorf("expected %d pods, %d of them injected, got %d and %d", created, want, len(names), injected)
 	}
-	return nil
+	return names, nil
 }
 
 // removePending removes all pending pods at once and returns when they are gone.

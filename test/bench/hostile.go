@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,7 @@ import (
 type hostileFigures struct {
 	Flood   seconds        `json:"flood"` // how long
 	AtOnce  int            `json:"atOnce"`
+	Pace    float64        `json:"pace,omitempty"` // most hostile pods a second, and honest ones; 0 for no bound
 	Pods    int            `json:"pods"`    // hostile ones
 	Answers map[string]int `json:"answers"` // to them
 	// Alone is before the flood, Beside during it, and Floor what a pod that no webhook sees takes meanwhile, on the same
@@ -51,15 +53,31 @@ type honestLoad struct {
 }
 
 const (
-	honestPause = 50 * time.Millisecond // between two honest pods
+	leastPause = 50 * time.Millisecond // between two honest pods
 	// hostileSets are how many different ones of each hostile pod there are: what is kept of one must not serve another.
 	hostileSets = 8
 	// mostHostileBytes leaves out what costs the API server more than the injector, and so measures that.
 	mostHostileBytes = 128 << 10
 )
 
+// hostileRate is how many hostile pods are sent a second.
+func (s settings) hostileRate() rate.Limit {
+	if s.pace == 0 {
+		return rate.Inf
+	}
+	return rate.Limit(s.pace)
+}
+
+// honestPause is the time between two honest pods.
+func (s settings) honestPause() time.Duration {
+	if s.pace == 0 {
+		return leastPause
+	}
+	return max(leastPause, time.Duration(float64(time.Second)/s.pace))
+}
+
 func measureHostile(ctx context.Context, s settings, c *cluster, r *report) error {
-	f := hostileFigures{Flood: seconds(s.flood), AtOnce: s.floodAtOnce, Answers: map[string]int{}}
+	f := hostileFigures{Flood: seconds(s.flood), AtOnce: s.floodAtOnce, Pace: s.pace, Answers: map[string]int{}}
 	bodies, err := hostileBodies()
 	if err != nil {
 		return err
@@ -84,7 +102,7 @@ func (c *cluster) measureFlood(
 		return err
 	}
 	f.Limit = before.limit
-	if f.Alone, err = c.honestPods(ctx, honest, ours(), min(s.flood, time.Minute)); err != nil {
+	if f.Alone, err = c.honestPods(ctx, honest, ours(), s.honestPause(), min(s.flood, time.Minute)); err != nil {
 		return err
 	}
 	c.tell("alone: p50 %s ms, p99 %s ms", milliseconds(f.Alone.P50), milliseconds(f.Alone.P99))
@@ -92,7 +110,7 @@ func (c *cluster) measureFlood(
 	defer end()
 	var group errgroup.Group
 	group.Go(func() error {
-		c.flood(flooding, s.floodAtOnce, hostile, bodies, f)
+		c.flood(flooding, s, hostile, bodies, f)
 		return nil
 	})
 	group.Go(func() error {
@@ -100,11 +118,11 @@ func (c *cluster) measureFlood(
 		return nil
 	})
 	group.Go(func() (err error) {
-		f.Beside, err = c.honestPods(ctx, honest, ours(), s.flood)
+		f.Beside, err = c.honestPods(ctx, honest, ours(), s.honestPause(), s.flood)
 		return err
 	})
 	group.Go(func() (err error) {
-		f.Floor, err = c.honestPods(ctx, honest, withoutWebhook(), s.flood)
+		f.Floor, err = c.honestPods(ctx, honest, withoutWebhook(), s.honestPause(), s.flood)
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -138,13 +156,14 @@ func hostileBodies() ([][]byte, error) {
 }
 
 // flood sends hostile pods until ctx ends. What is admitted of them is not stored: it is a dry run.
-func (c *cluster) flood(ctx context.Context, atOnce int, namespace string, bodies [][]byte, f *hostileFigures) {
+func (c *cluster) flood(ctx context.Context, s settings, namespace string, bodies [][]byte, f *hostileFigures) {
 	var mu sync.Mutex
 	var sent atomic.Int64
 	var group sync.WaitGroup
-	for range atOnce {
+	pace := rate.NewLimiter(s.hostileRate(), 1)
+	for range s.floodAtOnce {
 		group.Go(func() {
-			for ctx.Err() == nil {
+			for pace.Wait(ctx) == nil {
 				body := bodies[int(sent.Add(1))%len(bodies)]
 				answer := answerTo(c.createPod(ctx, namespace, body, &metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}, nil))
 				if ctx.Err() != nil {
@@ -190,7 +209,7 @@ func answerTo(err error) string {
 
 // honestPods creates pods one after the other for some time, and deletes each, which is not measured.
 func (c *cluster) honestPods(
-	ctx context.Context, namespace string, v variant, lasting time.Duration,
+	ctx context.Context, namespace string, v variant, pause, lasting time.Duration,
 ) (honestLoad, error) {
 	body, err := request(pendingPod(namespace, v))
 	if err != nil {
@@ -214,7 +233,7 @@ func (c *cluster) honestPods(
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(honestPause):
+		case <-time.After(pause):
 		}
 	}
 	l.Pods, l.P50, l.P99, l.Max = len(took), median(took), quantile(took, 0.99), quantile(took, 1)
@@ -266,7 +285,11 @@ func (c *cluster) restartsOf(ctx context.Context, at programAt) (containerState,
 
 func printHostile(t io.Writer, f hostileFigures) {
 	flood := time.Duration(f.Flood)
-	title(t, fmt.Sprintf("Honest pods beside a flood of hostile ones, %d at a time for %s", f.AtOnce, flood))
+	pace := ""
+	if f.Pace > 0 {
+		pace = fmt.Sprintf(" and %g a second", f.Pace)
+	}
+	title(t, fmt.Sprintf("Honest pods beside a flood of hostile ones, at most %d at a time%s, for %s", f.AtOnce, pace, flood))
 	row(t, "pods, milliseconds", "number", "p50", "p99", "max", "errors")
 	for _, l := range []struct {
 		name string

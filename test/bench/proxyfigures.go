@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +22,6 @@ const (
 	slowReaders   = 300
 	unreadUploads = 200
 	bigBody       = 16 << 20
-	clockTick     = 10 * time.Millisecond // of /proc, on every architecture that Go knows
 )
 
 // proxyFigures compare the generated configuration with one that is written by hand, in one run.
@@ -187,27 +184,9 @@ func (p *proxyPair) processorTime() (time.Duration, error) {
 	return caller + callee, err
 }
 
-// processorTimeOf is what a process has taken, as user and in the kernel.
+// processorTimeOf is what a process of this machine has taken.
 func processorTimeOf(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// After the name, which may have spaces, come the state and ten fields, and then user and system time.
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("expected processor times in %q", text)
-	}
-	var sum time.Duration
-	for _, field := range fields[11:13] {
-		ticks, err := strconv.Atoi(field)
-		if err != nil {
-			return 0, err
-		}
-		sum += time.Duration(ticks) * clockTick
-	}
-	return sum, nil
+	return processorTime([]string{fmt.Sprintf("/proc/%d", pid)})
 }
 
 // benchApp answers 1 KiB; GET /big 16 MiB; and POST /unread never, without reading.

@@ -11,7 +11,7 @@ type ratios struct {
 	All    []float64 `json:"all"`
 }
 
-func ratiosOf(rounds []map[string]load, of, to variant) ratios {
+func ratiosOf(rounds []map[string]creation, of, to variant) ratios {
 	var all []float64
 	for _, round := range rounds {
 		all = append(all, ratio(round[of.name].PerSecond, round[to.name].PerSecond))

@@ -7,10 +7,10 @@ import (
 )
 
 func TestRatiosAreOfNeighbours(t *testing.T) {
-	rounds := []map[string]load{
-		{"noop": {PerSecond: 400}, "constant": {PerSecond: 200}, "ours": {PerSecond: 190}},
-		{"noop": {PerSecond: 100}, "constant": {PerSecond: 50}, "ours": {PerSecond: 40}},
-		{"noop": {PerSecond: 200}, "constant": {PerSecond: 100}, "ours": {PerSecond: 90}},
+	rounds := []map[string]creation{
+		{"noop": {load: load{PerSecond: 400}}, "constant": {load: load{PerSecond: 200}}, "ours": {load: load{PerSecond: 190}}},
+		{"noop": {load: load{PerSecond: 100}}, "constant": {load: load{PerSecond: 50}}, "ours": {load: load{PerSecond: 40}}},
+		{"noop": {load: load{PerSecond: 200}}, "constant": {load: load{PerSecond: 100}}, "ours": {load: load{PerSecond: 90}}},
 	}
 	got := ratiosOf(rounds, ours(), patchingConstantly())
 	if diff := cmp.Diff(ratios{Median: 0.9, All: []float64{0.95, 0.8, 0.9}}, got); diff != "" {

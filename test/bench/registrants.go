@@ -118,7 +118,6 @@ func boundPod(namespace, account string, r registrant) *corev1.Pod {
 	pod := pendingPod(namespace, variant{label: r.label, value: r.value})
 	pod.Labels["app"] = burstApp
 	pod.Annotations[intent.AnnotationSPIFFEID] = accountPath(namespace, account)
-	pod.Spec.NodeSelector = nil
 	pod.Spec.ServiceAccountName = account
 	pod.Spec.NodeName = standIn
 	// A node that does not answer loses its pods after five minutes, those that tolerate it excepted.

@@ -112,6 +112,22 @@ func printCreations(t io.Writer, f creationFigures) {
 			}
 		}
 	}
+	printCosts(t, f)
+}
+
+func printCosts(t io.Writer, f creationFigures) {
+	title(t, fmt.Sprintf("Processor time of each operation in milliseconds, medians of %d rounds", len(f.Rounds)))
+	if f.Costs == nil {
+		line(t, f.Unreadable)
+		return
+	}
+	row(t, "webhook", "creation: API server", "to none", "webhook", "status update: API server", "to none", "webhook")
+	for _, v := range variants() {
+		c := f.Costs[v.name]
+		row(t, v.name, fmt.Sprintf("%.2f", c.Creation.APIServer), fmt.Sprintf("%.2f ×", c.CreationRatio.Median), fmt.Sprintf("%.2f", c.Creation.Webhook),
+			fmt.Sprintf("%.2f", c.StatusUpdate.APIServer), fmt.Sprintf("%.2f ×", c.StatusUpdateRatio.Median), fmt.Sprintf("%.2f", c.StatusUpdate.Webhook))
+	}
+	line(t, "webhook: of all its replicas, with all that they do meanwhile; for none and not-asking, of the injector's")
 }
 
 func printFirstOK(t io.Writer, f firstOKFigures) {

@@ -14,9 +14,15 @@ type variant struct {
 	label   string // with its value, the only thing in which the pods differ
 	value   string
 	injects bool // its pods come out with a sidecar
+	seen    bool // the injector's webhooks and policies look at its namespace
 }
 
 func withoutWebhook() variant { return variant{name: "none", label: benchLabel, value: "none"} }
+
+// notAsking is what pods of others pay for where the injector is installed.
+func notAsking() variant {
+	return variant{name: "not-asking", label: benchLabel, value: "not-asking", seen: true}
+}
 
 // doingNothing is the floor of any webhook: what a call costs.
 func doingNothing() variant { return ofTheBench("noop") }
@@ -31,7 +37,7 @@ func patchingConstantly() variant {
 }
 
 func ours() variant {
-	return variant{name: "ours", webhook: "pod.injector.spiffe.io", label: intent.LabelInject, value: intent.InjectEnabled, injects: true}
+	return variant{name: "ours", webhook: "pod.injector.spiffe.io", label: intent.LabelInject, value: intent.InjectEnabled, injects: true, seen: true}
 }
 
 func ofTheBench(name string) variant {
@@ -40,5 +46,5 @@ func ofTheBench(name string) variant {
 
 // variants are in the order in which each round has them.
 func variants() []variant {
-	return []variant{withoutWebhook(), doingNothing(), patchingConstantly(), ours()}
+	return []variant{withoutWebhook(), notAsking(), doingNothing(), patchingConstantly(), ours()}
 }

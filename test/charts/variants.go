@@ -13,6 +13,7 @@ type Variant struct {
 	Namespace      string   // of the release
 	Kustomizations []string // their folders
 	Components     []string // folders of what is added to the first of them
+	Platform       string   // a line that people write into the platform file beside them, in "spire:"; none if empty
 	Values         string   // of the chart, in YAML
 }
 
@@ -41,6 +42,7 @@ platform:
 platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
 networkPolicy: {enabled: true}
 metrics: {secure: true}
+nodeSelector: {node-restriction.kubernetes.io/spire-injector: "true"}
 `, "manifests/injector/overlays/hardened"),
 		injector("openshift", `
 platform: {spire: {agentSocket: {hostPath: null, csi: csi.spiffe.io}}}
@@ -52,12 +54,20 @@ openshift: {enabled: true}
 			"manifests/injector/components/network-policy"),
 		with(injector("secure-metrics", `metrics: {secure: true}`, "manifests/injector/base"),
 			"manifests/injector/components/secure-metrics"),
+		with(injector("injector-nodes", `nodeSelector: {node-restriction.kubernetes.io/spire-injector: "true"}`, "manifests/injector/base"),
+			"manifests/injector/components/injector-nodes"),
+		withPlatform("prewarm: true", with(injector("prewarm", `platform: {spire: {prewarm: true}}`, "manifests/injector/base"),
+			"manifests/injector/components/prewarm")),
 		injector("monitoring", `monitoring: {enabled: true}`, "manifests/injector/base", "manifests/injector/monitoring"),
 
 		spire("base", "", "manifests/spire/base"),
 		spire("csi", `csi: {enabled: true}`, "manifests/spire/overlays/csi"),
 		spire("unix-socket", `server: {socketOnHost: true}`, "manifests/spire/overlays/unix-socket"),
 		spire("spire-serving-cert", `webhookBundle: {enabled: true}`, "manifests/spire/overlays/spire-serving-cert"),
+		spire("hardened", `
+csi: {enabled: true}
+injector: {onLabelledNodes: true}
+`, "manifests/spire/overlays/hardened"),
 		spire("ha", `
 server: {replicas: 2}
 database: {type: postgres}
@@ -67,6 +77,11 @@ csi: {enabled: true}
 openshift: {enabled: true}
 `, "manifests/spire/overlays/openshift"),
 	}
+}
+
+func withPlatform(line string, v Variant) Variant {
+	v.Platform = line
+	return v
 }
 
 func with(v Variant, components ...string) Variant {

@@ -25,7 +25,7 @@ func TestChartsMakeWhatKustomizeMakes(t *testing.T) {
 			for i, folder := range v.Kustomizations {
 				folder = fromTop(folder)
 				if i == 0 && len(v.Components) > 0 {
-					folder = extended(t, folder, v.Components)
+					folder = extended(t, folder, v)
 				}
 				text, err := tools.kubectl.Run(t.Context(), "kustomize", folder)
 				if err != nil {
@@ -47,8 +47,8 @@ func TestChartsMakeWhatKustomizeMakes(t *testing.T) {
 	}
 }
 
-// extended is a kustomization of another one and components, as people write it.
-func extended(t *testing.T, resource string, components []string) (folder string) {
+// extended is a kustomization of another one and a variant's components, as people write it.
+func extended(t *testing.T, resource string, v Variant) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
 	relative := func(path string) string {
@@ -63,8 +63,19 @@ func extended(t *testing.T, resource string, components []string) (folder string
 	}
 	text := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: spire-injector\nresources: [" +
 		relative(resource) + "]\ncomponents:\n"
-	for _, component := range components {
+	for _, component := range v.Components {
 		text += "- " + relative(fromTop(component)) + "\n"
+	}
+	if v.Platform != "" {
+		text += "configMapGenerator:\n- {name: spire-injector-config, behavior: replace, files: [config.yaml]}\n"
+		platform, err := os.ReadFile(filepath.Join(resource, "config.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		written := strings.Replace(string(platform), "\nspire:\n", "\nspire:\n  "+v.Platform+"\n", 1)
+		if err := os.WriteFile(filepath.Join(folder, "config.yaml"), []byte(written), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

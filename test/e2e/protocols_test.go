@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -42,14 +41,10 @@ func TestProtocols(t *testing.T) {
 }
 
 // traffics sends a second of load and returns its report.
-func traffics(t *testing.T, namespace, workload string, args ...string) trafficReport {
+func traffics(t *testing.T, namespace, workload string, args ...string) loadReport {
 	t.Helper()
 	out, err := in(t, namespace, workload, append([]string{"/podtool", "load", "-o", "json", "--duration", "1s", "--workers", "1"}, args...)...)
-	var report trafficReport
-	if decodeErr := json.Unmarshal([]byte(out), &report); decodeErr != nil {
-		t.Fatalf("the load did not report: %v (%v)", decodeErr, err)
-	}
-	return report
+	return decodeReport(t, out, err)
 }
 
 // On the way to mutual TLS a port serves callers of both kinds, and the log tells who still comes in plain text.

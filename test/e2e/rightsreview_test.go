@@ -32,6 +32,7 @@ func TestInjectorsRightsByReview(t *testing.T) {
 			{Verb: "update", Resource: "services"}, {Verb: "update", Resource: "endpoints"}, {Verb: "delete", Resource: "events"},
 			{Verb: "create", Group: "apps", Resource: "deployments"}, {Verb: "delete", Group: "apps", Resource: "deployments"},
 			{Verb: "create", Group: "apps", Resource: "daemonsets"}, {Verb: "create", Group: "batch", Resource: "jobs"},
+			{Verb: "list", Group: "apps", Resource: "deployments"}, {Verb: "list", Group: "batch", Resource: "cronjobs"},
 			{Verb: "update", Group: "apps", Resource: "deployments", Subresource: "scale"},
 			{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Name: "another"}, {Verb: "delete", Group: "coordination.k8s.io", Resource: "leases"},
 			{Verb: "create", Group: "rbac.authorization.k8s.io", Resource: "rolebindings"},

@@ -144,19 +144,6 @@ func (p *traffic) to(v variant) {
 	}
 }
 
-// trafficReport is a load's report with its numbers for each URL.
-type trafficReport struct {
-	loadReport
-	ByURL map[string]urlCounts `json:"byURL"`
-}
-
-type urlCounts struct {
-	Total       int            `json:"total"`
-	Failed      int            `json:"failed"`
-	Connections int            `json:"connections"`
-	ByPod       map[string]int `json:"byPod"`
-}
-
 // command sends the load. Its progress would mix with the report in the container's log.
 func (p traffic) command() []string {
 	args := append([]string{"/podtool", "load", "-o", "json", "--duration", "1h", "--workers", "1", "--interval", "150ms", "--progress", "1h"}, p.kept...)
@@ -167,7 +154,7 @@ func (p traffic) command() []string {
 }
 
 // judge waits for the reports and wants no failure, and for each URL answers of pods before and after the restart.
-func (p traffic) judge(t *testing.T, loads []<-chan trafficReport, before []string) {
+func (p traffic) judge(t *testing.T, loads []<-chan loadReport, before []string) {
 	t.Helper()
 	type sums struct {
 		urlCounts
@@ -215,19 +202,19 @@ func (p traffic) judge(t *testing.T, loads []<-chan trafficReport, before []stri
 }
 
 // follow collects the reports that loads print when their pods end. It returns once their logs are read.
-func follow(t *testing.T, namespace string, pods []string) []<-chan trafficReport {
+func follow(t *testing.T, namespace string, pods []string) []<-chan loadReport {
 	t.Helper()
-	var reports []<-chan trafficReport
+	var reports []<-chan loadReport
 	for _, pod := range pods {
 		cmd := shared.k.Command(t.Context(), "--namespace", namespace, "logs", "--follow", "pod/"+pod, "--container", "app")
 		stdout, err := cmd.StdoutPipe()
 		must(t, err)
 		must(t, cmd.Start())
-		report := make(chan trafficReport, 1)
+		report := make(chan loadReport, 1)
 		reports = append(reports, report)
 		go func() {
 			defer cmd.Wait() //nolint:errcheck // what counts is what it printed
-			var r trafficReport
+			var r loadReport
 			if err := json.NewDecoder(bufio.NewReader(stdout)).Decode(&r); err != nil {
 				t.Errorf("the load of %s did not report: %v", pod, err)
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"testing"
+	"time"
 )
 
 // loadReport is what `podtool load` prints, as far as tests ask for it.
@@ -15,6 +16,17 @@ type loadReport struct {
 	Failed        int               `json:"failed"`
 	Slow          int               `json:"slow"`
 	FirstFailures []json.RawMessage `json:"firstFailures"`
+
+	ByURL map[string]urlCounts `json:"byURL"`
+}
+
+// urlCounts are the numbers of one URL.
+type urlCounts struct {
+	Total        int            `json:"total"`
+	Failed       int            `json:"failed"`
+	Connections  int            `json:"connections"`
+	ByPod        map[string]int `json:"byPod"`
+	LastAnswered time.Time      `json:"lastAnswered"` // when the last request began that did not fail
 }
 
 // load sends constant traffic from a workload's app container, once it gets answers, and returns the report.
@@ -51,15 +63,22 @@ type runningLoad struct {
 	ended   chan error
 }
 
-// startLoad sends constant traffic from a workload's app container, which gets answers already.
-func startLoad(t *testing.T, namespace, workload string) runningLoad {
+// startLoad sends constant traffic from a workload's app container, which gets answers already: to the API, or to URLs
+// of which it is one.
+func startLoad(t *testing.T, namespace, workload string, urls ...string) runningLoad {
 	t.Helper()
 	awaitOK(t, namespace, workload)
 	// Beyond the end of the test, which ends it in any case.
 	ctx, cancel := context.WithCancel(context.Background())
 	l := runningLoad{stdout: &bytes.Buffer{}, ended: make(chan error, 1)}
-	l.command = shared.k.Command(ctx, "--namespace", namespace, "exec", "-i", workload, "--container", "app", "--",
-		"/podtool", "load", url, "-o", "json", "--until-eof", "--duration", "10m", "--workers", "4", "--interval", "20ms")
+	if len(urls) == 0 {
+		urls = []string{url}
+	}
+	args := []string{
+		"--namespace", namespace, "exec", "-i", workload, "--container", "app", "--",
+		"/podtool", "load", "-o", "json", "--until-eof", "--duration", "10m", "--workers", "4", "--interval", "20ms",
+	}
+	l.command = shared.k.Command(ctx, append(args, urls...)...)
 	l.command.Stdout = l.stdout
 	stdin, err := l.command.StdinPipe()
 	must(t, err)

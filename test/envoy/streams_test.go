@@ -9,13 +9,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 )
 
 const tick = 100 * time.Millisecond
 
-// startStreamApp sends a line each tick until the caller has gone, and at the same time reads what the caller sends. An
+// startStreamApp sends a line each tick until the caller has gone, or as many as "?ticks" says, and at the same time reads what the caller sends. An
 // upgraded connection gets its bytes back. "/short" answers at once. It speaks HTTP/1.1 and HTTP/2 without TLS.
 func startStreamApp(t *testing.T) uint16 {
 	t.Helper()
@@ -32,7 +33,8 @@ func startStreamApp(t *testing.T) uint16 {
 			go func() { _, _ = io.Copy(io.Discard, r.Body) }()
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		for {
+		ticks, err := strconv.Atoi(r.FormValue("ticks"))
+		for endless := err != nil; endless || ticks > 0; ticks-- {
 			if _, err := fmt.Fprintln(w, "tick"); err != nil {
 				return
 			}
@@ -134,17 +136,23 @@ func raw(t *testing.T, dial dialer, header http.Header, first string) (net.Conn,
 	connection, err := dial(t.Context(), false)
 	must(t, err)
 	t.Cleanup(func() { connection.Close() })
-	_, err = io.WriteString(connection, first+"\r\nHost: api\r\n")
+	reader := bufio.NewReader(connection)
+	return connection, reader, askAgain(t, connection, reader, header, first)
+}
+
+// askAgain sends a request by hand on a connection that is open.
+func askAgain(t *testing.T, connection net.Conn, reader *bufio.Reader, header http.Header, first string) *http.Response {
+	t.Helper()
+	_, err := io.WriteString(connection, first+"\r\nHost: api\r\n")
 	must(t, err)
 	must(t, header.Write(connection))
 	_, err = io.WriteString(connection, "\r\n")
 	must(t, err)
-	reader := bufio.NewReader(connection)
 	must(t, connection.SetReadDeadline(time.Now().Add(5*time.Second)))
 	response, err := http.ReadResponse(reader, nil)
 	must(t, err)
 	must(t, connection.SetReadDeadline(time.Time{}))
-	return connection, reader, response
+	return response
 }
 
 func openWebSocket(t *testing.T, dial dialer, header http.Header) *stream {

@@ -139,8 +139,10 @@ func TestNewLoadReport(t *testing.T) {
 		Failed:   3,
 		ByStatus: map[string]int{"200": 2, "204": 1, "503": 1, "error": 2},
 		ByPod:    map[string]int{"pod-0": 3, "pod-1": 3},
-		ByURL:    map[string]*urlCounts{"http://u": {Total: 6, Failed: 3, ByPod: map[string]int{"pod-0": 3, "pod-1": 3}}},
-		Latency:  latencies{P50: 3, P99: 4000, Max: 4000},
+		ByURL: map[string]*urlCounts{"http://u": {
+			Total: 6, Failed: 3, ByPod: map[string]int{"pod-0": 3, "pod-1": 3}, LastAnswered: start.Add(5 * time.Second),
+		}},
+		Latency: latencies{P50: 3, P99: 4000, Max: 4000},
 		FirstFailures: []loadFailure{
 			{Time: start, URL: "http://u", Status: 503, LatencyMS: 1},
 			{Time: start.Add(2 * time.Second), URL: "http://u", Error: "EOF", LatencyMS: 3},

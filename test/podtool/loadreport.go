@@ -83,6 +83,8 @@ type urlCounts struct {
 	Failed      int            `json:"failed"`
 	Connections int            `json:"connections"`
 	ByPod       map[string]int `json:"byPod,omitempty"`
+	// LastAnswered is when the last request began that did not fail; zero if all did.
+	LastAnswered time.Time `json:"lastAnswered,omitzero"`
 }
 
 // latencies are milliseconds, by nearest rank.
@@ -150,6 +152,8 @@ func newLoadReport(results []loadResult) loadReport {
 			if len(report.FirstFailures) < maxFailures {
 				report.FirstFailures = append(report.FirstFailures, result.failure())
 			}
+		} else {
+			url.LastAnswered = result.Started
 		}
 	}
 	if len(results) > 0 {

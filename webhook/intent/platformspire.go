@@ -45,7 +45,7 @@ var spireFields = []platformField{
 	{
 		name: "prewarm",
 		doc: "Deployments, StatefulSets, DaemonSets, Jobs and CronJobs have their identities registered before there " +
-			"are pods, on no node",
+			"are pods, on no node; needs the rights of manifests/injector/components/prewarm",
 		without: "pods alone have",
 		schema:  booleanSchema,
 		parse: one(func(p *Platform, v bool) error {

@@ -44,7 +44,7 @@ func (r *Rollout) compare(ctx context.Context, namespace string) error {
 		r.plan.Compared()
 	}
 	r.config.Logger.V(1).Info("compared running pods with what they should be",
-		"namespace", namespace, "pods", len(c.seen), "outdated", r.plan.Outdated(), "cannotFollow", len(r.stuck))
+		"namespace", namespace, "pods", len(c.seen), "outdated", r.plan.Outdated(), "cannotFollow", len(r.stuck.of))
 	return nil
 }
 
@@ -73,7 +73,7 @@ func (c comparison) look(ctx context.Context, pod *corev1.Pod) {
 	if c.cannot[pod.Namespace]++; c.cannot[pod.Namespace] == 1 {
 		c.rollout.config.Logger.Info(
 			"a pod cannot follow its namespace and the platform; others of its namespace are only counted",
-			"namespace", pod.Namespace, "pod", pod.Name, "state", c.rollout.stuck[key], "reason", why)
+			"namespace", pod.Namespace, "pod", pod.Name, "state", c.rollout.stuck.of[key], "reason", why)
 	}
 }
 
@@ -95,18 +95,18 @@ func (r *Rollout) consider(injector inject.Injector, ns intent.Namespace, pod *c
 	key := podOf(pod)
 	r.plan.Namespace(ns.Name, versionOf(ns))
 	refresh, err := injector.Refresh(ns, pod)
-	delete(r.stuck, key)
+	r.stuck.forget(key)
 	if len(refresh.NewPod) == 0 || !refresh.Urgent {
 		delete(r.unsafe, key)
 	}
 	switch {
 	case err != nil:
 		r.plan.Forget(key)
-		r.stuck[key] = stateInvalid
+		r.stuck.set(key, stateInvalid)
 		return inject.Refresh{}, err.Error()
 	case len(refresh.NewPod) > 0:
 		r.plan.Forget(key)
-		r.stuck[key] = stateNeedsNewPod
+		r.stuck.set(key, stateNeedsNewPod)
 		if refresh.Urgent {
 			r.cannotRefuse(pod, refresh.NewPod[0].String())
 		}

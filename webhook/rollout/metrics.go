@@ -1,6 +1,10 @@
 package rollout
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"maps"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // States of pods in the metric.
 const (
@@ -94,11 +98,9 @@ func (m *Metrics) update(r *Rollout) {
 	m.quarantinePods.WithLabelValues(stateWaiting).Set(float64(len(r.urgent.pods)))
 	m.quarantinePods.WithLabelValues(stateNeedsNewPod).Set(float64(len(r.unsafe)))
 	m.quarantinePods.WithLabelValues(stateHolding).Set(float64(len(r.held)))
-	plan, stuck := r.plan, r.stuck
+	plan := r.plan
 	count := map[string]int{stateOutdated: plan.Outdated(), stateRejected: plan.Rejecting()}
-	for _, state := range stuck {
-		count[state]++
-	}
+	maps.Copy(count, r.stuck.count)
 	for _, state := range states() {
 		m.pods.WithLabelValues(state).Set(float64(count[state]))
 	}
@@ -107,4 +109,25 @@ func (m *Metrics) update(r *Rollout) {
 		paused = 1
 	}
 	m.paused.Set(paused)
+}
+
+// podStates are states of pods, and how many are in each.
+type podStates struct {
+	of    map[Pod]string
+	count map[string]int
+}
+
+func newPodStates() podStates { return podStates{of: map[Pod]string{}, count: map[string]int{}} }
+
+func (s podStates) set(pod Pod, state string) {
+	s.forget(pod)
+	s.of[pod] = state
+	s.count[state]++
+}
+
+func (s podStates) forget(pod Pod) {
+	if state, known := s.of[pod]; known {
+		delete(s.of, pod)
+		s.count[state]--
+	}
 }

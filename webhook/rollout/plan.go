@@ -40,17 +40,10 @@ type Plan struct {
 	last       taken         // what the pod that was taken last has cost
 	platform   platform
 	namespaces map[string]*namespace
-	queue      []Pod // in order of arrival
-	queued     map[Pod]wanted
-	retryAt    map[Pod]time.Time
+	rejecting  int // namespaces with a workload that has stopped
+	line       *line
 	inFlight   map[Pod]flight
 	rejected   map[Pod]bool
-}
-
-// wanted is what is known of a pod that is outdated.
-type wanted struct {
-	workload string // of its namespace; pods of one workload are alike
-	restarts bool   // Envoy restarts for it
 }
 
 // trial is how far it is known that a change is taken.
@@ -70,12 +63,15 @@ func (t *trial) hear(outcome Outcome) {
 type namespace struct {
 	trial
 	version   string
-	workloads map[string]*workload // those that were heard
+	workloads map[string]*workload // those that were heard, or have a pod in flight
+	inFlight  int                  // pods
+	rejecting int                  // workloads that have stopped
 }
 
 type workload struct {
 	trial
-	stopped bool
+	stopped  bool
+	inFlight int // pods
 }
 
 func (n *namespace) workload(name string) *workload {
@@ -85,19 +81,8 @@ func (n *namespace) workload(name string) *workload {
 	return n.workloads[name]
 }
 
-// rejecting is how many workloads have stopped.
-func (n *namespace) rejecting() int {
-	count := 0
-	for _, w := range n.workloads {
-		if w.stopped {
-			count++
-		}
-	}
-	return count
-}
-
 // stopped says whether no pod of the namespace is changed any more.
-func (n *namespace) stopped() bool { return n.rejecting() >= several }
+func (n *namespace) stopped() bool { return n.rejecting >= several }
 
 type platform struct {
 	version int
@@ -126,8 +111,7 @@ func NewPlan(limit rate.Limit) *Plan {
 		limiter:    rate.NewLimiter(limit, 1),
 		platform:   platform{heard: map[string]bool{}},
 		namespaces: map[string]*namespace{},
-		queued:     map[Pod]wanted{},
-		retryAt:    map[Pod]time.Time{},
+		line:       newLine(),
 		inFlight:   map[Pod]flight{},
 		rejected:   map[Pod]bool{},
 	}
@@ -141,15 +125,28 @@ func (p *Plan) zeroRate() bool { return p.limiter.Limit() == 0 }
 // PlatformChanged says that all pods follow another platform than before.
 func (p *Plan) PlatformChanged() {
 	p.platform = platform{version: p.platform.version + 1, changed: true, heard: map[string]bool{}}
-	for name, n := range p.namespaces {
-		p.namespaces[name] = newNamespace(n.version)
+	for name, n := range maps.Clone(p.namespaces) {
+		p.start(name, n.version)
+	}
+}
+
+// start has a namespace begin anew, with the pods that are in flight.
+func (p *Plan) start(name, version string) {
+	p.NamespaceGone(name)
+	n := &namespace{version: version, workloads: map[string]*workload{}}
+	p.namespaces[name] = n
+	for pod, f := range p.inFlight {
+		if pod.Namespace == name {
+			n.inFlight++
+			n.workload(f.workload).inFlight++
+		}
 	}
 }
 
 // Compared says that all pods were compared with what they should be. When none is outdated, the platform as it is
 // needs no proof: what a pod rejects later is the fault of its namespace.
 func (p *Plan) Compared() {
-	if len(p.queue)+len(p.inFlight) == 0 {
+	if p.line.len()+len(p.inFlight) == 0 {
 		p.platform.proven = true
 	}
 }
@@ -159,39 +156,29 @@ func (p *Plan) Namespace(name, version string) bool {
 	if n, known := p.namespaces[name]; known && n.version == version {
 		return false
 	}
-	p.namespaces[name] = newNamespace(version)
+	p.start(name, version)
 	return true
 }
 
-func newNamespace(version string) *namespace {
-	return &namespace{version: version, workloads: map[string]*workload{}}
-}
-
 // NamespaceGone forgets a namespace. Its pods are forgotten one by one.
-func (p *Plan) NamespaceGone(name string) { delete(p.namespaces, name) }
+func (p *Plan) NamespaceGone(name string) {
+	if n := p.namespaces[name]; n != nil && n.rejecting > 0 {
+		p.rejecting--
+	}
+	delete(p.namespaces, name)
+}
 
 // Want says that a pod of a workload is outdated. Its namespace is known already. Where Envoy restarts for it, no other
 // pod of the namespace is changed at the same time: they may be each other's replicas.
-func (p *Plan) Want(pod Pod, workload string, restarts bool) {
-	if _, queued := p.queued[pod]; !queued {
-		p.queue = append(p.queue, pod)
-	}
-	p.queued[pod] = wanted{workload, restarts}
-}
+func (p *Plan) Want(pod Pod, workload string, restarts bool) { p.line.put(pod, workload, restarts) }
 
 // Forget says that a pod is not outdated, or not there any more.
-func (p *Plan) Forget(pod Pod) {
-	if _, queued := p.queued[pod]; queued {
-		p.queue = slices.DeleteFunc(p.queue, func(other Pod) bool { return other == pod })
-		delete(p.queued, pod)
-	}
-	delete(p.retryAt, pod)
-}
+func (p *Plan) Forget(pod Pod) { p.line.remove(pod) }
 
 // Gone says that a pod is not there any more.
 func (p *Plan) Gone(pod Pod) {
 	p.Forget(pod)
-	delete(p.inFlight, pod)
+	p.land(pod)
 	delete(p.rejected, pod)
 }
 
@@ -201,36 +188,57 @@ func (p *Plan) Next(now time.Time) (Pod, bool) {
 	if p.zeroRate() || p.Stopped() || now.Before(p.notBefore) || p.delay(now) > 0 {
 		return Pod{}, false
 	}
-	i := p.first(now)
-	if i < 0 {
+	p.line.wake(now)
+	pod, ok := p.first()
+	if !ok {
 		return Pod{}, false
 	}
-	pod := p.queue[i]
-	workload := p.queued[pod].workload
+	workload := p.line.places[pod].workload
 	p.Forget(pod)
-	p.inFlight[pod] = flight{p.platform.version, p.namespaces[pod.Namespace].version, workload}
+	p.takeOff(pod, workload)
 	p.last = taken{now, p.limiter.ReserveN(now, 1)}
 	return pod, true
 }
 
-// first is the place in the queue of the pod whose turn it is, or -1. Until the platform is proven it is one of a
-// namespace that was not heard yet, if there is one.
-func (p *Plan) first(now time.Time) int {
-	ready := func(pod Pod) bool { return !now.Before(p.retryAt[pod]) && p.mayGo(pod) }
-	if !p.platform.proven {
-		if i := slices.IndexFunc(p.queue, func(pod Pod) bool { return p.unheard(pod) && ready(pod) }); i >= 0 {
-			return i
-		}
-	}
-	return slices.IndexFunc(p.queue, ready)
+// takeOff puts a pod into flight.
+func (p *Plan) takeOff(pod Pod, workload string) {
+	n := p.namespaces[pod.Namespace]
+	p.inFlight[pod] = flight{p.platform.version, n.version, workload}
+	n.inFlight++
+	n.workload(workload).inFlight++
 }
 
-// unheard says whether a pod could say what its namespace has not said yet. One that is left alone for a while has
+// land ends the flight of a pod, if it is in flight.
+func (p *Plan) land(pod Pod) (f flight, inFlight bool) {
+	f, inFlight = p.inFlight[pod]
+	delete(p.inFlight, pod)
+	if n := p.namespaces[pod.Namespace]; n != nil && inFlight {
+		n.inFlight--
+		n.workload(f.workload).inFlight--
+	}
+	return f, inFlight
+}
+
+// first is the pod whose turn it is. Until the platform is proven it is one of a namespace that was not heard yet, if
+// there is one.
+func (p *Plan) first() (Pod, bool) {
+	if !p.platform.proven {
+		if len(p.inFlight) > 0 {
+			return Pod{}, false
+		}
+		unheard := func(b blockKey) bool { return p.unheard(b) && p.mayGo(b) }
+		if pod, ok := p.line.first(unheard, p.workloadMayGo, p.isNotInFlight); ok {
+			return pod, true
+		}
+	}
+	return p.line.first(p.mayGo, p.workloadMayGo, p.isNotInFlight)
+}
+
+// unheard says whether pods could say what their namespace has not said yet. Those that were left alone for a while have
 // nothing to say.
-func (p *Plan) unheard(pod Pod) bool {
-	_, heard := p.platform.heard[pod.Namespace]
-	_, later := p.retryAt[pod]
-	return !heard && !later
+func (p *Plan) unheard(b blockKey) bool {
+	_, heard := p.platform.heard[b.namespace]
+	return !heard && !b.again
 }
 
 // delay is how long the rate has the next pod wait.
@@ -240,62 +248,44 @@ func (p *Plan) delay(now time.Time) time.Duration {
 	return place.DelayFrom(now)
 }
 
-// mayGo says whether a pod need not wait for another one's outcome.
-func (p *Plan) mayGo(pod Pod) bool {
-	n := p.namespaces[pod.Namespace]
-	if _, inFlight := p.inFlight[pod]; inFlight || n == nil || n.stopped() {
-		return false
-	}
-	if !p.platform.proven && len(p.inFlight) > 0 {
-		return false
-	}
-	of := p.queued[pod]
-	w := n.workloads[of.workload]
-	switch {
-	case w != nil && w.stopped:
-		return false
-	case !n.proven || of.restarts:
-		return !p.anyInFlight(pod.Namespace, func(flight) bool { return true })
-	case w == nil || !w.proven:
-		return !p.anyInFlight(pod.Namespace, func(f flight) bool { return f.workload == of.workload })
-	}
-	return true
+// mayGo says whether pods need not wait for the outcome of another one of their namespace.
+func (p *Plan) mayGo(b blockKey) bool {
+	n := p.namespaces[b.namespace]
+	return n != nil && !n.stopped() && (n.inFlight == 0 || n.proven && !b.restarts)
 }
 
-func (p *Plan) anyInFlight(namespace string, which func(flight) bool) bool {
-	for pod, f := range p.inFlight {
-		if pod.Namespace == namespace && which(f) {
-			return true
-		}
-	}
-	return false
+// workloadMayGo says whether pods need not wait for the outcome of another one of their workload.
+func (p *Plan) workloadMayGo(namespace, name string) bool {
+	w := p.namespaces[namespace].workloads[name]
+	return w == nil || !w.stopped && (w.proven || w.inFlight == 0)
+}
+
+func (p *Plan) isNotInFlight(pod Pod) bool {
+	_, inFlight := p.inFlight[pod]
+	return !inFlight
 }
 
 // Wait is how long it takes at least until [Plan.Next] has a pod. It is false when there is none to wait for but an
 // outcome or a change.
 func (p *Plan) Wait(now time.Time) (time.Duration, bool) {
-	if p.zeroRate() || p.Stopped() {
+	if p.zeroRate() || p.Stopped() || !p.platform.proven && len(p.inFlight) > 0 {
 		return 0, false
 	}
 	first := now.Add(p.delay(now)) // of any pod
 	if first.Before(p.notBefore) {
 		first = p.notBefore
 	}
-	var earliest time.Time
-	found := false
-	for _, pod := range p.queue {
-		at := p.retryAt[pod]
-		if at.Before(first) {
-			at = first
+	p.line.wake(now)
+	if _, ok := p.first(); !ok {
+		next := p.line.soonest()
+		if next == nil {
+			return 0, false
 		}
-		if (!found || at.Before(earliest)) && p.mayGo(pod) {
-			earliest, found = at, true
+		if next.until.After(first) {
+			first = next.until
 		}
 	}
-	if !found {
-		return 0, false
-	}
-	return max(0, earliest.Sub(now)), true
+	return max(0, first.Sub(now)), true
 }
 
 // Proven says whether what a pod of a workload follows has been taken by another one of it, so that its own outcome need
@@ -307,7 +297,7 @@ func (p *Plan) Proven(namespace, workload string) bool {
 
 // Skip says that the pod taken last was not to be changed after all. It costs no time.
 func (p *Plan) Skip(pod Pod) {
-	delete(p.inFlight, pod)
+	p.land(pod)
 	p.giveBack()
 }
 
@@ -320,10 +310,9 @@ func (p *Plan) giveBack() {
 
 // Retry says that a pod in flight could not be changed, is still outdated, and is left alone until a time.
 func (p *Plan) Retry(pod Pod, restarts bool, until time.Time) {
-	workload := p.inFlight[pod].workload
-	delete(p.inFlight, pod)
-	p.Want(pod, workload, restarts)
-	p.retryAt[pod] = until
+	f, _ := p.land(pod)
+	p.Want(pod, f.workload, restarts)
+	p.line.postpone(pod, until)
 }
 
 // Postpone is [Plan.Retry] of the pod taken last, at no cost.
@@ -337,8 +326,7 @@ func (p *Plan) Rejects(pod Pod) bool { return p.rejected[pod] }
 
 // Done says what became of a changed pod, whoever changed it.
 func (p *Plan) Done(pod Pod, outcome Outcome) {
-	f, ours := p.inFlight[pod]
-	delete(p.inFlight, pod)
+	f, ours := p.land(pod)
 	if outcome == Rejected {
 		p.rejected[pod] = true
 	} else if outcome == Taken {
@@ -348,15 +336,31 @@ func (p *Plan) Done(pod Pod, outcome Outcome) {
 	if !ours || f.platform != p.platform.version || n == nil || n.version != f.namespace {
 		return // the outcome of what is not wanted any more says nothing of what is
 	}
-	w := n.workload(f.workload)
-	w.stopped = w.stopped || outcome == Rejected
-	w.hear(outcome)
+	if outcome == Rejected {
+		p.stop(n, f.workload)
+	}
+	n.workload(f.workload).hear(outcome)
 	n.hear(outcome)
 	p.hear(pod.Namespace, outcome)
 }
 
+// stop leaves the other pods of a workload alone.
+func (p *Plan) stop(n *namespace, name string) {
+	w := n.workload(name)
+	if w.stopped {
+		return
+	}
+	w.stopped = true
+	if n.rejecting++; n.rejecting == 1 {
+		p.rejecting++
+	}
+}
+
 // hear notes what a pod of a namespace has said of the platform.
 func (p *Plan) hear(namespace string, outcome Outcome) {
+	if p.platform.proven {
+		return
+	}
 	p.platform.heard[namespace] = p.platform.heard[namespace] || outcome == Taken
 	if outcome == Unknown {
 		p.platform.unknown++
@@ -367,8 +371,7 @@ func (p *Plan) hear(namespace string, outcome Outcome) {
 			took++
 		}
 	}
-	p.platform.proven = p.platform.proven || p.platform.unknown >= maxUnknown || took >= several ||
-		took > 0 && !slices.ContainsFunc(p.queue, p.unheard)
+	p.platform.proven = p.platform.unknown >= maxUnknown || took >= several || took > 0 && !p.line.any(p.unheard)
 }
 
 // Recall says that a pod of a workload rejects what its namespace and the platform are, as was found out before this
@@ -376,7 +379,7 @@ func (p *Plan) hear(namespace string, outcome Outcome) {
 func (p *Plan) Recall(pod Pod, workload string) {
 	p.rejected[pod] = true
 	if n := p.namespaces[pod.Namespace]; n != nil {
-		n.workload(workload).stopped = true
+		p.stop(n, workload)
 	}
 }
 
@@ -386,7 +389,7 @@ func (p *Plan) Stopped() bool {
 	if p.platform.changed && !p.platform.proven {
 		allowed = several
 	}
-	return len(p.RejectingNamespaces()) >= allowed
+	return p.rejecting >= allowed
 }
 
 // NamespaceStopped says whether all pods of a namespace are left alone because several of its workloads have rejected
@@ -400,7 +403,7 @@ func (p *Plan) NamespaceStopped(name string) bool {
 func (p *Plan) RejectingNamespaces() []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(p.namespaces)) {
-		if p.namespaces[name].rejecting() > 0 {
+		if p.namespaces[name].rejecting > 0 {
 			out = append(out, name)
 		}
 	}
@@ -409,12 +412,12 @@ func (p *Plan) RejectingNamespaces() []string {
 
 // Paused says whether outdated pods wait for somebody to act: for another rate, or for what they follow to be mended.
 func (p *Plan) Paused() bool {
-	return p.zeroRate() || len(p.RejectingNamespaces()) > 0
+	return p.zeroRate() || p.rejecting > 0
 }
 
 // Pods are those of which the plan knows something.
 func (p *Plan) Pods() []Pod {
-	out := slices.Clone(p.queue)
+	out := slices.Collect(maps.Keys(p.line.places))
 	for pod := range p.inFlight {
 		out = append(out, pod)
 	}
@@ -425,7 +428,7 @@ func (p *Plan) Pods() []Pod {
 }
 
 // Outdated is how many pods wait for their turn.
-func (p *Plan) Outdated() int { return len(p.queue) }
+func (p *Plan) Outdated() int { return p.line.len() }
 
 // Rejecting is how many pods refuse the configuration that they were given last.
 func (p *Plan) Rejecting() int { return len(p.rejected) }

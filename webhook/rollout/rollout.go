@@ -60,7 +60,7 @@ type Rollout struct {
 
 	compared map[string]string // versions of namespaces with which their pods were compared
 	wrote    map[Pod]string    // what the rollout made of pods, by [inject.ConfigDigest]
-	stuck    map[Pod]string    // pods that cannot follow, by their state in the metrics
+	stuck    podStates         // pods that cannot follow, by their state in the metrics
 	awaited  map[Pod]*await    // pods whose outcome is awaited
 	urgent   urgent
 	held     map[Pod]string // pods whose identity is quarantined, by the item of the list
@@ -76,7 +76,7 @@ func New(c Config) *Rollout {
 		queue:    newQueue(),
 		compared: map[string]string{},
 		wrote:    map[Pod]string{},
-		stuck:    map[Pod]string{},
+		stuck:    newPodStates(),
 		awaited:  map[Pod]*await{},
 		urgent:   newUrgent(),
 		held:     map[Pod]string{},
@@ -241,7 +241,8 @@ func (r *Rollout) forget(pod Pod) {
 		delete(r.awaited, pod)
 	}
 	r.plan.Gone(pod)
-	for _, of := range []map[Pod]string{r.stuck, r.wrote, r.held} {
+	r.stuck.forget(pod)
+	for _, of := range []map[Pod]string{r.wrote, r.held} {
 		delete(of, pod)
 	}
 	delete(r.unsafe, pod)
@@ -252,7 +253,7 @@ func (r *Rollout) forget(pod Pod) {
 // known are the pods of which something is remembered.
 func (r *Rollout) known() []Pod {
 	out := r.plan.Pods()
-	out = slices.AppendSeq(out, maps.Keys(r.stuck))
+	out = slices.AppendSeq(out, maps.Keys(r.stuck.of))
 	out = slices.AppendSeq(out, maps.Keys(r.held))
 	return slices.AppendSeq(out, maps.Keys(r.urgent.pods))
 }

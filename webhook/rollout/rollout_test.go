@@ -678,7 +678,7 @@ func TestRolloutCountsPodsThatCannotFollow(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		w.want("c/0", "c/1")
 		states := map[string]string{}
-		for key, state := range w.rollout.stuck {
+		for key, state := range w.rollout.stuck.of {
 			states[key.NamespacedName.String()] = state
 		}
 		if want := map[string]string{"a/0": stateInvalid, "b/0": stateNeedsNewPod}; !maps.Equal(states, want) {
@@ -690,8 +690,8 @@ func TestRolloutCountsPodsThatCannotFollow(t *testing.T) {
 		w.rollout.PodGone(Pod{pod("b/0").NamespacedName, "uid-b/0"})
 		w.allow("a", "/first")
 		time.Sleep(10 * time.Second)
-		if len(w.rollout.stuck) > 0 {
-			t.Errorf("expected nothing left, got %v", w.rollout.stuck)
+		if len(w.rollout.stuck.of) > 0 {
+			t.Errorf("expected nothing left, got %v", w.rollout.stuck.of)
 		}
 	})
 }

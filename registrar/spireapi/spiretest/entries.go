@@ -198,7 +198,8 @@ func (s *Server) GetEntry(_ context.Context, req *entryv1.GetEntryRequest) (*typ
 	return clone(s.entries.rows[i].value), nil
 }
 
-// ListEntries pages through the entries that match; of the filters it knows the parent ID.
+// ListEntries pages through the entries that match; of the filters it knows the parent ID, and selectors that an entry
+// has beside others.
 func (s *Server) ListEntries(_ context.Context, req *entryv1.ListEntriesRequest) (*entryv1.ListEntriesResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,11 +214,19 @@ func (s *Server) ListEntries(_ context.Context, req *entryv1.ListEntriesRequest)
 		)
 	}
 	if rest := proto.CloneOf(filter); rest != nil {
-		if rest.ByParentId = nil; proto.Size(rest) > 0 {
-			return nil, status.Error(codes.Unimplemented, "this stand-in filters by parent ID only")
+		if rest.ByParentId = nil; rest.GetBySelectors().GetMatch() == types.SelectorMatch_MATCH_SUPERSET {
+			rest.BySelectors = nil
+		}
+		if proto.Size(rest) > 0 {
+			return nil, status.Error(codes.Unimplemented, "this stand-in filters by parent ID and a superset of selectors only")
 		}
 	}
 	page, next, err := s.entries.page(req.GetPageSize(), req.GetPageToken(), func(e *types.Entry) bool {
+		for _, selector := range filter.GetBySelectors().GetSelectors() {
+			if !slices.ContainsFunc(e.GetSelectors(), func(s *types.Selector) bool { return proto.Equal(s, selector) }) {
+				return false
+			}
+		}
 		return filter.GetByParentId() == nil || proto.Equal(e.GetParentId(), filter.GetByParentId())
 	})
 	if err != nil {

@@ -73,7 +73,7 @@ plugins {
 {{- dict "server.conf" (include "spire.serverConfig" .)
   "policy.rego" (include "kustomize.text" (list . "base/policy.rego"))
   "policy-data.json" (include "spire.policyData" .)
-  "injector-entries.json" (include "kustomize.text" (list . "base/injector-entries.json")) | toJson }}
+  "injector-entries.json" (include "kustomize.text" (list . (.Values.injector.onLabelledNodes | ternary "components/injector-nodes/injector-entries.json" "base/injector-entries.json"))) | toJson }}
 {{- end }}
 
 {{- define "spire.agentFiles" -}}
