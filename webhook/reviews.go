@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"net/http"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
-	kubejson "sigs.k8s.io/json"
 )
 
 // Reviews answers AdmissionReviews of [admissionv1] by its webhook. The webhook's own ServeHTTP goes over a request
 // four times before its handler sees it, which is more work than deciding on a pod.
+//
+// Requests are read by the second version of encoding/json, in half the time of the first. It tells names of
+// fields by their case, as the API server does, and takes none twice.
 type Reviews struct{ *admission.Webhook }
 
 // review is an AdmissionReview that asks.
@@ -61,7 +64,7 @@ func readReview(r *http.Request) (request *admissionv1.AdmissionRequest, code in
 		return nil, http.StatusBadRequest, fmt.Errorf("expected Content-Type %s, got %.60q", runtime.ContentTypeJSON, got)
 	}
 	var asked review
-	if err := kubejson.UnmarshalCaseSensitivePreserveInts(body.Bytes(), &asked); err != nil {
+	if err := jsonv2.Unmarshal(body.Bytes(), &asked); err != nil {
 		return nil, http.StatusBadRequest, fmt.Errorf("decoding the AdmissionReview: %w", err)
 	}
 	if asked.TypeMeta != reviewType || asked.Request == nil {
@@ -73,7 +76,7 @@ func readReview(r *http.Request) (request *admissionv1.AdmissionRequest, code in
 
 // decodePod reads a pod as the API server reads one, but once: what is no pod is found in what was read.
 func decodePod(object runtime.RawExtension, pod *corev1.Pod) error {
-	if err := kubejson.UnmarshalCaseSensitivePreserveInts(object.Raw, pod); err != nil {
+	if err := jsonv2.Unmarshal(object.Raw, pod); err != nil {
 		return err
 	}
 	if pod.APIVersion != "v1" || pod.Kind != "Pod" {

@@ -27,6 +27,7 @@ const (
 func measures() []measure {
 	return []measure{
 		{"size", "Bytes of generated configuration", sources, measureSize},
+		{"answers", "Time and memory of one answer of the mutating webhook, beside Istio's", sources, measureAnswers},
 		{"proxy", "Latency, processor time and memory of the generated configuration beside one that is written by hand", sources, measureProxy},
 		{"scale", "Work of the registrar and the rollout for an event and for a full pass, and how it grows, in simulated clusters", sources, measureScale},
 		{"creations", "Pods created per second, and processor time of creations and status updates, without a webhook, with one that does nothing, with a constant patch, and with ours", theCluster, measureCreations},

@@ -14,6 +14,7 @@ type report struct {
 	Machine   machine           `json:"machine"`
 	Cluster   *softwareVersions `json:"cluster,omitempty"` // nil if none was needed
 	Size      []sizeFigures     `json:"size,omitempty"`
+	Answers   []answerFigures   `json:"answers,omitempty"`
 	Proxy     *proxyFigures     `json:"proxy,omitempty"`
 	Scale     *scaleFigures     `json:"scale,omitempty"`
 	Creations *creationFigures  `json:"creations,omitempty"`
@@ -37,6 +38,9 @@ func (r report) printText(w io.Writer) error {
 	r.printPlace(t)
 	if r.Size != nil {
 		printSize(t, r.Size)
+	}
+	if r.Answers != nil {
+		printAnswers(t, r.Answers)
 	}
 	if r.Proxy != nil {
 		printProxy(t, *r.Proxy)
