@@ -16,11 +16,13 @@ type report struct {
 	Size      []sizeFigures     `json:"size,omitempty"`
 	Answers   []answerFigures   `json:"answers,omitempty"`
 	Proxy     *proxyFigures     `json:"proxy,omitempty"`
+	Scale     *scaleFigures     `json:"scale,omitempty"`
 	Creations *creationFigures  `json:"creations,omitempty"`
 	FirstOK   *firstOKFigures   `json:"firstOK,omitempty"`
 	Policy    *policyFigures    `json:"policy,omitempty"`
 	Memory    []memoryFigures   `json:"memory,omitempty"`
 
+	Quarantine   *quarantineFigures   `json:"quarantine,omitempty"`
 	Registration *registrationFigures `json:"registration,omitempty"`
 	Hostile      *hostileFigures      `json:"hostile,omitempty"`
 }
@@ -43,6 +45,9 @@ func (r report) printText(w io.Writer) error {
 	if r.Proxy != nil {
 		printProxy(t, *r.Proxy)
 	}
+	if r.Scale != nil {
+		printScale(t, *r.Scale)
+	}
 	if r.Creations != nil {
 		printCreations(t, *r.Creations)
 	}
@@ -51,6 +56,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Policy != nil {
 		printPolicy(t, *r.Policy)
+	}
+	if r.Quarantine != nil {
+		printQuarantine(t, *r.Quarantine)
 	}
 	if r.Registration != nil {
 		printRegistration(t, *r.Registration)
