@@ -29,6 +29,8 @@ type review struct {
 	Request         *admissionv1.AdmissionRequest `json:"request"`
 }
 
+var podType = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+
 var reviewType = metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"}
 
 // ServeHTTP implements [http.Handler].
@@ -74,12 +76,13 @@ func readReview(r *http.Request) (request *admissionv1.AdmissionRequest, code in
 	return asked.Request, http.StatusOK, nil
 }
 
-// decodePod reads a pod as the API server reads one, but once: what is no pod is found in what was read.
+// decodePod reads a pod as the API server does. One that does not say what it is, is taken for a pod: what was asked
+// about is in the request.
 func decodePod(object runtime.RawExtension, pod *corev1.Pod) error {
 	if err := jsonv2.Unmarshal(object.Raw, pod); err != nil {
 		return err
 	}
-	if pod.APIVersion != "v1" || pod.Kind != "Pod" {
+	if got := pod.TypeMeta; got != podType && got != (metav1.TypeMeta{}) {
 		return fmt.Errorf("expected a Pod of v1, got %.60q of %.60q", pod.Kind, pod.APIVersion)
 	}
 	return nil

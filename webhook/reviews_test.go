@@ -127,7 +127,6 @@ func TestDecodePod(t *testing.T) {
 func TestDecodeWhatIsNoPod(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":         ``,
-		"null":            `null`,
 		"no kind":         `{"apiVersion":"v1"}`,
 		"another kind":    `{"apiVersion":"v1","kind":"Node"}`,
 		"another version": `{"apiVersion":"v2","kind":"Pod"}`,
@@ -137,6 +136,9 @@ func TestDecodeWhatIsNoPod(t *testing.T) {
 		if err := decodePod(runtime.RawExtension{Raw: []byte(text)}, &corev1.Pod{}); err == nil {
 			t.Errorf("%s: expected an error", name)
 		}
+	}
+	if err := decodePod(runtime.RawExtension{Raw: []byte(`{}`)}, &corev1.Pod{}); err != nil {
+		t.Errorf("a pod that does not say so: expected it to be read, got %v", err)
 	}
 	var pod corev1.Pod
 	object := []byte(`{"apiVersion":"v1","kind":"Pod","Spec":{"hostNetwork":true},"unknown":1}`)

@@ -105,7 +105,8 @@ func reviewOf(pod *corev1.Pod) ([]byte, error) {
 	})
 }
 
-func answersOf(ctx context.Context, injector inject.Injector, namespace string, review []byte) (answerFigures, error) {
+// asking returns what has the handler answer a review, with a patch.
+func asking(ctx context.Context, injector inject.Injector, namespace string, review []byte) func() (patch []byte, err error) {
 	handler := webhook.Reviews{Webhook: &admission.Webhook{
 		LogConstructor: webhook.LogClaims,
 		Handler: &webhook.Handler{
@@ -114,7 +115,7 @@ func answersOf(ctx context.Context, injector inject.Injector, namespace string, 
 			Namespaces: oneNamespace{Name: namespace},
 		},
 	}}
-	ask := func() ([]byte, error) {
+	return func() ([]byte, error) {
 		request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/mutate-pod", bytes.NewReader(review))
 		request.Header.Set("Content-Type", runtime.ContentTypeJSON)
 		recorder := httptest.NewRecorder()
@@ -128,6 +129,10 @@ func answersOf(ctx context.Context, injector inject.Injector, namespace string, 
 		}
 		return out.Response.Patch, nil
 	}
+}
+
+func answersOf(ctx context.Context, injector inject.Injector, namespace string, review []byte) (answerFigures, error) {
+	ask := asking(ctx, injector, namespace, review)
 	patch, err := ask()
 	if err != nil {
 		return answerFigures{}, err

@@ -235,6 +235,7 @@ func (s *apiServer) use(injector inject.Injector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.injector, s.spire, s.handed, s.answered = injector, &recorder{}, nil, nil
+	s.injector.Decisions = inject.NewDecisions()
 }
 
 // eventually asks until there is no error.
