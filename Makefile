@@ -43,7 +43,7 @@ unit: ## Run the tests that need no cluster (real Envoy included)
 E2E := go test -count=1 -timeout 50m -parallel 6 -v
 
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
-APART := ^TestDisruptive(BesideControllerManager|DatabaseAndServersKilled)$$
+APART := ^TestDisruptive(BesideControllerManager|Churn|DatabaseAndServersKilled)$$
 
 # They need two nodes; the last has one of them leave the cluster.
 TWO := ^TestDisruptive(NodesOfTheInjector|TwoNodes)$$

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
@@ -22,20 +23,28 @@ const (
 	leastRequest  = 128 << 10
 	// largeInFlight are those of large ones: the rest is for the others.
 	largeInFlight = 8 << 20
-	// readTime is how long a request may take to arrive.
-	readTime = 5 * time.Second
+	// fairShare is how many times what an address leaves to others it may hold itself: three quarters when it is alone.
+	fairShare = 3
+	// readTime is how long a request may take to arrive, and writeTime how long its answer to be taken.
+	readTime  = 5 * time.Second
+	writeTime = 5 * time.Second
 )
 
 // Gate bounds what requests of the API server, and of whoever else reaches the port, hold in memory. Who comes too much
-// gets status 429, which the API server tries again by itself until its own timeout.
+// gets status 429, which the API server tries again by itself until its own timeout. An address never takes all:
+// another one that comes finds a part of what is left.
 type Gate struct {
-	all, large *semaphore.Weighted
-	metrics    *Metrics
+	metrics *Metrics
+
+	mu        sync.Mutex
+	free      int64
+	freeLarge int64
+	held      map[netip.Addr]int64
 }
 
 // NewGate is for all handlers of a server together. Metrics may be nil.
 func NewGate(metrics *Metrics) *Gate {
-	return &Gate{all: semaphore.NewWeighted(inFlightBytes), large: semaphore.NewWeighted(largeInFlight), metrics: metrics}
+	return &Gate{metrics: metrics, free: inFlightBytes, freeLarge: largeInFlight, held: map[netip.Addr]int64{}}
 }
 
 // Wrap is a handler that reads no more than it has memory for. The webhook is one of the paths.
@@ -50,7 +59,7 @@ func (g *Gate) Wrap(webhook string, handler http.Handler) http.Handler {
 				fmt.Sprintf("expected at most %d bytes, got %d", maxRequestBytes, size))
 			return
 		}
-		leave, room := g.enter(size)
+		leave, room := g.enter(sender(r), size)
 		if !room {
 			w.Header().Set("Retry-After", "1") // seconds: the API server waits that long
 			g.refuse(w, r, webhook, http.StatusTooManyRequests, reason.TooManyRequests,
@@ -59,24 +68,45 @@ func (g *Gate) Wrap(webhook string, handler http.Handler) http.Handler {
 		}
 		defer leave()
 		r.Body = newTimedBody(w, r, size)
-		handler.ServeHTTP(w, r)
+		handler.ServeHTTP(&timedAnswer{ResponseWriter: w}, r)
 	})
 }
 
-// enter reserves memory for a request, if there is any.
-func (g *Gate) enter(size int64) (leave func(), room bool) {
-	weight := max(size, leastRequest)
-	if !g.all.TryAcquire(weight) {
+// enter reserves memory for a request, if there is any for this address.
+func (g *Gate) enter(from netip.Addr, size int64) (leave func(), room bool) {
+	weight, large := max(size, leastRequest), int64(0)
+	if size > largeRequest {
+		large = size
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if weight > g.free || g.held[from]+weight > fairShare*g.free || large > g.freeLarge {
 		return nil, false
 	}
-	if size <= largeRequest {
-		return func() { g.all.Release(weight) }, true
+	g.move(from, weight, large)
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.move(from, -weight, -large)
+	}, true
+}
+
+// move is for who holds the lock.
+func (g *Gate) move(from netip.Addr, weight, large int64) {
+	g.free -= weight
+	g.freeLarge -= large
+	if g.held[from] += weight; g.held[from] == 0 {
+		delete(g.held, from)
 	}
-	if !g.large.TryAcquire(weight) {
-		g.all.Release(weight)
-		return nil, false
+}
+
+// sender is the address that a request comes from. Those that come from no IP address share one.
+func sender(r *http.Request) netip.Addr {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
 	}
-	return func() { g.large.Release(weight); g.all.Release(weight) }, true
+	return from.Addr().Unmap()
 }
 
 func (g *Gate) refuse(
@@ -109,3 +139,21 @@ func (b timedBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// timedAnswer is an answer that has to be taken in time: who does not read would else keep the memory.
+type timedAnswer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (a *timedAnswer) Write(p []byte) (int, error) {
+	if !a.begun {
+		a.begun = true
+		// Where deadlines are not supported, what serves has its own.
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTime))
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

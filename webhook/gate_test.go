@@ -4,10 +4,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -21,7 +24,8 @@ func TestGateIsFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside, end := make(chan struct{}, inFlightBytes/leastRequest), make(chan struct{})
+	const alone = inFlightBytes * fairShare / (fairShare + 1) // what one address gets
+	inside, end := make(chan struct{}, alone/leastRequest), make(chan struct{})
 	server := httptest.NewServer(NewGate(metrics).Wrap(MutatePod, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		inside <- struct{}{}
@@ -51,6 +55,72 @@ func TestGateIsFull(t *testing.T) {
 	if response := post(t, server, strings.NewReader("{}")); response.StatusCode != http.StatusOK {
 		t.Errorf("the one after them got %d", response.StatusCode)
 	}
+}
+
+// fill takes all that an address gets.
+func fill(g *Gate, from netip.Addr) (leave []func()) {
+	for {
+		one, room := g.enter(from, 1)
+		if !room {
+			return leave
+		}
+		leave = append(leave, one)
+	}
+}
+
+// TestGateIsShared: addresses that take all they can, again and again, leave something to another one.
+func TestGateIsShared(t *testing.T) {
+	for _, hostile := range []int{1, 5} {
+		g := NewGate(nil)
+		taken := make([][]func(), hostile)
+		for range 10 {
+			for number := range taken {
+				for _, leave := range taken[number] {
+					leave()
+				}
+				taken[number] = fill(g, netip.AddrFrom4([4]byte{10, 0, 0, byte(number)}))
+			}
+		}
+		for number := range taken {
+			if len(taken[number]) == 0 {
+				t.Errorf("of %d addresses one gets nothing", hostile)
+			}
+		}
+		honest := fill(g, netip.AddrFrom4([4]byte{10, 0, 1, 0}))
+		if len(honest) == 0 {
+			t.Errorf("%d addresses left no room", hostile)
+		}
+		for _, leave := range slices.Concat(append(taken, honest)...) {
+			leave()
+		}
+		if g.free != inFlightBytes || g.freeLarge != largeInFlight || len(g.held) != 0 {
+			t.Errorf("when all have left, %d bytes are free, and %v held", g.free, g.held)
+		}
+	}
+}
+
+// deadlines remembers until when an answer may be written.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	write time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.write = t; return nil }
+
+// TestAnswersAreTakenInTime: the time begins when there is an answer, and not before.
+func TestAnswersAreTakenInTime(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	NewGate(nil).Wrap(MutatePod, http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
+		if !w.write.IsZero() {
+			t.Error("the time runs while the answer is made")
+		}
+		_, _ = io.WriteString(answer, "first")
+		first := w.write
+		_, _ = io.WriteString(answer, "second")
+		if first.IsZero() || w.write != first {
+			t.Errorf("the time ends at %v, and then at %v", first, w.write)
+		}
+	})).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("{}")))
 }
 
 // TestLargeRequests: they cannot take the place of all others, and none is read that is larger than any can be.
@@ -107,12 +177,12 @@ func post(t *testing.T, server *httptest.Server, body io.Reader) *http.Response 
 func TestClientTriesAgain(t *testing.T) {
 	var calls atomic.Int32
 	gate := NewGate(nil)
-	if !gate.all.TryAcquire(inFlightBytes) {
-		t.Fatal("the gate is not empty")
-	}
+	all := fill(gate, netip.MustParseAddr("127.0.0.1"))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if calls.Add(1) == 2 {
-			gate.all.Release(inFlightBytes)
+			for _, leave := range all {
+				leave()
+			}
 		}
 		gate.Wrap(MutatePod, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(w, r.Body)

@@ -30,7 +30,7 @@ func hostileHandler(t *testing.T, n NamespaceReader) (*Handler, *Metrics) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	injector := inject.Injector{Platform: webhooktest.Platform(t)}
+	injector := inject.Injector{Platform: webhooktest.Platform(t), Decisions: inject.NewDecisions()}
 	return &Handler{
 		Injector:   func() inject.Injector { return injector },
 		Registrar:  &spire{},

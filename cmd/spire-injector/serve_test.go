@@ -284,6 +284,7 @@ func TestServe(t *testing.T) {
 	for _, name := range []string{
 		`spire_injector_build_info{version="`, "spire_injector_config_hash ",
 		"spire_injector_serving_certificate_expiry_timestamp_seconds ",
+		"spire_injector_webhook_connections ", `spire_injector_webhook_connections_closed_total{reason="evicted"} 0`,
 		"spire_injector_rollout_paused 0", `workqueue_depth{controller="rollout",name="rollout"`,
 	} {
 		if !strings.Contains(body, "\n"+name) {

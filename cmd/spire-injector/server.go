@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +42,7 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/webhook"
 	"github.com/spire-injector/spire-injector/webhook/clientcert"
+	"github.com/spire-injector/spire-injector/webhook/connections"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/rollout"
@@ -103,7 +106,17 @@ func (s *server) setUp() (err error) {
 			return err
 		}
 	}
-	if s.manager, err = newManager(s.flags, s.configureTLS, s.metricsOptions()); err != nil || s.callers == nil {
+	webhooks, err := connections.NewServer(connections.Options{
+		Address:      net.JoinHostPort("", strconv.Itoa(s.flags.webhookPort)),
+		ConfigureTLS: s.configureTLS,
+		Bounds:       connections.DefaultBounds(),
+		Registerer:   metrics.Registry,
+		Logger:       s.logger.WithName("webhook"),
+	})
+	if err != nil {
+		return err
+	}
+	if s.manager, err = newManager(s.flags, webhooks, s.metricsOptions()); err != nil || s.callers == nil {
 		return err
 	}
 	return s.manager.Add(s.callers)
@@ -382,7 +395,7 @@ func dialSPIRE(
 const gracefulShutdown = 10 * time.Second
 
 func newManager(
-	f serveFlags, webhookTLS func(*tls.Config), served metricsserver.Options,
+	f serveFlags, webhooks ctrlwebhook.Server, served metricsserver.Options,
 ) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
@@ -397,12 +410,9 @@ func newManager(
 		return nil, err
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme,
-		Cache:  cache.Options{ByObject: watched},
-		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Port:    f.webhookPort,
-			TLSOpts: []func(*tls.Config){webhookTLS},
-		}),
+		Scheme:                        scheme,
+		Cache:                         cache.Options{ByObject: watched},
+		WebhookServer:                 webhooks,
 		Metrics:                       served,
 		HealthProbeBindAddress:        f.listening(f.healthAddress),
 		LeaderElection:                true,

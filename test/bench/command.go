@@ -26,6 +26,7 @@ type settings struct {
 	accounts int
 	present  int
 
+	peers int
 	nodes []int
 
 	flood       time.Duration
@@ -66,6 +67,7 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.IntSliceVar(&s.bursts, "bursts", []int{1000}, "registration: pods of one service account, a burst for each number")
 	flags.IntVar(&s.accounts, "accounts", 1000, "registration: pods of a burst in which each has a service account of its own")
 	flags.IntVar(&s.present, "present", 10000, "registration: entries of others that SPIRE has when single pods come")
+	flags.IntVar(&s.peers, "peers", 20, "quarantine: pods that the identity calls")
 	flags.IntSliceVar(&s.nodes, "nodes", []int{5, 50, 500}, "scale: nodes of the clusters that are simulated, 40 pods on each")
 	flags.DurationVar(&s.idle, "idle", 30*time.Second, "memory: how long the sidecars are left alone before")
 	flags.DurationVar(&s.flood, "flood", time.Minute, "hostile: how long")
@@ -100,7 +102,7 @@ func (s settings) check() error {
 	for _, f := range []struct {
 		flag  string
 		value int
-	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}, {"accounts", s.accounts}, {"present", s.present}, {"bursts", least(s.bursts)}, {"nodes", least(s.nodes)}, {"flood-at-once", s.floodAtOnce}} {
+	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}, {"accounts", s.accounts}, {"present", s.present}, {"peers", s.peers}, {"bursts", least(s.bursts)}, {"nodes", least(s.nodes)}, {"flood-at-once", s.floodAtOnce}} {
 		if f.value < 1 {
 			errs = append(errs, fmt.Errorf("--%s: expected 1 or more, got %d", f.flag, f.value))
 		}

@@ -29,8 +29,8 @@ type hostileFigures struct {
 	Flood   seconds        `json:"flood"` // how long
 	AtOnce  int            `json:"atOnce"`
 	Pace    float64        `json:"pace,omitempty"` // most hostile pods a second, and honest ones; 0 for no bound
-	Pods    int            `json:"pods"`    // hostile ones
-	Answers map[string]int `json:"answers"` // to them
+	Pods    int            `json:"pods"`           // hostile ones
+	Answers map[string]int `json:"answers"`        // to them
 	// Alone is before the flood, Beside during it, and Floor what a pod that no webhook sees takes meanwhile, on the same
 	// machine with the same API server.
 	Alone  honestLoad `json:"alone"`

@@ -27,11 +27,13 @@ const (
 func measures() []measure {
 	return []measure{
 		{"size", "Bytes of generated configuration", sources, measureSize},
+		{"answers", "Time and memory of one answer of the mutating webhook, beside Istio's", sources, measureAnswers},
 		{"proxy", "Latency, processor time and memory of the generated configuration beside one that is written by hand", sources, measureProxy},
 		{"scale", "Work of the registrar and the rollout for an event and for a full pass, and how it grows, in simulated clusters", sources, measureScale},
 		{"creations", "Pods created per second, and processor time of creations and status updates, without a webhook, with one that does nothing, with a constant patch, and with ours", theCluster, measureCreations},
 		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
 		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", theCluster, measurePolicy},
+		{"quarantine", "Seconds until the peers of an identity refuse it, after it was put on the list quarantine", theCluster, measureQuarantine},
 		{"registration", "Seconds until SPIRE has the entries of many pods and of one, calls, processor time and memory, beside spire-controller-manager", theCluster, measureRegistration},
 		{"hostile", "Seconds until honest pods are created while another tenant sends pods that are small for what they ask for", theCluster, measureHostile},
 		{"memory", "Memory of idle sidecars", theCluster, measureMemory},

@@ -14,6 +14,7 @@ type report struct {
 	Machine   machine           `json:"machine"`
 	Cluster   *softwareVersions `json:"cluster,omitempty"` // nil if none was needed
 	Size      []sizeFigures     `json:"size,omitempty"`
+	Answers   []answerFigures   `json:"answers,omitempty"`
 	Proxy     *proxyFigures     `json:"proxy,omitempty"`
 	Scale     *scaleFigures     `json:"scale,omitempty"`
 	Creations *creationFigures  `json:"creations,omitempty"`
@@ -21,6 +22,7 @@ type report struct {
 	Policy    *policyFigures    `json:"policy,omitempty"`
 	Memory    []memoryFigures   `json:"memory,omitempty"`
 
+	Quarantine   *quarantineFigures   `json:"quarantine,omitempty"`
 	Registration *registrationFigures `json:"registration,omitempty"`
 	Hostile      *hostileFigures      `json:"hostile,omitempty"`
 }
@@ -37,6 +39,9 @@ func (r report) printText(w io.Writer) error {
 	if r.Size != nil {
 		printSize(t, r.Size)
 	}
+	if r.Answers != nil {
+		printAnswers(t, r.Answers)
+	}
 	if r.Proxy != nil {
 		printProxy(t, *r.Proxy)
 	}
@@ -51,6 +56,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Policy != nil {
 		printPolicy(t, *r.Policy)
+	}
+	if r.Quarantine != nil {
+		printQuarantine(t, *r.Quarantine)
 	}
 	if r.Registration != nil {
 		printRegistration(t, *r.Registration)

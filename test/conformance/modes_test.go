@@ -111,7 +111,7 @@ func TestTCP(t *testing.T) {
 func TestConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	in := ir.Inbound{Listen: port(t), App: startApp(t).port, Peers: peers(t, "/web")}
-	startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}, SVIDTTL: 2 * time.Second})
+	startProxy(t, "/api", ir.Proxy{Inbound: []ir.Inbound{in}, SVIDTTL: 10 * time.Second})
 	connection, err := dial(in.Listen, showing(shared.own.svid(t, "/web")))
 	must(t, err)
 	defer connection.Close()

@@ -126,7 +126,7 @@ func eventuallyWithin(t *testing.T, patience time.Duration, what string, try fun
 // nextTry is how long to wait before the next try: each takes processor time away from what is waited for, so a long
 // wait has few.
 func nextTry(waited time.Duration) time.Duration {
-	return min(max(waited/20, 200*time.Millisecond), time.Second)
+	return min(max(waited/10, 200*time.Millisecond), 3*time.Second)
 }
 
 func rollout(t *testing.T, namespace string, workloads ...string) {

@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// handshakes calls each replica of an injector over and over as an API server does that has just started: with the
+// handshakes calls each replica of an injector some times a second as an API server does that has just started: with the
 // caBundle of this moment, on a new connection. The real one keeps connections, and would meet a new certificate
 // seldom.
 type handshakes struct {
@@ -65,7 +65,7 @@ func watchHandshakes(t *testing.T, injector, secret string) *handshakes {
 				if leaf, err := h.call(ctx, address); ctx.Err() == nil {
 					seen.add(leaf, err)
 				}
-				pause(ctx, 20*time.Millisecond)
+				pause(ctx, 100*time.Millisecond)
 			}
 		})
 	}

@@ -32,7 +32,7 @@ func TestPeersOfRunningPod(t *testing.T) {
 	var traffic sync.WaitGroup
 	var report loadReport
 	traffic.Go(func() {
-		report = load(t, ns, "deployment/valid", "--duration", "60s", "--workers", "4", "--interval", "20ms", "--slow-every", "100", "--slow-url", url+"?delay=3s")
+		report = load(t, ns, "deployment/valid", "--duration", "60s", "--workers", "4", "--interval", "50ms", "--slow-every", "100", "--slow-url", url+"?delay=3s")
 	})
 	time.Sleep(5 * time.Second)
 	deniedRounds := 0

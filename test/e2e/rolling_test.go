@@ -242,7 +242,7 @@ func TestDisruptiveImageOfRunningPods(t *testing.T) {
 	// What is under way in an Envoy that restarts is lost: how much, is for the reader to know.
 	report := traffic.report(t)
 	t.Logf("%d of %d requests failed while every Envoy restarted", report.Failed, report.Total)
-	if report.Total < 1000 {
+	if report.Total < enough {
 		t.Error("that is no traffic")
 	}
 	setPlatform(t.Context(), t, using(image))

@@ -26,7 +26,7 @@ func TestRotationLosesNoRequest(t *testing.T) {
 		admin := forward(t, ns, "deployment/"+app)
 		watching.Go(func() { s.follow(ctx, admin, "spiffe://example.org"+id(ns, app)) })
 	}
-	load(t, ns, "deployment/valid", "--duration", "90s", "--workers", "4", "--interval", "20ms").wantNoFailure(t)
+	load(t, ns, "deployment/valid", "--duration", "90s", "--workers", "4", "--interval", "50ms").wantNoFailure(t)
 	stop()
 	watching.Wait()
 	for app, s := range serials {

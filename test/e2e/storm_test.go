@@ -16,7 +16,7 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// storm creates pods that ask for injection, without a pause, and never tries again.
+// storm creates pods that ask for injection, some fifteen a second, and never tries again.
 type storm struct {
 	created, tried atomic.Int64 // pods, and those of a dry run
 	refused        atomic.Int64
@@ -55,9 +55,7 @@ func startStorm(t *testing.T, namespace string) *storm {
 			}
 		})
 	}
-	for range 4 {
-		start(0, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}, &s.tried)
-	}
+	start(100*time.Millisecond, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}, &s.tried)
 	start(200*time.Millisecond, metav1.CreateOptions{}, &s.created)
 	return s
 }

@@ -23,8 +23,8 @@ import (
 
 // What answers when the injector itself is not needed, and when a finished pod is looked at.
 const (
-	byPolicy    = "ValidatingAdmissionPolicy 'spire-injector'"
-	byValidator = `admission webhook "finished-pod.injector.spiffe.io" denied the request`
+	byPolicy    = "ValidatingAdmissionPolicy 'spire-injector" // one of them: what follows says which
+	byValidator = `finished-pod.injector.spiffe.io" denied the request`
 )
 
 // What injection wrote cannot be changed on a running pod by whoever may change pods, and all else can.
@@ -367,9 +367,16 @@ func TestDisruptivePolicyHoldsWithoutInjector(t *testing.T) {
 func TestDisruptiveValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	ns := namespace(t)
 	apply(t, neverScheduled(api(ns, id(ns, "valid")).pod(ns)), neverScheduled(workload{name: "plain", command: []string{"/podtool", "api"}}.pod(ns)))
+	var all admissionregistrationv1.ValidatingAdmissionPolicyBindingList
+	must(t, shared.k.Get(t.Context(), &all, "validatingadmissionpolicybindings"))
+	bindings := []string{"patch", "validatingadmissionpolicybinding", "--type", "merge"}
+	for _, b := range all.Items {
+		if strings.HasPrefix(b.Spec.PolicyName, "spire-injector") {
+			bindings = append(bindings, b.Name)
+		}
+	}
 	answer := func(ctx context.Context, action string) error {
-		_, err := shared.k.Run(ctx, "patch", "validatingadmissionpolicybinding", "spire-injector", "--type", "merge",
-			"--patch", fmt.Sprintf(`{"spec": {"validationActions": [%q]}}`, action))
+		_, err := shared.k.Run(ctx, append(bindings, "--patch", fmt.Sprintf(`{"spec": {"validationActions": [%q]}}`, action))...)
 		return err
 	}
 	t.Cleanup(func() {

@@ -122,7 +122,7 @@ func TestRestedConnectionEndsWithItsCertificate(t *testing.T) {
 	m := startLifeMesh(t, ttl, time.Hour, false)
 	dial := tlsDialer(m.api.Inbound[0].Listen, tlsConfig(t, m.agent, id("/other").String()))
 	began := time.Now()
-	rested, reader, response := raw(t, dial, nil, "GET /events?ticks=50 HTTP/1.1")
+	rested, reader, response := raw(t, dial, nil, "GET /events?for=7.2s HTTP/1.1")
 	_, resting, _ := raw(t, dial, nil, "GET /short HTTP/1.1")
 	closed := make(chan error, 1)
 	go func() {

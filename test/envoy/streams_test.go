@@ -9,15 +9,15 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"testing"
 	"time"
 )
 
 const tick = 100 * time.Millisecond
 
-// startStreamApp sends a line each tick until the caller has gone, or as many as "?ticks" says, and at the same time reads what the caller sends. An
-// upgraded connection gets its bytes back. "/short" answers at once. It speaks HTTP/1.1 and HTTP/2 without TLS.
+// startStreamApp sends a line each tick until the caller has gone, or for as long as "?for" says, and at the same
+// time reads what the caller sends. An upgraded connection gets its bytes back. "/short" answers at once. It speaks
+// HTTP/1.1 and HTTP/2 without TLS.
 func startStreamApp(t *testing.T) uint16 {
 	t.Helper()
 	listener, port := listen(t)
@@ -33,8 +33,8 @@ func startStreamApp(t *testing.T) uint16 {
 			go func() { _, _ = io.Copy(io.Discard, r.Body) }()
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		ticks, err := strconv.Atoi(r.FormValue("ticks"))
-		for endless := err != nil; endless || ticks > 0; ticks-- {
+		limit, err := time.ParseDuration(r.FormValue("for"))
+		for began, endless := time.Now(), err != nil; endless || time.Since(began) < limit; {
 			if _, err := fmt.Fprintln(w, "tick"); err != nil {
 				return
 			}

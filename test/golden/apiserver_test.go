@@ -36,6 +36,7 @@ func TestAPIServer(t *testing.T) {
 		{"Forgeries", testForgeries},
 		{"Others", testOthers},
 		{"Subresources", testSubresources},
+		{"Unlabelled", testUnlabelled},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
 		{"Check", testCheck}, // the last one: it stops the webhooks

@@ -188,6 +188,10 @@ func TestForgeriesAreRefused(t *testing.T) {
 	t.Parallel()
 	tried := map[string]bool{}
 	for in, injected := range injectedCases(t) {
+		in.injector.Decisions = inject.NewDecisions()
+		if _, err := in.injector.ValidateCreated(in.namespace, injected); err != nil { // which is remembered
+			t.Fatal(err)
+		}
 		for name, forge := range allForgeries() {
 			forged := injected.DeepCopy()
 			if !forge(forged) {
@@ -195,10 +199,10 @@ func TestForgeriesAreRefused(t *testing.T) {
 			}
 			tried[name] = true
 			var refusal *intent.Refusal
-			if _, err := in.injector.Inject(in.namespace, forged); !errors.As(err, &refusal) {
+			if _, err := in.injector.Create(in.namespace, forged); !errors.As(err, &refusal) {
 				t.Errorf("%s, %s: expected a refusal, got %v", in.name, name, err)
 			}
-			if _, err := in.injector.Validate(in.namespace, forged); !errors.As(err, &refusal) {
+			if _, err := in.injector.ValidateCreated(in.namespace, forged); !errors.As(err, &refusal) {
 				t.Errorf("%s, %s: expected a refusal of the validating side, got %v", in.name, name, err)
 			}
 		}

@@ -170,9 +170,9 @@ func (in input) again(t *testing.T, res inject.Result) {
 func (in input) post(t *testing.T) (*admissionv1.AdmissionResponse, []registrar.Workload) {
 	t.Helper()
 	spire := recorder{err: in.spireErr}
-	handler := &admission.Webhook{Handler: &webhook.Handler{
+	handler := webhook.Reviews{Webhook: &admission.Webhook{Handler: &webhook.Handler{
 		Injector: func() inject.Injector { return in.injector }, Registrar: &spire, Namespaces: oneNamespace(in.namespace),
-	}}
+	}}}
 	review := admissionv1.AdmissionReview{Request: &admissionv1.AdmissionRequest{
 		UID: "1", Operation: admissionv1.Create, Namespace: in.namespace.Name, Object: runtime.RawExtension{Raw: in.raw},
 	}}

@@ -168,13 +168,11 @@ func (s *apiServer) register(t *testing.T) {
 	pod := func(label string) []byte {
 		return []byte(`{metadata: {name: p, namespace: default, labels: {` + label + `}}, spec: {containers: [{name: c, image: c}]}, apiVersion: v1, kind: Pod}`)
 	}
-	s.eventually(t, "the policy", func() error {
-		_, err := s.create(t, pod(intent.LabelIdentity+": forged"), client.DryRunAll)
-		if err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
-			return fmt.Errorf("expected a refusal of the policy, got %w", err)
-		}
-		return nil
-	})
+	probes, done := s.probes(t)
+	defer done()
+	for _, probe := range probes {
+		s.eventually(t, "the policies", deniedByPolicy(probe, true))
+	}
 	s.eventually(t, "the webhook", func() error {
 		_, err := s.create(t, pod(intent.LabelInject+": enabled"), client.DryRunAll)
 		if err == nil || !strings.Contains(err.Error(), "admission webhook") {
@@ -237,6 +235,7 @@ func (s *apiServer) use(injector inject.Injector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.injector, s.spire, s.handed, s.answered = injector, &recorder{}, nil, nil
+	s.injector.Decisions = inject.NewDecisions()
 }
 
 // eventually asks until there is no error.

@@ -1,10 +1,13 @@
 package golden
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,25 +71,59 @@ func testSubresources(t *testing.T, s *apiServer) {
 		[]byte(`{"metadata": {"annotations": {"spiffe.io/allowed-peers": "/other"}}}`))))
 }
 
-// withoutPolicy does something while the API server's own policy does not hold, as if somebody had removed it.
+// withoutPolicy does something while the API server's own policies do not hold, as if somebody had removed them.
 func (s *apiServer) withoutPolicy(t *testing.T, do func()) {
 	t.Helper()
-	binding := decoded(t, []byte(`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: spire-injector}}`))
-	must(t, s.Get(t.Context(), client.ObjectKeyFromObject(binding), binding))
-	again := binding.DeepCopy()
-	again.SetResourceVersion("")
-	again.SetUID("")
-	probe := func() string {
-		_, err := s.create(t, []byte(`{metadata: {name: p, namespace: subresources, labels: {`+intent.LabelIdentity+`: forged}},
-			spec: {containers: [{name: c, image: c}]}, apiVersion: v1, kind: Pod}`), client.DryRunAll)
-		if err == nil {
-			return "nobody"
+	bindings := &unstructured.UnstructuredList{}
+	bindings.SetAPIVersion("admissionregistration.k8s.io/v1")
+	bindings.SetKind("ValidatingAdmissionPolicyBindingList")
+	must(t, s.List(t.Context(), bindings))
+	probes, done := s.probes(t)
+	defer done()
+	for i := range bindings.Items {
+		if b := &bindings.Items[i]; strings.HasPrefix(b.GetName(), "spire-injector") {
+			must(t, s.Delete(t.Context(), b.DeepCopy()))
 		}
-		return err.Error()
 	}
-	must(t, s.Delete(t.Context(), binding))
-	s.eventually(t, "the policy is away", func() error { return expect(!strings.Contains(probe(), "ValidatingAdmissionPolicy")) })
+	for _, probe := range probes {
+		s.eventually(t, "the policies are away", deniedByPolicy(probe, false))
+	}
 	do()
-	must(t, s.Create(t.Context(), again))
-	s.eventually(t, "the policy is back", func() error { return expect(strings.Contains(probe(), "ValidatingAdmissionPolicy")) })
+	for i := range bindings.Items {
+		if b := &bindings.Items[i]; strings.HasPrefix(b.GetName(), "spire-injector") {
+			b.SetResourceVersion("")
+			b.SetUID("")
+			must(t, s.Create(t.Context(), b))
+		}
+	}
+	for _, probe := range probes {
+		s.eventually(t, "the policies are back", deniedByPolicy(probe, true))
+	}
+}
+
+// deniedByPolicy says whether an attempt is, or is not, denied by a policy of the API server's.
+func deniedByPolicy(attempt func() error, want bool) func() error {
+	return func() error {
+		err := attempt()
+		if denied := err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy"); denied != want {
+			return fmt.Errorf("expected a denial by a policy: %t, got %w", want, err)
+		}
+		return nil
+	}
+}
+
+// probes are attempts that the policies' bindings for creations, for changes and for the status deny.
+func (s *apiServer) probes(t *testing.T) (attempts []func() error, done func()) {
+	t.Helper()
+	plain, err := s.create(t, []byte(`{apiVersion: v1, kind: Pod, metadata: {name: plain, namespace: default}, spec: {containers: [{name: c, image: c}]}}`))
+	must(t, err)
+	forged := []byte(`{apiVersion: v1, kind: Pod, metadata: {name: forged, namespace: default, labels: {` + intent.LabelIdentity + `: forged}},
+		spec: {containers: [{name: c, image: c}]}}`)
+	label := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"labels": {"`+intent.LabelIdentity+`": "forged"}}}`))
+	dryRun := &client.SubResourcePatchOptions{PatchOptions: client.PatchOptions{DryRun: []string{metav1.DryRunAll}}}
+	return []func() error{
+		func() error { _, err := s.create(t, forged, client.DryRunAll); return err },
+		func() error { return s.Patch(t.Context(), decodedPod(plain), label, client.DryRunAll) },
+		func() error { return s.SubResource("status").Patch(t.Context(), decodedPod(plain), label, dryRun) },
+	}, func() { s.remove(t, plain) }
 }

@@ -26,6 +26,9 @@ func Known() Metrics {
 	known := Metrics{
 		Prefix + "admissions_total": {"webhook": webhooks, "operation": operations, "decision": {"admitted", "refused"}, "reason": reasons(reason.Decision, reason.Refusal)},
 
+		Prefix + "webhook_connections":              {},
+		Prefix + "webhook_connections_closed_total": {"reason": {"evicted", "refused"}},
+
 		Prefix + "config_reloads_total":                         {"result": result},
 		Prefix + "config_last_reload_successful":                {},
 		Prefix + "config_hash":                                  {},

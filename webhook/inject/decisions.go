@@ -80,7 +80,7 @@ func recall(
 	}
 	if recognisable {
 		if known, ok := kept.Get(key); ok {
-			res := known.(Result) //nolint:forcetypeassert // of what is added below
+			res := known.(Result)
 			res.Remembered = true
 			return res, nil
 		}

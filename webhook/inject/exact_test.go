@@ -159,7 +159,8 @@ func TestNothingOfOursCanBeAltered(t *testing.T) {
 	injector := Injector{Platform: webhooktest.Platform(t)}
 	injector.Platform.Sidecar.JWT.Image = "injector:1"
 	injector.Platform.Sidecar.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
-	injector.Generate = templates.NewCache(4).Generate // the same again and again
+	kept := templates.NewCache(1 << 20) // the same again and again
+	injector.Generate, injector.Keep = kept.Generate, kept.Keep
 	injector.Decisions = NewDecisions()
 	// Of no effect: one capability beside all, and what the API server writes again. The others are the user's to write.
 	without := map[string]bool{

@@ -74,6 +74,9 @@ func (i injection) add(pod *corev1.Pod) {
 	}
 }
 
+// Original is an injected pod without what injection added, as far as its status tells.
+func Original(pod *corev1.Pod) *corev1.Pod { return strip(pod) }
+
 // strip returns a pod without what injection added.
 func strip(pod *corev1.Pod) *corev1.Pod {
 	status := StatusOf(pod)

@@ -39,6 +39,7 @@ func checks() []check {
 		{"reconciler", []Source{SourceInjector}, reconciler},
 		{"rollout", []Source{SourceInjector}, rollout},
 		{"app-ports", []Source{SourcePods, SourceNamespaces, SourceInjector, SourcePlatform}, appPorts},
+		{"required", []Source{SourceRequired, SourceNamespaces, SourceInjector, SourcePlatform, SourceWebhooks}, requiredPods},
 	}
 }
 

@@ -147,7 +147,8 @@ func TestChecks(t *testing.T) {
 			f.Mutating.Webhooks[1].NamespaceSelector.MatchExpressions[0].Values = []string{"spire", "spire-injector"}
 		}, "excluded-namespaces", Error, "namespace.injector.spiffe.io is asked about pods in kube-system"},
 		{"no policy", func(f *Facts) { delete(f.Policies, "spire-injector-scheduling") }, "policies", Error, "spire-injector-scheduling: there is none"},
-		{"a policy that denies nothing", func(f *Facts) { f.Policies["spire-injector"] = false }, "policies", Error, "no binding has it deny"},
+		{"a binding that denies nothing", func(f *Facts) { f.Policies["spire-injector-changes"] = []string{"spire-injector-changes"} }, "policies", Error,
+			"none that has the policy spire-injector-changes deny"},
 		{"a certificate that has expired", metric(0, "spire_injector_serving_certificate_expiry_timestamp_seconds", 1), "serving-certificate", Error, "expired"},
 		{"a certificate that expires", metric(1, "spire_injector_serving_certificate_expiry_timestamp_seconds", float64(now().Add(50*time.Hour).Unix())),
 			"serving-certificate", Warning, followerName + ": its serving certificate expires in 2d2h"},

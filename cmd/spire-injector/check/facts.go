@@ -30,6 +30,7 @@ const (
 	SourceNodes      Source = "nodes"
 	SourceWorkloads  Source = "Deployments, StatefulSets and DaemonSets"
 	SourcePods       Source = "pods"
+	SourceRequired   Source = "pods of namespaces that require injection"
 	SourceInjector   Source = "the injector's Deployment"
 	SourceLease      Source = "the injector's Lease"
 	SourceWebhooks   Source = "webhook configurations"
@@ -57,8 +58,8 @@ type Facts struct {
 
 	Mutating   *admissionregistrationv1.MutatingWebhookConfiguration   // nil: there is none
 	Validating *admissionregistrationv1.ValidatingWebhookConfiguration // nil: there is none
-	// Policies are those that there are, by name: whether a binding has them deny.
-	Policies map[string]bool
+	// Policies are those that there are, by name, each with the names of the bindings that have it deny.
+	Policies map[string][]string
 	Trial    Trial
 
 	Platform File
@@ -75,6 +76,8 @@ type Facts struct {
 	// Declaring are the injected pods whose app declares ports, without what no check looks at.
 	Declaring []corev1.Pod
 	Injected  int // pods
+	// Required are the running pods of namespaces that require injection.
+	Required []RequiredPod
 }
 
 // Settings are what the injector's flags say.

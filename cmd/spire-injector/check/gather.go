@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ const page = 200
 // Gather reads what there is. What cannot be read is in [Facts.Unread], with the reason; without the version nothing
 // else is read.
 func (g Gatherer) Gather(ctx context.Context) Facts {
-	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string]bool{}}
+	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string][]string{}}
 	for _, step := range []struct {
 		source Source
 		read   func(context.Context, *Facts) error
@@ -43,6 +44,7 @@ func (g Gatherer) Gather(ctx context.Context) Facts {
 		{SourceWorkloads, g.workloads},
 		{SourceInjector, g.injector},
 		{SourcePods, g.pods},
+		{SourceRequired, g.required},
 		{SourceLease, g.lease},
 		{SourceWebhooks, g.webhooks},
 		{SourcePolicies, g.policies},
@@ -236,13 +238,12 @@ func (g Gatherer) policies(ctx context.Context, f *Facts) error {
 		return err
 	}
 	for _, p := range list.Items {
-		f.Policies[p.Name] = false
+		f.Policies[p.Name] = nil
 	}
 	for _, b := range bindings.Items {
-		for _, action := range b.Spec.ValidationActions {
-			if _, there := f.Policies[b.Spec.PolicyName]; there && action == admissionregistrationv1.Deny {
-				f.Policies[b.Spec.PolicyName] = true
-			}
+		denying, there := f.Policies[b.Spec.PolicyName]
+		if there && slices.Contains(b.Spec.ValidationActions, admissionregistrationv1.Deny) {
+			f.Policies[b.Spec.PolicyName] = append(denying, b.Name)
 		}
 	}
 	return nil

@@ -99,7 +99,7 @@ func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 		}
 	}
 	return g.eachPod(ctx, metav1.NamespaceAll, intent.LabelIdentity, func(pod corev1.Pod) {
-		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		if hasEnded(pod) {
 			return
 		}
 		f.Injected++

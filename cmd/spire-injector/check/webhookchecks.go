@@ -166,7 +166,19 @@ func excludedNamespaces(f Facts) []Finding {
 	return orFine(out, fine("", "pods in %s are left alone", strings.Join(excluded, ", ")))
 }
 
-// policies are those of manifests/injector/base/policy.yaml.
+// boundPolicies are those of manifests/injector/base/policy.yaml, with their bindings. What is written here follows the
+// name of the webhook configurations.
+var boundPolicies = []struct {
+	policy   string
+	bindings []string
+}{
+	{"", []string{"", "-labelled", "-asked-of-namespace"}},
+	{"-by-hand", []string{"-by-hand"}},
+	{"-changes", []string{"-changes", "-status"}},
+	{"-scheduling", []string{"-scheduling"}},
+	{"-own-changes", []string{"-own-changes"}},
+}
+
 func policies(f Facts) []Finding {
 	if f.Injector == nil {
 		return nil
@@ -175,21 +187,24 @@ func policies(f Facts) []Finding {
 		return nil
 	}
 	var out []Finding
-	for _, suffix := range []string{"", "-scheduling", "-own-changes"} {
-		name := f.Settings.Webhooks + suffix
-		denies, there := f.Policies[name]
-		switch {
-		case !there:
+	for _, p := range boundPolicies {
+		name := f.Settings.Webhooks + p.policy
+		denying, there := f.Policies[name]
+		if !there {
 			out = append(out, found(Error, "ValidatingAdmissionPolicy "+name, "there is none").
 				expected("the policies of manifests/injector/base/policy.yaml").
 				remedy("apply them: they guard injected pods also while the injector is down"))
-		case !denies:
-			out = append(out, found(Error, "ValidatingAdmissionPolicy "+name, "no binding has it deny").
-				expected("a ValidatingAdmissionPolicyBinding with the action Deny").
-				remedy("apply manifests/injector/base/policy.yaml again"))
+			continue
+		}
+		for _, b := range p.bindings {
+			if binding := f.Settings.Webhooks + b; !slices.Contains(denying, binding) {
+				out = append(out, found(Error, "ValidatingAdmissionPolicyBinding "+binding, "there is none that has the policy %s deny", name).
+					expected("one with the action Deny").
+					remedy("apply manifests/injector/base/policy.yaml again"))
+			}
 		}
 	}
-	return orFine(out, fine("", "3 policies are bound"))
+	return orFine(out, fine("", "%d policies are bound", len(boundPolicies)))
 }
 
 // trial judges the answer to a pod with a mistake, which the webhook alone knows to be one.

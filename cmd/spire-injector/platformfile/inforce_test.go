@@ -15,6 +15,7 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 const platformFile = `
@@ -201,6 +202,33 @@ sidecar: {image: second}
 				}
 			}
 		})
+	}
+}
+
+// What was decided by one platform file is not what another one decides.
+func TestReloadForgetsDecisions(t *testing.T) {
+	inForce, _ := newPlatform(t, false)
+	pod := func() *corev1.Pod {
+		pod := webhooktest.Server()
+		delete(pod.Annotations, intent.AnnotationSPIFFEID)
+		return pod
+	}
+	decide := func() (remembered bool, err error) {
+		res, err := inForce.Get().Create(intent.Namespace{Name: "demo"}, pod())
+		return res.Remembered, err
+	}
+	for _, want := range []bool{false, true} {
+		if got, err := decide(); err != nil || got != want {
+			t.Fatalf("expected remembered=%t, got %t (%v)", want, got, err)
+		}
+	}
+	inForce.Offer(source, []byte(platformFile+"quarantine: [/ns/demo/sa/default]\n"))
+	if _, err := decide(); err == nil {
+		t.Error("a pod that was admitted before its identity was quarantined: expected a denial")
+	}
+	inForce.Offer(source, []byte(platformFile+"locked: [proxy-image]\n"))
+	if got, err := decide(); err != nil || got {
+		t.Errorf("by a new platform file: expected a new decision, got remembered=%t (%v)", got, err)
 	}
 }
 

@@ -82,6 +82,20 @@ func EnsureHelm(ctx context.Context, cache Cache, progress io.Writer) (string, e
 	return filepath.Join(p.dir, "helm"), provide(ctx, cache, []part{p}, progress)
 }
 
+// EnsureIstio provides a program that answers as Istio's injection does, as [Ensure] provides the programs of a scope,
+// and returns its path.
+func EnsureIstio(ctx context.Context, cache Cache, progress io.Writer) (string, error) {
+	p, err := modulePart(ctx, cache, "istio", IstioVersion, recipe{
+		what:     "building Istio's injection",
+		packages: []string{"."},
+		flags:    []string{"-ldflags", strip},
+	})
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(p.dir, "istio"), provide(ctx, cache, []part{p}, progress)
+}
+
 // ControllerManager is spire-controller-manager and its API.
 type ControllerManager struct {
 	Program string
