@@ -110,7 +110,9 @@ func printScale(t io.Writer, f scaleFigures) {
 	of("first pass, all entries created", func(r scale.RegistrarFigures) (string, float64) {
 		return costCell(r.Start.CPU, r.Start.Bytes, float64(r.Start.Calls))
 	})
-	of("full pass, nothing to do", func(r scale.RegistrarFigures) (string, float64) { return costCell(r.Pass.CPU, r.Pass.Bytes, r.Pass.Calls) })
+	of("full pass, nothing to do", func(r scale.RegistrarFigures) (string, float64) {
+		return costCell(r.Pass.CPU, r.Pass.Bytes, r.Pass.Calls)
+	})
 	if len(f.Registrar) > 0 {
 		for k, e := range f.Registrar[0].Events {
 			of(e.Event, func(r scale.RegistrarFigures) (string, float64) {
