@@ -21,10 +21,21 @@ func NewKubectl(path, kubeconfig string) Kubectl { return Kubectl{path: path, ku
 // Command is a kubectl that has not run yet.
 func (k Kubectl) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, k.path, args...)
-	// A test run calls kubectl thousands of times, each time for an instant: collecting garbage is a quarter of its work.
+	// Most of kubectl's runs are for an instant: collecting garbage is a quarter of their work.
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+k.kubeconfig, "GOGC=off", "GOMEMLIMIT=512MiB")
 	return cmd
 }
+
+// Runner runs one command of kubectl otherwise than as a process of its own. It returns what that printed on both
+// outputs; the error says how it ended.
+type Runner func(ctx context.Context, kubeconfig, stdin string, args ...string) (stdout, stderr string, err error)
+
+// runner is nil where each command is a process.
+var runner Runner
+
+// RunKubectlBy has r run the commands of every [Kubectl] of this process, but for those of [Kubectl.Command]. It is called
+// before the first of them.
+func RunKubectlBy(r Runner) { runner = r }
 
 // Run returns what kubectl printed on its standard output; the error is an [Error].
 func (k Kubectl) Run(ctx context.Context, args ...string) (string, error) {
@@ -33,7 +44,14 @@ func (k Kubectl) Run(ctx context.Context, args ...string) (string, error) {
 
 // With is Run with a standard input.
 func (k Kubectl) With(ctx context.Context, stdin string, args ...string) (string, error) {
-	return run("kubectl", k.Command(ctx, args...), stdin)
+	if runner == nil {
+		return run("kubectl", k.Command(ctx, args...), stdin)
+	}
+	stdout, stderr, err := runner(ctx, k.kubeconfig, stdin, args...)
+	if err != nil {
+		return stdout, &Error{Program: "kubectl", Args: args, Stderr: stderr, err: err}
+	}
+	return stdout, nil
 }
 
 // Get decodes one object, or a list of them.

@@ -16,6 +16,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/environment"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/command"
+	"github.com/spire-injector/spire-injector/test/command/kubectl"
 	"github.com/spire-injector/spire-injector/test/install"
 )
 
@@ -29,6 +30,7 @@ var shared struct {
 func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	command.RunKubectlBy(kubectl.Run)
 	start := time.Now()
 	if err := setUp(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "setting up the cluster:", err)

@@ -24,6 +24,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/command"
+	"github.com/spire-injector/spire-injector/test/command/kubectl"
 	"github.com/spire-injector/spire-injector/test/demo/demos"
 	"github.com/spire-injector/spire-injector/test/demo/play"
 	"github.com/spire-injector/spire-injector/test/demo/story"
@@ -42,6 +43,7 @@ var shared struct {
 func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	command.RunKubectlBy(kubectl.Run)
 	own := os.Getenv(environment.KubeconfigVariable) == "" && os.Getenv(environment.ClusterVariable) == ""
 	if err := setUp(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "setting up the cluster:", err)
