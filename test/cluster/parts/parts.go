@@ -23,6 +23,7 @@ const (
 	PrometheusVersion        = "v0.305.0" // of its Go module: Prometheus 3.5
 	ControllerManagerVersion = "v0.7.0"
 	HelmVersion              = "v4.3.1"
+	KubeRouterVersion        = "v2.1.0"
 )
 
 // Programs are the paths of everything that [Ensure] provides.

@@ -42,6 +42,7 @@ func TestVersionsAgreeWithTheModules(t *testing.T) {
 		{"promtool", "github.com/prometheus/prometheus", PrometheusVersion},
 		{"spirecontrollermanager", "github.com/spiffe/spire-controller-manager", ControllerManagerVersion},
 		{"helm", "helm.sh/helm/v4", HelmVersion},
+		{"networkpolicy", "github.com/cloudnativelabs/kube-router/v2", KubeRouterVersion},
 	} {
 		gomod, err := os.ReadFile(filepath.Join(root, "test/tools", tt.file, "go.mod"))
 		if err != nil {
