@@ -19,6 +19,7 @@ func newDialCommand() *cobra.Command {
 	var (
 		overTLS, plain bool
 		path           string
+		headers        []string
 		timeout        time.Duration
 	)
 	command := &cobra.Command{
@@ -43,7 +44,7 @@ is 0 when an HTTP answer came, whatever its status, and 1 when the caller was re
 			}
 			ctx, cancel := context.WithTimeout(command.Context(), timeout)
 			defer cancel()
-			answered, err := dial(ctx, address, path, overTLS)
+			answered, err := dial(ctx, address, path, headers, overTLS)
 			if err != nil {
 				printf(command.OutOrStdout(), "refused: %v\n", err)
 				return errReported
@@ -56,6 +57,7 @@ is 0 when an HTTP answer came, whatever its status, and 1 when the caller was re
 	flags.BoolVar(&overTLS, "tls", false, "TLS without a client certificate")
 	flags.BoolVar(&plain, "plain", false, "plain text")
 	flags.StringVar(&path, "path", "/api", "path to ask for")
+	flags.StringArrayVar(&headers, "header", nil, "a header to send, \"Name: value\"; may be repeated")
 	flags.DurationVar(&timeout, "timeout", 5*time.Second, "how long everything may take")
 	return command
 }
@@ -64,7 +66,9 @@ is 0 when an HTTP answer came, whatever its status, and 1 when the caller was re
 //
 // With TLS 1.3 the handshake succeeds for the client before the server has looked at the client's
 // certificate, so "certificate required" shows only when the answer is read.
-func dial(ctx context.Context, address, path string, overTLS bool) (description string, err error) {
+func dial(
+	ctx context.Context, address, path string, headers []string, overTLS bool,
+) (description string, err error) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return "", fmt.Errorf("connecting: %w", err)
@@ -88,6 +92,9 @@ func dial(ctx context.Context, address, path string, overTLS bool) (description 
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, http.NoBody)
 	if err != nil {
+		return "", err
+	}
+	if err := addHeaders(request, headers); err != nil {
 		return "", err
 	}
 	request.Close = true

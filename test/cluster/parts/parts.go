@@ -23,6 +23,7 @@ const (
 	PrometheusVersion        = "v0.305.0" // of its Go module: Prometheus 3.5
 	ControllerManagerVersion = "v0.7.0"
 	HelmVersion              = "v4.3.1"
+	KubeRouterVersion        = "v2.1.0"
 	// IstioVersion is of its Go module, which follows its release branches without their tags.
 	IstioVersion = "v0.0.0-20260827124520-eed52ebb66ad"
 )

@@ -43,6 +43,7 @@ func TestVersionsAgreeWithTheModules(t *testing.T) {
 		{"spirecontrollermanager", "github.com/spiffe/spire-controller-manager", ControllerManagerVersion},
 		{"helm", "helm.sh/helm/v4", HelmVersion},
 		{"istio", "istio.io/istio", IstioVersion},
+		{"networkpolicy", "github.com/cloudnativelabs/kube-router/v2", KubeRouterVersion},
 	} {
 		gomod, err := os.ReadFile(filepath.Join(root, "test/tools", tt.file, "go.mod"))
 		if err != nil {
