@@ -29,7 +29,6 @@ import (
 	"k8s.io/kubectl/pkg/cmd/set"
 	"k8s.io/kubectl/pkg/cmd/taint"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
-	"k8s.io/kubectl/pkg/cmd/version"
 	"k8s.io/kubectl/pkg/cmd/wait"
 )
 
@@ -65,7 +64,6 @@ func newCommand(kubeconfig string, streams genericiooptions.IOStreams) (*cobra.C
 	root := &cobra.Command{Use: "kubectl", SilenceErrors: true, SilenceUsage: true}
 	flags.AddFlags(root.PersistentFlags())
 	matched.AddFlags(root.PersistentFlags())
-	root.PersistentFlags().Bool("warnings-as-errors", false, "") // which the command version looks up
 	root.AddCommand(
 		annotate.NewCmdAnnotate("kubectl", f, streams),
 		apiresources.NewCmdAPIResources(f, streams),
@@ -90,7 +88,6 @@ func newCommand(kubeconfig string, streams genericiooptions.IOStreams) (*cobra.C
 		scale.NewCmdScale(f, streams),
 		set.NewCmdSet(f, streams),
 		taint.NewCmdTaint(f, streams),
-		version.NewCmdVersion(f, streams),
 		wait.NewCmdWait(f, streams),
 	)
 	return root, nil
