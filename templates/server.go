@@ -27,7 +27,7 @@ const (
 
 // CAFile is the name of the n-th file, from 0, that says where the CA of a Secret is. Envoy takes one secret from a
 // file.
-func CAFile(n int) string { return fmt.Sprintf("ca-%d.json", n) }
+func CAFile(n int) string { return fmt.Sprintf("ca-%d.yaml", n) }
 
 // caFile is the content of a [CAFile]: only what comes in such a file is read again when it changes.
 func caFile(secret string) []*tlsv3.Secret {
