@@ -82,10 +82,9 @@ func serverName(name ir.ServerName) *tlsv3.SubjectAltNameMatcher {
 	}
 }
 
-// lookUpOutside looks a name outside of the mesh up as clients do: for as long as DNS says, and one of its addresses, of
-// either family, is as good as any other. Where one does not answer the next is tried after 300 ms.
+// lookUpOutside looks a name outside of the mesh up as clients do: one of its addresses, of either family, is as good as any
+// other. Where one does not answer the next is tried after 300 ms.
 func lookUpOutside(dns *dnsclusterv3.DnsCluster) {
-	dns.RespectDnsTtl = true
 	dns.DnsLookupFamily = commondnsv3.DnsLookupFamily_ALL
 	dns.AllAddressesInSingleEndpoint = true
 }

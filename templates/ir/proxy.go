@@ -20,6 +20,8 @@ type Proxy struct {
 	AgentSocket string
 	// IPFamily is that of the pod's addresses.
 	IPFamily IPFamily
+	// ClusterDomain is the domain of the cluster's names in DNS, such as cluster.local; empty where it is not known.
+	ClusterDomain string
 	// Inbound and Upstreams: at least one of either.
 	Inbound   []Inbound
 	Upstreams []Upstream
