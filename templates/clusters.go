@@ -59,12 +59,12 @@ func (p envoy) upstream(up ir.Upstream) *clusterv3.Cluster {
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		CircuitBreakers:      unlimited(),
 		TransportSocket:      p.upstreamTLS(up),
-		LoadAssignment:       endpoints(name, socketAddress(up.Address.Host(), up.Address.Port())),
+		LoadAssignment:       endpoints(name, socketAddress(p.LookedUp(up.Address), up.Address.Port())),
 	}
 	if !up.Address.IsIP() {
 		cluster.ClusterDiscoveryType = p.lookUp(up)
 	}
-	nameHost(cluster, up)
+	p.nameHost(cluster, up)
 	if up.Protocol != ir.TCP {
 		var filters []*hcmv3.HttpFilter
 		if up.JWTAudience != "" {
@@ -112,9 +112,11 @@ func extension(options *upstreamhttpv3.HttpProtocolOptions) map[string]*anypb.An
 }
 
 // lookUp is for an upstream with a name: every address that it has, looked up again and again, as those of a headless
-// service's pods.
+// service's pods. The answer says for how long it holds, so that an Envoy at rest does not ask more often than what it
+// asks could change: a pod that ends has to be served for longer than that, see [ir.Proxy.Drain].
 func (p envoy) lookUp(up ir.Upstream) *clusterv3.Cluster_ClusterType {
 	dns := &dnsclusterv3.DnsCluster{
+		RespectDnsTtl:  true,
 		DnsRefreshRate: lasting(dnsRefresh),
 		DnsFailureRefreshRate: &dnsclusterv3.DnsCluster_RefreshRate{
 			BaseInterval: lasting(dnsRetry), MaxInterval: lasting(dnsRefresh),

@@ -3,11 +3,11 @@
 // It is pure: no context, no I/O, no logging. A [Proxy] is checked as a whole by [Generate], which
 // answers with every mistake at once or with the files that Envoy reads from [ConfigDir]:
 //
-//	bootstrap.json      admin, readiness, probes, statistics, the SPIRE agent, and where the other three files are
-//	listeners.json      who may connect: a listener per inbound port, and plain ones for the app's upstreams
-//	clusters.json       where requests go: the app on loopback, the upstreams over mTLS
-//	authorization.json  who may send a request on a connection that is already open
-//	certificate.json    where a Secret's certificate is that ports show instead of the SVID, if any do
+//	bootstrap.yaml      admin, readiness, probes, statistics, the SPIRE agent, and where the other three files are
+//	listeners.yaml      who may connect: a listener per inbound port, and plain ones for the app's upstreams
+//	clusters.yaml       where requests go: the app on loopback, the upstreams over mTLS
+//	authorization.yaml  who may send a request on a connection that is already open
+//	certificate.yaml    where a Secret's certificate is that ports show instead of the SVID, if any do
 //
 // The first is read once: what it says changes only with a new pod.
 //

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -34,13 +35,25 @@ func encode(m proto.Message) (string, error) {
 	return out.String(), nil
 }
 
-// encodeResources writes a file of dynamic resources.
-func encodeResources[M proto.Message](resources []M) (string, error) {
+// file is the content of a file of the proxy's.
+func (p envoy) file(m proto.Message) (string, error) {
+	document, err := encode(m)
+	if err != nil || p.JSONFiles {
+		return otherFile.ReplaceAllString(document, "${1}.json\""), err
+	}
+	return short(document), nil
+}
+
+// otherFile is where one file refers to another one. No text of a user's has quotes that are not escaped.
+var otherFile = regexp.MustCompile(`("path":"` + ConfigDir + `/[a-z0-9-]+)` + regexp.QuoteMeta(yamlSuffix) + `"`)
+
+// resources is a file of dynamic resources.
+func resources[M proto.Message](all []M) proto.Message {
 	response := &discoveryv3.DiscoveryResponse{}
-	for _, resource := range resources {
+	for _, resource := range all {
 		response.Resources = append(response.Resources, pack(resource))
 	}
-	return encode(response)
+	return response
 }
 
 // pack wraps m. Only text that is not UTF-8 could fail, and [ir.Proxy.Validate] lets none in.

@@ -7,8 +7,8 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// Config is what Envoy reads: one JSON document per file of [ConfigDir], compact, and byte for byte the
-// same for the same [ir.Proxy].
+// Config is what Envoy reads: one document per file of [ConfigDir], YAML as short as [short] makes it, or compact JSON
+// for [ir.Proxy.JSONFiles]. It is byte for byte the same for the same [ir.Proxy].
 type Config struct {
 	Bootstrap     string // BootstrapFile
 	Listeners     string // ListenersFile
@@ -31,25 +31,25 @@ func Generate(p ir.Proxy) (Config, error) {
 	e := envoy{p}
 	var out Config
 	var err error
-	if out.Bootstrap, err = encode(e.bootstrap()); err != nil {
+	if out.Bootstrap, err = e.file(e.bootstrap()); err != nil {
 		return Config{}, err
 	}
-	if out.Listeners, err = encodeResources(e.listeners()); err != nil {
+	if out.Listeners, err = e.file(resources(e.listeners())); err != nil {
 		return Config{}, err
 	}
-	if out.Clusters, err = encodeResources(e.clusters()); err != nil {
+	if out.Clusters, err = e.file(resources(e.clusters())); err != nil {
 		return Config{}, err
 	}
-	if out.Authorization, err = encodeResources(e.authorization()); err != nil {
+	if out.Authorization, err = e.file(resources(e.authorization())); err != nil {
 		return Config{}, err
 	}
 	if p.UsesCertificate() {
-		if out.Certificate, err = encodeResources(secretCertificateFiles()); err != nil {
+		if out.Certificate, err = e.file(resources(secretCertificateFiles())); err != nil {
 			return Config{}, err
 		}
 	}
 	for n, secret := range p.CASecrets() {
-		if out.CAs[n], err = encodeResources(caFile(secret)); err != nil {
+		if out.CAs[n], err = e.file(resources(caFile(secret))); err != nil {
 			return Config{}, err
 		}
 	}

@@ -7,27 +7,31 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/test/golden/layout"
 )
 
 var update = flag.Bool("update", false, "write testdata anew from what Generate returns")
 
-// TestGolden compares every file of every case with testdata, where it is laid out for readers and gives back the same
-// bytes.
+// TestGolden compares every file of every case with testdata, where it is laid out for readers, without aliases, and gives
+// back the same bytes.
 func TestGolden(t *testing.T) {
 	want := map[string]bool{}
 	for name, proxy := range cases(t) {
-		config, err := Generate(proxy)
+		config, err := Generate(asJSON(proxy))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		inShort, err := Generate(proxy)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for file, content := range files(config) {
-			path := filepath.Join("testdata", name, strings.TrimSuffix(file, ".json")+".yaml")
+			path := filepath.Join("testdata", name, file)
 			want[path] = true
 			t.Run(path, func(t *testing.T) {
 				laidOut, err := layout.YAML([]byte(content))
@@ -36,6 +40,10 @@ func TestGolden(t *testing.T) {
 				}
 				if back, err := layout.JSON(laidOut); err != nil || string(back) != content {
 					t.Errorf("the file does not give back what was generated, but %s (%v)", back, err)
+				}
+				back, err := layout.JSON([]byte(files(inShort)[file]))
+				if back = otherFile.ReplaceAll(back, []byte(`${1}.json"`)); err != nil || string(back) != content {
+					t.Errorf("with aliases the meaning is another one: %s (%v)", back, err)
 				}
 				if *update {
 					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -82,7 +90,11 @@ func TestDeterministic(t *testing.T) {
 				t.Fatalf("%s (-first +again):\n%s", name, diff)
 			}
 		}
-		for file, content := range files(first) {
+		inJSON, err := Generate(asJSON(proxy))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, content := range files(inJSON) {
 			var compact bytes.Buffer
 			if err := json.Compact(&compact, []byte(content)); err != nil {
 				t.Fatal(err)
@@ -92,6 +104,12 @@ func TestDeterministic(t *testing.T) {
 			}
 		}
 	}
+}
+
+// asJSON is a proxy whose files a test reads as JSON.
+func asJSON(p ir.Proxy) ir.Proxy {
+	p.JSONFiles = true
+	return p
 }
 
 func files(c Config) map[string]string {

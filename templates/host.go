@@ -80,8 +80,8 @@ func rewriteHost(route *routev3.Route, host string) {
 }
 
 // nameHost writes the Host of an upstream that the app calls where it is not what Envoy looks up.
-func nameHost(cluster *clusterv3.Cluster, up ir.Upstream) {
-	if !up.Match.IsZero() || up.Protocol == ir.TCP || up.SentHost() == up.Address.Host() && !up.Address.IsIP() {
+func (p envoy) nameHost(cluster *clusterv3.Cluster, up ir.Upstream) {
+	if !up.Match.IsZero() || up.Protocol == ir.TCP || up.SentHost() == p.LookedUp(up.Address) && !up.Address.IsIP() {
 		return
 	}
 	for _, group := range cluster.LoadAssignment.Endpoints {

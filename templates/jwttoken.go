@@ -65,12 +65,12 @@ func TokenSecret(token string, until time.Time) (string, error) {
 	if token != "" {
 		token += expirySeparator + strconv.FormatInt(until.Unix(), 10)
 	}
-	return encodeResources([]*tlsv3.Secret{{
+	return encode(resources([]*tlsv3.Secret{{
 		Name: tokenSecret,
 		Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
 			Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: token}},
 		}},
-	}})
+	}}))
 }
 
 // TokenOf returns the token in a [TokenFile], which may be empty.

@@ -1,6 +1,9 @@
 package templates
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 const (
 	// ReadinessPath is the path of that answer.
@@ -16,12 +19,17 @@ const (
 
 // Names of the files in [ConfigDir].
 const (
-	BootstrapFile     = "bootstrap.json"
-	ListenersFile     = "listeners.json"
-	ClustersFile      = "clusters.json"
-	AuthorizationFile = "authorization.json"
-	CertificateFile   = "certificate.json" // only where a port shows a Secret's certificate
+	BootstrapFile     = "bootstrap.yaml"
+	ListenersFile     = "listeners.yaml"
+	ClustersFile      = "clusters.yaml"
+	AuthorizationFile = "authorization.yaml"
+	CertificateFile   = "certificate.yaml" // only where a port shows a Secret's certificate
 )
+
+// JSONFile is the name of a file in [ConfigDir] for [ir.Proxy.JSONFiles].
+func JSONFile(name string) string { return strings.TrimSuffix(name, yamlSuffix) + ".json" }
+
+const yamlSuffix = ".yaml"
 
 // DrainSeconds is how long connections of a replaced listener may live on.
 //

@@ -39,7 +39,7 @@ import (
 // parse reads all files of a case back into messages.
 func parse(t *testing.T, name string, proxy ir.Proxy) []proto.Message {
 	t.Helper()
-	config, err := Generate(proxy)
+	config, err := Generate(asJSON(proxy))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -655,7 +655,7 @@ func TestWhatAPodCanChange(t *testing.T) {
 
 func TestArgs(t *testing.T) {
 	want := []string{
-		"--config-path", "/etc/envoy/bootstrap.json", "--log-level", "warning", "--concurrency", "1", "--disable-hot-restart",
+		"--config-path", "/etc/envoy/bootstrap.yaml", "--log-level", "warning", "--concurrency", "1", "--disable-hot-restart",
 		"--drain-time-s", "15", "--drain-strategy", "immediate", "--file-flush-interval-msec", "200",
 	}
 	if got := Args("warning", 0); !slices.Equal(got, want) {

@@ -11,6 +11,7 @@ import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
@@ -122,18 +123,41 @@ func withRefused(metadata *corev3.Metadata, refused []ir.Peer) *corev3.Metadata 
 }
 
 // QuarantineMarks are the marks in the content of ListenersFile, by which whoever compares two of them knows whether one
-// refuses other quarantined identities than the other.
+// refuses other quarantined identities than the other. It is empty for what is no such content.
 func QuarantineMarks(listeners string) string {
-	var marks []string
-	const key = `"` + quarantineKey + `":"`
-	for rest := listeners; ; {
-		_, after, found := strings.Cut(rest, key)
-		if !found {
-			return strings.Join(marks, " ")
-		}
-		mark, _, _ := strings.Cut(after, `"`)
-		marks, rest = append(marks, mark), after
+	if !strings.Contains(listeners, quarantineKey) {
+		return ""
 	}
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(listeners), &document); err != nil {
+		return ""
+	}
+	budget := maxVisits
+	return strings.Join(quarantineMarks(&document, &budget), " ")
+}
+
+// maxVisits is beyond what any generated file has, and bounds the work for aliases of aliases that somebody else wrote.
+const maxVisits = 1_000_000
+
+func quarantineMarks(n *yaml.Node, budget *int) []string {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	var marks []string
+	for i, child := range n.Content {
+		if *budget--; *budget < 0 {
+			return marks
+		}
+		if n.Kind != yaml.MappingNode || i%2 == 0 || n.Content[i-1].Value != quarantineKey {
+			marks = append(marks, quarantineMarks(child, budget)...)
+			continue
+		}
+		if child.Kind == yaml.AliasNode {
+			child = child.Alias
+		}
+		marks = append(marks, child.Value)
+	}
+	return marks
 }
 
 const (

@@ -239,7 +239,7 @@ func TestRulesOfOnePortLeaveOthersAlone(t *testing.T) {
 	}
 	before := policies(proxy)
 	listeners := func(p ir.Proxy) (out []string) {
-		config, err := Generate(p)
+		config, err := Generate(asJSON(p))
 		if err != nil {
 			t.Fatal(err)
 		}

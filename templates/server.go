@@ -27,7 +27,7 @@ const (
 
 // CAFile is the name of the n-th file, from 0, that says where the CA of a Secret is. Envoy takes one secret from a
 // file.
-func CAFile(n int) string { return fmt.Sprintf("ca-%d.json", n) }
+func CAFile(n int) string { return fmt.Sprintf("ca-%d.yaml", n) }
 
 // caFile is the content of a [CAFile]: only what comes in such a file is read again when it changes.
 func caFile(secret string) []*tlsv3.Secret {
@@ -82,10 +82,9 @@ func serverName(name ir.ServerName) *tlsv3.SubjectAltNameMatcher {
 	}
 }
 
-// lookUpOutside looks a name outside of the mesh up as clients do: for as long as DNS says, and one of its addresses, of
-// either family, is as good as any other. Where one does not answer the next is tried after 300 ms.
+// lookUpOutside looks a name outside of the mesh up as clients do: one of its addresses, of either family, is as good as any
+// other. Where one does not answer the next is tried after 300 ms.
 func lookUpOutside(dns *dnsclusterv3.DnsCluster) {
-	dns.RespectDnsTtl = true
 	dns.DnsLookupFamily = commondnsv3.DnsLookupFamily_ALL
 	dns.AllAddressesInSingleEndpoint = true
 }

@@ -10,14 +10,19 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// maxConfig is what the four files may have of the 256 KiB of a pod's annotations: the rest is for the status and for
-// the user's own.
-const maxConfig = 250_000
+// maxConfig is what the four files of that many upstreams may have. Every write of the pod carries them.
+const maxConfig = 100_000
+
+// maxUpstream is what one more upstream may add: what all have in common is written once.
+const maxUpstream = 900
 
 // TestSizeOfManyUpstreams: eighty-eight upstreams of ordinary names and one inbound port fit, with probes and statistics.
 func TestSizeOfManyUpstreams(t *testing.T) {
 	one, many := sizeOf(t, withUpstreams(t, 1)), sizeOf(t, withUpstreams(t, 88))
 	t.Logf("1 upstream: %d bytes; 88 upstreams: %d bytes; each one more: %d bytes", one, many, (many-one)/87)
+	if each := (many - one) / 87; each > maxUpstream {
+		t.Errorf("expected at most %d bytes for one more upstream, got %d", maxUpstream, each)
+	}
 	if many > maxConfig {
 		t.Errorf("expected at most %d bytes, got %d", maxConfig, many)
 	}

@@ -10,7 +10,8 @@ const (
 	// after 2 to 5 s, and a request that crosses such a close is lost: be earlier. On loopback a
 	// new connection costs nothing.
 	appIdleTimeout = time.Second
-	// dnsRefresh is how often the addresses behind a name are looked up, and dnsRetry the first pause after a failure.
+	// dnsRefresh is how often the addresses behind a name are looked up whose TTL is zero, and dnsRetry the first pause
+	// after a failure.
 	dnsRefresh = 3 * time.Second
 	dnsRetry   = time.Second
 )

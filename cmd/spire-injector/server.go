@@ -222,6 +222,10 @@ func (s *server) watchPlatform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	resolver, err := os.ReadFile(resolverFile)
+	if err != nil {
+		logger.Info("the cluster's domain is not known: sidecars ask DNS for each of their search domains", "error", err.Error())
+	}
 	kept := templates.NewCache(keptConfigBytes)
 	s.inForce = platformfile.New(platformfile.Config{
 		File: s.file,
@@ -232,11 +236,12 @@ func (s *server) watchPlatform(ctx context.Context) error {
 			Generate:   kept.Generate,
 			Keep:       kept.Keep,
 		},
-		IPFamily:    family,
-		SocketFixed: s.flags.workloadAPI != "",
-		Metrics:     reloads,
-		Logger:      logger,
-		Event:       eventsOf(s.manager, "Reload").Event,
+		IPFamily:      family,
+		ClusterDomain: podClusterDomain(string(resolver)),
+		SocketFixed:   s.flags.workloadAPI != "",
+		Metrics:       reloads,
+		Logger:        logger,
+		Event:         eventsOf(s.manager, "Reload").Event,
 	})
 	source := platformfile.Source{
 		File:      s.flags.config,

@@ -20,6 +20,8 @@ type Proxy struct {
 	AgentSocket string
 	// IPFamily is that of the pod's addresses.
 	IPFamily IPFamily
+	// ClusterDomain is the domain of the cluster's names in DNS, such as cluster.local; empty where it is not known.
+	ClusterDomain string
 	// Inbound and Upstreams: at least one of either.
 	Inbound   []Inbound
 	Upstreams []Upstream
@@ -41,6 +43,9 @@ type Proxy struct {
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration
+	// JSONFiles says that the files in which Envoy looks for its configuration have names that end with .json, as in pods
+	// that older versions injected: it reads nothing else there.
+	JSONFiles bool
 }
 
 // AppPort is a port of a container beside Envoy.

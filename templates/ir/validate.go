@@ -53,6 +53,9 @@ func (p Proxy) checkWhole(found *problems) {
 	if !p.IPFamily.valid() {
 		found.tell("ipFamily", UnknownValue, "expected a known family of IP addresses, got %s", p.IPFamily)
 	}
+	if p.ClusterDomain != "" && dnsNameProblem(p.ClusterDomain) != "" {
+		found.tell("clusterDomain", UnknownValue, "expected a domain such as cluster.local, got %q", p.ClusterDomain)
+	}
 	if p.Drain < 0 {
 		found.tell("drain", DrainNegative, "expected a drain time of 0s or more, got %s", p.Drain)
 	}

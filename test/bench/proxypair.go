@@ -107,18 +107,22 @@ func generatedConfig(certificates certificateFiles) makeConfig {
 		if err != nil {
 			return nil, err
 		}
+		proxy.JSONFiles = true
 		config, err := templates.Generate(proxy)
 		if err != nil {
 			return nil, err
 		}
 		move := strings.NewReplacer(
 			templates.ConfigDir, dir,
+			templates.BootstrapFile, templates.JSONFile(templates.BootstrapFile),
 			fmt.Sprintf(`"port_value":%d`, ir.AdminPort), fmt.Sprintf(`"port_value":%d`, admin),
 			fmt.Sprintf(`"port_value":%d`, ir.ReadinessPort), fmt.Sprintf(`"port_value":%d`, ready),
 		)
 		for name, content := range map[string]string{
-			templates.BootstrapFile: config.Bootstrap, templates.ListenersFile: config.Listeners,
-			templates.ClustersFile: config.Clusters, templates.AuthorizationFile: config.Authorization,
+			templates.JSONFile(templates.BootstrapFile):     config.Bootstrap,
+			templates.JSONFile(templates.ListenersFile):     config.Listeners,
+			templates.JSONFile(templates.ClustersFile):      config.Clusters,
+			templates.JSONFile(templates.AuthorizationFile): config.Authorization,
 		} {
 			content, err := certificates.inPlaceOfAgent(move.Replace(content))
 			if err != nil {

@@ -52,10 +52,11 @@ func TestWhatDoesNotFitIsRefusedAndTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod, err := clientOfMany(125)
+	pod, err := clientOfMany(1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	pod.Annotations["example.org/long"] = strings.Repeat("x", 256<<10)
 	got, err := sizeOf(injector, "many", pod)
 	if err != nil || got.Annotations != 0 || !strings.Contains(got.Refused, "expected at most 262144 bytes") {
 		t.Errorf("got %+v and error %v, want a refusal for its size", got, err)

@@ -87,9 +87,9 @@ func TestUpdatesAreJudged(t *testing.T) {
 					t.Errorf("%s, mended, at a look: %+v", file, v)
 				}
 			}
-			spoil(templates.ListenersFile, `"stat_prefix":"inbound_`, `"stat_prefux":"inbound_`, templates.ListenersFile)
-			spoil(templates.ClustersFile, `"address":"127.0.0.1"`, `"address":"127.0.0"`, templates.ClustersFile)
-			spoil(templates.AuthorizationFile, `"principals":[`, `"principles":[`, templates.AuthorizationFile)
+			spoil(templates.ListenersFile, "stat_prefix: ", "stat_prefux: ", templates.ListenersFile)
+			spoil(templates.ClustersFile, "127.0.0.1", "127.0.0", templates.ClustersFile)
+			spoil(templates.AuthorizationFile, "principals: [", "principles: [", templates.AuthorizationFile)
 			spoil(templates.ListenersFile, `{`, ``, templates.ListenersFile)
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -190,9 +191,11 @@ func parsed(t *testing.T, text string) ir.Address {
 
 // dnsServer answers every question for an IPv4 address with those that it has been given, in turn.
 type dnsServer struct {
-	port uint16
-	mu   sync.Mutex
-	ips  []netip.Addr
+	port  uint16
+	mu    sync.Mutex
+	ips   []netip.Addr
+	ttls  map[string]byte // by name, in seconds; one second for others
+	asked map[string]int  // questions for IPv4 addresses by name, without the final dot
 }
 
 func startDNS(t *testing.T) *dnsServer {
@@ -200,7 +203,9 @@ func startDNS(t *testing.T) *dnsServer {
 	connection, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { connection.Close() })
-	d := &dnsServer{port: uint16(connection.LocalAddr().(*net.UDPAddr).Port)}
+	d := &dnsServer{
+		port: uint16(connection.LocalAddr().(*net.UDPAddr).Port), ttls: map[string]byte{}, asked: map[string]int{},
+	}
 	go func() {
 		question := make([]byte, 512)
 		for {
@@ -233,7 +238,17 @@ func (d *dnsServer) answer(question []byte) []byte {
 	end := 12 + slices.Index(question[12:], 0) + 1
 	isIPv4 := slices.Equal(question[end:end+2], []byte{0, 1})
 	records := d.ips
-	if !isIPv4 {
+	var labels []string
+	for rest := question[12 : end-1]; len(rest) > 0; rest = rest[1+rest[0]:] {
+		labels = append(labels, string(rest[1:1+rest[0]]))
+	}
+	name, ttl := strings.Join(labels, "."), byte(1)
+	if d.ttls[name] > 0 {
+		ttl = d.ttls[name]
+	}
+	if isIPv4 {
+		d.asked[name]++
+	} else {
 		records = nil
 	}
 	answer := append([]byte{}, question[:end+4]...)
@@ -243,7 +258,7 @@ func (d *dnsServer) answer(question []byte) []byte {
 	}
 	copy(answer[4:12], []byte{0, 1, 0, byte(len(records)), 0, 0, 0, 0})
 	for _, ip := range records {
-		answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4)
+		answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, ttl, 0, 4)
 		answer = append(answer, ip.AsSlice()...)
 	}
 	return answer

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/spire-injector/spire-injector/templates"
@@ -33,7 +32,7 @@ func TestEnvoyAcceptsEveryCase(t *testing.T) {
 func folded(t *testing.T, folder string) []byte {
 	t.Helper()
 	read := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(folder, strings.TrimSuffix(name, ".json")+".yaml"))
+		data, err := os.ReadFile(filepath.Join(folder, name))
 		if name == templates.CertificateFile && os.IsNotExist(err) {
 			return ""
 		}
@@ -65,7 +64,9 @@ func readJSON(t *testing.T, folder, name string) map[string]any {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(folder, name))
 	must(t, err)
+	document, err := layout.JSON(raw)
+	must(t, err)
 	var out map[string]any
-	must(t, json.Unmarshal(raw, &out))
+	must(t, json.Unmarshal(document, &out))
 	return out
 }

@@ -159,7 +159,7 @@ func testRollout(t *testing.T, s *apiServer) {
 	having := func(peer string) []string {
 		var names []string
 		must(t, cluster.Each(t.Context(), "rolling", func(pod *corev1.Pod) {
-			if strings.Contains(pod.Annotations[intent.AnnotationAuthorization], "/ns/rolling/"+peer+`"`) {
+			if strings.Contains(pod.Annotations[intent.AnnotationAuthorization], "/ns/rolling/"+peer+"}") {
 				names = append(names, pod.Name)
 			}
 		}))
@@ -205,7 +205,7 @@ func testRollout(t *testing.T, s *apiServer) {
 	allow("bad")
 	r.NamespaceChanged("rolling")
 	hear(lies)
-	hear("api-0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.json)")
+	hear("api-0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.yaml)")
 	s.eventually(t, "a pause", func() error { // in which no pod is changed
 		if gauge(t, registry, "spire_injector_rollout_paused", "") != 1 {
 			return errors.New("the rollout goes on")

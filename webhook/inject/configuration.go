@@ -116,6 +116,15 @@ func isConfigVolume(v corev1.Volume) bool {
 	return v.Name == ConfigVolume && v.DownwardAPI != nil && slices.ContainsFunc(v.DownwardAPI.Items, showsBootstrap)
 }
 
+// readsJSON says whether the Envoy of an injected pod looks for JSON: versions before this one gave its files such names.
+func readsJSON(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return isConfigVolume(v) && slices.ContainsFunc(v.DownwardAPI.Items, func(item corev1.DownwardAPIVolumeFile) bool {
+			return item.Path == templates.JSONFile(templates.BootstrapFile)
+		})
+	})
+}
+
 // annotationPath is an annotation as the downward API names it.
 func annotationPath(key string) string { return fmt.Sprintf("metadata.annotations['%s']", key) }
 

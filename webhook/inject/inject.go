@@ -27,7 +27,8 @@ type Injector struct {
 	// Decisions are those that were made by all the other fields; nil remembers none.
 	Decisions *Decisions
 
-	running bool // the pod has its identity already, and keeps it while it is quarantined
+	running   bool // the pod has its identity already, and keeps it while it is quarantined
+	jsonFiles bool // its Envoy looks for JSON, as in pods of older versions
 }
 
 // Result is what became of a pod.
@@ -137,6 +138,7 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 	if !i.redirectsHooks() {
 		in.Proxy.Probes = withoutHooks(in.Proxy.Probes)
 	}
+	in.Proxy.JSONFiles = i.jsonFiles
 	workloads := in.Workloads(pod)
 	status := Status{Version: i.Version, SPIFFEID: in.ID.String(), Mode: in.Mode.String()}
 	for _, w := range workloads {

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -74,6 +75,44 @@ func TestPodOfOlderVersion(t *testing.T) {
 		"adds, removes or moves a port")
 	if got, err := injector.Refresh(ns, pod); err != nil || got.Outdated || len(got.NewPod) > 0 {
 		t.Errorf("expected nothing outdated, got %+v, %v", got, err)
+	}
+}
+
+// Older versions gave Envoy's files names for JSON, and Envoy reads nothing else in a file of such a name.
+func TestPodOfOlderVersionKeepsJSON(t *testing.T) {
+	injector := Injector{Platform: webhooktest.Platform(t)}
+	ns := intent.Namespace{Name: "demo"}
+	pod := older(t, Injector{Platform: injector.Platform, Version: "old"})
+	for _, v := range pod.Spec.Volumes {
+		if v.Name == ConfigVolume {
+			for n := range v.DownwardAPI.Items {
+				v.DownwardAPI.Items[n].Path = strings.Replace(v.DownwardAPI.Items[n].Path, ".yaml", ".json", 1)
+			}
+		}
+	}
+	refresh, err := injector.Refresh(ns, pod)
+	if err != nil || !refresh.Outdated || len(refresh.NewPod) > 0 {
+		t.Fatalf("expected a pod that can follow, got %+v, %v", refresh, err)
+	}
+	after := pod.DeepCopy()
+	after.Annotations[intent.AnnotationRefresh] = refresh.Value
+	res, err := injector.Update(ns, pod, after)
+	if err != nil || !refresh.Done(res.Pod) {
+		t.Fatalf("expected what is wanted, got %s, %v", res.Reason, err)
+	}
+	for _, key := range regenerated {
+		if text := res.Pod.Annotations[key]; !json.Valid([]byte(text)) || strings.Contains(text, ".yaml") {
+			t.Errorf("%s is not for files of JSON: %s", key, text)
+		}
+	}
+	if !strings.Contains(res.Pod.Annotations[intent.AnnotationListeners], `"/etc/envoy/authorization.json"`) {
+		t.Errorf("the listeners do not refer to the file of rules: %s", res.Pod.Annotations[intent.AnnotationListeners])
+	}
+	if _, err := injector.ValidateUpdate(ns, pod, res.Pod); err != nil {
+		t.Errorf("the changed pod is not valid: %v", err)
+	}
+	if again, err := injector.Refresh(ns, res.Pod); err != nil || again.Outdated {
+		t.Errorf("expected nothing outdated, got %+v, %v", again, err)
 	}
 }
 

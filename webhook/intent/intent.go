@@ -65,6 +65,7 @@ func (r *reader) complete(pod *corev1.Pod) {
 	if f := r.platform.IPFamily; f != nil {
 		p.IPFamily = *f
 	}
+	p.ClusterDomain = r.platform.ClusterDomain
 	p.Gateway, p.Metrics, p.Drain = r.Mode.Gateway, r.Sidecar.Metrics, r.platform.Drain
 	p.UnboundedStreams, p.Tracing = r.Sidecar.UnboundedStreams, r.Sidecar.Tracing
 	for i, l := range r.inbound {

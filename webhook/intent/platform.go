@@ -18,10 +18,12 @@ type Platform struct {
 	OnUnavailable OnUnavailable
 	Prewarm       bool // workloads' templates have their identities registered before there are pods
 	// IPFamily is that of the pods' addresses; nil if the file leaves it to [Platform.WithIPFamily].
-	IPFamily   *ir.IPFamily
-	Federation []registrar.Federated // at most one of each trust domain, none of the own one
-	Templates  []IDTemplate          // at least one
-	Claims     []Claim
+	IPFamily *ir.IPFamily
+	// ClusterDomain is that of the cluster's names in DNS; empty if the file leaves it to [Platform.WithClusterDomain].
+	ClusterDomain string
+	Federation    []registrar.Federated // at most one of each trust domain, none of the own one
+	Templates     []IDTemplate          // at least one
+	Claims        []Claim
 	// Quarantine are identities that are cut off, none twice: what falls under one is held by no new pod, and refused by
 	// the running ones.
 	Quarantine []ir.Peer
@@ -53,6 +55,14 @@ type Platform struct {
 func (p Platform) WithIPFamily(family ir.IPFamily) Platform {
 	if p.IPFamily == nil {
 		p.IPFamily = &family
+	}
+	return p
+}
+
+// WithClusterDomain is the platform in a cluster whose names in DNS have this domain, where its file does not say it.
+func (p Platform) WithClusterDomain(domain string) Platform {
+	if p.ClusterDomain == "" {
+		p.ClusterDomain = domain
 	}
 	return p
 }

@@ -42,6 +42,7 @@ kind: InjectorConfig
 trustDomain: example.org
 clusterName: demo-cluster
 ipFamily: DualStack
+clusterDomain: k8s.example.org
 spire:
   server: {address: "unix:///run/spire/private/api.sock"}
   agentSocket: {csi: csi.spiffe.io, file: a.sock}
@@ -116,6 +117,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		OnUnavailable: Admit,
 		Prewarm:       true,
 		IPFamily:      new(ir.DualStack),
+		ClusterDomain: "k8s.example.org",
 		Federation: []registrar.Federated{
 			{
 				Relationship: registrar.Relationship{

@@ -56,6 +56,21 @@ var platformFields = []platformField{
 			return withHint(err, v, ir.IPFamilies()...)
 		}),
 	},
+	{
+		name: "clusterDomain",
+		doc: "the domain of the cluster's names in DNS, such as cluster.local: with it NAME.NAMESPACE.svc is one " +
+			"question to DNS and not one for each search domain",
+		without: "that of the injector's own pod; none offline",
+		schema:  patternSchema(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`),
+		parse: one(func(p *Platform, v string) error {
+			if v == "" {
+				return nil
+			}
+			var err error
+			p.ClusterDomain, err = ir.ParseClusterDomain(v)
+			return err
+		}),
+	},
 	{name: "spire", fields: spireFields},
 	{name: "identity", fields: identityFields},
 	quarantineField,

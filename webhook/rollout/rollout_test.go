@@ -411,7 +411,7 @@ func TestRolloutStopsAfterFirstPod(t *testing.T) {
 		w.allow("a", "/bad")
 		time.Sleep(59 * time.Second) // within the minute
 		w.want("a/0")
-		w.wantEvents("a/0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.json)")
+		w.wantEvents("a/0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.yaml)")
 		w.allow("b", "/second") // which is not a's fault
 		time.Sleep(time.Minute)
 		w.want("b/0", "b/1")
@@ -888,7 +888,7 @@ func TestRolloutLooksAtChangeMeanwhile(t *testing.T) {
 					w.wantEvents()
 					return
 				}
-				w.wantEvents("a/0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.json)")
+				w.wantEvents("a/0 ConfigurationRejected: Envoy refuses the configuration that this pod was given (listeners.yaml)")
 				w.wantMetrics(map[string]float64{"pods rejected": 1})
 			})
 		})

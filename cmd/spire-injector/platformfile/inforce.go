@@ -24,12 +24,19 @@ type Config struct {
 	Injector inject.Injector // made from File
 	// IPFamily is that of the cluster's pods, where File does not say it.
 	IPFamily ir.IPFamily
+	// ClusterDomain is that of the cluster's names in DNS, where File does not say it.
+	ClusterDomain string
 	// SocketFixed says that the socket of the injector's own agent was not taken from the platform file.
 	SocketFixed bool
 	Metrics     *Metrics
 	Logger      logr.Logger
 	// Event reports the outcome of a change, about the object that the file is from.
 	Event func(about runtime.Object, eventType string, why reason.Reason, note string)
+}
+
+// ofCluster gives a platform what its file leaves to the cluster.
+func (c Config) ofCluster(p intent.Platform) intent.Platform {
+	return p.WithIPFamily(c.IPFamily).WithClusterDomain(c.ClusterDomain)
 }
 
 // InForce is the injector by the newest platform file that could be taken over. A new file is taken over whole, or not
@@ -46,7 +53,7 @@ type InForce struct {
 // New returns what is in force at the start.
 func New(c Config) *InForce {
 	p := &InForce{config: c, seen: c.File}
-	c.Injector.Platform = c.Injector.Platform.WithIPFamily(c.IPFamily)
+	c.Injector.Platform = c.ofCluster(c.Injector.Platform)
 	c.Injector.Decisions = inject.NewDecisions()
 	p.injector.Store(&c.Injector)
 	c.Metrics.succeeded.Set(1)
@@ -82,7 +89,7 @@ func (p *InForce) Offer(from runtime.Object, file []byte) {
 		return
 	}
 	next := injector
-	next.Platform = platform.WithIPFamily(p.config.IPFamily)
+	next.Platform = p.config.ofCluster(platform)
 	next.Decisions = inject.NewDecisions()
 	p.injector.Store(&next)
 	p.config.Metrics.taken(file)

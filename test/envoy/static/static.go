@@ -9,12 +9,13 @@ import (
 	"regexp"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/test/golden/layout"
 )
 
 // Bootstrap returns the bootstrap with listeners, clusters and authorization in it.
 func Bootstrap(config templates.Config) ([]byte, error) {
 	var bootstrap map[string]any
-	if err := json.Unmarshal([]byte(config.Bootstrap), &bootstrap); err != nil {
+	if err := decode(config.Bootstrap, &bootstrap); err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
 	delete(bootstrap, "dynamic_resources")
@@ -52,7 +53,17 @@ func resources(document string) ([]map[string]any, error) {
 	var response struct {
 		Resources []map[string]any `json:"resources"`
 	}
-	return response.Resources, json.Unmarshal([]byte(document), &response)
+	err := decode(document, &response)
+	return response.Resources, err
+}
+
+// decode reads YAML or JSON.
+func decode(document string, into any) error {
+	text, err := layout.JSON([]byte(document))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
 }
 
 // inline puts filters in the place of the references to them.
@@ -78,7 +89,7 @@ func inline(value any, filters []map[string]any) {
 }
 
 // secretFile says where files of a Secret are.
-var secretFile = regexp.MustCompile("^" + templates.ConfigDir + "/(certificate|ca-[0-9]+).json$")
+var secretFile = regexp.MustCompile("^" + templates.ConfigDir + "/(certificate|ca-[0-9]+).(json|yaml)$")
 
 // withoutFile takes a Secret's certificate or CA from the agent: validation looks for the files, which only a pod has.
 func withoutFile(value any) {
