@@ -100,7 +100,7 @@ func TestDecodePod(t *testing.T) {
 		func(q *resource.Quantity, c randfill.Continue) { *q = resource.MustParse(fmt.Sprint(c.Int31(), "m")) },
 		func(v *intstr.IntOrString, c randfill.Continue) { *v = intstr.FromInt32(c.Int31()) },
 		func(at *metav1.Time, c randfill.Continue) { *at = metav1.Unix(int64(c.Int31()), 0) },
-		func(f *metav1.FieldsV1, _ randfill.Continue) { f.Raw = []byte(`{"f:a":{}}`) },
+		func(f *metav1.FieldsV1, _ randfill.Continue) { f.SetRawBytes([]byte(`{"f:a":{}}`)) },
 		func(at *metav1.MicroTime, c randfill.Continue) {
 			*at = metav1.NewMicroTime(time.Unix(int64(c.Int31()), 0))
 		},

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/check"
 	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
@@ -80,15 +79,6 @@ func TestDisruptiveQuarantine(t *testing.T) {
 		return nil
 	})
 	honest.report(t).wantNoFailure(t)
-}
-
-func saysQuarantined(report check.Report) error {
-	for _, f := range report.Findings {
-		if f.Check == "rollout" && f.Status == check.Warning && strings.Contains(f.Found, "a quarantined identity is held by 1 pod") {
-			return nil
-		}
-	}
-	return fmt.Errorf("not among %+v", complaints(report))
 }
 
 // quarantineScene is an identity, /stolen, that calls some servers and is called itself; so does, and is, /honest.

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -252,13 +251,6 @@ func (s *apiServer) eventually(t *testing.T, what string, ask func() error) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-}
-
-func expect(is bool) error {
-	if !is {
-		return errors.New("it is not so yet")
-	}
-	return nil
 }
 
 func decoded(t *testing.T, manifest []byte) *unstructured.Unstructured {
