@@ -93,6 +93,8 @@ func variants(t *testing.T) []ir.Proxy {
 		},
 		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
 		func(p *ir.Proxy) { p.UnboundedStreams = true },
+		func(p *ir.Proxy) { p.JSONFiles = true },
+		func(p *ir.Proxy) { p.ClusterDomain = "cluster.local" },
 		func(p *ir.Proxy) { p.Refuse(append(append(peers(t), p.Inbound[0].Peers...), p.Upstreams[0].Peers...)) },
 		func(p *ir.Proxy) {
 			p.Tracing = ir.Tracing{Collector: address(t, "10.0.0.9:4317"), Peers: peers(t, "/otel")}
