@@ -92,6 +92,7 @@ func dials(t *testing.T, namespace string, pod corev1.Pod, port int, args ...str
 // reached by whom they are for, and metrics by those whose token may read them.
 func TestDisruptiveHardened(t *testing.T) {
 	csiDriver(t)
+	forTheInjector(t, "--all")
 	injector, served := release(t, "injector/overlays/hardened")
 	for _, namespace := range []string{injector, served} {
 		_, err := shared.k.Run(t.Context(), "label", "namespace", namespace, "--overwrite",

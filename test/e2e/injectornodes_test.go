@@ -20,9 +20,7 @@ func TestDisruptiveNodesOfTheInjector(t *testing.T) {
 			}
 		})
 	}
-	const label = "node-restriction.kubernetes.io/spire-injector"
-	k(t, "", "label", "node", first.name, label+"=true")
-	undo("label", "node", first.name, label+"-")
+	forTheInjector(t, first.name)
 	agentsKeepKeysOnDisk(t) // and attest again, with the label
 	mine, others := asAgentOf(t, first.name), asAgentOf(t, second.name)
 	own := entries(t, injectorsOwn)
@@ -62,6 +60,18 @@ func TestDisruptiveNodesOfTheInjector(t *testing.T) {
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
 	awaitOK(t, ns, "deployment/valid")
 	wantNothing(t, others, own[0].ID)
+}
+
+// forTheInjector labels a node, or --all, as those of the components injector-nodes, until the test ends.
+func forTheInjector(t *testing.T, node string) {
+	t.Helper()
+	const label = "node-restriction.kubernetes.io/spire-injector"
+	k(t, "", "label", "node", node, label+"=true")
+	t.Cleanup(func() {
+		if _, err := shared.k.Run(context.Background(), "label", "node", node, label+"-"); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // updateEntries changes the entries that a file has, below manifests, as an operator does.
