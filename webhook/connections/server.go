@@ -128,8 +128,9 @@ func (s *Server) Start(ctx context.Context) error {
 func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
 	b := s.options.Bounds
 	return &http.Server{
-		Handler:           s.mux,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Handler: s.mux,
+		// Requests in flight outlive ctx.
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ConnState:         s.limiter.observe,
 		ErrorLog:          log.New(&errorLog{logger: s.options.Logger, some: rate.Sometimes{Interval: logInterval}}, "", 0),
 		ReadHeaderTimeout: b.Headers,

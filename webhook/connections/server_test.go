@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -39,6 +40,7 @@ type running struct {
 	address   string
 	metrics   *prometheus.Registry
 	longEnded chan struct{} // at the end of a long answer
+	end       func()        // has the server end
 }
 
 // start serves until the test ends: at /webhook an answer, after the request has arrived, and at /long one that takes
@@ -81,7 +83,7 @@ func start(t *testing.T, bounds Bounds) running {
 		}
 	})
 	await(t, "the port", func() bool { return s.at.Load() != nil })
-	return running{s, s.at.Load().String(), metrics, longEnded}
+	return running{s, s.at.Load().String(), metrics, longEnded, end}
 }
 
 // from connects from one of the addresses of loopback.
@@ -314,6 +316,48 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%d bytes: got %s, expected %d", size, response.Status, want)
 		}
 	}
+}
+
+// A request that is in flight when the replica is told to end is answered, and its work is not cancelled.
+func TestRequestsInFlightEnd(t *testing.T) {
+	s := start(t, DefaultBounds())
+	arrived, goOn := make(chan struct{}), make(chan struct{})
+	s.Register("/slow", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-goOn
+		if err := r.Context().Err(); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	client := http.Client{Transport: &http2.Transport{TLSClientConfig: trusting()}, Timeout: patience}
+	answered := make(chan error, 1)
+	go func() {
+		got, err := client.Get("https://" + s.address + "/slow")
+		if err == nil {
+			err = errors.Join(statusError(got.StatusCode), got.Body.Close())
+		}
+		answered <- err
+	}()
+	<-arrived
+	s.end()
+	await(t, "the port to close", func() bool {
+		c, err := net.Dial("tcp", s.address)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	close(goOn)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
+func statusError(code int) error {
+	if code != http.StatusOK {
+		return fmt.Errorf("expected 200, got %d", code)
+	}
+	return nil
 }
 
 // The server says that it has started when it has, and not before.
