@@ -40,7 +40,7 @@ test: lint unit e2e ## Run every test
 unit: ## Run the tests that need no cluster (real Envoy included)
 	go test -timeout 45m -p 4 -parallel 8 $(UNIT)
 
-E2E := go test -count=1 -timeout 50m -parallel 6 -v
+E2E := go test -count=1 -timeout 50m -parallel 4 -v
 
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
 APART := ^TestDisruptive(BesideControllerManager|Churn|DatabaseAndServersKilled)$$

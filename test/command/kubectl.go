@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,8 +27,11 @@ func (k Kubectl) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// ErrNeedsProcess is what a [Runner] returns for a command that it does not have. Nothing has run.
+var ErrNeedsProcess = errors.New("the command needs a process of its own")
+
 // Runner runs one command of kubectl otherwise than as a process of its own. It returns what that printed on both
-// outputs; the error says how it ended.
+// outputs; the error says how it ended, or is [ErrNeedsProcess].
 type Runner func(ctx context.Context, kubeconfig, stdin string, args ...string) (stdout, stderr string, err error)
 
 // runner is nil where each command is a process.
@@ -48,6 +52,9 @@ func (k Kubectl) With(ctx context.Context, stdin string, args ...string) (string
 		return run("kubectl", k.Command(ctx, args...), stdin)
 	}
 	stdout, stderr, err := runner(ctx, k.kubeconfig, stdin, args...)
+	if errors.Is(err, ErrNeedsProcess) {
+		return run("kubectl", k.Command(ctx, args...), stdin)
+	}
 	if err != nil {
 		return stdout, &Error{Program: "kubectl", Args: args, Stderr: stderr, err: err}
 	}

@@ -3,12 +3,14 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // An app may mount the agent's socket by itself: what keeps the identity from it is the agent.
@@ -55,10 +57,7 @@ func TestSDSGivesNobodyElsesSVID(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			log := secondEnvoy(t, ns, "deployment/invalid", "spiffe://example.org"+test.asks)
-			if !strings.Contains(log, test.want) {
-				t.Errorf("expected %q in Envoy's log, got:\n%s", test.want, log)
-			}
+			log := secondEnvoy(t, ns, "deployment/invalid", "spiffe://example.org"+test.asks, test.want)
 			if test.want != "starting workers" && strings.Contains(log, "starting workers") {
 				t.Error("Envoy got the SVID and started")
 			}
@@ -66,17 +65,27 @@ func TestSDSGivesNobodyElsesSVID(t *testing.T) {
 	}
 }
 
-// secondEnvoy runs an Envoy beside the sidecar, in its container, that asks the agent for one SVID, and returns its log
-// of a few seconds.
-func secondEnvoy(t *testing.T, namespace, workload, spiffeID string) string {
+// secondEnvoy runs an Envoy beside the sidecar, in its container, that asks the agent for one SVID, until its log says
+// what is wanted, and returns the log.
+func secondEnvoy(t *testing.T, namespace, workload, spiffeID, want string) string {
 	t.Helper()
 	config := envoyAskingFor(t, spiffeID)
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cmd := shared.k.Command(ctx, "--namespace", namespace, "exec", workload, "--container", "envoy", "--",
 		"/usr/local/bin/envoy", "--config-yaml", config, "--disable-hot-restart", "--concurrency", "1", "--log-level", "info")
-	out, _ := cmd.CombinedOutput() // it is stopped by the deadline, which is no failure
-	return string(out)
+	var log command.Output
+	cmd.Stdout, cmd.Stderr = &log, &log
+	must(t, cmd.Start())
+	eventually(t, fmt.Sprintf("%q in Envoy's log", want), func() error {
+		if got := log.String(); !strings.Contains(got, want) {
+			return fmt.Errorf("got:\n%s", got)
+		}
+		return nil
+	})
+	cancel()
+	_ = cmd.Wait() // it was stopped, which is no failure
+	return log.String()
 }
 
 func envoyAskingFor(t *testing.T, spiffeID string) string {

@@ -36,9 +36,9 @@ func DefaultBounds() Bounds {
 	return Bounds{
 		Connections: 512,
 		Streams:     100,
-		Headers:     5 * time.Second,
-		Request:     10 * time.Second,
-		Answer:      30 * time.Second, // the longest that the API server waits for a webhook
+		Headers:     30 * time.Second, // of the API server many calls wait for one handshake
+		Request:     30 * time.Second,
+		Answer:      30 * time.Second, // as all three, the longest that the API server waits for a webhook
 		Idle:        90 * time.Second, // the API server's own
 		HeaderBytes: 16 << 10,
 		FrameBytes:  16 << 10, // the least that HTTP/2 allows

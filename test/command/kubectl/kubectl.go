@@ -56,6 +56,9 @@ func execute(ctx context.Context, kubeconfig string, args []string, streams gene
 	if err != nil {
 		return err
 	}
+	if found, _, err := root.Find(args); err != nil || found == root {
+		return command.ErrNeedsProcess
+	}
 	defer func() {
 		switch failed := recover().(type) {
 		case nil:

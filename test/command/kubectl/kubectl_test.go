@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 // server is as much of an API server as commands about one kind need.
@@ -108,11 +110,13 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
+// What is not here runs as a process, and so does what kubectl itself has to refuse.
 func TestUnknownCommand(t *testing.T) {
 	s := start(t, named)
-	_, stderr, err := Run(t.Context(), s.kubeconfig, "", "fetch", "pods")
-	if err == nil || !strings.Contains(stderr, `unknown command "fetch"`) {
-		t.Errorf("expected a message about the command, got %q, %v", stderr, err)
+	for _, args := range [][]string{{"run", "a", "--image", "a"}, {"fetch", "pods"}, {}} {
+		if _, _, err := Run(t.Context(), s.kubeconfig, "", args...); !errors.Is(err, command.ErrNeedsProcess) {
+			t.Errorf("%q: expected %v, got %v", args, command.ErrNeedsProcess, err)
+		}
 	}
 }
 
