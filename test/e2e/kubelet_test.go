@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/spire-injector/spire-injector/test/command"
 )
 
 const (
@@ -111,9 +113,15 @@ func TestAppsWhereTheyListen(t *testing.T) {
 	})
 	t.Run("hooks reach apps that the kubelet cannot", func(t *testing.T) {
 		log := shared.k.Command(t.Context(), "--namespace", ns, "logs", "--follow", "--all-containers", "pod/placed")
-		lines := &strings.Builder{}
-		log.Stdout = lines
+		var lines command.Output
+		log.Stdout = &lines
 		must(t, log.Start())
+		eventually(t, "what has been logged so far", func() error {
+			if !strings.Contains(lines.String(), "/log/start") {
+				return errors.New("the first hook is not there")
+			}
+			return nil
+		})
 		k(t, ns, "delete", "pod", "placed", "--wait=false")
 		must(t, log.Wait()) // until all containers have ended
 		asked := map[string]string{}
