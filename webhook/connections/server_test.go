@@ -329,7 +329,7 @@ func TestRequestsInFlightEnd(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	}))
-	client := http.Client{Transport: &http2.Transport{TLSClientConfig: trusting()}, Timeout: patience}
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: trusting(), ForceAttemptHTTP2: true}, Timeout: patience}
 	answered := make(chan error, 1)
 	go func() {
 		got, err := client.Get("https://" + s.address + "/slow")
