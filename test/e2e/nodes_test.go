@@ -203,16 +203,19 @@ func awaitReady(t *testing.T, ns, pod string) {
 func wantOwnAlone(t *testing.T, n clusterNode, runs, other string) {
 	t.Helper()
 	agent := asAgentOf(t, n.name)
-	allowed := identitiesOn(t, n.name)
-	held := agent.holds(t)
-	if len(held[runs]) == 0 {
-		t.Errorf("%s runs %s, and its agent has no entry of it: it may have %v", n.name, runs, slices.Sorted(maps.Keys(held)))
-	}
-	for path, ids := range held {
-		if !allowed[path] && path != injectorsOwn {
-			t.Errorf("%s does not run %s, and its agent is authorized for its entries %v", n.name, path, ids)
+	// What pods leave behind that are gone, of tests before this one too, goes after the grace time.
+	eventually(t, "what the agent of "+n.name+" may have", func() error {
+		allowed, held := identitiesOn(t, n.name), agent.holds(t)
+		if len(held[runs]) == 0 {
+			return fmt.Errorf("it runs %s, and its agent has no entry of it: it may have %v", runs, slices.Sorted(maps.Keys(held)))
 		}
-	}
+		for path, ids := range held {
+			if !allowed[path] && path != injectorsOwn {
+				return fmt.Errorf("it does not run %s, and its agent is authorized for its entries %v", path, ids)
+			}
+		}
+		return nil
+	})
 	for _, e := range entries(t, runs) {
 		if x509, jwt := agent.gets(t, e.ID); x509 != codes.OK || jwt != codes.OK {
 			t.Errorf("the agent of %s asked for %s, which it runs: got %s for an X.509-SVID and %s for a JWT-SVID",
