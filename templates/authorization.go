@@ -116,11 +116,11 @@ func authenticated(who *rbacv3.Principal_Authenticated) *rbacv3.Principal {
 }
 
 // authorizationFilter refers to AuthorizationFile. Until that has been read, requests are refused.
-func authorizationFilter() *hcmv3.HttpFilter {
+func (p envoy) authorizationFilter() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name: authorizationName,
 		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource: watchedFile(AuthorizationFile),
+			ConfigSource: p.watchedFile(AuthorizationFile),
 			TypeUrls:     []string{pack(&httprbacv3.RBAC{}).TypeUrl},
 		}},
 	}

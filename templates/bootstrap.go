@@ -39,8 +39,8 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 		ClusterManager: askUpstreams(),
 		StatsConfig:    p.statsConfig(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
-			LdsConfig: watchedFile(ListenersFile),
-			CdsConfig: watchedFile(ClustersFile),
+			LdsConfig: p.watchedFile(ListenersFile),
+			CdsConfig: p.watchedFile(ClustersFile),
 		},
 	})
 }

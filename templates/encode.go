@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -39,13 +38,10 @@ func encode(m proto.Message) (string, error) {
 func (p envoy) file(m proto.Message) (string, error) {
 	document, err := encode(m)
 	if err != nil || p.JSONFiles {
-		return otherFile.ReplaceAllString(document, "${1}.json\""), err
+		return document, err
 	}
 	return short(document), nil
 }
-
-// otherFile is where one file refers to another one. No text of a user's has quotes that are not escaped.
-var otherFile = regexp.MustCompile(`("path":"` + ConfigDir + `/[a-z0-9-]+)` + regexp.QuoteMeta(yamlSuffix) + `"`)
 
 // resources is a file of dynamic resources.
 func resources[M proto.Message](all []M) proto.Message {
@@ -82,7 +78,10 @@ func socketAddress(host string, port uint16) *corev3.Address {
 
 // watchedFile is a source in [ConfigDir]. Without the watched directory Envoy would see no change:
 // the kubelet never touches the file itself, only the symbolic link above it.
-func watchedFile(name string) *corev3.ConfigSource {
+func (p envoy) watchedFile(name string) *corev3.ConfigSource {
+	if p.JSONFiles {
+		name = JSONFile(name)
+	}
 	return &corev3.ConfigSource{
 		ResourceApiVersion: corev3.ApiVersion_V3,
 		ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -105,6 +106,9 @@ func TestDeterministic(t *testing.T) {
 		}
 	}
 }
+
+// otherFile is where one file refers to another one. No text of a user's has quotes that are not escaped.
+var otherFile = regexp.MustCompile(`("path":"` + ConfigDir + `/[a-z0-9-]+)` + regexp.QuoteMeta(yamlSuffix) + `"`)
 
 // asJSON is a proxy whose files a test reads as JSON.
 func asJSON(p ir.Proxy) ir.Proxy {

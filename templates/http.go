@@ -33,7 +33,7 @@ func (p envoy) mutualHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	}
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, "request")}
-	manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter()}
+	manager.HttpFilters = []*hcmv3.HttpFilter{p.authorizationFilter()}
 	p.serveForLife(manager)
 	manager.HttpFilters = append(manager.HttpFilters, notWrittenTrailers(), router())
 	if len(in.Forwarded) > 0 {
@@ -57,7 +57,7 @@ func (p envoy) plainHTTP(in ir.Inbound) *hcmv3.HttpConnectionManager {
 	manager := p.inboundHTTP(stats, in)
 	manager.AccessLog = []*accesslogv3.AccessLog{requestLog(in, event)}
 	if !in.JWT.IsZero() {
-		manager.HttpFilters = []*hcmv3.HttpFilter{authorizationFilter()}
+		manager.HttpFilters = []*hcmv3.HttpFilter{p.authorizationFilter()}
 	}
 	manager.HttpFilters = append(manager.HttpFilters, notWrittenTrailers(), router())
 	authenticate(manager, in)

@@ -63,7 +63,7 @@ func (p envoy) tlsChain(in ir.Inbound) *listenerv3.FilterChain {
 	if in.Clients == ir.NoRequest {
 		chain = p.plainChain(in)
 	}
-	chain.TransportSocket = downstreamTLS(p.ID, in)
+	chain.TransportSocket = p.downstreamTLS(in)
 	chain.TransportSocketConnectTimeout = lasting(handshakeTimeout)
 	return chain
 }

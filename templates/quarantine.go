@@ -140,22 +140,19 @@ func QuarantineMarks(listeners string) string {
 const maxVisits = 1_000_000
 
 func quarantineMarks(n *yaml.Node, budget *int) []string {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
 	var marks []string
 	for i, child := range n.Content {
 		if *budget--; *budget < 0 {
 			return marks
 		}
-		if n.Kind != yaml.MappingNode || i%2 == 0 || n.Content[i-1].Value != quarantineKey {
-			marks = append(marks, quarantineMarks(child, budget)...)
-			continue
-		}
 		if child.Kind == yaml.AliasNode {
 			child = child.Alias
 		}
-		marks = append(marks, child.Value)
+		if n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == quarantineKey {
+			marks = append(marks, child.Value)
+		} else {
+			marks = append(marks, quarantineMarks(child, budget)...)
+		}
 	}
 	return marks
 }

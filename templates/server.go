@@ -55,7 +55,7 @@ func (p envoy) serverTLS(up ir.Upstream, alpn ...string) *corev3.TransportSocket
 		common.ValidationContextType = &tlsv3.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
 				DefaultValidationContext:         named,
-				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: caName, SdsConfig: watchedFile(CAFile(n))},
+				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: caName, SdsConfig: p.watchedFile(CAFile(n))},
 			},
 		}
 	} else {

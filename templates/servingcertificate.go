@@ -29,8 +29,8 @@ func secretCertificateFiles() []*tlsv3.Secret {
 }
 
 // secretCertificate is the Secret's certificate for a port to show.
-func secretCertificate() []*tlsv3.SdsSecretConfig {
-	source := watchedFile(CertificateFile)
+func (p envoy) secretCertificate() []*tlsv3.SdsSecretConfig {
+	source := p.watchedFile(CertificateFile)
 	// Wait for a good one for as long as it takes, as for the SVID.
 	source.InitialFetchTimeout = lasting(0)
 	return []*tlsv3.SdsSecretConfig{{Name: certificateName, SdsConfig: source}}

@@ -19,9 +19,9 @@ import (
 // short writes a document, which is compact JSON, as YAML of the same meaning, on one line.
 func short(document string) string {
 	w := &shortWriter{text: document, times: map[string]int{}, anchors: map[string]string{}}
-	w.count(w.parse())
-	w.at = 0
-	w.write(w.parse())
+	whole := w.parse()
+	w.count(whole)
+	w.write(whole)
 	return w.out.String()
 }
 

@@ -33,15 +33,15 @@ func bundle(peers []ir.Peer) string {
 
 // downstreamTLS accepts the peers, or everyone of a trusted domain on a port whose peers are only audited, or which
 // takes callers without a certificate too.
-func downstreamTLS(id spiffeid.ID, in ir.Inbound) *corev3.TransportSocket {
+func (p envoy) downstreamTLS(in ir.Inbound) *corev3.TransportSocket {
 	peers, alpn := in.Verified(), []string{"h2", "http/1.1"}
 	if in.Protocol == ir.TCP {
 		alpn = nil
 	}
-	both := mutualTLS(id, peers, acceptedInHandshake(peers, in.Refused, in.Protocol != ir.TCP), alpn...)
+	both := mutualTLS(p.ID, peers, acceptedInHandshake(peers, in.Refused, in.Protocol != ir.TCP), alpn...)
 	both.TlsParams = tlsVersions(in.MinTLS)
 	if in.Certificate {
-		both.TlsCertificateSdsSecretConfigs = secretCertificate()
+		both.TlsCertificateSdsSecretConfigs = p.secretCertificate()
 	}
 	required := yes()
 	switch in.Clients {
