@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,51 +64,35 @@ func (b *bound) take(ctx context.Context, namespace string, entries []Entry) err
 		return nil
 	}
 	most := b.Max()
-	var held []string
-	if n := len(b.counted(namespace, entries)); n > most/unasked && n <= most {
-		var err error
-		if held, err = b.heldIn(ctx, namespace); err != nil {
+	n, taken := b.takeUpTo(most/unasked, namespace, entries, nil)
+	if !taken && n <= most {
+		held, err := b.heldIn(ctx, namespace)
+		if err != nil {
 			return err
 		}
+		n, taken = b.takeUpTo(most, namespace, entries, held)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	counted := b.countedLocked(namespace, entries)
-	for _, id := range held {
-		counted[id] = true
-	}
-	if n := len(counted); n > most {
+	if !taken {
 		return &Error{Kind: TooMany, Message: fmt.Sprintf("namespace %s would have %d registration entries in SPIRE, "+
 			"one for each identity, service account and container, expected at most %d (%s of the platform file): use fewer "+
 			"identities or mode sidecar; entries that no pod needs go %s after their admission",
 			namespace, n, most, b.Where, b.For)}
 	}
-	lately := b.lately[namespace]
-	if lately == nil {
-		lately = map[string]time.Time{}
-		b.lately[namespace] = lately
-	}
-	for _, e := range entries {
-		lately[e.ID] = b.now().Add(b.For)
-	}
 	return nil
 }
 
-// counted are the entries of a namespace that this replica knows, with those to be created.
-func (b *bound) counted(namespace string, entries []Entry) ids {
+// takeUpTo counts entries that are to be created if the namespace has no more than most with them. It says how many it
+// would have: what this replica knows, and what SPIRE was said to hold.
+func (b *bound) takeUpTo(most int, namespace string, entries []Entry, held []string) (n int, taken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.countedLocked(namespace, entries)
-}
-
-func (b *bound) countedLocked(namespace string, entries []Entry) ids {
-	counted, now := ids{}, b.now()
-	for _, id := range b.Needed(namespace) {
+	counted, now, lately := ids{}, b.now(), b.lately[namespace]
+	for _, id := range slices.Concat(b.Needed(namespace), held) {
 		counted[id] = true
 	}
-	for id, until := range b.lately[namespace] {
+	for id, until := range lately {
 		if now.After(until) {
-			delete(b.lately[namespace], id)
+			delete(lately, id)
 		} else {
 			counted[id] = true
 		}
@@ -115,7 +100,17 @@ func (b *bound) countedLocked(namespace string, entries []Entry) ids {
 	for _, e := range entries {
 		counted[e.ID] = true
 	}
-	return counted
+	if len(counted) > most {
+		return len(counted), false
+	}
+	if lately == nil {
+		lately = map[string]time.Time{}
+		b.lately[namespace] = lately
+	}
+	for _, e := range entries {
+		lately[e.ID] = now.Add(b.For)
+	}
+	return len(counted), true
 }
 
 // heldIn are the entries of a namespace that SPIRE held lately.

@@ -31,7 +31,7 @@ func TestFirstOfDeadlines(t *testing.T) {
 	d.remove("a")
 	d.remove("b")
 	want("when all are removed", time.Time{})
-	if d.has("a") || len(d.order) > 0 {
+	if d.has("a") || d.order.Len() > 0 {
 		t.Error("what was removed is still there")
 	}
 }
