@@ -1,7 +1,7 @@
 package rollout
 
 import (
-	"container/heap"
+	"cmp"
 	"container/list"
 	"time"
 
@@ -16,7 +16,7 @@ type line struct {
 	places   map[Pod]*place
 	blocks   map[blockKey]*block
 	order    *btree.BTreeG[*block]
-	later    laterHeap // some places in it were given up since
+	later    *btree.BTreeG[*place] // those that are left alone, the one that is for the shortest time first
 }
 
 // place is that of one pod.
@@ -28,6 +28,11 @@ type place struct {
 	arrival  int
 	until    time.Time     // that it is left alone; zero for those in a lane
 	at       *list.Element // in its lane; nil for those that are left alone
+}
+
+// isEarlier orders those that are left alone.
+func (p *place) isEarlier(other *place) bool {
+	return cmp.Or(p.until.Compare(other.until), cmp.Compare(p.arrival, other.arrival)) < 0
 }
 
 // blockKey is what pods have in common that wait for the same of their namespace.
@@ -69,6 +74,7 @@ func newLine() *line {
 		places: map[Pod]*place{},
 		blocks: map[blockKey]*block{},
 		order:  btree.NewG(degree, func(a, b *block) bool { return a.first() < b.first() }),
+		later:  btree.NewG(degree, (*place).isEarlier),
 	}
 }
 
@@ -97,13 +103,9 @@ func (l *line) postpone(pod Pod, until time.Time) {
 	if !waits {
 		return
 	}
-	if p.at != nil {
-		l.leave(p)
-	}
-	// A place of its own, so that the earlier one is seen to be given up.
-	p = &place{pod: pod, workload: p.workload, restarts: p.restarts, again: true, until: until}
-	l.places[pod] = p
-	heap.Push(&l.later, p)
+	l.leave(p)
+	p.again, p.until = true, until
+	l.later.ReplaceOrInsert(p)
 }
 
 // wake has those pods wait again that were left alone until now.
@@ -113,20 +115,15 @@ func (l *line) wake(now time.Time) {
 		if p == nil || p.until.After(now) {
 			return
 		}
-		heap.Pop(&l.later)
+		l.leave(p)
 		l.enter(p)
 	}
 }
 
 // soonest is the place of the pod that is left alone for the shortest time; nil if there is none.
 func (l *line) soonest() *place {
-	for len(l.later) > 0 {
-		if p := l.later[0]; l.places[p.pod] == p && p.at == nil {
-			return p
-		}
-		heap.Pop(&l.later)
-	}
-	return nil
+	p, _ := l.later.Min()
+	return p
 }
 
 func (l *line) remove(pod Pod) {
@@ -134,9 +131,7 @@ func (l *line) remove(pod Pod) {
 	if !waits {
 		return
 	}
-	if p.at != nil {
-		l.leave(p)
-	}
+	l.leave(p)
 	delete(l.places, pod)
 }
 
@@ -148,7 +143,12 @@ func (l *line) enter(p *place) {
 	l.change(b, lane, func() { p.at = lane.places.PushBack(p) })
 }
 
+// leave gives a place up, in its lane or among those that are left alone.
 func (l *line) leave(p *place) {
+	if p.at == nil {
+		l.later.Delete(p)
+		return
+	}
 	b, lane := l.of(p)
 	l.change(b, lane, func() { lane.places.Remove(p.at) })
 	p.at = nil
@@ -231,27 +231,4 @@ func (l *line) any(which func(blockKey) bool) (found bool) {
 		return !found
 	})
 	return found
-}
-
-// laterHeap implements [heap.Interface]; the one that is left alone for the shortest time is the first.
-type laterHeap []*place
-
-func (h laterHeap) Len() int           { return len(h) }
-func (h laterHeap) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
-func (h laterHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push implements [heap.Interface].
-func (h *laterHeap) Push(x any) {
-	if p, ok := x.(*place); ok {
-		*h = append(*h, p)
-	}
-}
-
-// Pop implements [heap.Interface].
-func (h *laterHeap) Pop() any {
-	last := len(*h) - 1
-	p := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return p
 }
