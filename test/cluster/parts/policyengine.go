@@ -2,7 +2,6 @@ package parts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,21 +52,13 @@ func EnsurePolicyEngine(ctx context.Context, cache Cache, progress io.Writer) (P
 
 // ipsetPart unpacks ipset from the distribution's packages, as [System] is.
 func ipsetPart(cache Cache) (part, error) {
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return part{}, errors.New("PATH lacks ipset, and this is not Debian or a relative of it (there is no apt-get): " +
-			"install it")
-	}
-	release, err := os.ReadFile("/etc/os-release")
+	p, err := distributionPart(cache, "ipset", "ipset", func(ctx context.Context, stage string) error {
+		return unpack(ctx, stage, []string{"ipset"})
+	})
 	if err != nil {
-		return part{}, fmt.Errorf("find out which Linux this is: %w", err)
+		return part{}, fmt.Errorf("PATH lacks ipset: %w", err)
 	}
-	return part{
-		what: "fetching ipset from this distribution's packages",
-		dir:  filepath.Join(cache.Dir, "parts", "ipset-"+osName(string(release))+"-"+Key(string(release))),
-		produce: func(ctx context.Context, stage string) error {
-			return unpack(ctx, stage, []string{"ipset"})
-		},
-	}, nil
+	return p, nil
 }
 
 // withLibraries adds those of a tree of packages to the variable that names such folders.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -20,17 +18,9 @@ type PostgreSQL struct {
 
 // EnsurePostgreSQL provides PostgreSQL as [Ensure] provides the programs of a scope, on Debian and its relatives.
 func EnsurePostgreSQL(ctx context.Context, cache Cache, progress io.Writer) (PostgreSQL, error) {
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return PostgreSQL{}, fmt.Errorf("PostgreSQL comes from the packages of Debian or a relative of it, which this is not: %w", err)
-	}
-	release, err := os.ReadFile("/etc/os-release")
+	p, err := distributionPart(cache, "postgresql", "PostgreSQL", unpackPostgreSQL)
 	if err != nil {
-		return PostgreSQL{}, fmt.Errorf("find out which Linux this is: %w", err)
-	}
-	p := part{
-		what:    "fetching PostgreSQL from this distribution's packages",
-		dir:     filepath.Join(cache.Dir, "parts", "postgresql-"+osName(string(release))+"-"+Key(string(release))),
-		produce: unpackPostgreSQL,
+		return PostgreSQL{}, err
 	}
 	if err := provide(ctx, cache, []part{p}, progress); err != nil {
 		return PostgreSQL{}, err

@@ -28,7 +28,7 @@ var (
 )
 
 func planSystem(cache Cache) (System, *part, error) {
-	release, err := os.ReadFile("/etc/os-release")
+	release, err := os.ReadFile(releaseFile)
 	if err != nil {
 		return System{}, nil, fmt.Errorf("find out which Linux this is: %w", err)
 	}
@@ -54,6 +54,25 @@ func planSystem(cache Cache) (System, *part, error) {
 		produce: unpackSystem,
 	}, nil
 }
+
+// distributionPart is what the packages of Debian, or of a relative of it, have: the key is a part of its folder's name.
+func distributionPart(cache Cache, key, what string, produce func(ctx context.Context, stage string) error) (part, error) {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return part{}, fmt.Errorf("%s comes from the packages of Debian or a relative of it, which this is not: install it, or apt-get: %w", what, err)
+	}
+	release, err := os.ReadFile(releaseFile)
+	if err != nil {
+		return part{}, fmt.Errorf("find out which Linux this is: %w", err)
+	}
+	return part{
+		what:    "fetching " + what + " from this distribution's packages",
+		dir:     filepath.Join(cache.Dir, "parts", key+"-"+osName(string(release))+"-"+Key(string(release))),
+		produce: produce,
+	}, nil
+}
+
+// releaseFile says which Linux this is.
+const releaseFile = "/etc/os-release"
 
 // osName makes a file name part such as debian-12 of an os-release file.
 func osName(release string) string {
