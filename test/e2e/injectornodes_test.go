@@ -13,13 +13,6 @@ import (
 // starts and works there.
 func TestDisruptiveNodesOfTheInjector(t *testing.T) {
 	first, second := twoNodes(t)
-	undo := func(args ...string) {
-		t.Cleanup(func() {
-			if _, err := shared.k.Run(context.Background(), args...); err != nil {
-				t.Error(err)
-			}
-		})
-	}
 	forTheInjector(t, first.name)
 	agentsKeepKeysOnDisk(t) // and attest again, with the label
 	mine, others := asAgentOf(t, first.name), asAgentOf(t, second.name)
@@ -42,8 +35,8 @@ func TestDisruptiveNodesOfTheInjector(t *testing.T) {
 	patch, err := os.ReadFile(manifests("injector/components/injector-nodes/deployment.yaml"))
 	must(t, err)
 	k(t, "spire-injector", "patch", deployment, "--patch", string(patch))
-	undo("--namespace", "spire-injector", "rollout", "status", deployment, "--timeout", patience.String())
-	undo("--namespace", "spire-injector", "patch", deployment, "--type=json", "--patch", `[{"op": "remove", "path": "/spec/template/spec/nodeSelector"}]`)
+	afterwards(t, "--namespace", "spire-injector", "rollout", "status", deployment, "--timeout", patience.String())
+	afterwards(t, "--namespace", "spire-injector", "patch", deployment, "--type=json", "--patch", `[{"op": "remove", "path": "/spec/template/spec/nodeSelector"}]`)
 	rollout(t, "spire-injector", deployment)
 	must(t, updateEntries(t.Context(), "spire/components/injector-nodes/injector-entries.json"))
 	t.Cleanup(func() {
@@ -67,8 +60,13 @@ func forTheInjector(t *testing.T, node string) {
 	t.Helper()
 	const label = "node-restriction.kubernetes.io/spire-injector"
 	k(t, "", "label", "node", node, label+"=true")
+	afterwards(t, "label", "node", node, label+"-")
+}
+
+// afterwards runs a command of kubectl when the test ends.
+func afterwards(t *testing.T, args ...string) {
 	t.Cleanup(func() {
-		if _, err := shared.k.Run(context.Background(), "label", "node", node, label+"-"); err != nil {
+		if _, err := shared.k.Run(context.Background(), args...); err != nil {
 			t.Error(err)
 		}
 	})
