@@ -31,7 +31,7 @@ func newAPICommand() *cobra.Command {
 
   GET /api             answers "ok"; with ?delay=3s (at most 1m) that much later
   GET /echo, /echo/... tells, as JSON, what arrived: protocol, URI, host and headers
-  GET /log/...         the same into the log, as "uri" and "host" of an event "asked"
+  GET /log/...         answers as /api does, and logs "uri" and "host" of an event "asked" when it comes
   GET /endless         answers zeros until the caller is gone
   GET /healthz/KIND    200 while startup, liveness or readiness is on, otherwise 503
   PUT /healthz/KIND    with the body "on" or "off" switches it; 'podtool health' sends that

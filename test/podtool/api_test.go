@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"strings"
 	"sync"
 	"testing"
@@ -100,6 +99,7 @@ type logLine struct {
 type runningAPI struct {
 	starting  logLine
 	listening map[string]logLine // by protocol
+	asked     chan struct{}      // a value for each request to /log/ that is being served
 	// stop does what SIGTERM does and returns the exit code.
 	stop func() int
 }
@@ -126,12 +126,18 @@ func startAPI(t *testing.T, flags ...string) runningAPI {
 		}
 		return line
 	}
-	api := runningAPI{starting: read(), listening: map[string]logLine{}, stop: sync.OnceValue(func() int { cancel(); return <-done })}
+	api := runningAPI{starting: read(), listening: map[string]logLine{}, asked: make(chan struct{}, 1), stop: sync.OnceValue(func() int { cancel(); return <-done })}
 	for range 4 {
 		line := read()
 		api.listening[line.Protocol] = line
 	}
-	go func() { _, _ = io.Copy(io.Discard, reader) }()
+	go func() {
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), `"msg":"asked"`) {
+				api.asked <- struct{}{}
+			}
+		}
+	}()
 	t.Cleanup(func() { api.stop() })
 	return api
 }
@@ -175,16 +181,17 @@ func TestAPIStops(t *testing.T) {
 	}
 }
 
-// startRequest returns when a request over HTTP is in flight; its answer comes later.
+// startRequest returns when a request over HTTP is being served; its answer comes later.
 func startRequest(t *testing.T, api runningAPI) <-chan answer {
 	t.Helper()
-	sent, answered := make(chan struct{}), make(chan answer, 1)
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
-	})
-	c := newHTTPCaller("http://"+api.at("http")+"/api?delay=500ms", true)
-	go func() { answered <- c.call(ctx, 5*time.Second) }()
-	<-sent
+	answered := make(chan answer, 1)
+	c := newHTTPCaller("http://"+api.at("http")+"/log/?delay=500ms", true)
+	go func() { answered <- c.call(t.Context(), 5*time.Second) }()
+	select {
+	case <-api.asked: // what the server has not read yet, its end would refuse
+	case got := <-answered:
+		t.Fatalf("expected an answer after 500ms, got %+v", got)
+	}
 	return answered
 }
 

@@ -67,8 +67,9 @@ func newAPIHandler(name string, state *health, logger *slog.Logger) http.Handler
 	mux.HandleFunc("GET /api", answerOK)
 	mux.HandleFunc("GET /echo", echoTo(name))
 	mux.HandleFunc("GET /echo/", echoTo(name))
-	mux.HandleFunc("GET /log/", func(_ http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /log/", func(w http.ResponseWriter, r *http.Request) {
 		logger.Info("asked", "uri", r.RequestURI, "host", r.Host)
+		answerOK(w, r)
 	})
 	mux.HandleFunc("GET /endless", answerEndlessly)
 	state.register(mux)
