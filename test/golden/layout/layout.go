@@ -154,11 +154,11 @@ func flow(n *yaml.Node) string {
 	if n.Anchor != "" {
 		anchor = "&" + n.Anchor + " "
 	}
-	switch n.Kind {
-	case yaml.ScalarNode:
-		return anchor + scalar(n)
-	case yaml.AliasNode:
+	if n.Kind == yaml.AliasNode {
 		return "*" + n.Value
+	}
+	if n.Kind == yaml.ScalarNode {
+		return anchor + scalar(n)
 	}
 	begin, parts, end := children(n)
 	return anchor + begin + strings.Join(parts, ", ") + end
