@@ -38,19 +38,28 @@ type identityFigures struct {
 	CPU map[string]seconds `json:"cpu"`
 }
 
+// creationTries is far more than a pod needs, also on a machine so busy that admissions take longer than they may.
+const creationTries = 30
+
+// measureIdentities goes on after a contender that failed, because the others take minutes.
 func measureIdentities(ctx context.Context, s settings, _ *cluster, r *report) error {
 	return withBareCluster(ctx, s.progress, func(b *bareCluster) error {
+		var errs []error
 		for _, of := range []burst{{pods: s.pods, accounts: 1}, {pods: s.pods, accounts: s.pods}} {
 			for _, c := range contenders() {
 				b.tell("%d pods of %d service accounts on %d nodes, by %s", of.pods, of.accounts, bareNodes, c.name)
 				f, err := b.measureIdentities(ctx, c, of, s.atOnce)
+				if ctx.Err() != nil {
+					return errors.Join(append(errs, err)...)
+				}
 				if err != nil {
-					return fmt.Errorf("%d pods of %d service accounts, by %s: %w", of.pods, of.accounts, c.name, err)
+					errs = append(errs, fmt.Errorf("%d pods of %d service accounts, by %s: %w", of.pods, of.accounts, c.name, err))
+					continue
 				}
 				r.Identities = append(r.Identities, f)
 			}
 		}
-		return nil
+		return errors.Join(errs...)
 	})
 }
 
@@ -125,7 +134,7 @@ func (b *bareCluster) count(
 	if err != nil {
 		return err
 	}
-	created, err := b.createPods(ctx, pods, f.Pods, atOnce)
+	created, err := b.createPods(ctx, pods, f.Pods, atOnce, creationTries)
 	if err != nil {
 		return err
 	}
