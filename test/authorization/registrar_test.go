@@ -185,7 +185,7 @@ func (s server) client(t *testing.T) *spireapi.Client {
 		Selectors: []*types.Selector{{Type: "unix", Value: fmt.Sprintf("uid:%d", os.Getuid())}},
 	}))
 	socket := filepath.Join(s.dir, "agent.sock")
-	agent, err := standalone.StartAgent(t.Context(), filepath.Join(s.dir, "agent"), shared.programs.SPIREAgent, s.Server, socket, token)
+	agent, err := standalone.StartAgent(t.Context(), filepath.Join(s.dir, "agent"), shared.programs.SPIREAgent, s.Server, standalone.AgentConfig{Socket: socket, JoinToken: token})
 	must(t, err)
 	t.Cleanup(agent.Stop)
 	client, err := spireapi.Dial(spireapi.Config{

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // burstFigures are of many pods at once.
@@ -67,22 +69,41 @@ func (c *cluster) measureBurst(ctx context.Context, r registrant, b burst, atOnc
 
 // createBound creates the pods of a burst; service accounts take turns.
 func (c *cluster) createBound(ctx context.Context, namespace string, r registrant, b burst, atOnce int) (load, error) {
-	var bodies [][]byte
+	var pods []*corev1.Pod
 	for i := range b.accounts {
-		body, err := request(boundPod(namespace, accountName(i), r))
+		pods = append(pods, boundPod(namespace, accountName(i), r))
+	}
+	return c.createPods(ctx, pods, b.pods, atOnce, 1)
+}
+
+// createPods creates n pods of one namespace, of which the given ones are taken in turn. One that is refused is tried
+// again after a second, as its controller would, until there were so many tries; then it is an error.
+func (c *cluster) createPods(ctx context.Context, pods []*corev1.Pod, n, atOnce, tries int) (load, error) {
+	var bodies [][]byte
+	for _, pod := range pods {
+		body, err := request(pod)
 		if err != nil {
 			return load{}, err
 		}
 		bodies = append(bodies, body)
 	}
+	namespace := pods[0].Namespace
 	var next atomic.Int64
-	l, err := drive(ctx, b.pods, atOnce, func(ctx context.Context) error {
+	l, err := drive(ctx, n, atOnce, func(ctx context.Context) error {
 		body := bodies[int(next.Add(1)-1)%len(bodies)]
-		return c.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").
-			SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Error()
+		create := func(ctx context.Context) error {
+			return c.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").
+				SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Error()
+		}
+		err := create(ctx)
+		for tried := 1; err != nil && tried < tries && ctx.Err() == nil; tried++ {
+			time.Sleep(time.Second)
+			err = create(ctx)
+		}
+		return err
 	})
 	if err == nil && l.Errors > 0 {
-		err = fmt.Errorf("%d of %d pods were not created, so that their entries would be waited for in vain: %s", l.Errors, b.pods, l.FirstError)
+		err = fmt.Errorf("%d of %d pods were not created, so that their entries would be waited for in vain: %s", l.Errors, n, l.FirstError)
 	}
 	return l, err
 }

@@ -14,6 +14,8 @@ import (
 
 // settings are the flags; all measures share them.
 type settings struct {
+	progress io.Writer // where measures tell their steps; no flag
+
 	output string
 	pods   int
 	atOnce int
@@ -59,8 +61,8 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	root.CompletionOptions.DisableDefaultCmd = true
 	flags := root.PersistentFlags()
 	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
-	flags.IntVar(&s.pods, "pods", 1000, "creations: pods per round and webhook")
-	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration: requests at a time")
+	flags.IntVar(&s.pods, "pods", 1000, "creations: pods per round and webhook; identities: pods that are registered")
+	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration, identities: requests at a time")
 	flags.IntVar(&s.rounds, "rounds", 3, "creations, proxy: rounds, each with every webhook or configuration in turn")
 	flags.DurationVar(&s.load, "load", 10*time.Second, "proxy: how long each configuration is asked in a round")
 	flags.IntVar(&s.times, "times", 10, "first-ok, policy, registration: how often")

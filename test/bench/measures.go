@@ -30,6 +30,7 @@ func measures() []measure {
 		{"answers", "Time and memory of one answer of the mutating webhook, beside Istio's", sources, measureAnswers},
 		{"proxy", "Latency, processor time and memory of the generated configuration beside one that is written by hand", sources, measureProxy},
 		{"scale", "Work of the registrar and the rollout for an event and for a full pass, and how it grows, in simulated clusters", sources, measureScale},
+		{"identities", "Entries, calls to SPIRE and SVIDs that are signed for many pods on two nodes, beside spire-controller-manager", sources, measureIdentities},
 		{"creations", "Pods created per second, and processor time of creations and status updates, without a webhook, with one that does nothing, with a constant patch, and with ours", theCluster, measureCreations},
 		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
 		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", theCluster, measurePolicy},
@@ -43,6 +44,7 @@ func measures() []measure {
 // takeAll goes on after a measure that failed; the error has all failures.
 func takeAll(ctx context.Context, s settings, chosen []measure, progress io.Writer) (report, error) {
 	r := report{Machine: thisMachine()}
+	s.progress = progress
 	var c *cluster
 	if slices.ContainsFunc(chosen, func(m measure) bool { return m.needs == theCluster }) {
 		var err error

@@ -11,16 +11,17 @@ import (
 
 // report is everything that was measured; what was not is nil.
 type report struct {
-	Machine   machine           `json:"machine"`
-	Cluster   *softwareVersions `json:"cluster,omitempty"` // nil if none was needed
-	Size      []sizeFigures     `json:"size,omitempty"`
-	Answers   []answerFigures   `json:"answers,omitempty"`
-	Proxy     *proxyFigures     `json:"proxy,omitempty"`
-	Scale     *scaleFigures     `json:"scale,omitempty"`
-	Creations *creationFigures  `json:"creations,omitempty"`
-	FirstOK   *firstOKFigures   `json:"firstOK,omitempty"`
-	Policy    *policyFigures    `json:"policy,omitempty"`
-	Memory    []memoryFigures   `json:"memory,omitempty"`
+	Machine    machine           `json:"machine"`
+	Cluster    *softwareVersions `json:"cluster,omitempty"` // nil if none was needed
+	Size       []sizeFigures     `json:"size,omitempty"`
+	Answers    []answerFigures   `json:"answers,omitempty"`
+	Proxy      *proxyFigures     `json:"proxy,omitempty"`
+	Scale      *scaleFigures     `json:"scale,omitempty"`
+	Identities []identityFigures `json:"identities,omitempty"`
+	Creations  *creationFigures  `json:"creations,omitempty"`
+	FirstOK    *firstOKFigures   `json:"firstOK,omitempty"`
+	Policy     *policyFigures    `json:"policy,omitempty"`
+	Memory     []memoryFigures   `json:"memory,omitempty"`
 
 	Quarantine   *quarantineFigures   `json:"quarantine,omitempty"`
 	Registration *registrationFigures `json:"registration,omitempty"`
@@ -47,6 +48,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Scale != nil {
 		printScale(t, *r.Scale)
+	}
+	if r.Identities != nil {
+		printIdentities(t, r.Identities)
 	}
 	if r.Creations != nil {
 		printCreations(t, *r.Creations)

@@ -68,7 +68,7 @@ func startSPIRE(ctx context.Context, dir string, programs parts.Programs) (*spir
 	if err := s.register(ctx, "/spire/agent/join_token/"+token); err != nil {
 		return s, err
 	}
-	s.agent, err = standalone.StartAgent(ctx, filepath.Join(dir, "agent"), programs.SPIREAgent, s.own.Server, s.socket, token)
+	s.agent, err = standalone.StartAgent(ctx, filepath.Join(dir, "agent"), programs.SPIREAgent, s.own.Server, standalone.AgentConfig{Socket: s.socket, JoinToken: token})
 	return s, err
 }
 

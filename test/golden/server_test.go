@@ -23,11 +23,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 	"sigs.k8s.io/yaml"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
+	"github.com/spire-injector/spire-injector/test/standalone"
 	"github.com/spire-injector/spire-injector/webhook"
 	"github.com/spire-injector/spire-injector/webhook/clientcert"
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -59,9 +59,7 @@ func startAPIServer(t *testing.T) *apiServer {
 	must(t, err)
 	programs, err := parts.Ensure(t.Context(), cache, parts.ForCluster, os.Stderr)
 	must(t, err)
-	environment := &envtest.Environment{UseExistingCluster: new(bool), ControlPlaneStartTimeout: time.Minute, ControlPlaneStopTimeout: time.Minute}
-	environment.ControlPlane.Etcd = &envtest.Etcd{Path: programs.Etcd}
-	environment.ControlPlane.GetAPIServer().Path = filepath.Join(programs.Kubernetes, "kube-apiserver")
+	environment := standalone.APIServer(programs)
 	// As in every cluster, pods get a service account and its token.
 	flags := environment.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
 	s := &apiServer{spire: &recorder{}}

@@ -97,7 +97,7 @@ func (m ControllerManager) Uninstall(ctx context.Context) error {
 
 // objects are the manifests with settings. The ConfigMap's name has a hash of its content, so that others roll the pod.
 func (s ControllerManagerSettings) objects() ([]unstructured.Unstructured, error) {
-	config, err := json.Marshal(s.config())
+	config, err := json.Marshal(s.Config())
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,8 @@ func (s ControllerManagerSettings) objects() ([]unstructured.Unstructured, error
 	}}), nil
 }
 
-func (s ControllerManagerSettings) config() map[string]any {
+// Config is its configuration file in a cluster.
+func (s ControllerManagerSettings) Config() map[string]any {
 	config := map[string]any{
 		"apiVersion":            "spire.spiffe.io/v1alpha1",
 		"kind":                  "ControllerManagerConfig",

@@ -16,9 +16,16 @@ func (s *Server) JoinToken(ctx context.Context) (string, error) {
 	return token.GetValue(), err
 }
 
-// StartAgent starts an agent that joins a server and offers the Workload API at socket. It makes dir for what the agent
-// keeps.
-func StartAgent(ctx context.Context, dir, program string, s *Server, socket, token string) (*Process, error) {
+// AgentConfig is what differs between agents.
+type AgentConfig struct {
+	Socket       string // where it offers the Workload API
+	AdminSocket  string // where it tells about itself; nowhere without it
+	JoinToken    string // by which it joins, without a NodeAttestor
+	NodeAttestor Object // that plugin, by its name
+}
+
+// StartAgent starts an agent of a server. It makes dir for what the agent keeps.
+func StartAgent(ctx context.Context, dir, program string, s *Server, c AgentConfig) (*Process, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -36,19 +43,31 @@ func StartAgent(ctx context.Context, dir, program string, s *Server, socket, tok
 	if err := os.WriteFile(file, bundle.Bytes(), 0o600); err != nil {
 		return nil, err
 	}
-	config, err := writeConfig(dir, Object{
-		"agent": Object{
-			"trust_domain": s.Domain.Name(), "server_address": "127.0.0.1", "server_port": s.Port, "socket_path": socket, "data_dir": dir,
-			"trust_bundle_path": file, "join_token": token, "log_level": "INFO", "experimental": Object{"sync_interval": "1s"},
-		},
-		"plugins": Object{
-			"KeyManager":       plugin("memory", Object{}),
-			"NodeAttestor":     plugin("join_token", Object{}),
-			"WorkloadAttestor": plugin("unix", Object{"discover_workload_path": true, "workload_size_limit": -1}),
-		},
-	})
+	config, err := writeConfig(dir, c.config(dir, file, s))
 	if err != nil {
 		return nil, err
 	}
 	return Start(program, "run", "-config", config)
+}
+
+func (c AgentConfig) config(dir, bundle string, s *Server) Object {
+	agent := Object{
+		"trust_domain": s.Domain.Name(), "server_address": "127.0.0.1", "server_port": s.Port, "socket_path": c.Socket, "data_dir": dir,
+		"trust_bundle_path": bundle, "log_level": "INFO", "experimental": Object{"sync_interval": "1s"},
+	}
+	attestor := []Object{c.NodeAttestor}
+	if c.NodeAttestor == nil {
+		agent["join_token"], attestor = c.JoinToken, plugin("join_token", Object{})
+	}
+	if c.AdminSocket != "" {
+		agent["admin_socket_path"] = c.AdminSocket
+	}
+	return Object{
+		"agent": agent,
+		"plugins": Object{
+			"KeyManager":       plugin("memory", Object{}),
+			"NodeAttestor":     attestor,
+			"WorkloadAttestor": plugin("unix", Object{"discover_workload_path": true, "workload_size_limit": -1}),
+		},
+	}
 }

@@ -16,10 +16,10 @@ type Process struct {
 }
 
 // Start runs a program, which does not outlive this one.
-func Start(path string, args ...string) (*Process, error) { return start(nil, path, args...) }
+func Start(path string, args ...string) (*Process, error) { return StartWith(nil, path, args...) }
 
-// start also sets variables of the environment, NAME=VALUE, beside those of this program.
-func start(variables []string, path string, args ...string) (*Process, error) {
+// StartWith also sets variables of the environment, NAME=VALUE, beside those of this program.
+func StartWith(variables []string, path string, args ...string) (*Process, error) {
 	program := exec.Command(path, args...) //nolint:noctx // ends with Stop, or with this program
 	program.Env = append(os.Environ(), variables...)
 	p := &Process{Out: &command.Output{}, program: program, ended: make(chan struct{})}

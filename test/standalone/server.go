@@ -34,6 +34,8 @@ type ServerConfig struct {
 	Experimental     Object // further settings of that block
 	PublicRoots      string // file of the authorities of the public web that it knows; those of the system without it
 	LogLevel         string // INFO without it
+	NodeAttestor     Object // a plugin, by its name, beside the one of join tokens
+	MetricsPort      uint16 // where its metrics are, on loopback; none without it
 }
 
 // Server is a SPIRE server.
@@ -41,7 +43,8 @@ type Server struct {
 	Domain spiffeid.TrustDomain
 	Port   uint16
 	*Process
-	API *grpc.ClientConn // its private socket, where every caller is trusted
+	Socket string           // its private one, where every caller is trusted
+	API    *grpc.ClientConn // by that socket
 }
 
 // StartServer makes dir for what the server keeps. It does not wait until the server answers; see [Server.Wait].
@@ -54,8 +57,8 @@ func StartServer(dir, program string, c ServerConfig) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	socket := filepath.Join(dir, "api.sock")
-	config, err := writeConfig(dir, c.config(dir, socket))
+	s.Socket = filepath.Join(dir, "api.sock")
+	config, err := writeConfig(dir, c.config(dir, s.Socket))
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +66,10 @@ func StartServer(dir, program string, c ServerConfig) (*Server, error) {
 	if c.PublicRoots != "" {
 		variables = append(variables, "SSL_CERT_FILE="+c.PublicRoots)
 	}
-	if s.Process, err = start(variables, program, "run", "-config", config); err != nil {
+	if s.Process, err = StartWith(variables, program, "run", "-config", config); err != nil {
 		return nil, err
 	}
-	s.API, err = grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	s.API, err = grpc.NewClient("unix://"+s.Socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	return s, err
 }
 
@@ -81,6 +84,9 @@ func (c ServerConfig) config(dir, socket string) Object {
 	if c.Certificate != "" {
 		plugins["UpstreamAuthority"] = plugin("disk", Object{"cert_file_path": c.Certificate, "key_file_path": c.Key})
 	}
+	if c.NodeAttestor != nil {
+		plugins["NodeAttestor"] = append(plugin("join_token", Object{}), c.NodeAttestor)
+	}
 	server := Object{
 		"trust_domain": c.Domain, "bind_address": "127.0.0.1", "bind_port": c.Port, "socket_path": socket, "data_dir": dir,
 		"log_level": cmp.Or(c.LogLevel, "INFO"), "experimental": experimental,
@@ -91,7 +97,11 @@ func (c ServerConfig) config(dir, socket string) Object {
 	if c.Federation != nil {
 		server["federation"] = c.Federation
 	}
-	return Object{"server": server, "plugins": plugins}
+	config := Object{"server": server, "plugins": plugins}
+	if c.MetricsPort != 0 {
+		config["telemetry"] = Object{"Prometheus": Object{"host": "127.0.0.1", "port": c.MetricsPort}}
+	}
+	return config
 }
 
 // Wait returns when the server answers.
