@@ -18,10 +18,13 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew from what Generate returns")
 
-// TestGolden compares every file of every case with testdata, where it is laid out for readers, without aliases, and gives
-// back the same bytes.
+// commonFile is what several files of testdata have in common.
+const commonFile = "testdata/common.yaml"
+
+// TestGolden compares every file of every case with testdata, where it is laid out for readers: what comes in several
+// places, of one file or of several, stands once, in testdata/common.yaml.
 func TestGolden(t *testing.T) {
-	want := map[string]bool{}
+	generated := map[string][]byte{}
 	for name, proxy := range cases(t) {
 		config, err := Generate(asJSON(proxy))
 		if err != nil {
@@ -32,36 +35,28 @@ func TestGolden(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for file, content := range files(config) {
-			path := filepath.Join("testdata", name, file)
-			want[path] = true
-			t.Run(path, func(t *testing.T) {
-				laidOut, err := layout.YAML([]byte(content))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if back, err := layout.JSON(laidOut); err != nil || string(back) != content {
-					t.Errorf("the file does not give back what was generated, but %s (%v)", back, err)
-				}
-				back, err := layout.JSON([]byte(files(inShort)[file]))
-				if back = otherFile.ReplaceAll(back, []byte(`${1}.json"`)); err != nil || string(back) != content {
-					t.Errorf("with aliases the meaning is another one: %s (%v)", back, err)
-				}
-				if *update {
-					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-						t.Fatal(err)
-					}
-					if err := os.WriteFile(path, laidOut, 0o644); err != nil {
-						t.Fatal(err)
-					}
-				}
-				golden, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(string(golden), string(laidOut)); diff != "" {
-					t.Errorf("run `go test ./templates -update` if this is meant (-%s +now):\n%s", path, diff)
-				}
-			})
+			generated[filepath.Join("testdata", name, file)] = []byte(content)
+			back, err := layout.JSON([]byte(files(inShort)[file]))
+			if back = otherFile.ReplaceAll(back, []byte(`${1}.json"`)); err != nil || string(back) != content {
+				t.Errorf("%s of %s: with aliases the meaning is another one: %s (%v)", file, name, back, err)
+			}
+		}
+	}
+	common, laidOut, err := layout.Share(generated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	laidOut[commonFile] = common
+	if *update {
+		writeGolden(t, laidOut)
+	}
+	for path, content := range laidOut {
+		golden, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(string(golden), string(content)); diff != "" {
+			t.Errorf("run `go test ./templates -update` if this is meant (-%s +now):\n%s", path, diff)
 		}
 	}
 	found, err := filepath.Glob("testdata/*/*")
@@ -69,8 +64,20 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range found {
-		if !want[path] {
+		if laidOut[path] == nil {
 			t.Errorf("%s belongs to no case: delete it", path)
+		}
+	}
+}
+
+func writeGolden(t *testing.T, content map[string][]byte) {
+	t.Helper()
+	for path, text := range content {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

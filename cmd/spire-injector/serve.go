@@ -88,7 +88,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.metricsSecure, "metrics-secure", false,
 		"serve metrics over TLS, with the webhook's certificate, to callers alone whose token may get /metrics: the API "+
 			"server is asked")
-	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
+	flags.StringVar(&f.healthAddress, "health-address", ":8081", "address of /healthz and /readyz, 0 for none")
 	flags.StringVar(&f.workloadAPI, "workload-api", "",
 		"socket of the SPIRE agent that issues the injector's own SVID (default unix:// and the platform file's "+
 			"agentSocket)")
@@ -118,15 +118,6 @@ func (f *serveFlags) addCertificate(flags *pflag.FlagSet) {
 
 // host is the name by which the API server calls the webhook.
 func (f serveFlags) host() string { return f.service + "." + f.namespace + ".svc" }
-
-// listening is an address to listen at. A dry run has none: it may be beside a replica that listens, as in kubectl
-// exec.
-func (f serveFlags) listening(address string) string {
-	if f.dryRun {
-		return "0"
-	}
-	return address
-}
 
 // certificate says what the serving certificate follows, and who is to trust it.
 func (f serveFlags) certificate() servingcert.Source {

@@ -280,15 +280,28 @@ func TestServe(t *testing.T) {
 	if status, _ := get("http://127.0.0.1:" + health + "/healthz"); status != http.StatusOK {
 		t.Errorf("it does not live: %d", status)
 	}
+	holdConnections(t, health)
+	holdConnections(t, metrics)
+	if status, _ := get("http://127.0.0.1:" + health + "/healthz"); status != http.StatusOK {
+		t.Errorf("it does not live while connections are held: %d", status)
+	}
 	body := metricsFor(t, "https://127.0.0.1:"+metrics+"/metrics", &tls.Config{RootCAs: trusted, ServerName: "injector.system.svc"})
 	for _, name := range []string{
 		`spire_injector_build_info{version="`, "spire_injector_config_hash ",
 		"spire_injector_serving_certificate_expiry_timestamp_seconds ",
-		"spire_injector_webhook_connections ", `spire_injector_webhook_connections_closed_total{reason="evicted"} 0`,
+		`spire_injector_connections{port="webhook"} `,
+		`spire_injector_connections_closed_total{port="webhook",reason="evicted"} 0`,
+		`spire_injector_connections_closed_total{port="health",reason="evicted"} `,
+		`spire_injector_connections_closed_total{port="metrics",reason="evicted"} `,
 		"spire_injector_rollout_paused 0", `workqueue_depth{controller="rollout",name="rollout"`,
 	} {
 		if !strings.Contains(body, "\n"+name) {
 			t.Errorf("there is no metric %s", name)
+		}
+	}
+	for _, port := range []string{"health", "metrics"} {
+		if strings.Contains(body, `spire_injector_connections_closed_total{port="`+port+`",reason="evicted"} 0`) {
+			t.Errorf("the port for %s takes any number of connections", port)
 		}
 	}
 	if strings.Contains(body, "\nspire_injector_svid_expiry_timestamp_seconds ") {

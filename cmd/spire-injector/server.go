@@ -29,7 +29,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -107,6 +106,7 @@ func (s *server) setUp() (err error) {
 		}
 	}
 	webhooks, err := connections.NewServer(connections.Options{
+		Port:         "webhook",
 		Address:      net.JoinHostPort("", strconv.Itoa(s.flags.webhookPort)),
 		ConfigureTLS: s.configureTLS,
 		Bounds:       connections.DefaultBounds(),
@@ -116,7 +116,7 @@ func (s *server) setUp() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.manager, err = newManager(s.flags, webhooks, s.metricsOptions()); err != nil || s.callers == nil {
+	if s.manager, err = newManager(s.flags, webhooks); err != nil || s.callers == nil {
 		return err
 	}
 	return s.manager.Add(s.callers)
@@ -135,19 +135,6 @@ func (s *server) offerSVIDs(svids []*x509svid.SVID) {
 	if err := s.certificate.OfferSVIDs(svids, time.Now()); err != nil {
 		s.logger.Error(err, "keeping the old serving certificate")
 	}
-}
-
-// metricsOptions is how metrics are served: to everybody in plain text, or with --metrics-secure over TLS to holders of
-// a token that the API server knows.
-func (s *server) metricsOptions() metricsserver.Options {
-	options := metricsserver.Options{BindAddress: s.flags.listening(s.flags.metricsAddress)}
-	if s.flags.metricsSecure {
-		options.SecureServing, options.FilterProvider = true, filters.WithAuthenticationAndAuthorization
-		options.TLSOpts = []func(*tls.Config){func(c *tls.Config) {
-			c.MinVersion, c.GetCertificate = tls.VersionTLS13, s.certificate.Get
-		}}
-	}
-	return options
 }
 
 // answering wraps what answers the API server.
@@ -194,7 +181,7 @@ func (s *server) run(ctx context.Context) error {
 			For:    s.flags.grace + s.flags.resync,
 			Where:  intent.FieldEntriesPerNamespace,
 		}}),
-		s.addRollout, s.addCertificate, s.addReadiness, s.registerMetrics, s.warmNamespaces,
+		s.addRollout, s.addCertificate, s.addHealth, s.addMetrics, s.registerMetrics, s.warmNamespaces,
 	} {
 		if err := add(ctx); err != nil {
 			return err
@@ -319,13 +306,6 @@ func (s *server) addCertificate(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) addReadiness(context.Context) error {
-	return replica.Readiness{
-		Certificate: func() error { return s.certificate.Trusted(time.Now()) },
-		Identity:    s.spire.Ready,
-	}.AddTo(s.manager)
-}
-
 func (s *server) registerMetrics(context.Context) error {
 	return replica.Process{
 		Version:     buildVersion(),
@@ -399,9 +379,7 @@ func dialSPIRE(
 // gracefulShutdown is how long admissions in flight may take when a replica ends.
 const gracefulShutdown = 10 * time.Second
 
-func newManager(
-	f serveFlags, webhooks ctrlwebhook.Server, served metricsserver.Options,
-) (ctrl.Manager, error) {
+func newManager(f serveFlags, webhooks ctrlwebhook.Server) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -418,8 +396,8 @@ func newManager(
 		Scheme:                        scheme,
 		Cache:                         cache.Options{ByObject: watched},
 		WebhookServer:                 webhooks,
-		Metrics:                       served,
-		HealthProbeBindAddress:        f.listening(f.healthAddress),
+		Metrics:                       metricsserver.Options{BindAddress: nowhere}, // see addMetrics and addHealth
+		HealthProbeBindAddress:        nowhere,
 		LeaderElection:                true,
 		LeaderElectionID:              f.leaderElectionName,
 		LeaderElectionNamespace:       f.namespace,

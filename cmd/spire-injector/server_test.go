@@ -43,16 +43,9 @@ func TestFlagsOfServe(t *testing.T) {
 			t.Errorf("%q: got %v", arguments, err)
 		}
 	}
-	f := flagsOf(t, "--service=injector", "--namespace=system", "--metrics-address=:1")
+	f := flagsOf(t, "--service=injector", "--namespace=system")
 	if got := f.host(); got != "injector.system.svc" {
 		t.Errorf("the API server calls %s", got)
-	}
-	if got := f.listening(f.metricsAddress); got != ":1" {
-		t.Errorf("metrics are at %s", got)
-	}
-	f.dryRun = true
-	if got := f.listening(f.metricsAddress); got != "0" {
-		t.Errorf("a dry run has metrics at %s", got)
 	}
 	if _, err := newLogger("loud"); err == nil {
 		t.Error("expected an error of a level that is none")

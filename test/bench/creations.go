@@ -62,6 +62,9 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 			return err
 		}
 		defer func() { err = errors.Join(err, endNoop()) }()
+		if err := c.leaveTo(ctx, namespace, patchingConstantly()); err != nil {
+			return err
+		}
 		endConstant, err := c.provide(ctx, namespace, patchingConstantly(), patch)
 		if err != nil {
 			return err
@@ -72,11 +75,11 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 				return err
 			}
 		}
-		entries, err := c.entriesOf(ctx, namespace)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, c.removeEntries(context.WithoutCancel(ctx), entries)) }()
+		defer func() {
+			tidy := context.WithoutCancel(ctx)
+			left, leftErr := c.entriesOf(tidy, namespace)
+			err = errors.Join(err, leftErr, c.removeEntries(tidy, left))
+		}()
 		if err := c.removePending(ctx, namespace); err != nil {
 			return err
 		}

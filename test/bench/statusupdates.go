@@ -43,7 +43,6 @@ func reported(now time.Time) corev1.PodStatus {
 	return corev1.PodStatus{
 		Phase:      corev1.PodPending,
 		StartTime:  &at,
-		QOSClass:   corev1.PodQOSBestEffort,
 		Conditions: conditions,
 		ContainerStatuses: []corev1.ContainerStatus{{
 			Name:    "api",

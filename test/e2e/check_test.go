@@ -45,7 +45,7 @@ func TestDisruptiveCheck(t *testing.T) {
 		}
 		for _, name := range []string{"kubernetes", "spire-server", "spire-server-settings", "spire-agents", "spire-agent-settings", "agent-socket",
 			"other-spires", "spire-controller-manager", "replicas", "versions", "leader", "platform-file", "platform-in-force", "claims", "webhooks",
-			"excluded-namespaces", "policies", "serving-certificate", "webhook-answers", "own-svid", "spire-calls", "federation", "entries", "reconciler", "rollout", "app-ports"} {
+			"excluded-namespaces", "policies", "serving-certificate", "webhook-answers", "own-svid", "spire-calls", "federation", "entries", "reconciler", "rollout", "dns", "app-ports"} {
 			if !slices.ContainsFunc(report.Findings, func(f check.Finding) bool { return f.Check == name }) {
 				t.Errorf("%s: expected a finding", name)
 			}

@@ -257,6 +257,17 @@ func TestDisruptiveRegistrationOverUnixSocket(t *testing.T) {
 	if got := entries(t, id(ns, "api")); len(got) != 1 {
 		t.Errorf("expected one entry, got %+v", got)
 	}
+
+	// The server, which runs as root with this overlay, cannot end well, and the next one has to write on.
+	signal := onTheNode(t)
+	send(t, signal, "STOP", "spire", "spire-server-0", "spire-server")
+	backAfter(t, "spire", "spire-server-0", func() {
+		must(t, install.Apply(t.Context(), shared.env, platform()))
+		k(t, "spire", "wait", "--for=jsonpath={.metadata.deletionTimestamp}", "pod/spire-server-0")
+		kill(t, signal, "spire", "spire-server-0", "spire-server")
+	})
+	injectorIsBack(t)
+	must(t, awaitRegistration(t.Context(), ns, "back"))
 }
 
 // awaitGone waits until replaced replicas are gone: until then they answer, by their old configuration.

@@ -13,12 +13,18 @@ import (
 // to end first, also by force, and goes on for seconds.
 func kill(t *testing.T, signal signals, namespace, pod, process string) {
 	t.Helper()
+	send(t, signal, "KILL", namespace, pod, process)
+}
+
+// send gives a signal to a process of a pod's container.
+func send(t *testing.T, signal signals, name, namespace, pod, process string) {
+	t.Helper()
 	container, _ := incarnation(t, namespace, pod)
 	_, number, _ := strings.Cut(container, "://")
 	if number == "" {
-		t.Fatalf("pod %s has no container to kill %s in", pod, process)
+		t.Fatalf("pod %s has no container to send %s to %s in", pod, name, process)
 	}
-	must(t, signal(process, "KILL", "--cgroup", number))
+	must(t, signal(process, name, "--cgroup", number))
 }
 
 // wantKilled waits until the kubelet has noticed that a pod's container was killed, and not ended in another way.

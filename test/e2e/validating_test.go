@@ -389,24 +389,32 @@ func TestDisruptiveValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	stolen := neverScheduled(workload{name: "stolen"}.pod(ns))
 	stolen.Labels[intent.LabelIdentity] = apiPod(t, ns).Labels[intent.LabelIdentity]
 	stolen.Spec.Containers[0].Name = "envoy"
-	eventually(t, "the end of the policy", func() error {
+	refused := func(what string, attempt func() error) {
+		t.Helper()
+		// The API server learns of each binding by itself.
+		eventually(t, what+": a refusal by the validating webhook", func() error {
+			err := attempt()
+			if err == nil {
+				t.Fatalf("%s: expected a refusal, and it was done", what)
+			}
+			if !strings.Contains(err.Error(), byValidator) {
+				return err
+			}
+			return nil
+		})
+	}
+	refused("creation", func() error {
 		_, err := shared.k.With(t.Context(), manifest(t, stolen), "create", "-f", "-")
-		if err == nil {
-			t.Fatal("the pod with another's identity was created")
-		}
-		if !strings.Contains(err.Error(), byValidator) {
-			return err
-		}
-		return nil
+		return err
 	})
 	for name, args := range map[string][]string{
 		"identity": {"label", "pod", "plain", "spiffe.io/identity=stolen"},
 		"status":   {"annotate", "pod", "plain", "spiffe.io/status={}"},
 		"rules":    {"annotate", "pod", "plain", "spiffe.io/envoy-authorization={}"},
 	} {
-		_, err := shared.k.Run(t.Context(), append([]string{"--namespace", ns}, args...)...)
-		if err == nil || !strings.Contains(err.Error(), byValidator) {
-			t.Errorf("%s: expected a refusal by the validating webhook, got %v", name, err)
-		}
+		refused(name, func() error {
+			_, err := shared.k.Run(t.Context(), append([]string{"--namespace", ns}, args...)...)
+			return err
+		})
 	}
 }

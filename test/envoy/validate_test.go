@@ -12,16 +12,19 @@ import (
 	"github.com/spire-injector/spire-injector/test/golden/layout"
 )
 
+const testdata = "../../templates/testdata"
+
 // TestEnvoyAcceptsEveryCase runs `envoy --mode validate` on every case of templates/testdata. It does not read
 // files of dynamic resources, so they are folded into the bootstrap as static ones.
 func TestEnvoyAcceptsEveryCase(t *testing.T) {
 	t.Parallel()
-	folders, err := filepath.Glob("../../templates/testdata/*")
+	bootstraps, err := filepath.Glob(filepath.Join(testdata, "*", templates.BootstrapFile))
 	must(t, err)
-	if len(folders) == 0 {
+	if len(bootstraps) == 0 {
 		t.Fatal("found no case")
 	}
-	for _, folder := range folders {
+	for _, bootstrap := range bootstraps {
+		folder := filepath.Dir(bootstrap)
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			t.Parallel()
 			validate(t, folded(t, folder))
@@ -32,14 +35,10 @@ func TestEnvoyAcceptsEveryCase(t *testing.T) {
 func folded(t *testing.T, folder string) []byte {
 	t.Helper()
 	read := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(folder, name))
-		if name == templates.CertificateFile && os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(folder, name)); name == templates.CertificateFile && os.IsNotExist(err) {
 			return ""
 		}
-		must(t, err)
-		document, err := layout.JSON(data)
-		must(t, err)
-		return string(document)
+		return string(golden(t, folder, name))
 	}
 	document, err := static.Bootstrap(templates.Config{
 		Bootstrap: read(templates.BootstrapFile), Listeners: read(templates.ListenersFile),
@@ -69,4 +68,16 @@ func readJSON(t *testing.T, folder, name string) map[string]any {
 	var out map[string]any
 	must(t, json.Unmarshal(document, &out))
 	return out
+}
+
+// golden is a file of a case as it was generated.
+func golden(t *testing.T, folder, name string) []byte {
+	t.Helper()
+	common, err := os.ReadFile(filepath.Join(testdata, "common.yaml"))
+	must(t, err)
+	laidOut, err := os.ReadFile(filepath.Join(folder, name))
+	must(t, err)
+	document, err := layout.JSON(layout.Whole(common, laidOut))
+	must(t, err)
+	return document
 }

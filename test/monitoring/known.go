@@ -19,6 +19,7 @@ const FederationPrefix = Prefix + "federation_"
 func Known() Metrics {
 	result := []string{"success", "failure"}
 	kind := []string{"full", "changes"}
+	ports := []string{"webhook", "metrics", "health"}
 	webhooks := []string{"mutate-pod", "validate-pod", "validate-workload"}
 	operations := []string{"CREATE", "UPDATE"}
 	// Admission may have been faster than the reconciler, which has no reason.
@@ -26,8 +27,8 @@ func Known() Metrics {
 	known := Metrics{
 		Prefix + "admissions_total": {"webhook": webhooks, "operation": operations, "decision": {"admitted", "refused"}, "reason": reasons(reason.Decision, reason.Refusal)},
 
-		Prefix + "webhook_connections":              {},
-		Prefix + "webhook_connections_closed_total": {"reason": {"evicted", "refused"}},
+		Prefix + "connections":              {"port": ports},
+		Prefix + "connections_closed_total": {"port": ports, "reason": {"evicted", "refused"}},
 
 		Prefix + "config_reloads_total":                         {"result": result},
 		Prefix + "config_last_reload_successful":                {},

@@ -10,7 +10,8 @@ import (
 
 // limiter bounds how many connections of a server are open. When there are as many, a new one takes the place of one of
 // the address that has the most: of its connections at rest, that are those whose handshake has not ended and those
-// without a request, the one that has rested for longest. So an address loses connections only to those that have
+// without a request, the one that has rested for longest; of several such addresses the one that has rested for longest
+// of all. So an address loses connections only to those that have
 // fewer, and one that is shared by many always lets the newest in. Where nothing rests, the new one is closed.
 type limiter struct {
 	most   int
@@ -19,6 +20,7 @@ type limiter struct {
 	mu    sync.Mutex
 	open  int
 	peers map[netip.Addr]*peer
+	turns uint64 // how many times connections have come to rest
 }
 
 // why a connection was closed.
@@ -42,6 +44,7 @@ type connection struct {
 	limiter *limiter
 	peer    *peer
 	resting *list.Element // nil: it has a request
+	turn    uint64        // when it came to rest: a lower one has rested for longer
 	left    bool
 }
 
@@ -101,26 +104,32 @@ func (l *limiter) enter(accepted net.Conn, address netip.Addr) (admitted, evict 
 	own.open++
 	l.peers[address] = own // eviction may have removed it
 	admitted = &connection{Conn: accepted, limiter: l, peer: own}
-	admitted.resting = own.resting.PushBack(admitted)
+	admitted.rest(true)
 	return admitted, evict
 }
 
 // longestResting is of the address with the most connections, which are no fewer than those of the newcomer's, this one
 // included. It is nil if none rests.
 func (l *limiter) longestResting(newcomer *peer) *connection {
-	from, most := (*peer)(nil), newcomer.open+1
-	if newcomer.resting.Len() > 0 {
-		from = newcomer
-	}
+	most, found := newcomer.open+1, newcomer.first()
 	for _, p := range l.peers {
-		if p != newcomer && p.resting.Len() > 0 && (p.open > most || from == nil && p.open == most) {
-			from, most = p, p.open
+		first := p.first()
+		if p == newcomer || first == nil || p.open < most {
+			continue
+		}
+		if p.open > most || found == nil || found.peer != newcomer && first.turn < found.turn {
+			most, found = p.open, first
 		}
 	}
-	if from == nil {
-		return nil
+	return found
+}
+
+// first has rested for longest; nil if none rests.
+func (p *peer) first() *connection {
+	if first := p.resting.Front(); first != nil {
+		return first.Value.(*connection)
 	}
-	return from.resting.Front().Value.(*connection)
+	return nil
 }
 
 // leave is for who holds the lock.
@@ -143,6 +152,8 @@ func (c *connection) rest(rests bool) {
 		c.resting = nil
 	}
 	if rests {
+		c.limiter.turns++
+		c.turn = c.limiter.turns
 		c.resting = c.peer.resting.PushBack(c)
 	}
 }

@@ -34,6 +34,8 @@ func TestWhoMakesRoom(t *testing.T) {
 		"a a a a +a1 -a1 b b":       "a1 a4 b1 b2",
 		"a a b b +a1 +a2 +b1 +b2 c": "a1 a2 b1 b2", // none rests: the new one is closed
 		"a a a b +a1 +a2 +a3 a":     "a1 a2 a3 b1", // b has fewer, and is spared
+		"d b c a e":                 "a1 b1 c1 e1", // of addresses with as many, who has rested for longest
+		"d b c a +d1 -d1 e":         "a1 c1 d1 e1",
 		"a a a a !a2 b":             "a1 a3 a4 b1",
 		"a a a a b !a1 c":           "a3 a4 b1 c1", // who was evicted closes once more, and is counted once
 		"a a a a b +a1 c":           "a3 a4 b1 c1", // … or still sends
@@ -59,7 +61,7 @@ func TestWhoMakesRoom(t *testing.T) {
 			}
 		}
 		var open []string
-		for _, name := range []string{"a1", "a2", "a3", "a4", "a5", "a6", "b1", "b2", "b3", "c1"} {
+		for _, name := range []string{"a1", "a2", "a3", "a4", "a5", "a6", "b1", "b2", "b3", "c1", "d1", "e1"} {
 			if c, came := all[name]; came && !c.closed {
 				open = append(open, name)
 			}

@@ -170,7 +170,7 @@ func TestConnectionsHeldOpen(t *testing.T) {
 	if got := s.limiter.count(); got > bounds.Connections {
 		t.Errorf("%d connections are open", got)
 	}
-	const closed = "spire_injector_webhook_connections_closed_total"
+	const closed = "spire_injector_connections_closed_total"
 	if n, err := testutil.GatherAndCount(s.metrics, closed); err != nil || n != 2 {
 		t.Errorf("connections that were closed: %d reasons, %v", n, err)
 	}

@@ -38,6 +38,7 @@ func checks() []check {
 		{"entries", []Source{SourceInjector}, entries},
 		{"reconciler", []Source{SourceInjector}, reconciler},
 		{"rollout", []Source{SourceInjector}, rollout},
+		{"dns", []Source{SourceDNS, SourceInjector, SourcePlatform}, dns},
 		{"app-ports", []Source{SourcePods, SourceNamespaces, SourceInjector, SourcePlatform}, appPorts},
 		{"required", []Source{SourceRequired, SourceNamespaces, SourceInjector, SourcePlatform, SourceWebhooks}, requiredPods},
 	}

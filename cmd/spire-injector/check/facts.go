@@ -38,6 +38,7 @@ const (
 	SourceDrivers    Source = "CSIDrivers"
 	SourcePlatform   Source = "the platform file"
 	SourceService    Source = "the SPIRE server's Service"
+	SourceDNS        Source = "the configuration of the cluster's DNS"
 	SourceTrial      Source = "the webhook's answer"
 )
 
@@ -73,6 +74,7 @@ type Facts struct {
 	Service    *corev1.Service
 	AgentPods  []AgentPod
 	CSIDrivers []string
+	Corefile   string // of the cluster's DNS; empty: it is not where most clusters have it
 	// Declaring are the injected pods whose app declares ports, without what no check looks at.
 	Declaring []corev1.Pod
 	Injected  int // pods

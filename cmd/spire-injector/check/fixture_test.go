@@ -60,6 +60,7 @@ func healthy(t *testing.T) *cluster {
 		configMap("spire", "spire-server", "server.conf", file(t, "spire/base/server.conf")),
 		configMap("spire", "spire-agent", "agent.conf", file(t, "spire/base/agent.conf")),
 		configMap("spire-injector", "spire-injector-config", "config.yaml", file(t, "injector/base/config.yaml")),
+		configMap("kube-system", "coredns", "Corefile", ".:53 {\n  kubernetes cluster.local {\n    ttl 5\n  }\n  cache 30\n}\n"),
 		node("node-1"),
 		pod("spire", "spire-agent-1", map[string]string{"app.kubernetes.io/name": "spire-agent"}, corev1.Container{Name: "spire-agent", Image: "spiffe/spire-agent:1.15.3"}),
 		pod("spire-injector", leaderName, map[string]string{"app.kubernetes.io/name": "spire-injector"}),

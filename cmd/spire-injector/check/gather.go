@@ -51,6 +51,7 @@ func (g Gatherer) Gather(ctx context.Context) Facts {
 		{SourceDrivers, g.drivers},
 		{SourcePlatform, g.platform},
 		{SourceService, g.service},
+		{SourceDNS, g.dns},
 		{SourceTrial, g.trial},
 	} {
 		if err := step.read(ctx, &f); err != nil {

@@ -26,7 +26,7 @@ func TestNested(t *testing.T) {
 	below := NewReport(Judge(nested(t).gatherAs(t, Names{Namespace: "nested-a", SPIRE: "nested-a"})))
 	golden(t, "nested", below)
 	for _, f := range below.Findings {
-		if f.Status != OK && f.Check != "replicas" { // the demo has one
+		if f.Status != OK && f.Check != "replicas" && f.Check != "dns" { // the demo has one, and a short drain
 			t.Errorf("the one below: expected ok, got %+v", f)
 		}
 	}

@@ -21,23 +21,26 @@ type Readiness struct {
 	Identity    func(context.Context) error
 }
 
-// AddTo makes a replica ready once it can answer. What concerns all replicas alike is asked at the start only: later it
-// would take them all away at once, for no gain.
-func (r Readiness) AddTo(mgr ctrl.Manager) error {
-	checks := map[string]healthz.Checker{
-		// It calls the webhook without a client certificate, and the server's log says so.
-		"webhook":     atStart(mgr.GetWebhookServer().StartedChecker()),
-		"namespaces":  atStart(cacheSynced(mgr.GetCache().WaitForCacheSync)),
-		"certificate": atStart(func(*http.Request) error { return r.Certificate() }),
-		"identity": atStart(
-			patient(identityPatience, func(request *http.Request) error { return r.Identity(request.Context()) })),
+// Handler answers at /readyz whether a replica can answer the API server, and at /healthz that it lives. What concerns all
+// replicas alike is asked at the start only: later it would take them all away at once, for no gain.
+func (r Readiness) Handler(mgr ctrl.Manager) http.Handler {
+	mux := http.NewServeMux()
+	for path, checks := range map[string]map[string]healthz.Checker{
+		"/readyz": {
+			// It calls the webhook without a client certificate, and the server's log says so.
+			"webhook":     atStart(mgr.GetWebhookServer().StartedChecker()),
+			"namespaces":  atStart(cacheSynced(mgr.GetCache().WaitForCacheSync)),
+			"certificate": atStart(func(*http.Request) error { return r.Certificate() }),
+			"identity": atStart(
+				patient(identityPatience, func(request *http.Request) error { return r.Identity(request.Context()) })),
+		},
+		"/healthz": {"process": healthz.Ping},
+	} {
+		handler := http.StripPrefix(path, &healthz.Handler{Checks: checks})
+		mux.Handle(path, handler)
+		mux.Handle(path+"/", handler) // each check by itself
 	}
-	for name, check := range checks {
-		if err := mgr.AddReadyzCheck(name, check); err != nil {
-			return err
-		}
-	}
-	return mgr.AddHealthzCheck("process", healthz.Ping)
+	return mux
 }
 
 // atStart asks until the answer is yes for the first time.

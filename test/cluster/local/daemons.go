@@ -82,6 +82,8 @@ func (c cluster) nodeSpec(n node, links [][]string) supervisor.Spec {
 		Env: append([]string{
 			"PATH=" + p.System.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME=/root",
+			// Clusters live for minutes, several at a time on few processors: memory is what they have enough of.
+			"GOGC=400",
 		}, p.System.Env...),
 		Daemons:    c.daemonsFor(n),
 		StatusFile: c.daemons(n),

@@ -23,22 +23,20 @@ func YAML(document []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var w writer
-	w.block(root, 0)
-	w.text("\n")
-	if again, err := parse(w.Bytes()); err != nil || !bytes.Equal(compact(root), compact(again)) {
-		return nil, errors.Join(fmt.Errorf("laid out, the document would be another one: %s", w.Bytes()), err)
+	text := render(root)
+	if again, err := parse(text); err != nil || !bytes.Equal(compact(root), compact(again)) {
+		return nil, errors.Join(fmt.Errorf("laid out, the document would be another one: %s", text), err)
 	}
-	return w.Bytes(), nil
+	return text, nil
 }
 
-// JSON gives back the document that [YAML] was given, compact.
+// JSON gives back the document that [YAML] or [Share] was given, compact.
 func JSON(document []byte) ([]byte, error) {
 	root, err := parse(document)
 	if err != nil {
 		return nil, err
 	}
-	return compact(root), nil
+	return compact(withoutCommon(root)), nil
 }
 
 func parse(document []byte) (*yaml.Node, error) {
@@ -50,6 +48,13 @@ func parse(document []byte) (*yaml.Node, error) {
 		return nil, errors.New("expected a document, got nothing")
 	}
 	return root.Content[0], nil
+}
+
+func render(root *yaml.Node) []byte {
+	var w writer
+	w.block(root, 0)
+	w.text("\n")
+	return w.Bytes()
 }
 
 type writer struct{ bytes.Buffer }
@@ -81,6 +86,10 @@ func (w *writer) line(indent int) {
 // block writes a node where the last line ends if it fits there, else below, at the indentation.
 func (w *writer) block(n *yaml.Node, indent int) {
 	text := flow(n)
+	if n.Anchor != "" && w.column()+len(" ")+len(text) > width {
+		w.space()
+		w.text("&" + n.Anchor)
+	}
 	switch {
 	case len(n.Content) == 0 || w.column()+len(" ")+len(text) <= width:
 		w.space()
@@ -88,21 +97,26 @@ func (w *writer) block(n *yaml.Node, indent int) {
 	case filled(n):
 		w.fill(n, indent)
 	case n.Kind == yaml.MappingNode:
-		for pair := range slices.Chunk(n.Content, 2) {
-			w.line(indent)
-			w.text(scalar(pair[0]) + ":")
-			inner := indent + 2
-			if pair[1].Kind == yaml.SequenceNode {
-				inner = indent // the dashes are enough
-			}
-			w.block(pair[1], inner)
-		}
+		w.pairs(n, indent)
 	default:
 		for _, item := range n.Content {
 			w.line(indent)
 			w.text("-")
 			w.block(item, indent+2)
 		}
+	}
+}
+
+// pairs writes the keys and values of a mapping below each other.
+func (w *writer) pairs(n *yaml.Node, indent int) {
+	for pair := range slices.Chunk(n.Content, 2) {
+		w.line(indent)
+		w.text(scalar(pair[0]) + ":")
+		inner := indent + 2
+		if pair[1].Kind == yaml.SequenceNode {
+			inner = indent // the dashes are enough
+		}
+		w.block(pair[1], inner)
 	}
 }
 
@@ -136,11 +150,18 @@ func (w *writer) fill(n *yaml.Node, indent int) {
 
 // flow is a node on one line.
 func flow(n *yaml.Node) string {
-	if n.Kind == yaml.ScalarNode {
-		return scalar(n)
+	anchor := ""
+	if n.Anchor != "" {
+		anchor = "&" + n.Anchor + " "
+	}
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return anchor + scalar(n)
+	case yaml.AliasNode:
+		return "*" + n.Value
 	}
 	begin, parts, end := children(n)
-	return begin + strings.Join(parts, ", ") + end
+	return anchor + begin + strings.Join(parts, ", ") + end
 }
 
 // children are those of a mapping or sequence, each on one line, and its brackets.
