@@ -74,9 +74,13 @@ func toApp(cluster *clusterv3.Cluster, host ir.AppHost, port uint16) *clusterv3.
 }
 
 // fromCalledAddress has a listener remember which address its callers call, for an app on the pod's.
-func fromCalledAddress(l *listenerv3.Listener, in ir.Inbound) *listenerv3.Listener {
+func (p envoy) fromCalledAddress(l *listenerv3.Listener, in ir.Inbound) *listenerv3.Listener {
 	if in.AppHost != ir.PodIP {
 		return l
+	}
+	shared := filterstatev3.FilterStateValue_NONE
+	if p.endsEarly(in) {
+		shared = filterstatev3.FilterStateValue_ONCE // with the listener of [envoy.earlyListener]
 	}
 	for _, chain := range l.FilterChains {
 		if chain.Name == readinessName {
@@ -84,7 +88,8 @@ func fromCalledAddress(l *listenerv3.Listener, in ir.Inbound) *listenerv3.Listen
 		}
 		chain.Filters = append([]*listenerv3.Filter{networkFilter("called_address", &setfilterstatev3.Config{
 			OnNewConnection: []*filterstatev3.FilterStateValue{{
-				Key: &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: calledAddress},
+				Key:                &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: calledAddress},
+				SharedWithUpstream: shared,
 				Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
 					Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
 						Specifier: &corev3.DataSource_InlineString{InlineString: "%DOWNSTREAM_LOCAL_ADDRESS%"},

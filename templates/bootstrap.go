@@ -21,7 +21,7 @@ const agentCluster = "spire_agent"
 const readOnlyAdmin = `/(certs|clusters|config_dump|listeners|ready|server_info|stats|stats/prometheus)(\?.*)?`
 
 func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
-	return p.shedding(&bootstrapv3.Bootstrap{
+	return p.allowTCPDeadlines(p.shedding(&bootstrapv3.Bootstrap{
 		// The configuration is made before the pod has a name.
 		Node: &corev3.Node{Id: p.ID.String(), Cluster: p.ID.String(), Metadata: p.nodeMetadata()},
 		Admin: &bootstrapv3.Admin{
@@ -42,7 +42,7 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 			LdsConfig: p.watchedFile(ListenersFile),
 			CdsConfig: p.watchedFile(ClustersFile),
 		},
-	})
+	}))
 }
 
 // fixedPorts are those of the listener that upstreams share. Envoy reads them nowhere. When the addresses of a listener

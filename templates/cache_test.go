@@ -94,6 +94,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Upstreams[0].JWTAudience = "a" },
 		func(p *ir.Proxy) { p.UnboundedStreams = true },
 		func(p *ir.Proxy) { p.JSONFiles = true },
+		func(p *ir.Proxy) { p.TCPDeadlines = true },
 		func(p *ir.Proxy) { p.ClusterDomain = "cluster.local" },
 		func(p *ir.Proxy) { p.Refuse(append(append(peers(t), p.Inbound[0].Peers...), p.Upstreams[0].Peers...)) },
 		func(p *ir.Proxy) {

@@ -56,10 +56,10 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			ir.Upstream{Listen: 5432, Address: address(t, "10.0.0.8:8443"), Peers: peers(t, "/db"), Protocol: ir.TCP},
 			ir.Upstream{Listen: 8001, Address: address(t, "10.0.0.9:8443"), Peers: peers(t, "/api")},
 		)),
-		"tcp": withHTTPProbe(proxy("/web",
+		"tcp": withHTTPProbe(withTCPDeadlines(proxy("/web",
 			[]ir.Inbound{{Listen: 9000, App: 9001, Peers: peers(t, "/client"), Protocol: ir.TCP}},
 			ir.Upstream{Listen: 5432, Address: address(t, "db-0.db.default.svc:5432"), Peers: peers(t, "/db"), Protocol: ir.TCP},
-		)),
+		))),
 		"migration": proxy("/api", []ir.Inbound{
 			{Listen: 8443, App: 8080, Peers: peers(t, "/web"), TLS: ir.Permissive},
 			{Listen: 8444, App: 8081, Peers: peers(t, "/web", "spiffe://auxiliary.org/web", "/ns/prod/*"), Audit: true},
@@ -242,6 +242,12 @@ func withOneProbe(p ir.Proxy) ir.Proxy {
 // withHTTPProbe has no other kind of probe.
 func withHTTPProbe(p ir.Proxy) ir.Proxy {
 	p.Probes = []ir.Probe{{Listen: ir.ProbePort, Path: "/probe/app/liveness", App: 9001, Target: "/live"}}
+	return p
+}
+
+// withTCPDeadlines has an Envoy that was started with what they need.
+func withTCPDeadlines(p ir.Proxy) ir.Proxy {
+	p.TCPDeadlines = true
 	return p
 }
 

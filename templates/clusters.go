@@ -23,6 +23,9 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 			seen[in.App] = true
 			out = append(out, app(in))
 		}
+		if p.endsEarly(in) {
+			out = append(out, earlyCluster(in))
+		}
 	}
 	for _, up := range p.Upstreams {
 		out = append(out, p.upstream(up))

@@ -84,6 +84,9 @@ func (p envoy) mutualChain(in ir.Inbound) *listenerv3.FilterChain {
 	if in.Audit {
 		chain.Filters = append(chain.Filters, networkFilter("audit", tcpAudit(in)))
 	}
+	if p.endsEarly(in) {
+		chain.Filters = append(chain.Filters, p.chooseLife(in))
+	}
 	chain.Filters = append(chain.Filters, networkFilter(tcpFilter, p.mutualTCP(in)))
 	return chain
 }

@@ -31,7 +31,7 @@ import (
 //	|--- new requests ---|--- drained: streams go on ----|--- idle ------|
 //
 // That last request and whatever a caller's certificate ends sooner are bounded by a deadline of the connection, see
-// [envoy.deadline]. To TCP Envoy can give no time that differs by connection.
+// [envoy.deadline], and by [envoy.chooseLife] for TCP.
 
 // maxGrace is how long Envoy by default still takes requests after it has announced the end of an HTTP/2 connection, and
 // maxClosing how long it waits at the end of one of HTTP/1 for the other side to close too.

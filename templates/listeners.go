@@ -9,7 +9,10 @@ import (
 func (p envoy) listeners() []*listenerv3.Listener {
 	var out []*listenerv3.Listener
 	for _, in := range p.Inbound {
-		out = append(out, fromCalledAddress(p.inbound(in), in))
+		out = append(out, p.fromCalledAddress(p.inbound(in), in))
+		if p.endsEarly(in) {
+			out = append(out, p.earlyListener(in))
+		}
 	}
 	return boundListeners(p.onPodAddresses(append(out, p.outbound()...)))
 }

@@ -14,7 +14,11 @@ const tcpFilter = "tcp_proxy"
 // mutualTCP carries the bytes of callers that TLS has let in. A stream that is open when the peers change ends with the
 // filter chain, which holds them, and at the latest with the caller's certificate.
 func (p envoy) mutualTCP(in ir.Inbound) *tcpproxyv3.TcpProxy {
-	tcp := transparentTCP(inboundListener(in), appCluster(in))
+	cluster := appCluster(in)
+	if p.endsEarly(in) {
+		cluster = earlyName(in)
+	}
+	tcp := transparentTCP(inboundListener(in), cluster)
 	p.tcpForLife(tcp)
 	// Not before TLS has let the caller in: the app would see connections of anyone.
 	tcp.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE

@@ -46,6 +46,9 @@ type Proxy struct {
 	// JSONFiles says that the files in which Envoy looks for its configuration have names that end with .json, as in pods
 	// that older versions injected: it reads nothing else there.
 	JSONFiles bool
+	// TCPDeadlines says that the bootstrap allows what ends a TCP connection with its caller's certificate when that comes
+	// before half of SVIDTTL, as in pods whose Envoy was started with a port for which [Inbound.ServesTCPPeers] holds.
+	TCPDeadlines bool
 }
 
 // AppPort is a port of a container beside Envoy.
@@ -119,6 +122,9 @@ type Upstream struct {
 
 // Identifies says whether callers of the port may present who they are.
 func (in Inbound) Identifies() bool { return in.TLS != None && in.Clients != NoRequest }
+
+// ServesTCPPeers says whether callers of the port may present who they are, and then speak plain TCP.
+func (in Inbound) ServesTCPPeers() bool { return in.Identifies() && in.Protocol == TCP }
 
 // Public says whether callers may come that do not present who they are, for good and not only until a migration has
 // ended.

@@ -34,7 +34,7 @@ func startLifeMesh(t *testing.T, apiTTL, webTTL time.Duration, unbounded bool) *
 	t.Helper()
 	m := &lifeMesh{agent: startAgent(t, "/api", "/web")}
 	app, app2, echoes := startStreamApp(t), startStreamApp(t), startTCPApp(t, "")
-	m.api = ir.Proxy{ID: id("/api"), SVIDTTL: apiTTL, AgentSocket: m.agent.socket, UnboundedStreams: unbounded, Inbound: []ir.Inbound{
+	m.api = ir.Proxy{ID: id("/api"), SVIDTTL: apiTTL, AgentSocket: m.agent.socket, UnboundedStreams: unbounded, TCPDeadlines: true, Inbound: []ir.Inbound{
 		{Listen: freePort(t), App: app, Peers: peers(t, "/web", "/other")},
 		{Listen: freePort(t), App: app2, Peers: peers(t, "/web"), Protocol: ir.GRPC},
 		{Listen: freePort(t), App: app2, Peers: peers(t, "/web"), Protocol: ir.GRPC, TLS: ir.Permissive},
@@ -95,6 +95,7 @@ func TestStreamsEndWithTheCallersCertificate(t *testing.T) {
 	}
 	for _, s := range []*stream{
 		openWebSocket(t, dial(0), nil), openResponse(t, dial(0), nil), openHTTP2(t, dial(1), nil), openHTTP2(t, dial(2), nil),
+		openTCP(t, func() (net.Conn, error) { return dial(3)(t.Context(), false) }),
 	} {
 		if life := s.life(t, 30*time.Second); life > left+slack || life < left-2*time.Second-slack {
 			t.Errorf("%s lived for %s, want nearly %s", s.kind, life, left)

@@ -25,6 +25,8 @@ type EnvoyStatus struct {
 	IPFamily string `json:"ipFamily,omitempty"`
 	// RequestsCertificates says that a port takes callers with and without a certificate, which holds for all of an Envoy.
 	RequestsCertificates bool `json:"requestsCertificates,omitempty"`
+	// TCPDeadlines says that its bootstrap allows [ir.Proxy.TCPDeadlines].
+	TCPDeadlines bool `json:"tcpDeadlines,omitempty"`
 	// Secret is the one whose certificate Envoy presents, empty if it presents its SVID.
 	Secret string `json:"secret,omitempty"`
 	// CAs are the Secrets with the CAs of servers outside the mesh, in order.
@@ -39,6 +41,7 @@ type EnvoyStatus struct {
 func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 	s := &EnvoyStatus{
 		RequestsCertificates: in.Proxy.RequestsCertificates(),
+		TCPDeadlines:         in.Proxy.TCPDeadlines,
 		Secret:               in.CertificateSecret,
 		CAs:                  in.Proxy.CASecrets(),
 		Audiences:            in.Audiences(),

@@ -27,8 +27,9 @@ type Injector struct {
 	// Decisions are those that were made by all the other fields; nil remembers none.
 	Decisions *Decisions
 
-	running   bool // the pod has its identity already, and keeps it while it is quarantined
-	jsonFiles bool // its Envoy looks for JSON, as in pods of older versions
+	running      bool // the pod has its identity already, and keeps it while it is quarantined
+	jsonFiles    bool // its Envoy looks for JSON, as in pods of older versions
+	tcpDeadlines bool // of a running pod: its Envoy was started with what they need
 }
 
 // Result is what became of a pod.
@@ -139,6 +140,7 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 		in.Proxy.Probes = withoutHooks(in.Proxy.Probes)
 	}
 	in.Proxy.JSONFiles = i.jsonFiles
+	in.Proxy.TCPDeadlines = i.tcpDeadlines || !i.running && slices.ContainsFunc(in.Proxy.Inbound, ir.Inbound.ServesTCPPeers)
 	workloads := in.Workloads(pod)
 	status := Status{Version: i.Version, SPIFFEID: in.ID.String(), Mode: in.Mode.String()}
 	for _, w := range workloads {

@@ -257,3 +257,45 @@ func TestRefreshOfGatewayOfOlderVersion(t *testing.T) {
 		}
 	}
 }
+
+// A running Envoy cannot be told to end TCP connections with their callers' certificates, if older versions started it:
+// then its listeners stay as they were.
+func TestPodOfOlderVersionHasNoTCPDeadlines(t *testing.T) {
+	injector := Injector{Platform: webhooktest.Platform(t)}
+	ns := in(map[string]string{intent.AnnotationInbound: "[{listen: 9000, app: 9001, protocol: tcp, peers: [/web]}]"})
+	pod := follower()
+	delete(pod.Annotations, intent.AnnotationAppPort)
+	res, err := injector.Inject(ns, pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bootstrap, detour = "internal_listener", "early_9000"
+	if s := StatusOf(res.Pod).Envoy; !s.TCPDeadlines || !strings.Contains(res.Pod.Annotations[intent.AnnotationBootstrap], bootstrap) {
+		t.Fatalf("a new pod's Envoy is not started with what they need: %+v", s)
+	}
+	older := res.Pod.DeepCopy()
+	status := StatusOf(older)
+	status.Envoy.TCPDeadlines = false
+	if err := status.writeTo(older); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		pod  *corev1.Pod
+		want bool
+	}{"new": {res.Pod, true}, "older": {older, false}, "oldest": {ofOlderVersion(t, res.Pod), false}} {
+		after := test.pod.DeepCopy()
+		after.Annotations[intent.AnnotationInbound] = "[{listen: 9000, app: 9001, protocol: tcp, peers: [/web, /other]}]"
+		updated, err := injector.Update(ns, test.pod, after)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, key := range []string{intent.AnnotationListeners, intent.AnnotationClusters} {
+			if got := strings.Contains(updated.Pod.Annotations[key], detour); got != test.want {
+				t.Errorf("%s: %s has the detour: %t, want %t", name, key, got, test.want)
+			}
+		}
+		if again, err := injector.Refresh(ns, updated.Pod); err != nil || len(again.NewPod) > 0 {
+			t.Errorf("%s: expected a pod that can follow, got %+v, %v", name, again, err)
+		}
+	}
+}

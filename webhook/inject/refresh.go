@@ -39,7 +39,8 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	if !injected(pod) || StatusOf(pod).Sidecar == "" {
 		return Refresh{}, nil
 	}
-	i.Platform, i.running, i.jsonFiles = i.platformOf(pod), true, readsJSON(pod)
+	i.Platform, i.running = i.platformOf(pod), true
+	i.jsonFiles, i.tcpDeadlines = readsJSON(pod), StatusOf(pod).envoy().TCPDeadlines
 	res, err := i.inject(ns, stripRunning(pod), nil)
 	if err != nil {
 		return Refresh{}, err

@@ -80,7 +80,8 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	if err := intent.Refuse(reason.NeedsNewPod, frozen); err != nil {
 		return Result{}, err
 	}
-	i.Platform, i.jsonFiles = i.platformOf(before), readsJSON(before)
+	i.Platform = i.platformOf(before)
+	i.jsonFiles, i.tcpDeadlines = readsJSON(before), StatusOf(before).envoy().TCPDeadlines
 	res, err := i.inject(ns, stripRunning(after), i.newExceptions(ns, before))
 	if err != nil {
 		return Result{}, err
