@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,8 +30,8 @@ type identityFigures struct {
 	Registered seconds `json:"registered"`
 	// Calls are those that change or list entries, from the first pod's creation until then.
 	Calls calls `json:"calls"`
-	// Signed is how many X.509-SVIDs the server has signed when agents have all, and Held how many each agent has then.
-	Signed int   `json:"signed"`
+	// Signed is how many X.509-SVIDs were signed for each agent when all have theirs, and Held how many each has then.
+	Signed []int `json:"signed"`
 	Held   []int `json:"held"`
 	// CPU is processor time until then: of the program, of SPIRE's server, and of all agents.
 	CPU map[string]seconds `json:"cpu"`
@@ -157,23 +156,24 @@ func (b *bareCluster) count(
 	if err != nil {
 		return err
 	}
-	f.Entries, f.Signed, f.CPU = after.entries-before.entries, after.signed-before.signed, map[string]seconds{}
-	for i := range after.held {
+	f.Entries, f.CPU = after.entries-before.entries, map[string]seconds{}
+	for i := range s.agents {
+		f.Signed = append(f.Signed, after.signed[i]-before.signed[i])
 		f.Held = append(f.Held, after.held[i]-before.held[i])
 	}
 	for name, used := range after.cpu {
 		f.CPU[name] = seconds(used - before.cpu[name])
 	}
-	b.tell("… %d SVIDs signed, agents hold %v more than before", f.Signed, f.Held)
+	b.tell("… %v SVIDs signed for each agent, which holds %v more than before", f.Signed, f.Held)
 	return nil
 }
 
 // sight is how far everything has come.
 type sight struct {
-	entries, signed int
-	held            []int
-	calls           calls
-	cpu             map[string]time.Duration
+	entries      int
+	signed, held []int // by agent
+	calls        calls
+	cpu          map[string]time.Duration
 }
 
 func (s *bareSPIRE) look(ctx context.Context, process *standalone.Process) (sight, error) {
@@ -181,12 +181,17 @@ func (s *bareSPIRE) look(ctx context.Context, process *standalone.Process) (sigh
 	if err != nil {
 		return sight{}, err
 	}
-	now := sight{signed: int(counted[signedSVIDs]), calls: callsOf([]sums{counted}), cpu: map[string]time.Duration{}}
+	now := sight{signed: s.signed(), calls: callsOf([]sums{counted}), cpu: map[string]time.Duration{}}
 	if now.entries, err = s.entries(ctx); err != nil {
 		return sight{}, err
 	}
 	if now.held, err = s.held(ctx); err != nil {
 		return sight{}, err
+	}
+	for i, held := range now.held {
+		if now.signed[i] < held {
+			return sight{}, fmt.Errorf("the agent of %s holds %d SVIDs, expected as many lines in its log, got %d", nodeName(i), held, now.signed[i])
+		}
 	}
 	agents := make([]*standalone.Process, len(s.agents))
 	for i, a := range s.agents {
@@ -206,10 +211,10 @@ func (s *bareSPIRE) look(ctx context.Context, process *standalone.Process) (sigh
 
 func printIdentities(t io.Writer, figures []identityFigures) {
 	title(t, fmt.Sprintf("What pods on %d nodes cost SPIRE and its agents; processor time until agents have all", bareNodes))
-	row(t, "pods", "accounts", "by", "entries", "calls", "registered s", "signed", "held by each agent", "CPU s", "server's", "agents'")
+	row(t, "pods", "accounts", "by", "entries", "calls", "registered s", "signed for each agent", "held", "CPU s", "server's", "agents'")
 	for _, f := range figures {
-		row(t, f.Pods, f.Accounts, f.By, f.Entries, f.Calls.total(), fmt.Sprintf("%.2f", inSeconds(f.Registered)), f.Signed,
-			strings.Trim(fmt.Sprint(f.Held), "[]"), fmt.Sprintf("%.2f", inSeconds(f.CPU["program"])),
+		row(t, f.Pods, f.Accounts, f.By, f.Entries, f.Calls.total(), fmt.Sprintf("%.2f", inSeconds(f.Registered)), f.Signed, f.Held,
+			fmt.Sprintf("%.2f", inSeconds(f.CPU["program"])),
 			fmt.Sprintf("%.2f", inSeconds(f.CPU["server"])), fmt.Sprintf("%.2f", inSeconds(f.CPU["agents"])))
 	}
 	title(t, "The calls by method")
