@@ -40,7 +40,12 @@ test: lint unit e2e ## Run every test
 unit: ## Run the tests that need no cluster (real Envoy included)
 	go test -timeout 45m -p 4 -parallel 8 $(UNIT)
 
-E2E := go test -count=1 -timeout 50m -parallel 4 -v
+# Lanes run parts of two packages' tests, each on a cluster of its own. The programs are linked once, for all of them.
+LANE = cd $(1) && $(2) $(CURDIR)/bin/$(notdir $(1)).test -test.v -test.timeout 50m -test.parallel 4
+
+.PHONY: e2e-programs
+e2e-programs:
+	go test -c -o bin/ ./test/e2e ./test/demo/systems
 
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
 APART := ^TestDisruptive(BesideControllerManager|Churn|DatabaseAndServersKilled)$$
@@ -51,10 +56,13 @@ TWO := ^TestDisruptive(NodesOfTheInjector|TwoNodes)$$
 # The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
 LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts
 
+# The longest come first, so that none is left to run alone at the end.
+LANES = e2e-disruptive e2e-shared e2e-demos $(if $(KUBECONFIG),,e2e-nodes) e2e-large e2e-apart e2e-lifecycle
+
 # Three at a time, each on its own cluster, unless KUBECONFIG names one for all: most of them wait most of the time.
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters
-	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j3) e2e-shared e2e-disruptive e2e-demos e2e-large e2e-apart $(if $(KUBECONFIG),,e2e-nodes) e2e-lifecycle
+	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j3) $(LANES)
 
 # The cluster and the platform that stand are used again; only changed images are loaded.
 .PHONY: e2e-one
@@ -63,32 +71,32 @@ e2e-one: ## Run one end-to-end test on the cluster that stands, or a new one: TE
 	go test -count=1 -timeout 30m -v -run '^$(subst /,$$/,$(TEST))$(if $(findstring /,$(TEST)),,$$)' ./test/e2e
 
 .PHONY: e2e-demos
-e2e-demos:
-	$(E2E) -skip '$(LARGE)' ./test/demo/systems
+e2e-demos: e2e-programs
+	$(call LANE,test/demo/systems) -test.skip '$(LARGE)'
 
 .PHONY: e2e-large
-e2e-large:
-	CLUSTER=large $(E2E) -run '$(LARGE)' ./test/demo/systems
+e2e-large: e2e-programs
+	$(call LANE,test/demo/systems,CLUSTER=large) -test.run '$(LARGE)'
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name large)
 
 .PHONY: e2e-shared
-e2e-shared:
-	$(E2E) -skip '^TestDisruptive' ./test/e2e
+e2e-shared: e2e-programs
+	$(call LANE,test/e2e) -test.skip '^TestDisruptive'
 
 # Those that take SPIRE, the injector or the API server away from all others run one after the other.
 .PHONY: e2e-disruptive
-e2e-disruptive:
-	CLUSTER=disruptive $(E2E) -run '^TestDisruptive' -skip '$(APART)|$(TWO)' ./test/e2e
+e2e-disruptive: e2e-programs
+	$(call LANE,test/e2e,CLUSTER=disruptive) -test.run '^TestDisruptive' -test.skip '$(APART)|$(TWO)'
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name disruptive)
 
 .PHONY: e2e-apart
-e2e-apart:
-	CLUSTER=apart $(E2E) -run '$(APART)' ./test/e2e
+e2e-apart: e2e-programs
+	$(call LANE,test/e2e,CLUSTER=apart) -test.run '$(APART)'
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name apart)
 
 .PHONY: e2e-nodes
-e2e-nodes:
-	CLUSTER=two NODES=2 $(E2E) -run '$(TWO)' ./test/e2e
+e2e-nodes: e2e-programs
+	$(call LANE,test/e2e,CLUSTER=two NODES=2) -test.run '$(TWO)'
 	@go run ./test/cluster down --name two
 
 # It starts and stops bare clusters of its own, which wait more than they compute.
