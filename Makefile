@@ -45,8 +45,8 @@ E2E := go test -count=1 -timeout 50m -parallel 4 -v
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
 APART := ^TestDisruptive(BesideControllerManager|Churn|DatabaseAndServersKilled)$$
 
-# They need two nodes; the last has one of them leave the cluster.
-TWO := ^TestDisruptive(NodesOfTheInjector|TwoNodes)$$
+# They need two nodes, one of them IPv6 too; the last has a node leave the cluster.
+TWO := ^TestDisruptive(DualStack|NodesOfTheInjector|TwoNodes)$$
 
 # The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
 LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts
@@ -88,7 +88,7 @@ e2e-apart:
 
 .PHONY: e2e-nodes
 e2e-nodes:
-	CLUSTER=two NODES=2 $(E2E) -run '$(TWO)' ./test/e2e
+	CLUSTER=two NODES=2 DUAL_STACK=true $(E2E) -run '$(TWO)' ./test/e2e
 	@go run ./test/cluster down --name two
 
 # It starts and stops bare clusters of its own, which wait more than they compute.
