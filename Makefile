@@ -50,8 +50,8 @@ e2e-programs:
 # The longest disruptive tests follow those that share a cluster, so that three clusters are busy for about as long.
 APART := ^TestDisruptive(BesideControllerManager|Churn|DatabaseAndServersKilled)$$
 
-# They need two nodes; the last has one of them leave the cluster.
-TWO := ^TestDisruptive(NodesOfTheInjector|TwoNodes)$$
+# They need two nodes, one of them IPv6 too; the last has a node leave the cluster.
+TWO := ^TestDisruptive(DualStack|NodesOfTheInjector|TwoNodes)$$
 
 # The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
 LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts
@@ -96,7 +96,7 @@ e2e-apart: e2e-programs
 
 .PHONY: e2e-nodes
 e2e-nodes: e2e-programs
-	$(call LANE,test/e2e,CLUSTER=two NODES=2) -test.run '$(TWO)'
+	$(call LANE,test/e2e,CLUSTER=two NODES=2 DUAL_STACK=true) -test.run '$(TWO)'
 	@go run ./test/cluster down --name two
 
 # It starts and stops bare clusters of its own, which wait more than they compute.

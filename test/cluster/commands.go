@@ -50,17 +50,18 @@ func (s *settings) print(w io.Writer, value any, text string) error {
 }
 
 func (s *settings) up() *cobra.Command {
-	bare, nodes := false, 0
+	var shape local.Shape
+	bare := false
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the cluster, or load changed images into it, and print the path of its kubeconfig",
 		Long: `Start the cluster, building what is missing, load all images of demos and tests, and print the path of its kubeconfig.
 If it is up already, only images that changed are loaded.`,
-		Example: "  export KUBECONFIG=$(go run ./test/cluster up)\n  go run ./test/cluster up -o json\n  go run ./test/cluster up --name two --nodes 2",
+		Example: "  export KUBECONFIG=$(go run ./test/cluster up)\n  go run ./test/cluster up -o json\n  go run ./test/cluster up --name two --nodes 2 --dual-stack",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, o := cmd.Context(), s.options(cmd)
-			o.Nodes = nodes
+			o.Shape = shape
 			cache, err := parts.UserCache()
 			if err != nil {
 				return err
@@ -90,7 +91,8 @@ If it is up already, only images that changed are loaded.`,
 		},
 	}
 	c.Flags().BoolVar(&bare, "bare", false, "load no images but the cluster's own")
-	c.Flags().IntVar(&nodes, "nodes", 0, "how many nodes, 1 to 4; as many as it has, or one, if 0")
+	c.Flags().BoolVar(&shape.DualStack, "dual-stack", false, "give pods an IPv6 address beside the IPv4 one, and Services those that ask for it")
+	c.Flags().IntVar(&shape.Nodes, "nodes", 0, "how many nodes, 1 to 4; as many as it has, or one, if 0")
 	return s.outputFlag(c)
 }
 
@@ -136,8 +138,8 @@ func printState(w io.Writer, state local.State) error {
 	if !state.Running {
 		return nil
 	}
-	fmt.Fprintf(w, "cluster     %s\nnodes       %d\nready       %t\nkubeconfig  %s\nkubectl     %s\nlogs        %s\n\n",
-		state.Name, state.Nodes, state.Ready, state.Kubeconfig, state.Kubectl, state.Logs)
+	fmt.Fprintf(w, "cluster     %s\nnodes       %d\nIPv6 too    %t\nready       %t\nkubeconfig  %s\nkubectl     %s\nlogs        %s\n\n",
+		state.Name, state.Nodes, state.DualStack, state.Ready, state.Kubeconfig, state.Kubectl, state.Logs)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "DAEMON\tRUNS\tRESTARTS\tLAST EXIT")
 	for _, d := range state.Daemons {

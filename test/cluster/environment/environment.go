@@ -26,6 +26,8 @@ const (
 	ClusterVariable = "CLUSTER"
 	// NodesVariable is how many nodes that cluster is to have; if it runs with another number, that is an error.
 	NodesVariable = "NODES"
+	// DualStackVariable, if it is true, has that cluster's pods have an IPv6 address beside the IPv4 one.
+	DualStackVariable = "DUAL_STACK"
 	// KubeconfigVariable names the kubeconfig file of a cluster to use; nothing is started then.
 	KubeconfigVariable = "KUBECONFIG"
 	// LoadCommandVariable is a shell command that brings one image archive, its last argument, to that cluster's
@@ -115,7 +117,7 @@ func foreignFrom(getenv func(string) string) (choice, error) {
 }
 
 func prepareLocal(ctx context.Context, cache parts.Cache, name string, progress io.Writer) (Environment, error) {
-	nodes, err := nodesFrom(os.Getenv)
+	shape, err := shapeFrom(os.Getenv)
 	if err != nil {
 		return Environment{}, err
 	}
@@ -127,24 +129,26 @@ func prepareLocal(ctx context.Context, cache parts.Cache, name string, progress 
 	if err != nil {
 		return Environment{}, err
 	}
-	info, err := local.Up(ctx, local.Options{Name: name, Nodes: nodes, Cache: cache, Programs: programs, Images: archives, Progress: progress})
+	info, err := local.Up(ctx, local.Options{Name: name, Shape: shape, Cache: cache, Programs: programs, Images: archives, Progress: progress})
 	if err != nil {
 		return Environment{}, err
 	}
 	return Environment{Kubeconfig: info.Kubeconfig, Kubectl: info.Kubectl, Images: sameNames(archives), Contents: contents(archives)}, nil
 }
 
-// nodesFrom is how many nodes a cluster on this machine is to have, or 0 if that does not matter.
-func nodesFrom(getenv func(string) string) (int, error) {
-	text := getenv(NodesVariable)
-	if text == "" {
-		return 0, nil
+// shapeFrom is what a cluster on this machine is to have; what does not matter is zero.
+func shapeFrom(getenv func(string) string) (s local.Shape, err error) {
+	if text := getenv(NodesVariable); text != "" {
+		if s.Nodes, err = strconv.Atoi(text); err != nil || s.Nodes < 1 {
+			return local.Shape{}, fmt.Errorf("%s=%q: expected a number of nodes, such as 2", NodesVariable, text)
+		}
 	}
-	nodes, err := strconv.Atoi(text)
-	if err != nil || nodes < 1 {
-		return 0, fmt.Errorf("%s=%q: expected a number of nodes, such as 2", NodesVariable, text)
+	if text := getenv(DualStackVariable); text != "" {
+		if s.DualStack, err = strconv.ParseBool(text); err != nil {
+			return local.Shape{}, fmt.Errorf("%s=%q: expected true or false", DualStackVariable, text)
+		}
 	}
-	return nodes, nil
+	return s, nil
 }
 
 func prepareForeign(ctx context.Context, cache parts.Cache, c choice, progress io.Writer) (Environment, error) {

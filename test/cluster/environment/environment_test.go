@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/spire-injector/spire-injector/test/cluster/local"
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
@@ -57,16 +58,25 @@ func TestChooseFrom(t *testing.T) {
 	}
 }
 
-func TestNodesFrom(t *testing.T) {
-	for text, want := range map[string]int{"": 0, "1": 1, "2": 2} {
-		if got, err := nodesFrom(func(string) string { return text }); err != nil || got != want {
-			t.Errorf("NODES=%q: got %d, %v; want %d", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"two", "0", "-1"} {
-		_, err := nodesFrom(func(string) string { return text })
-		if err == nil || !strings.Contains(err.Error(), "NODES=\""+text+"\": expected a number of nodes") {
-			t.Errorf("NODES=%q: got error %v", text, err)
+func TestShapeFrom(t *testing.T) {
+	for _, tt := range []struct {
+		nodes, dualStack string
+		want             local.Shape
+		err              string
+	}{
+		{},
+		{nodes: "1", want: local.Shape{Nodes: 1}},
+		{nodes: "2", dualStack: "true", want: local.Shape{Nodes: 2, DualStack: true}},
+		{dualStack: "false"},
+		{nodes: "two", err: `NODES="two": expected a number of nodes`},
+		{nodes: "0", err: `NODES="0": expected a number of nodes`},
+		{nodes: "-1", err: `NODES="-1": expected a number of nodes`},
+		{nodes: "2", dualStack: "IPv6", err: `DUAL_STACK="IPv6": expected true or false`},
+	} {
+		values := map[string]string{NodesVariable: tt.nodes, DualStackVariable: tt.dualStack}
+		got, err := shapeFrom(func(name string) string { return values[name] })
+		if got != tt.want || (err == nil) != (tt.err == "") || (err != nil && !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%v: got %+v, error %v; want %+v, %q", values, got, err, tt.want, tt.err)
 		}
 	}
 }

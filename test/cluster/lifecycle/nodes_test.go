@@ -42,8 +42,8 @@ func TestTwoNodes(t *testing.T) {
 		one := o
 		one.Nodes = 1
 		_, err := local.Up(t.Context(), one)
-		var other local.OtherNodesError
-		if !errors.As(err, &other) || other.Wanted != 1 || other.Have != 2 {
+		var other local.OtherShapeError
+		if !errors.As(err, &other) || other.Wanted.Nodes != 1 || other.Have.Nodes != 2 {
 			t.Errorf("up with one node: got error %v", err)
 		}
 		unsaid := o

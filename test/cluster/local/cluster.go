@@ -14,7 +14,7 @@ import (
 // Options say which cluster.
 type Options struct {
 	Name     string           // DefaultName if empty
-	Nodes    int              // as many as it has, or one, if 0
+	Shape                     // what of it is zero is as the cluster has it, or one node and IPv4 alone
 	Cache    parts.Cache      // the user's if its Dir is empty
 	Programs parts.Programs   // fetched or built if empty
 	Images   []images.Archive // loaded beside the cluster's own; those loaded before are loaded again only if they changed
@@ -23,8 +23,8 @@ type Options struct {
 
 // Info is how to reach a cluster.
 type Info struct {
-	Name       string `json:"name"`
-	Nodes      int    `json:"nodes"`
+	Name string `json:"name"`
+	Shape
 	Kubeconfig string `json:"kubeconfig"`
 	Kubectl    string `json:"kubectl"`
 	// Logs is the folder with the daemons' logs, one file each.
@@ -38,7 +38,7 @@ type cluster struct {
 	cache    parts.Cache
 	programs parts.Programs
 	cgroups  cgroups
-	nodes    []node // set by counted
+	Shape    // set by shaped
 	progress io.Writer
 }
 
@@ -81,7 +81,7 @@ func (c cluster) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 func (c cluster) info() Info {
-	return Info{Name: c.cluster, Nodes: len(c.nodes), Kubeconfig: c.kubeconfig(), Kubectl: c.programs.Kubectl(), Logs: c.daemonLogFolder()}
+	return Info{Name: c.cluster, Shape: c.Shape, Kubeconfig: c.kubeconfig(), Kubectl: c.programs.Kubectl(), Logs: c.daemonLogFolder()}
 }
 
 func (c cluster) say(format string, args ...any) {

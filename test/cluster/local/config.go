@@ -3,7 +3,6 @@ package local
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -11,18 +10,11 @@ import (
 	"github.com/spire-injector/spire-injector/test/images"
 )
 
-// Addresses inside the cluster's network namespace. They are the same in every cluster: nothing outside sees them.
 const (
-	serviceNetwork = "10.96.0.0/16"
-	clusterDomain  = "cluster.local"
-	clusterDNS     = "10.96.0.10" // addons.yaml has it too
-	bridge         = "cni0"
-	apiPort        = 6443
-)
-
-var (
-	podNetwork        = netip.MustParsePrefix("10.88.0.0/16") // each node has a part of it
-	apiServiceAddress = netip.MustParseAddr("10.96.0.1")
+	clusterDomain = "cluster.local"
+	clusterDNS    = "10.96.0.10" // addons.yaml has it too
+	bridge        = "cni0"
+	apiPort       = 6443
 )
 
 const (
@@ -56,7 +48,14 @@ func containerdConfig(l layout, n node, p parts.Programs) table {
 	}
 }
 
-func cniConfig(n node) map[string]any {
+func cniConfig(networks []network, n node) map[string]any {
+	ranges, routes := make([][]any, len(networks)), make([]any, len(networks))
+	for i, w := range networks {
+		ranges[i] = []any{map[string]any{
+			"subnet": w.podsOf(n).String(), "rangeStart": w.firstPodOf(n).String(), "gateway": w.addressOf(n).String(),
+		}}
+		routes[i] = map[string]any{"dst": w.any.String()}
+	}
 	return map[string]any{
 		"cniVersion": "1.0.0",
 		"name":       "pods",
@@ -64,11 +63,7 @@ func cniConfig(n node) map[string]any {
 			map[string]any{
 				"type": "bridge", "bridge": bridge, "isGateway": true, "hairpinMode": true,
 				"ipam": map[string]any{
-					"type": "host-local", "dataDir": "/run/cni-addresses",
-					"ranges": [][]any{{map[string]any{
-						"subnet": n.pods().String(), "rangeStart": n.firstPod().String(), "gateway": n.address().String(),
-					}}},
-					"routes": []any{map[string]any{"dst": "0.0.0.0/0"}},
+					"type": "host-local", "dataDir": "/run/cni-addresses", "ranges": ranges, "routes": routes,
 				},
 			},
 			map[string]any{"type": "portmap", "capabilities": map[string]any{"portMappings": true}},
@@ -108,12 +103,12 @@ func kubeletConfig(l layout, cluster names, n node) map[string]any {
 }
 
 // writeConfigs writes the configuration files of a node's daemons below l.
-func writeConfigs(l layout, cluster names, n node, p parts.Programs) error {
+func writeConfigs(l layout, cluster names, networks []network, n node, p parts.Programs) error {
 	containerd, err := encodeTOML(containerdConfig(l, n, p))
 	if err != nil {
 		return err
 	}
-	cni, err := json.MarshalIndent(cniConfig(n), "", "  ")
+	cni, err := json.MarshalIndent(cniConfig(networks, n), "", "  ")
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func newKubeconfig(cluster, server string, ca []byte, client keyPair) ([]byte, e
 }
 
 // writeCredentials makes every key, certificate and kubeconfig of the cluster below l.
-func writeCredentials(l layout, cluster string, nodes []node, inside netip.Addr, now time.Time) error {
+func writeCredentials(l layout, cluster string, s Shape, inside netip.Addr, now time.Time) error {
 	ca, err := newAuthority(now)
 	if err != nil {
 		return err
@@ -74,17 +74,25 @@ func writeCredentials(l layout, cluster string, nodes []node, inside netip.Addr,
 		l.pki("service-accounts.pub"): signing.cert, l.pki("service-accounts.key"): signing.key,
 	}
 	loopback := netip.MustParseAddr("127.0.0.1")
+	everywhere := []netip.Addr{loopback, inside}
+	for _, w := range s.networks() {
+		everywhere = append(everywhere, w.addressOf(controlPlane), w.api)
+	}
 	servers := map[string]subject{
 		"apiserver": {name: "kube-apiserver",
 			hosts:     []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + clusterDomain},
-			addresses: []netip.Addr{loopback, inside, controlPlane.address(), apiServiceAddress}},
+			addresses: everywhere},
 		"apiserver-kubelet-client": {name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}},
 	}
-	for _, n := range nodes {
-		servers["kubelet-server-"+n.name()] = subject{name: n.name(), hosts: []string{n.name()}, addresses: []netip.Addr{n.address()}}
+	for _, n := range nodesOf(s.Nodes) {
+		kubelet := subject{name: n.name(), hosts: []string{n.name()}}
+		for _, w := range s.networks() {
+			kubelet.addresses = append(kubelet.addresses, w.addressOf(n))
+		}
+		servers["kubelet-server-"+n.name()] = kubelet
 	}
-	for file, s := range servers {
-		pair, err := ca.issue(s, now)
+	for file, server := range servers {
+		pair, err := ca.issue(server, now)
 		if err != nil {
 			return err
 		}
@@ -102,7 +110,7 @@ func writeCredentials(l layout, cluster string, nodes []node, inside netip.Addr,
 		l.pki("scheduler"):          {subject{name: "system:kube-scheduler"}, local},
 		l.pki("kube-proxy"):         {subject{name: "system:kube-proxy"}, everyNode},
 	}
-	for _, n := range nodes {
+	for _, n := range nodesOf(s.Nodes) {
 		users[l.pki("kubelet-"+n.name())] = user{subject{name: "system:node:" + n.name(), groups: []string{"system:nodes"}}, everyNode}
 	}
 	for file, u := range users {

@@ -2,10 +2,11 @@ package local
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
-	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/cluster/supervisor"
 )
 
@@ -24,7 +25,7 @@ func (c cluster) specFor(k link) supervisor.Spec {
 		{ip, "address", "add", netip.PrefixFrom(k.inside, linkBits).String(), "dev", c.inside},
 		{ip, "link", "set", c.inside, "up"},
 	})
-	for _, n := range c.nodes {
+	for _, n := range c.nodes() {
 		if n != controlPlane {
 			spec.Nodes = append(spec.Nodes, c.furtherNode(n))
 		}
@@ -37,6 +38,22 @@ func (c cluster) ip() string { return filepath.Join(c.programs.System.Bin, "ip")
 // nodeSpec is what process 1 of one node has to know, and the commands that link it to others.
 func (c cluster) nodeSpec(n node, links [][]string) supervisor.Spec {
 	ip, p := c.ip(), c.programs
+	sysctls := map[string]string{
+		"net/ipv4/ip_forward":                "1",
+		"net/bridge/bridge-nf-call-iptables": "1",
+		// kube-proxy refuses with ICMP what goes to services without endpoints. By its default of one answer a second for
+		// each pod, a pod's first connections hang instead.
+		"net/ipv4/icmp_ratelimit": "0",
+	}
+	if c.DualStack {
+		maps.Copy(sysctls, map[string]string{
+			"net/ipv6/conf/all/forwarding":        "1",
+			"net/bridge/bridge-nf-call-ip6tables": "1",
+			"net/ipv6/icmp/ratelimit":             "0",
+			// An address counts at once, without a look whether somebody else has it.
+			"net/ipv6/conf/default/accept_dad": "0",
+		})
+	}
 	return supervisor.Spec{
 		Hostname: n.name(),
 		Tmpfs: []supervisor.Tmpfs{
@@ -59,26 +76,8 @@ func (c cluster) nodeSpec(n node, links [][]string) supervisor.Spec {
 			"kernel/keys/root_maxkeys":  "1000000",
 			"kernel/keys/root_maxbytes": "25000000",
 		},
-		Sysctls: map[string]string{
-			"net/ipv4/ip_forward":                "1",
-			"net/bridge/bridge-nf-call-iptables": "1",
-			// kube-proxy refuses with ICMP what goes to services without endpoints. By its default of one answer a second for
-			// each pod, a pod's first connections hang instead.
-			"net/ipv4/icmp_ratelimit": "0",
-		},
-		Commands: append([][]string{
-			{ip, "link", "set", "lo", "up"},
-			// The bridge is there before the kubelet, whose address it has.
-			{ip, "link", "add", bridge, "type", "bridge"},
-			{ip, "address", "add", netip.PrefixFrom(n.address(), nodeBits).String(), "dev", bridge},
-			{ip, "link", "set", bridge, "up"},
-			// Without some route a process on the node gets "network is unreachable" before kube-proxy's rules apply.
-			{ip, "route", "add", serviceNetwork, "dev", bridge},
-			// What a pod sends to a service before kube-proxy knows it is refused at once, like what it sends to one without
-			// endpoints. Otherwise it waits for an answer by that route for up to 5 s, and whatever shares its connection does.
-			{filepath.Join(p.System.Bin, "iptables"), "--append", "FORWARD", "--in-interface", bridge, "--protocol", "tcp",
-				"--destination", serviceNetwork, "--jump", "REJECT", "--reject-with", "tcp-reset"},
-		}, links...),
+		Sysctls:  sysctls,
+		Commands: slices.Concat([][]string{{ip, "link", "set", "lo", "up"}}, c.bridgeCommands(n), links),
 		Env: append([]string{
 			"PATH=" + p.System.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME=/root",
@@ -90,11 +89,33 @@ func (c cluster) nodeSpec(n node, links [][]string) supervisor.Spec {
 	}
 }
 
+// bridgeCommands make the bridge of a node. It is there before the kubelet, whose addresses it has.
+func (c cluster) bridgeCommands(n node) [][]string {
+	ip := c.ip()
+	commands := [][]string{{ip, "link", "add", bridge, "type", "bridge"}}
+	for _, w := range c.networks() {
+		commands = append(commands, []string{ip, "address", "add", w.onBridge(n).String(), "dev", bridge})
+	}
+	commands = append(commands, []string{ip, "link", "set", bridge, "up"})
+	for _, w := range c.networks() {
+		services := w.services.String()
+		commands = append(commands,
+			// Without some route a process on the node gets "network is unreachable" before kube-proxy's rules apply.
+			[]string{ip, "route", "add", services, "dev", bridge},
+			// What a pod sends to a service before kube-proxy knows it is refused at once, like what it sends to one without
+			// endpoints. Otherwise it waits for an answer by that route for up to 5 s, and whatever shares its connection does.
+			[]string{filepath.Join(c.programs.System.Bin, w.iptables), "--append", "FORWARD", "--in-interface", bridge,
+				"--protocol", "tcp", "--destination", services, "--jump", "REJECT", "--reject-with", "tcp-reset"})
+	}
+	return commands
+}
+
 // furtherNode is a node that is linked to the first one, by whose address it reaches all others.
 func (c cluster) furtherNode(n node) supervisor.Node {
 	ip, first := c.ip(), controlPlane
 	near, far := "to-"+n.name(), "to-"+first.name()
-	spec := c.nodeSpec(n, linkTo(ip, far, n.address(), first.address(), podNetwork))
+	all := func(w network) netip.Prefix { return w.pods }
+	spec := c.nodeSpec(n, c.linkTo(far, n, first, all))
 	spec.Cgroups = c.cgroups.daemonsOf(n)
 	spec.Keep = append(spec.Keep, volumes)
 	spec.OpenDirs = nil
@@ -102,27 +123,30 @@ func (c cluster) furtherNode(n node) supervisor.Node {
 		Name:     n.name(),
 		Log:      c.log(n.name()),
 		Connect:  []string{ip, "link", "add", near, "type", "veth", "peer", "name", far, "netns"},
-		Commands: linkTo(ip, near, first.address(), n.address(), n.pods()),
+		Commands: c.linkTo(near, first, n, func(w network) netip.Prefix { return w.podsOf(n) }),
 		Spec:     spec,
 	}
 }
 
-// linkTo gives an interface that leads to another node the address that its own node has already, so that the other
-// node sees one address whoever on it calls.
-func linkTo(ip, device string, own, other netip.Addr, network netip.Prefix) [][]string {
-	return [][]string{
-		{ip, "address", "add", own.String(), "peer", other.String(), "dev", device},
-		{ip, "link", "set", device, "up"},
-		{ip, "route", "add", network.String(), "via", other.String()},
+// linkTo gives an interface that leads to another node the addresses that its own node has already, so that the other
+// node sees one address whoever on it calls, and leads what is behind there.
+func (c cluster) linkTo(device string, own, other node, behind func(network) netip.Prefix) [][]string {
+	ip := c.ip()
+	var commands, routes [][]string
+	for _, w := range c.networks() {
+		there := w.addressOf(other).String()
+		commands = append(commands, []string{ip, "address", "add", w.addressOf(own).String(), "peer", there, "dev", device})
+		routes = append(routes, []string{ip, "route", "add", behind(w).String(), "via", there, "dev", device, "onlink"})
 	}
+	return slices.Concat(commands, [][]string{{ip, "link", "set", device, "up"}}, routes)
 }
 
 func (c cluster) daemonsFor(n node) []supervisor.Daemon {
 	var daemons []supervisor.Daemon
 	if n == controlPlane {
-		daemons = controlPlaneDaemons(c.layout, c.programs)
+		daemons = c.controlPlaneDaemons()
 	}
-	daemons = append(daemons, nodeDaemons(c.layout, n, c.programs)...)
+	daemons = append(daemons, c.nodeDaemons(n)...)
 	for i := range daemons {
 		daemons[i].Name = n.daemon(daemons[i].Name)
 		daemons[i].Log = c.log(daemons[i].Name)
@@ -130,7 +154,8 @@ func (c cluster) daemonsFor(n node) []supervisor.Daemon {
 	return daemons
 }
 
-func controlPlaneDaemons(l layout, p parts.Programs) []supervisor.Daemon {
+func (c cluster) controlPlaneDaemons() []supervisor.Daemon {
+	l, p := c.layout, c.programs
 	kubernetes := func(name string) string { return filepath.Join(p.Kubernetes, name) }
 	return []supervisor.Daemon{
 		{Name: "etcd", Path: p.Etcd, Args: []string{
@@ -142,7 +167,7 @@ func controlPlaneDaemons(l layout, p parts.Programs) []supervisor.Daemon {
 			"--etcd-servers=" + etcdClients,
 			fmt.Sprintf("--secure-port=%d", apiPort),
 			"--advertise-address=" + controlPlane.address().String(),
-			"--service-cluster-ip-range=" + serviceNetwork,
+			"--service-cluster-ip-range=" + list(c.networks(), func(w network) netip.Prefix { return w.services }),
 			"--client-ca-file=" + l.pki("ca.crt"),
 			"--tls-cert-file=" + l.pki("apiserver.crt"), "--tls-private-key-file=" + l.pki("apiserver.key"),
 			"--service-account-issuer=" + issuer,
@@ -172,7 +197,8 @@ func controlPlaneDaemons(l layout, p parts.Programs) []supervisor.Daemon {
 	}
 }
 
-func nodeDaemons(l layout, n node, p parts.Programs) []supervisor.Daemon {
+func (c cluster) nodeDaemons(n node) []supervisor.Daemon {
+	l, p := c.layout, c.programs
 	kubernetes := func(name string) string { return filepath.Join(p.Kubernetes, name) }
 	apiReady := &supervisor.Endpoint{
 		URL:    "https://" + netip.AddrPortFrom(controlPlane.address(), apiPort).String() + "/readyz",
@@ -183,11 +209,11 @@ func nodeDaemons(l layout, n node, p parts.Programs) []supervisor.Daemon {
 		// The kubelet registers its node when it starts, and a failed attempt costs seconds.
 		{Name: "kubelet", Path: kubernetes("kubelet"), After: apiReady, Args: []string{
 			"--config=" + l.etc(n, "kubelet.json"), "--kubeconfig=" + l.pki("kubelet-"+n.name()), "--hostname-override=" + n.name(),
-			"--node-ip=" + n.address().String(), "--cert-dir=/var/lib/kubelet/pki",
+			"--node-ip=" + list(c.networks(), func(w network) netip.Addr { return w.addressOf(n) }), "--cert-dir=/var/lib/kubelet/pki",
 		}},
 		{Name: "kube-proxy", Path: kubernetes("kube-proxy"), After: apiReady, Args: []string{
 			"--kubeconfig=" + l.pki("kube-proxy"), "--hostname-override=" + n.name(), "--proxy-mode=iptables",
-			"--cluster-cidr=" + podNetwork.String(),
+			"--cluster-cidr=" + list(c.networks(), func(w network) netip.Prefix { return w.pods }),
 			// These are settings of the whole machine.
 			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0",
 		}},

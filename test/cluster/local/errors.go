@@ -11,16 +11,15 @@ func (e NotUpError) Error() string {
 	return fmt.Sprintf("the cluster %s is not up: run `go run ./test/cluster up --name %s` first", e.Name, e.Name)
 }
 
-// OtherNodesError says that a cluster that runs has another number of nodes than is wanted.
-type OtherNodesError struct {
+// OtherShapeError says that a cluster that runs has other nodes or addresses than are wanted.
+type OtherShapeError struct {
 	Name         string
-	Wanted, Have int
+	Wanted, Have Shape
 }
 
-func (e OtherNodesError) Error() string {
-	return fmt.Sprintf("expected the cluster %s to have %d nodes, it has %d: "+
-		"run `go run ./test/cluster down --name %s` first, then it starts with %d",
-		e.Name, e.Wanted, e.Have, e.Name, e.Wanted)
+func (e OtherShapeError) Error() string {
+	return fmt.Sprintf("expected the cluster %s to have %s, it has %s: run `go run ./test/cluster down --name %s` first, then it starts so",
+		e.Name, e.Wanted.words(), e.Have.words(), e.Name)
 }
 
 func errNotUp(name string) error { return NotUpError{Name: name} }

@@ -22,7 +22,7 @@ func (l layout) kubeconfig() string             { return filepath.Join(l.dir, "k
 func (l layout) process() string                { return filepath.Join(l.dir, "process.json") }
 func (l layout) daemons(n node) string          { return filepath.Join(l.dir, "daemons-"+n.name()+".json") }
 func (l layout) loaded(n node) string           { return filepath.Join(l.dir, "loaded-"+n.name()+".json") }
-func (l layout) nodeCount() string              { return filepath.Join(l.dir, "nodes.json") }
+func (l layout) shapeRecord() string            { return filepath.Join(l.dir, "shape.json") }
 func (l layout) complete() string               { return filepath.Join(l.dir, "complete") }
 func (l layout) cniConfig(n node) string        { return l.etc(n, "cni") }
 func (l layout) daemonLogFolder() string        { return filepath.Join(l.dir, "log") }

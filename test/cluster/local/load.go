@@ -59,7 +59,7 @@ func (c cluster) firstProcess(n node) (pid int, err error) {
 // load brings archives to every node that has them not yet.
 func (c cluster) load(ctx context.Context, init process, archives []images.Archive) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, n := range c.nodes {
+	for _, n := range c.nodes() {
 		group.Go(func() error {
 			l, err := c.loaderOf(n, init)
 			if err != nil {
@@ -73,7 +73,7 @@ func (c cluster) load(ctx context.Context, init process, archives []images.Archi
 
 // containerdAnswers waits until containerd serves on every node.
 func (c cluster) containerdAnswers(ctx context.Context, init process) error {
-	for _, n := range c.nodes {
+	for _, n := range c.nodes() {
 		if err := poll(ctx, func(ctx context.Context) error {
 			l, err := c.loaderOf(n, init)
 			if err != nil {

@@ -68,42 +68,53 @@ func TestLinkOf(t *testing.T) {
 	}
 }
 
-func TestNodesShareThePodsNetwork(t *testing.T) {
-	nodes := nodesOf(maxNodes)
-	for i, want := range []string{"10.88.0.0/18", "10.88.64.0/18", "10.88.128.0/18", "10.88.192.0/18"} {
-		n := nodes[i]
-		if n.pods().String() != want || !n.pods().Contains(n.address()) || !n.pods().Contains(n.firstPod()) || !n.address().Less(n.firstPod()) {
-			t.Errorf("%s: got pods in %s from %s, address %s; want pods in %s", n.name(), n.pods(), n.firstPod(), n.address(), want)
-		}
-		if !podNetwork.Contains(n.address()) {
-			t.Errorf("%s: %s is not in the pods' network %s", n.name(), n.address(), podNetwork)
+func TestNodesShareThePodsNetworks(t *testing.T) {
+	for _, tt := range []struct {
+		network network
+		parts   []string
+	}{
+		{ipv4, []string{"10.88.0.0/18", "10.88.64.0/18", "10.88.128.0/18", "10.88.192.0/18"}},
+		{ipv6, []string{"fd00:88::/64", "fd00:88:0:1::/64", "fd00:88:0:2::/64", "fd00:88:0:3::/64"}},
+	} {
+		w := tt.network
+		for i, n := range nodesOf(maxNodes) {
+			pods, own, first := w.podsOf(n), w.addressOf(n), w.firstPodOf(n)
+			if pods.String() != tt.parts[i] || !pods.Contains(own) || !pods.Contains(first) || !own.Less(first) {
+				t.Errorf("%s: got pods in %s from %s, address %s; want pods in %s", n.name(), pods, first, own, tt.parts[i])
+			}
+			if !w.pods.Contains(own) {
+				t.Errorf("%s: %s is not in the pods' network %s", n.name(), own, w.pods)
+			}
 		}
 	}
 }
 
-func TestCounted(t *testing.T) {
+func TestShaped(t *testing.T) {
 	c := cluster{layout: layout{dir: t.TempDir()}}
 	for _, tt := range []struct {
 		record string
-		wanted int
-		want   int
+		wanted Options
+		want   Shape
 		err    string
 	}{
-		{want: 1},
-		{wanted: 2, want: 2},
-		{record: "2", want: 2},
-		{record: "2", wanted: 1, want: 1},
-		{record: "2\x00", want: 1}, // and down works with it
-		{record: "17", want: 1},
-		{wanted: 5, err: "5 nodes: expected 1 to 4"},
-		{wanted: -1, err: "-1 nodes: expected 1 to 4"},
+		{want: Shape{Nodes: 1}},
+		{wanted: Options{Shape: Shape{Nodes: 2}}, want: Shape{Nodes: 2}},
+		{wanted: Options{Shape: Shape{DualStack: true}}, want: Shape{Nodes: 1, DualStack: true}},
+		{record: `{"nodes": 2}`, want: Shape{Nodes: 2}},
+		{record: `{"nodes": 2, "dualStack": true}`, want: Shape{Nodes: 2, DualStack: true}},
+		{record: `{"nodes": 2}`, wanted: Options{Shape: Shape{Nodes: 1}}, want: Shape{Nodes: 1}},
+		{record: `{"nodes": 2}`, wanted: Options{Shape: Shape{DualStack: true}}, want: Shape{Nodes: 2, DualStack: true}},
+		{record: `{"nodes": 2`, want: Shape{Nodes: 1}}, // and down works with it
+		{record: `{"nodes": 17}`, want: Shape{Nodes: 1}},
+		{wanted: Options{Shape: Shape{Nodes: 5}}, err: "5 nodes: expected 1 to 4"},
+		{wanted: Options{Shape: Shape{Nodes: -1}}, err: "-1 nodes: expected 1 to 4"},
 	} {
-		if err := os.WriteFile(c.nodeCount(), []byte(tt.record), 0o600); err != nil {
+		if err := os.WriteFile(c.shapeRecord(), []byte(tt.record), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.counted(tt.wanted)
-		if (err == nil) != (tt.err == "") || (err != nil && err.Error() != tt.err) || len(got.nodes) != tt.want {
-			t.Errorf("record %q, wanted %d: got %d nodes, error %v; want %d, %q", tt.record, tt.wanted, len(got.nodes), err, tt.want, tt.err)
+		got, err := c.shaped(tt.wanted)
+		if (err == nil) != (tt.err == "") || (err != nil && err.Error() != tt.err) || got.Shape != tt.want {
+			t.Errorf("record %q, wanted %+v: got %+v, error %v; want %+v, %q", tt.record, tt.wanted, got.Shape, err, tt.want, tt.err)
 		}
 	}
 }
@@ -165,7 +176,7 @@ func TestCgroupMounts(t *testing.T) {
 func TestCredentials(t *testing.T) {
 	l := layout{dir: t.TempDir()}
 	now := time.Now()
-	if err := writeCredentials(l, "default", nodesOf(2), netip.MustParseAddr("198.18.0.2"), now); err != nil {
+	if err := writeCredentials(l, "default", Shape{Nodes: 2}, netip.MustParseAddr("198.18.0.2"), now); err != nil {
 		t.Fatal(err)
 	}
 	ca := x509.NewCertPool()
@@ -231,7 +242,7 @@ func TestDaemonsKeepToTheClustersOwnFolders(t *testing.T) {
 	}
 	p := parts.Programs{Kubernetes: "/cache/parts/k", Etcd: "/cache/parts/etcd", CNI: "/cache/parts/cni", System: parts.System{Bin: "/cache/parts/s/bin"}}
 	cache := parts.Cache{Dir: "/cache"}
-	c := cluster{names: n, layout: layoutOf(cache, "default"), cache: cache, programs: p, nodes: nodesOf(2),
+	c := cluster{names: n, layout: layoutOf(cache, "default"), cache: cache, programs: p, Shape: Shape{Nodes: 2},
 		cgroups: cgroups{roots: []string{"/sys/fs/cgroup/spire-injector-default"}}}
 	spec := c.specFor(link{outside: netip.MustParseAddr("198.18.0.1"), inside: netip.MustParseAddr("198.18.0.2")})
 	if diff := cmp.Diff([]string{"/cache"}, spec.Keep); diff != "" {

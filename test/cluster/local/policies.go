@@ -45,7 +45,7 @@ func EnforcePolicies(ctx context.Context, o Options, engine parts.PolicyEngine) 
 	}
 	defer func() { _ = log.Close() }()
 	e.program = e.inNode(context.WithoutCancel(ctx), engine.Program, "--kubeconfig", state.Kubeconfig,
-		"--node", controlPlane.name(), "--services", serviceNetwork)
+		"--node", controlPlane.name(), "--services", ipv4.services.String())
 	e.program.Stdout, e.program.Stderr = log, log
 	e.program.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := e.program.Start(); err != nil {

@@ -25,7 +25,7 @@ func (c cluster) waitReady(ctx context.Context) error {
 		return err
 	}
 	var conditions [][]string
-	for _, n := range c.nodes {
+	for _, n := range c.nodes() {
 		conditions = append(conditions, []string{"--for=create", "node/" + n.name()}, []string{"--for=condition=Ready", "node/" + n.name()})
 	}
 	conditions = append(conditions,
@@ -41,7 +41,7 @@ func (c cluster) waitReady(ctx context.Context) error {
 
 // kubeletsAnswer asks the kubelets themselves: their nodes stay Ready for a while after they have ended.
 func (c cluster) kubeletsAnswer(ctx context.Context) error {
-	for _, n := range c.nodes {
+	for _, n := range c.nodes() {
 		if _, err := c.kubectl(ctx, nil, "get", "--raw", "/api/v1/nodes/"+n.name()+"/proxy/healthz"); err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (c cluster) watch(ctx context.Context, init process, give func(error)) {
 // status is how all daemons and further nodes fare, of those nodes that have told it by now.
 func (c cluster) status() supervisor.Status {
 	var all supervisor.Status
-	for _, n := range c.nodes {
+	for _, n := range c.nodes() {
 		if status, err := readStatus(c.layout, n); err == nil {
 			all = append(all, status...)
 		}

@@ -33,7 +33,7 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 			return State{}, err
 		}
 	}
-	if c, err = c.counted(o.Nodes); err != nil {
+	if c, err = c.shaped(o); err != nil {
 		return State{}, err
 	}
 	init, ok := loadProcess(c.process())
@@ -62,7 +62,7 @@ func Load(ctx context.Context, o Options, archives []images.Archive) error {
 		return err
 	}
 	defer unlock()
-	if c, err = c.counted(o.Nodes); err != nil {
+	if c, err = c.shaped(o); err != nil {
 		return err
 	}
 	init, ok := c.started()

@@ -57,12 +57,12 @@ func Up(ctx context.Context, o Options) (Info, error) {
 		return Info{}, err
 	}
 	defer unlock()
-	recorded := recordedNodes(c.layout)
-	if c, err = c.counted(o.Nodes); err != nil {
+	recorded := recordedShape(c.layout)
+	if c, err = c.shaped(o); err != nil {
 		return Info{}, err
 	}
-	if _, runs := c.started(); runs && recorded != len(c.nodes) {
-		return Info{}, OtherNodesError{Name: c.cluster, Wanted: len(c.nodes), Have: recorded}
+	if _, runs := c.started(); runs && recorded != c.Shape {
+		return Info{}, OtherShapeError{Name: c.cluster, Wanted: c.Shape, Have: recorded}
 	}
 	if init, ok := c.whole(ctx); ok {
 		return c.info(), c.load(ctx, init, o.Images)
@@ -158,18 +158,22 @@ func (c cluster) launch(ctx context.Context, initProgram string) (_ process, err
 	if err := os.MkdirAll(c.daemonLogFolder(), 0o755); err != nil {
 		return process{}, err
 	}
-	if err := writeCredentials(c.layout, c.cluster, c.nodes, k.inside, time.Now()); err != nil {
+	if err := writeCredentials(c.layout, c.cluster, c.Shape, k.inside, time.Now()); err != nil {
 		return process{}, err
 	}
-	for _, n := range c.nodes {
-		if err := writeConfigs(c.layout, c.names, n, c.programs); err != nil {
+	for _, n := range c.nodes() {
+		if err := writeConfigs(c.layout, c.names, c.networks(), n, c.programs); err != nil {
 			return process{}, err
 		}
 	}
-	if err := writeWhole(c.nodeCount(), []byte(strconv.Itoa(len(c.nodes)))); err != nil {
+	record, err := json.Marshal(c.Shape)
+	if err != nil {
 		return process{}, err
 	}
-	if err := c.cgroups.create(c.nodes); err != nil {
+	if err := writeWhole(c.shapeRecord(), record); err != nil {
+		return process{}, err
+	}
+	if err := c.cgroups.create(c.nodes()); err != nil {
 		return process{}, err
 	}
 	spec, err := json.Marshal(c.specFor(k))
