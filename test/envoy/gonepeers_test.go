@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/test/netns"
 )
 
 // TestGonePeersAreNoticed: the link between two pods is cut without a word. The apps on both sides see the end of their
@@ -25,7 +26,7 @@ func TestGonePeersAreNoticed(t *testing.T) {
 	protocols := []ir.Protocol{ir.GRPC, ir.HTTP, ir.TCP}
 	for i, protocol := range protocols {
 		app, listen, upstream := 8080+uint16(i), 8443+uint16(i), 8000+uint16(i)
-		serveStreams(t, between.callee.listen(t, fmt.Sprintf("127.0.0.1:%d", app)), protocol, ends)
+		serveStreams(t, listenIn(t, between.callee, fmt.Sprintf("127.0.0.1:%d", app)), protocol, ends)
 		callee.Inbound = append(callee.Inbound, ir.Inbound{Listen: listen, App: app, Peers: peers(t, "/web"), Protocol: protocol})
 		caller.Upstreams = append(caller.Upstreams, ir.Upstream{
 			Listen: upstream, Address: parsed(t, fmt.Sprintf("%s:%d", calleeIP, listen)), Peers: peers(t, "/api"), Protocol: protocol,
@@ -130,12 +131,12 @@ func speak(done <-chan struct{}, kind string, say func() error) {
 }
 
 // openStream is an app that opens a stream and has had its first line. Of a kind that is a number so many bytes follow.
-func openStream(t *testing.T, in *network, protocol ir.Protocol, port uint16, kind string) io.Reader {
+func openStream(t *testing.T, in *netns.Network, protocol ir.Protocol, port uint16, kind string) io.Reader {
 	t.Helper()
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	var stream io.ReadCloser
 	if protocol == ir.TCP {
-		connection, err := in.dial(t.Context(), "tcp", address)
+		connection, err := in.Dial(t.Context(), "tcp", address)
 		must(t, err)
 		_, err = io.WriteString(connection, kind+"\n")
 		must(t, err)
@@ -143,7 +144,7 @@ func openStream(t *testing.T, in *network, protocol ir.Protocol, port uint16, ki
 	} else {
 		caller := callerOf(protocol)
 		caller.Timeout = 0
-		caller.Transport.(*http.Transport).DialContext = in.dial
+		caller.Transport.(*http.Transport).DialContext = in.Dial
 		request, err := http.NewRequest(http.MethodPost, fmt.Sprintf("http://%s/?kind=%s&length=%s", address, kind, kind), nil)
 		must(t, err)
 		if kind == "busy" {

@@ -21,6 +21,7 @@ import (
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/test/command"
+	"github.com/spire-injector/spire-injector/test/netns"
 	"github.com/spire-injector/spire-injector/test/standalone"
 )
 
@@ -48,12 +49,12 @@ func startProxy(t *testing.T, p ir.Proxy, spoil ...func(dir string)) *proxy {
 }
 
 // startProxyIn starts it in another network, if one is given.
-func startProxyIn(t *testing.T, in *network, p ir.Proxy, spoil ...func(dir string)) *proxy {
+func startProxyIn(t *testing.T, in *netns.Network, p ir.Proxy, spoil ...func(dir string)) *proxy {
 	t.Helper()
 	admin, ready, hooks := freePort(t), freePort(t), freePort(t)
 	dir := t.TempDir()
 	x := &proxy{
-		t: t, dir: dir, out: &command.Output{}, client: in.client(),
+		t: t, dir: dir, out: &command.Output{}, client: clientIn(in),
 		certificate: filepath.Join(dir, "certificate"),
 		replace: strings.NewReplacer(
 			templates.CertificateDir, filepath.Join(dir, "certificate"),
@@ -84,7 +85,7 @@ func startProxyIn(t *testing.T, in *network, p ir.Proxy, spoil ...func(dir strin
 	x.command = exec.Command(envoyPath, args...)
 	x.command.Stdout, x.command.Stderr = x.out, x.out
 	x.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(t, in.do(x.command.Start))
+	must(t, in.Do(x.command.Start))
 	t.Cleanup(func() {
 		x.command.Process.Kill()
 		x.command.Wait()

@@ -84,7 +84,7 @@ func Own(ctx context.Context, cache parts.Cache, progress io.Writer) ([]Archive,
 	podTool := ownImage(PodTool, "/podtool", programs["./test/podtool"])
 	podTool.Entries = append(podTool.Entries, Entry{Path: "/sample", Source: sample})
 	return writeAll(ctx, cache, []Image{
-		ownImage(Injector, "/spire-injector", programs["./cmd/spire-injector"]),
+		InjectorOf(Injector, programs["./cmd/spire-injector"]),
 		ownImage(Sample, "/sample", sample),
 		podTool,
 	})

@@ -29,6 +29,8 @@ type Entry struct {
 	Link   string // what a symbolic link points to
 	Dir    bool
 	Mode   fs.FileMode // permissions and sticky bit of a folder or file; zero is 0755
+	// Capabilities of a program's file, as its extended attribute security.capability.
+	Capabilities string
 }
 
 // searchPath is PATH inside the images.
@@ -86,6 +88,9 @@ func (i Image) key() (string, error) {
 	}
 	for _, e := range entries {
 		inputs = append(inputs, e.Path, e.Source, e.Text, e.Link, fmt.Sprint(e.Dir), e.mode().String())
+		if e.Capabilities != "" {
+			inputs = append(inputs, e.Capabilities)
+		}
 		if e.Source == "" {
 			continue
 		}

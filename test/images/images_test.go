@@ -171,6 +171,15 @@ func TestArchiveFollowsContent(t *testing.T) {
 	if fourth.Path == second.Path {
 		t.Error("another text, the same archive")
 	}
+	capable := sample(source)
+	capable.Entries[0].Capabilities = NetAdminPermitted
+	fifth, err := write(t.Context(), folder, capable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fifth.Path == second.Path {
+		t.Error("other capabilities, the same archive")
+	}
 }
 
 func TestOpenRefusesWhatIsNoArchive(t *testing.T) {

@@ -55,12 +55,18 @@ func writeEntry(t *tar.Writer, e Entry) error {
 		return err
 	}
 	h.Typeflag, h.Size = tar.TypeReg, info.Size()
+	if e.Capabilities != "" {
+		h.PAXRecords = map[string]string{paxCapabilities: e.Capabilities}
+	}
 	if err := t.WriteHeader(h); err != nil {
 		return err
 	}
 	_, err = io.Copy(t, f)
 	return err
 }
+
+// paxCapabilities is the record by which container runtimes give a file its capabilities.
+const paxCapabilities = "SCHILY.xattr.security.capability"
 
 // tarMode is m as tar writes it: the sticky bit is elsewhere than in Go.
 func tarMode(m fs.FileMode) int64 {

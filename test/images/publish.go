@@ -22,7 +22,11 @@ type Publication struct {
 }
 
 // InjectorOf is the injector's image with a program of whatever architecture.
-func InjectorOf(name, program string) Image { return ownImage(name, "/spire-injector", program) }
+func InjectorOf(name, program string) Image {
+	i := ownImage(name, "/spire-injector", program)
+	i.Entries[0].Capabilities = NetAdminPermitted
+	return i
+}
 
 // Publish makes an image with OCI's media types and a compressed layer. The same files give the same bytes.
 func Publish(i Image, p Publication) (v1.Image, error) {

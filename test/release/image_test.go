@@ -126,6 +126,9 @@ func checkImage(t *testing.T, r release, what string, image v1.Image, machine el
 				t.Fatal(err)
 			}
 			checkProgram(t, what, program, machine)
+			if got := header.PAXRecords["SCHILY.xattr.security.capability"]; got != images.NetAdminPermitted {
+				t.Errorf("%s: capabilities of the program: %q", what, got)
+			}
 		}
 	}
 	if diff := cmp.Diff([]string{"spire-injector", "tmp"}, names); diff != "" {
