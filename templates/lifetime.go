@@ -33,9 +33,8 @@ import (
 //	0           freshness                                         connectionLife
 //	|--- new requests ---|--- drained: streams go on ----|--- idle ------|
 //
-// Three things end later than that, or have to end sooner, and are bounded by a deadline of the connection: that last
-// request after a rest, for one, and all requests of a caller whose certificate ends before connectionLife, see
-// [envoy.deadline] and [envoy.takesRequests]; for TCP there is [envoy.chooseLife].
+// That last request, and all of a caller whose certificate ends sooner, are bounded by a deadline of the connection, see
+// [envoy.deadline] and [envoy.endByDeadline], and TCP by [envoy.chooseLife].
 
 // maxGrace is how long Envoy by default still takes requests after it has announced the end of an HTTP/2 connection, and
 // maxClosing how long it waits at the end of one of HTTP/1 for the other side to close too.
