@@ -161,3 +161,31 @@ func TestRoutesOfCallersThatEndEarly(t *testing.T) {
 	})
 	e.proxy.waitEvent("request", map[string]string{"status": "403", "details": "direct_response"})
 }
+
+// TestIdleTimeoutOfCallersThatEndEarly: of time-outs too the route has its say that is chosen in the end.
+func TestIdleTimeoutOfCallersThatEndEarly(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/edge", "/api")
+	listener, port := listen(t)
+	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	api := ir.Proxy{ID: id("/api"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Inbound: []ir.Inbound{
+		{Listen: freePort(t), App: port, Peers: peers(t, "/edge")},
+	}}
+	edge := ir.Proxy{ID: id("/edge"), SVIDTTL: time.Hour, AgentSocket: agent.socket, Gateway: true,
+		Inbound: []ir.Inbound{{Listen: freePort(t), Peers: peers(t, "/client")}},
+		Upstreams: []ir.Upstream{{
+			Match: match(t, "/"), Address: address(t, api.Inbound[0].Listen), Peers: peers(t, "/api"),
+			Resilience: ir.Resilience{IdleTimeout: time.Second},
+		}},
+	}
+	startProxy(t, api).waitReady()
+	startProxy(t, edge).waitReady()
+	for _, left := range []time.Duration{time.Minute, time.Hour} {
+		client := http1Only(callerUntil(t, agent, "/client", left))
+		if status, body, err := get(client, fmt.Sprintf("https://127.0.0.1:%d/", edge.Inbound[0].Listen)); err != nil || status != http.StatusGatewayTimeout {
+			t.Errorf("a caller whose certificate lasts for %s: got %d %q %v, want 504", left, status, body, err)
+		}
+	}
+}
