@@ -118,7 +118,7 @@ const (
 	// reach the app either.
 	ageHeader = "x-spire-injector-age"
 	// peerEndKey and deadlineKey are where a connection keeps the end of the caller's certificate and its own, both in
-	// seconds since 1970, and lastsKey is there if the certificate lasts for [envoy.connectionLife].
+	// seconds since 1970, and lastsKey is a zero if the certificate lasts for [envoy.connectionLife].
 	peerEndKey  = "end"
 	deadlineKey = "deadline"
 	lastsKey    = "lasts"
@@ -144,7 +144,7 @@ func (p envoy) deadline() *listenerv3.Filter {
 	)
 	own := fmt.Sprintf("%s+%d", now, int((p.connectionLife()-p.closing())/time.Second))
 	earlier := fmt.Sprintf("%%CEL((%s||%s<%s?%s:%s)-1)%%", none, own, end, own, end)
-	lasts := fmt.Sprintf(`%%CEL(%s||%s-%s>%d?"0":"-")%%`, none, end, now, (p.connectionLife()+time.Second-1)/time.Second)
+	lasts := fmt.Sprintf(`%%CEL(%s||%s-%s>%d?"0":"x")%%`, none, end, now, (p.connectionLife()+time.Second-1)/time.Second)
 	return networkFilter("deadline", &setfilterstatev3.Config{OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
 		connectionState(peerEndKey, "%DOWNSTREAM_PEER_CERT_V_END(%s)%"),
 		connectionState(deadlineKey, earlier, bytesAsStrings()),
@@ -185,16 +185,17 @@ func (p envoy) takesRequests() time.Duration { return p.freshness() + p.grace() 
 //
 //	takesRequests + the longest request + closing = connectionLife < what was left of the certificate in the handshake
 //
-// A header has that age in milliseconds, behind the zero of lastsKey. If the certificate does not last, a hyphen stands
-// there, and the number is below zero. What is no number within takesRequests, for whatever reason, matches a route that
-// denies it. That route has two filters run which are off otherwise: the first writes down how many milliseconds are left,
-// for Envoy's router and for the route, which does not match that, and the second has Envoy choose the route again.
+// A header has that age in milliseconds, behind the zero of lastsKey. If the certificate does not last, a letter stands
+// there, and it is no number. What is no number within takesRequests, for whatever reason, matches a route that denies
+// it. That route has two filters run which are off otherwise: the first writes down how many milliseconds are left, for
+// Envoy's router and for the route, which does not match that, and the second has Envoy choose the route again.
 func (p envoy) endByDeadline(manager *hcmv3.HttpConnectionManager) {
 	manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
 		Name: "age",
 		TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
 			appended(ageHeader, "%FILTER_STATE("+lastsKey+":PLAIN)%%COMMON_DURATION(DS_CX_BEG:DS_RX_BEG:ms)%"),
-			{Action: &mutationv3.HeaderMutation_Remove{Remove: streamDuration}}, // a caller's
+			// A caller's, which Envoy leaves where it takes the address for an internal one.
+			{Action: &mutationv3.HeaderMutation_Remove{Remove: streamDuration}},
 		}}),
 	})
 	left := `%CEL((int(string(filter_state.` + deadlineKey + `))-int(request.time))*1000)%`
