@@ -135,7 +135,7 @@ func TestDeadlineIsOfTheConnection(t *testing.T) {
 func TestRoutesOfCallersThatEndEarly(t *testing.T) {
 	t.Parallel()
 	e := startEdge(t)
-	client := http1Only(callerUntil(t, e.agent, "/client", 8*time.Second))
+	client := http1Only(callerUntil(t, e.agent, "/client", 20*time.Second))
 	ask := func(path string) (status int, by string) {
 		response, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d%s", e.mutual, path))
 		must(t, err)
@@ -153,12 +153,14 @@ func TestRoutesOfCallersThatEndEarly(t *testing.T) {
 			t.Errorf("%s: got %d by %q, want %d by %q", test.path, status, by, test.status, test.by)
 		}
 	}
-	eventually(t, 12*time.Second, "the end of the certificate", func() error {
-		if status, _ := ask("/web"); status != http.StatusForbidden {
-			return fmt.Errorf("got %d", status)
-		}
-		return nil
-	})
+	const left = 4 * time.Second
+	connection, reader, first := raw(t, tlsDialer(e.mutual, callerUntil(t, e.agent, "/client", left)), nil, "GET /web HTTP/1.1")
+	_, err := io.Copy(io.Discard, first.Body)
+	must(t, err)
+	time.Sleep(left)
+	if response := askAgain(t, connection, reader, nil, "GET /web HTTP/1.1"); response.StatusCode != http.StatusForbidden {
+		t.Errorf("a request after the end of the certificate: got %s, want 403", response.Status)
+	}
 	e.proxy.waitEvent("request", map[string]string{"status": "403", "details": "direct_response"})
 }
 
