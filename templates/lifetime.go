@@ -10,12 +10,15 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	routeagainv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // A connection is ended at the latest when a certificate has expired that it was made with, the own one or the peer's.
@@ -30,8 +33,8 @@ import (
 //	0           freshness                                         connectionLife
 //	|--- new requests ---|--- drained: streams go on ----|--- idle ------|
 //
-// That last request and whatever a caller's certificate ends sooner are bounded by a deadline of the connection, see
-// [envoy.deadline], and by [envoy.chooseLife] for TCP.
+// That last request, and all of a caller whose certificate ends sooner, are bounded by a deadline of the connection, see
+// [envoy.deadline] and [envoy.endByDeadline], and TCP by [envoy.chooseLife].
 
 // maxGrace is how long Envoy by default still takes requests after it has announced the end of an HTTP/2 connection, and
 // maxClosing how long it waits at the end of one of HTTP/1 for the other side to close too.
@@ -89,8 +92,8 @@ func (p envoy) serveForLife(manager *hcmv3.HttpConnectionManager) {
 	if p.UnboundedStreams {
 		return
 	}
-	options.MaxStreamDuration = lasting(p.connectionLife() - p.freshness() - p.grace() - p.idle() - p.closing())
-	endByDeadline(manager)
+	options.MaxStreamDuration = lasting(p.connectionLife() - p.takesRequests() - p.closing())
+	p.endByDeadline(manager)
 }
 
 // callForLife bounds requests that go to peers. At a gateway's port for callers with certificates the bound for those,
@@ -111,27 +114,41 @@ func (p envoy) tcpForLife(tcp *tcpproxyv3.TcpProxy) {
 const (
 	// streamDuration is the header by which Envoy is told how long one request may last. It does not reach the app.
 	streamDuration = "x-envoy-upstream-stream-duration-ms"
-	// leftHeader has the same number until then: what Envoy is told by others would be removed.
-	leftHeader = "x-spire-injector-left"
+	// ageHeader says how old the connection was when the request began, if its caller's certificate lasts. It does not
+	// reach the app either.
+	ageHeader = "x-spire-injector-age"
 	// peerEndKey and deadlineKey are where a connection keeps the end of the caller's certificate and its own, both in
-	// seconds since 1970.
+	// seconds since 1970, and lastsKey is a zero if the certificate lasts for [envoy.connectionLife].
 	peerEndKey  = "end"
 	deadlineKey = "deadline"
+	lastsKey    = "lasts"
 	// expiredAnswer is what a caller gets whose request came after the deadline.
 	expiredAnswer = "certificate expired"
+	// leftFilter and againFilter are the two HTTP filters that look at the deadline.
+	leftFilter  = "left"
+	againFilter = "again"
 )
 
 // deadline finds out, once for each connection, when it has to end: when the caller's certificate does, or
-// [envoy.connectionLife] after it was accepted. It is one second early, as times are rounded down. Without a certificate
-// there is none.
+// [envoy.connectionLife] after it was accepted. It is one second early, as times are rounded down. It also finds out
+// whether that certificate makes no difference, because it lasts for longer than connectionLife, or because there is none.
+//
+// SPIRE renews at half-life, so the SVID of a caller whose TTL is as long as ours, or longer, lasts in nearly each
+// handshake.
 func (p envoy) deadline() *listenerv3.Filter {
-	life := int((p.connectionLife() - p.closing()) / time.Second)
-	end := "int(string(filter_state." + peerEndKey + "))"
-	own := fmt.Sprintf("int(request.time) + %d", life)
-	earlier := "%CEL((" + end + " < " + own + " ? " + end + " : " + own + ") - 1)%"
+	const (
+		text = "string(filter_state." + peerEndKey + ")"
+		end  = "int(" + text + ")"
+		none = text + `=="-"`
+		now  = "int(request.time)"
+	)
+	own := fmt.Sprintf("%s+%d", now, int((p.connectionLife()-p.closing())/time.Second))
+	earlier := fmt.Sprintf("%%CEL((%s||%s<%s?%s:%s)-1)%%", none, own, end, own, end)
+	lasts := fmt.Sprintf(`%%CEL(%s||%s-%s>%d?"0":"x")%%`, none, end, now, (p.connectionLife()+time.Second-1)/time.Second)
 	return networkFilter("deadline", &setfilterstatev3.Config{OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{
 		connectionState(peerEndKey, "%DOWNSTREAM_PEER_CERT_V_END(%s)%"),
 		connectionState(deadlineKey, earlier, bytesAsStrings()),
+		connectionState(lastsKey, lasts, bytesAsStrings()),
 	}})
 }
 
@@ -156,37 +173,82 @@ func bytesAsStrings() *corev3.TypedExtensionConfig {
 	})}
 }
 
-// endByDeadline ends a request at the deadline of its connection, and denies one that comes later. First the header is
-// the deadline, then the milliseconds until then. Without a deadline it is no number, which routes and Envoy's router
-// pass over. HTTP filters could do the same for 24,000 instructions a request; this takes 14,000. The routes are there.
-func endByDeadline(manager *hcmv3.HttpConnectionManager) {
+// takesRequests is for how long after its beginning a connection may take requests that last for as long as any may, and
+// is gone in time.
+func (p envoy) takesRequests() time.Duration { return p.freshness() + p.grace() + p.idle() }
+
+// endByDeadline ends requests at the deadline of their connection, and denies those that come later.
+//
+// Envoy has no arithmetic but CEL, which costs more than all else that is done here, so only those requests are looked
+// at that need it. A request that begins while the connection is younger than [envoy.takesRequests] ends in time as any
+// other does, if the caller's certificate lasts:
+//
+//	takesRequests + the longest request + closing = connectionLife < what was left of the certificate in the handshake
+//
+// A header has that age in milliseconds, behind the zero of lastsKey. If the certificate does not last, a letter stands
+// there, and it is no number. What is no number within takesRequests, for whatever reason, matches a route that denies
+// it. That route has two filters run which are off otherwise: the first writes down how many milliseconds are left, for
+// Envoy's router and for the route, which does not match that, and the second has Envoy choose the route again.
+func (p envoy) endByDeadline(manager *hcmv3.HttpConnectionManager) {
 	manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions, &corev3.TypedExtensionConfig{
-		Name: "deadline",
+		Name: "age",
 		TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
-			{Action: &mutationv3.HeaderMutation_Append{Append: overwritten(leftHeader, "%FILTER_STATE("+deadlineKey+":PLAIN)%")}},
-			{Action: &mutationv3.HeaderMutation_Append{Append: overwritten(
-				leftHeader, `%CEL((int(request.headers["`+leftHeader+`"])-int(request.time))*1000)%`,
-			)}},
+			appended(ageHeader, "%FILTER_STATE("+lastsKey+":PLAIN)%%COMMON_DURATION(DS_CX_BEG:DS_RX_BEG:ms)%"),
+			// A caller's, which Envoy leaves where it takes the address for an internal one.
+			{Action: &mutationv3.HeaderMutation_Remove{Remove: streamDuration}},
 		}}),
 	})
-	late := &routev3.Route{
-		Match: anyPath(&routev3.HeaderMatcher{
-			Name: leftHeader,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_RangeMatch{
-				RangeMatch: &typev3.Int64Range{Start: math.MinInt32 * 1000, End: 1},
-			},
-		}),
+	left := `%CEL((int(string(filter_state.` + deadlineKey + `))-int(request.time))*1000)%`
+	manager.HttpFilters = append(
+		manager.HttpFilters,
+		off(httpFilter(leftFilter, &headermutationv3.HeaderMutation{})),
+		off(httpFilter(againFilter, &routeagainv3.Config{ClearRouteCache: true})),
+	)
+	look := &routev3.Route{
+		Match: anyPath(
+			notWithin(ageHeader, 0, p.takesRequests().Milliseconds()),
+			notWithin(streamDuration, 1, math.MaxInt64),
+		),
 		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
 			Status: 403,
 			Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: expiredAnswer}},
 		}},
+		TypedPerFilterConfig: map[string]*anypb.Any{
+			leftFilter: pack(&headermutationv3.HeaderMutationPerRoute{Mutations: &headermutationv3.Mutations{
+				RequestMutations: []*mutationv3.HeaderMutation{appended(streamDuration, left)},
+				Formatters:       []*corev3.TypedExtensionConfig{bytesAsStrings()},
+			}}),
+			againFilter: pack(&routeagainv3.Config{}),
+		},
 	}
 	routes := manager.GetRouteConfig()
 	for _, host := range routes.VirtualHosts {
-		host.Routes = append([]*routev3.Route{late}, host.Routes...)
-		host.RequestHeadersToAdd = append(host.RequestHeadersToAdd, overwritten(streamDuration, "%REQ("+leftHeader+")%"))
+		host.Routes = append([]*routev3.Route{look}, host.Routes...)
 	}
-	routes.RequestHeadersToRemove = append(routes.RequestHeadersToRemove, leftHeader) // comes after that
+	routes.RequestHeadersToRemove = append(routes.RequestHeadersToRemove, ageHeader)
+}
+
+// notWithin matches a header that is missing, or is no number from the first to the one before the second.
+func notWithin(name string, first, end int64) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name:                      name,
+		HeaderMatchSpecifier:      &routev3.HeaderMatcher_RangeMatch{RangeMatch: &typev3.Int64Range{Start: first, End: end}},
+		InvertMatch:               true,
+		TreatMissingHeaderAsEmpty: true,
+	}
+}
+
+// off has a filter run for those routes alone that say what it does.
+func off(filter *hcmv3.HttpFilter) *hcmv3.HttpFilter {
+	filter.Disabled = true
+	return filter
+}
+
+// appended writes a header with one value, whatever the caller sent.
+func appended(name, value string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{
+		Action: &mutationv3.HeaderMutation_Append{Append: overwritten(name, value)},
+	}
 }
 
 // overwritten is a header with one value, whatever the caller sent.

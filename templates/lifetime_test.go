@@ -1,7 +1,9 @@
 package templates
 
 import (
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -61,6 +64,10 @@ func TestNothingOutlivesItsCertificate(t *testing.T) {
 				t.Errorf("%s: a connection may rest for %s", manager.GetStatPrefix(), idle)
 			}
 			within(manager.GetStatPrefix(), fresh+grace+idle+closing+options.GetMaxStreamDuration().AsDuration())
+			if !proxy.UnboundedStreams {
+				longest := options.GetMaxStreamDuration().AsDuration() + closing
+				within(manager.GetStatPrefix()+", of whose last request nobody looks at the deadline,", notLookedAt(t, manager)+longest)
+			}
 			if got := options.GetMaxStreamDuration() == nil; got != proxy.UnboundedStreams {
 				t.Errorf("%s: streams without bound: %t", manager.GetStatPrefix(), got)
 			}
@@ -82,6 +89,48 @@ func TestNothingOutlivesItsCertificate(t *testing.T) {
 			}
 			if tcp.GetMaxDownstreamConnectionDuration() != nil && proxy.UnboundedStreams {
 				t.Errorf("%s is ended", tcp.GetStatPrefix())
+			}
+		}
+	})
+}
+
+// notLookedAt is how old the connection may be when a request begins of which nobody looks at the deadline. Its route
+// comes before all others of a host.
+func notLookedAt(t *testing.T, manager *hcmv3.HttpConnectionManager) time.Duration {
+	t.Helper()
+	var age int64
+	for _, host := range manager.GetRouteConfig().GetVirtualHosts() {
+		look := host.GetRoutes()[0]
+		match := look.GetMatch().GetHeaders()[0]
+		if match.GetName() != ageHeader || !match.GetInvertMatch() || !match.GetTreatMissingHeaderAsEmpty() || match.GetRangeMatch().GetStart() != 0 {
+			t.Fatalf("%s: expected a route for requests whose deadline is looked at, got %v", host.GetName(), look)
+		}
+		if age = match.GetRangeMatch().GetEnd(); look.GetDirectResponse().GetStatus() != 403 || look.GetTypedPerFilterConfig()[leftFilter] == nil || look.GetTypedPerFilterConfig()[againFilter] == nil {
+			t.Errorf("%s: expected the two filters, and a refusal without them, got %v", host.GetName(), look)
+		}
+	}
+	return time.Duration(age) * time.Millisecond
+}
+
+// TestOnlyCertificatesThatLastAreNotLookedAt: what was left of them in the handshake has to be more than any connection
+// lives, in whole seconds, of which the current one may be over.
+func TestOnlyCertificatesThatLastAreNotLookedAt(t *testing.T) {
+	lasts := regexp.MustCompile(`int\(request\.time\)>(\d+)\?"0":"x"`)
+	eachLife(t, func(t *testing.T, name string, proxy ir.Proxy) {
+		for _, config := range all[*setfilterstatev3.Config](t, name, proxy) {
+			for _, value := range config.GetOnDownstreamTlsHandshake() {
+				if value.GetObjectKey() != lastsKey {
+					continue
+				}
+				text := value.GetFormatString().GetTextFormatSource().GetInlineString()
+				match := lasts.FindStringSubmatch(text)
+				if match == nil {
+					t.Fatalf("expected a number of seconds, got %s", text)
+				}
+				seconds, err := strconv.Atoi(match[1])
+				if life := proxy.SVIDTTL / 2; err != nil || time.Duration(seconds)*time.Second < life || time.Duration(seconds)*time.Second >= life+time.Second {
+					t.Errorf("TTL %s: %s", proxy.SVIDTTL, text)
+				}
 			}
 		}
 	})

@@ -130,7 +130,7 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 }
 
 // takenAgain are written into requests for Envoy itself, which removes them before the app.
-var takenAgain = []string{clusterHeader, streamDuration, leftHeader}
+var takenAgain = []string{clusterHeader, streamDuration, ageHeader}
 
 // TestWrittenHeadersAreKnown finds a header in the configuration that an app may believe and that is not in the table. A
 // name of one word has one spelling.

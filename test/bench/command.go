@@ -24,6 +24,8 @@ type settings struct {
 	idle   time.Duration
 	load   time.Duration
 
+	instructions int // 0: none are counted
+
 	bursts   []int
 	accounts int
 	present  int
@@ -65,6 +67,8 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration, identities: requests at a time")
 	flags.IntVar(&s.rounds, "rounds", 3, "creations, proxy: rounds, each with every webhook or configuration in turn")
 	flags.DurationVar(&s.load, "load", 10*time.Second, "proxy: how long each configuration is asked in a round")
+	flags.IntVar(&s.instructions, "instructions", 0,
+		"proxy: also of how many requests to count the instructions, which needs Valgrind and takes minutes")
 	flags.IntVar(&s.times, "times", 10, "first-ok, policy, registration: how often")
 	flags.IntSliceVar(&s.bursts, "bursts", []int{1000}, "registration: pods of one service account, a burst for each number")
 	flags.IntVar(&s.accounts, "accounts", 1000, "registration: pods of a burst in which each has a service account of its own")
@@ -114,6 +118,9 @@ func (s settings) check() error {
 	}
 	if s.flood <= 0 {
 		errs = append(errs, fmt.Errorf("--flood: expected a time above 0s, got %s", s.flood))
+	}
+	if s.instructions < 0 {
+		errs = append(errs, fmt.Errorf("--instructions: expected 0 or more, got %d", s.instructions))
 	}
 	if s.pace < 0 {
 		errs = append(errs, fmt.Errorf("--pace: expected 0 or more, got %g", s.pace))

@@ -2,17 +2,22 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 // TestProxyConfigurationsNeedNoAgent: every secret comes from a file that is there.
 func TestProxyConfigurationsNeedNoAgent(t *testing.T) {
-	certificates, err := makeCertificates(t.TempDir())
+	certificates, err := makeCertificates(t.TempDir(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,4 +74,62 @@ func TestProcessorTime(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// TestBothConfigurationsLogTheSame: what they are compared for is not what they write.
+func TestBothConfigurationsLogTheSame(t *testing.T) {
+	certificates, err := makeCertificates(t.TempDir(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := proxyPorts{1, 2, 3, 4, 5, 6, 7}
+	for event, callee := range map[string]bool{"request": true, "upstream_request": false} {
+		logs := func(config makeConfig, file string) any {
+			t.Helper()
+			dir := t.TempDir()
+			if _, err := config(dir, ports, callee); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var document any
+			if err := yaml.Unmarshal(text, &document); err != nil {
+				t.Fatal(err)
+			}
+			return logFormat(document, event)
+		}
+		generated, byHand := logs(generatedConfig(certificates), "listeners.json"), logs(handWrittenConfig(certificates, jsonLog), "envoy.yaml")
+		if diff := cmp.Diff(generated, byHand); generated == nil || diff != "" {
+			t.Errorf("%s (-generated +by hand):\n%s", event, diff)
+		}
+	}
+}
+
+func TestInstructionsAreOfTheWorker(t *testing.T) {
+	busy, idle := map[string]int{"01": 500, "02": 9000, "03": 20}, map[string]int{"01": 480, "02": 1000}
+	if got := ofWorker(busy, idle); got != 8000 {
+		t.Errorf("got %d, want 8000", got)
+	}
+}
+
+// logFormat finds the format of an event's line.
+func logFormat(value any, event string) any {
+	var inner []any
+	switch value := value.(type) {
+	case []any:
+		inner = value
+	case map[string]any:
+		if format, ok := value["json_format"].(map[string]any); ok && format["event"] == event {
+			return value
+		}
+		inner = slices.Collect(maps.Values(value))
+	}
+	for _, v := range inner {
+		if found := logFormat(v, event); found != nil {
+			return found
+		}
+	}
+	return nil
 }

@@ -29,8 +29,12 @@ func (c certificateFiles) secretOf(name string) string {
 
 func (c certificateFiles) pem(name string) string { return filepath.Join(string(c), name+".pem") }
 
-func makeCertificates(dir string) (certificateFiles, error) {
+// makeCertificates fills a folder with certificates that end after so long.
+func makeCertificates(dir string, last time.Duration) (certificateFiles, error) {
 	c := certificateFiles(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return c, err
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return c, err
@@ -41,7 +45,7 @@ func makeCertificates(dir string) (certificateFiles, error) {
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 		NotBefore:             time.Now().Add(-time.Minute),
-		NotAfter:              time.Now().Add(24 * time.Hour),
+		NotAfter:              time.Now().Add(last),
 		URIs:                  []*url.URL{benchDomain.ID().URL()},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)

@@ -22,11 +22,14 @@ const (
 	slowReaders   = 300
 	unreadUploads = 200
 	bigBody       = 16 << 20
+
+	lastingCertificates = 24 * time.Hour
 )
 
 // proxyFigures compare the generated configuration with one that is written by hand, in one run.
 type proxyFigures struct {
-	Variants []proxyVariant `json:"variants"`
+	Variants     []proxyVariant      `json:"variants"`
+	Instructions *instructionFigures `json:"instructions,omitempty"`
 }
 
 // proxyVariant is one of both. Memory is what the kernel has resident, the most that was seen.
@@ -58,11 +61,17 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 	var free standalone.Ports
 	variants := []*proxyVariant{
 		{Name: "generated", config: generatedConfig(certificates)},
-		{Name: "written by hand", config: handWrittenConfig(certificates)},
+		{Name: "written by hand", config: handWrittenConfig(certificates, jsonLog)},
+		{Name: "… with a line of text", config: handWrittenConfig(certificates, textLog)},
+	}
+	start := func(name string, v *proxyVariant) (*proxyPair, error) {
+		return startPair(ctx, &free, pairStart{
+			dir: filepath.Join(dir, name), app: app.port, config: v.config, program: runs(envoy), patience: time.Minute,
+		})
 	}
 	for i := range s.rounds * len(variants) {
 		v := variants[(i+i/len(variants))%len(variants)] // who is first changes from round to round
-		pair, err := startPair(ctx, &free, envoy, filepath.Join(dir, fmt.Sprint(i)), app.port, v.config)
+		pair, err := start(fmt.Sprint(i), v)
 		if err != nil {
 			return fmt.Errorf("%s: %w", v.Name, err)
 		}
@@ -77,7 +86,7 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 		v.Requests, v.P50, v.P99 = len(v.latencies), median(v.latencies), quantile(v.latencies, 0.99)
 		v.CPU = seconds(v.processing / time.Duration(max(len(v.latencies), 1)))
 		for name, measured := range map[string]*[2]int{"/big": &v.Reading, "/unread": &v.Uploading} {
-			pair, err := startPair(ctx, &free, envoy, filepath.Join(dir, fmt.Sprint("memory", i, name[1:])), app.port, v.config)
+			pair, err := start(fmt.Sprint("memory", i, name[1:]), v)
 			if err != nil {
 				return fmt.Errorf("%s: %w", v.Name, err)
 			}
@@ -89,23 +98,35 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 		}
 		r.Proxy.Variants = append(r.Proxy.Variants, *v)
 	}
-	return nil
+	if s.instructions > 0 {
+		r.Proxy.Instructions, err = countAll(ctx, s, &free, envoy, dir, app.port, certificates)
+	}
+	return err
 }
 
+// prepareProxy returns an Envoy, and a folder with certificates that last.
 func prepareProxy(ctx context.Context) (envoy, dir string, certificates certificateFiles, err error) {
-	cache, err := parts.UserCache()
-	if err != nil {
-		return "", "", "", err
-	}
-	programs, err := parts.Ensure(ctx, cache, parts.ForEnvoy, os.Stderr)
-	if err != nil {
+	if envoy, err = envoyProgram(ctx); err != nil {
 		return "", "", "", err
 	}
 	if dir, err = os.MkdirTemp("", "bench"); err != nil {
 		return "", "", "", err
 	}
-	certificates, err = makeCertificates(dir)
-	return programs.Envoy, dir, certificates, err
+	certificates, err = makeCertificates(dir, lastingCertificates)
+	return envoy, dir, certificates, err
+}
+
+// envoyProgram returns the one that ENVOY names, or else the one that the test cluster runs.
+func envoyProgram(ctx context.Context) (string, error) {
+	if path := os.Getenv("ENVOY"); path != "" {
+		return path, nil
+	}
+	cache, err := parts.UserCache()
+	if err != nil {
+		return "", err
+	}
+	programs, err := parts.Ensure(ctx, cache, parts.ForEnvoy, os.Stderr)
+	return programs.Envoy, err
 }
 
 // load asks for a while, and adds what it saw to the variant's figures.
@@ -273,6 +294,11 @@ func (app *benchApp) stalled(pair *proxyPair, path string) (memory [2]int, err e
 }
 
 func printProxy(t io.Writer, f proxyFigures) {
+	defer func() {
+		if f.Instructions != nil {
+			printInstructions(t, *f.Instructions)
+		}
+	}()
 	title(t, "Two Envoys between an app and its caller: the generated configuration and one that is written by hand")
 	row(t, "configuration", "requests", "p50 ms", "p99 ms", "CPU µs per request",
 		fmt.Sprintf("MiB at %d slow readers", slowReaders), fmt.Sprintf("MiB at %d unread uploads", unreadUploads))

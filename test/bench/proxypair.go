@@ -30,14 +30,18 @@ type proxyPorts struct{ app, inbound, upstream, callerReady, calleeReady, caller
 // makeConfig writes an Envoy's files into a folder and returns its command line.
 type makeConfig func(dir string, ports proxyPorts, callee bool) (args []string, err error)
 
-func startPair(
-	ctx context.Context,
-	free *standalone.Ports,
-	envoy, dir string,
-	app uint16,
-	config makeConfig,
-) (*proxyPair, error) {
-	ports := proxyPorts{app: app}
+// pairStart is how a pair is started.
+type pairStart struct {
+	dir    string
+	app    uint16
+	config makeConfig
+	// program is what runs one of both, before the arguments of its configuration.
+	program  func(callee bool) []string
+	patience time.Duration // until an answer has come through both
+}
+
+func startPair(ctx context.Context, free *standalone.Ports, start pairStart) (*proxyPair, error) {
+	ports := proxyPorts{app: start.app}
 	for _, port := range []*uint16{
 		&ports.inbound, &ports.upstream, &ports.callerReady, &ports.calleeReady, &ports.callerAdmin, &ports.calleeAdmin,
 	} {
@@ -52,24 +56,30 @@ func startPair(
 		callee bool
 		into   **standalone.Process
 	}{{"callee", true, &pair.callee}, {"caller", false, &pair.caller}} {
-		folder := filepath.Join(dir, side.name)
+		folder := filepath.Join(start.dir, side.name)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return nil, err
 		}
-		args, err := config(folder, ports, side.callee)
+		args, err := start.config(folder, ports, side.callee)
 		if err == nil {
-			*side.into, err = standalone.Start(envoy, args...)
+			command := append(start.program(side.callee), args...)
+			*side.into, err = standalone.Start(command[0], command[1:]...)
 		}
 		if err != nil {
 			pair.stop()
 			return nil, err
 		}
 	}
-	if err := pair.waitAnswer(); err != nil {
+	if err := pair.waitAnswer(start.patience); err != nil {
 		pair.stop()
 		return nil, err
 	}
 	return pair, nil
+}
+
+// runs is both sides run by one program.
+func runs(program string) func(bool) []string {
+	return func(bool) []string { return []string{program} }
 }
 
 func (p *proxyPair) stop() {
@@ -83,9 +93,9 @@ func (p *proxyPair) stop() {
 func (p *proxyPair) url() string { return fmt.Sprintf("http://127.0.0.1:%d/", p.upstream) }
 
 // waitAnswer waits until a request has come through both.
-func (p *proxyPair) waitAnswer() error {
+func (p *proxyPair) waitAnswer(patience time.Duration) error {
 	var last error
-	for range 300 {
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(100 * time.Millisecond) {
 		response, err := http.Get(p.url()) //nolint:noctx // it ends by itself
 		if err == nil {
 			_ = response.Body.Close()
@@ -95,19 +105,21 @@ func (p *proxyPair) waitAnswer() error {
 			err = errors.New(response.Status)
 		}
 		last = err
-		time.Sleep(100 * time.Millisecond)
 	}
 	return fmt.Errorf("no answer through both Envoys: %w\n%s\n%s", last, p.callee.Out, p.caller.Out)
 }
 
-// generatedConfig is what a pod gets, with certificates from files in the place of the agent's.
-func generatedConfig(certificates certificateFiles) makeConfig {
+// generatedConfig is what a pod gets, with certificates from files in the place of the agent's, after changes.
+func generatedConfig(certificates certificateFiles, changes ...func(*ir.Proxy)) makeConfig {
 	return func(dir string, ports proxyPorts, callee bool) ([]string, error) {
 		proxy, admin, ready, err := benchProxy(ports, callee)
 		if err != nil {
 			return nil, err
 		}
 		proxy.JSONFiles = true
+		for _, change := range changes {
+			change(&proxy)
+		}
 		config, err := templates.Generate(proxy)
 		if err != nil {
 			return nil, err

@@ -8,7 +8,8 @@ import (
 )
 
 // handWritten is what somebody would write who wants mutual TLS, a check of the peer and a line in the log for each
-// request, and nothing else: Envoy's defaults for buffers, windows, limits and time-outs.
+// request, and nothing else: Envoy's defaults for buffers, windows, limits and time-outs. In JSON the line has the fields
+// of the generated configuration.
 var handWritten = template.Must(template.New("").Parse(`
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: {{.Admin}}}}}
 static_resources:
@@ -28,6 +29,31 @@ static_resources:
           - name: stdout
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+      {{- if .JSON}}
+              log_format:
+                omit_empty_values: true
+                json_format:
+                  time: "%START_TIME%"
+                  event: {{if .Callee}}request{{else}}upstream_request{{end}}
+                  listener: {{if .Callee}}inbound_{{.Listen}}{{else}}upstream_%DOWNSTREAM_LOCAL_PORT%{{end}}
+                  method: "%REQUEST_HEADER(:METHOD)%"
+                  path: "%PATH(NQ:ORIG_OR_PATH)%"
+                  protocol: "%PROTOCOL%"
+                  status: "%RESPONSE_CODE%"
+                  flags: "%RESPONSE_FLAGS%"
+                  details: "%RESPONSE_CODE_DETAILS%"
+                  reason: "%UPSTREAM_TRANSPORT_FAILURE_REASON%"
+                  ms: "%DURATION%"
+        {{- if .Callee}}
+                  peer: "%DOWNSTREAM_PEER_URI_SAN%"
+                  self: "%DOWNSTREAM_LOCAL_URI_SAN%"
+                  remote: "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%"
+        {{- else}}
+                  peer: "%UPSTREAM_PEER_URI_SAN%"
+                  self: "%UPSTREAM_LOCAL_URI_SAN%"
+                  upstream: "%UPSTREAM_HOST%"
+        {{- end}}
+      {{- end}}
       {{- if .Callee}}
           forward_client_cert_details: SANITIZE_SET
           set_current_client_cert_details: {uri: true}
@@ -63,16 +89,24 @@ static_resources:
     {{- end}}
 `))
 
+// plainLog is what the log of a configuration that is written by hand is made of.
+type plainLog bool
+
+const (
+	textLog plainLog = false // Envoy's own line
+	jsonLog plainLog = true
+)
+
 // handWrittenConfig is the same pair by hand.
-func handWrittenConfig(certificates certificateFiles) makeConfig {
+func handWrittenConfig(certificates certificateFiles, log plainLog) makeConfig {
 	return func(dir string, ports proxyPorts, callee bool) ([]string, error) {
 		values := struct {
 			Admin, Listen, Next  uint16
 			Chain, Key, CA, Peer string
-			Callee               bool
+			Callee, JSON         bool
 		}{
 			ports.callerAdmin, ports.upstream, ports.inbound,
-			certificates.pem("web"), certificates.pem("web-key"), certificates.pem("ca"), benchDomain.IDString() + "/api", false,
+			certificates.pem("web"), certificates.pem("web-key"), certificates.pem("ca"), benchDomain.IDString() + "/api", false, bool(log),
 		}
 		if callee {
 			values.Admin, values.Listen, values.Next, values.Callee = ports.calleeAdmin, ports.inbound, ports.app, true
