@@ -14,13 +14,27 @@ import (
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
 
-// callingUntil is a connection of a caller whose certificate lasts for so long.
-func callingUntil(a *agent, path, address string, left time.Duration) (*tls.Conn, error) {
+// untilThen are the settings of a caller whose certificate lasts for so long.
+func untilThen(a *agent, path string, left time.Duration) (*tls.Config, error) {
 	certificate, err := a.issue(id(path).String(), time.Now().Add(left))
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true}, err
+}
+
+// callerUntil is the same, for a test that cannot go on without.
+func callerUntil(t *testing.T, a *agent, path string, left time.Duration) *tls.Config {
+	t.Helper()
+	config, err := untilThen(a, path, left)
+	must(t, err)
+	return config
+}
+
+// callingUntil is a connection of such a caller.
+func callingUntil(a *agent, path, address string, left time.Duration) (*tls.Conn, error) {
+	config, err := untilThen(a, path, left)
 	if err != nil {
 		return nil, err
 	}
-	return tls.Dial("tcp", address, &tls.Config{Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true})
+	return tls.Dial("tcp", address, config)
 }
 
 // loopback is where callers on this machine reach a port.
