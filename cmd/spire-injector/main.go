@@ -76,7 +76,8 @@ func newCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newListCommand(), newServingCertCommand(), newTokensCommand(),
+	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newListCommand(), newGraphCommand(),
+		newServingCertCommand(), newTokensCommand(),
 		newVersionCommand())
 	return root
 }

@@ -74,6 +74,28 @@ func answer(t *testing.T, m *Mesh, question string) []byte {
 		} else {
 			write(list.WriteText)
 		}
+	case "graph":
+		selection := Selection{}
+		draw := Graph.WriteText
+		for _, word := range words[1:] {
+			key, value, _ := strings.Cut(word, "=")
+			switch key {
+			case "--to":
+				selection.To = value
+			case "--from":
+				selection.From = value
+			case "-n":
+				selection.Namespace = value
+			case "-o":
+				draw = map[string]func(Graph, io.Writer) error{
+					"json": Graph.WriteJSON, "dot": Graph.WriteDOT, "mermaid": Graph.WriteMermaid}[value]
+			}
+		}
+		graph, err := m.Graph(selection)
+		if err != nil {
+			return []byte("error: " + err.Error() + "\n")
+		}
+		write(func(w io.Writer) error { return draw(graph, w) })
 	default:
 		t.Fatalf("unknown question %q", question)
 	}

@@ -72,9 +72,17 @@ type Group struct {
 	Why Reason
 }
 
+// text says in which state pods are. That nobody asked is said by the reason.
+func (s State) text() string {
+	if s == NotAsked {
+		s = NotInjected
+	}
+	return string(s)
+}
+
 // Reason says why something is not so, and what to do.
 type Reason struct {
-	Found  string `json:"found"`
+	Found  string `json:"found,omitempty"`
 	Remedy string `json:"remedy,omitempty"`
 }
 
