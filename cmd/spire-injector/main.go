@@ -77,8 +77,7 @@ func newCommand() *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newListCommand(), newGraphCommand(),
-		newServingCertCommand(), newTokensCommand(),
-		newVersionCommand())
+		newExplainCommand(), newServingCertCommand(), newTokensCommand(), newVersionCommand())
 	return root
 }
 

@@ -19,6 +19,7 @@ const (
 	OK      Status = "ok"
 	Fails   Status = "fails"
 	Unknown Status = "unknown" // what is known does not say it
+	Note    Status = "note"    // it works, and there is something to know
 )
 
 // The checks of a call, by their names.
@@ -158,10 +159,9 @@ func (c call) noListener(leads string) Reason {
 		isApp = isApp || in.App == c.to.port
 	}
 	if len(listens) == 0 {
-		return Reason{
-			Found:  fmt.Sprintf("%s of %s, whose Envoy takes no calls: it has neither app-port nor inbound", leads, c.callee()),
-			Remedy: fmt.Sprintf("write %s and %s in %s of %s", intent.AnnotationAppPort, intent.AnnotationAllowedPeers, c.callee().metadata(), c.callee()),
-		}
+		r := takesNoCalls(c.to.group)
+		r.Found = leads + "; " + r.Found
+		return r
 	}
 	remedy := fmt.Sprintf("ports of the Service: [{name: mtls, port: %d}], and address: \"%s:%d\" in %s", listens[0],
 		c.up.Address.Host(), listens[0], c.where(".address"))
@@ -218,7 +218,7 @@ func (c call) expectedID() (Status, Reason) {
 	case slices.ContainsFunc(c.up.Refused, accepts):
 		return Fails, quarantined(c.mesh.short(id))
 	case slices.ContainsFunc(c.up.Peers, accepts):
-		return OK, Reason{Found: fmt.Sprintf("the caller accepts %s, which is %s", c.mesh.peers(c.up.Peers), c.callee())}
+		return OK, Reason{Found: fmt.Sprintf("the caller accepts %s; %s is %s", c.mesh.peers(c.up.Peers), c.callee(), c.mesh.short(id))}
 	}
 	return Fails, Reason{
 		Found: fmt.Sprintf("%s is %s, %s; the caller accepts %s alone", c.address(), c.callee(), c.mesh.short(id),
@@ -258,7 +258,7 @@ func (c call) allowedPeers() (Status, Reason) {
 	refusal := fmt.Sprintf("%s lets in %s (%s); the caller is %s%s", callee, c.mesh.peers(in.Callers()), written,
 		c.mesh.short(id), c.nearPeer(in.Callers(), id))
 	if in.Audit {
-		return OK, Reason{Found: refusal + ": it is let in, and counted, by enforcement: audit", Remedy: c.admit(in, i)}
+		return Note, Reason{Found: refusal + ": it is let in, and counted, by enforcement: audit", Remedy: c.admit(in, i)}
 	}
 	return Fails, Reason{Found: refusal, Remedy: c.admit(in, i)}
 }

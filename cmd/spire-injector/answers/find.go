@@ -158,6 +158,8 @@ func (m *Mesh) nothing(wanted Object) error {
 	var here, elsewhere []string
 	for _, w := range m.Workloads {
 		switch {
+		case w.Name == wanted.Name && w.Namespace == wanted.Namespace: // of another kind
+			elsewhere = append(elsewhere, w.String())
 		case wanted.Namespace == "" || w.Namespace == wanted.Namespace:
 			here = append(here, w.Name)
 		case w.Name == wanted.Name && (wanted.Kind == "" || w.Kind == wanted.Kind):

@@ -74,6 +74,20 @@ func answer(t *testing.T, m *Mesh, question string) []byte {
 		} else {
 			write(list.WriteText)
 		}
+	case "explain":
+		explained := func() (Explanation, error) { return m.Explain(words[1], "") }
+		if len(words) > 2 {
+			request, err := ParseRequest(strings.Join(words[3:], " "))
+			if err != nil {
+				t.Fatal(err)
+			}
+			explained = func() (Explanation, error) { return m.ExplainCall(words[1], words[2], "", request) }
+		}
+		e, err := explained()
+		if err != nil {
+			return []byte("error: " + err.Error() + "\n")
+		}
+		write(e.WriteText)
 	case "graph":
 		selection := Selection{}
 		draw := Graph.WriteText

@@ -261,7 +261,7 @@ func (m *Mesh) edgesOf(g *Group, index int, up ir.Upstream) []Edge {
 				one.Agreement, one.Check, one.Reason = Mismatch, s.Check, s.Reason
 			case s.Check == checkRequest:
 				one.Found = s.Found
-			case s.Status == OK && s.Remedy != "": // let in, though not in the list
+			case s.Status == Note: // let in, though not in the list
 				one.Reason = s.Reason
 			case s.Status == Unknown:
 				one.Agreement, one.Check, one.Reason = Unclear, s.Check, s.Reason
