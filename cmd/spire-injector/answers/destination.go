@@ -246,7 +246,8 @@ func (m *Mesh) selected(s *corev1.Service) []*Group {
 	var groups []*Group
 	for _, w := range m.inNamespace(s.Namespace) {
 		for _, g := range w.Groups {
-			if selector.Matches(k8slabels.Set(g.Asked.Labels)) {
+			selects := func(p Pod) bool { return selector.Matches(k8slabels.Set(p.Labels)) }
+			if selector.Matches(k8slabels.Set(g.Asked.Labels)) || slices.ContainsFunc(g.Pods, selects) {
 				groups = append(groups, g)
 			}
 		}

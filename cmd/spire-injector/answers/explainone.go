@@ -190,7 +190,15 @@ func (g *Group) injectedText() string {
 	for _, v := range versions {
 		by = append(by, v.Value)
 	}
-	return fmt.Sprintf("%s, in mode %s, by version %s", agree(len(g.Pods), "pod", "pods"), g.Mode, strings.Join(by, " and "))
+	pods := agree(len(g.Pods), "pod", "pods")
+	if len(g.Of.Groups) > 1 {
+		var names []string
+		for _, pod := range g.Pods[:min(len(g.Pods), mostNames)] {
+			names = append(names, pod.Name)
+		}
+		pods += " (" + strings.Join(names, ", ") + ")"
+	}
+	return fmt.Sprintf("%s, in mode %s, by version %s", pods, g.Mode, strings.Join(by, " and "))
 }
 
 // readiness says what runs, and with which sidecar.

@@ -89,8 +89,12 @@ func live(t testing.TB, manifests string) *fake.Clientset {
 	for _, object := range all {
 		switch o := object.(type) {
 		case *appsv1.Deployment:
+			ns, ok := namespaces[o.Namespace]
+			if !ok {
+				ns = intent.Namespace{Name: o.Namespace}
+			}
 			for n := range orOne(o.Spec.Replicas) {
-				if pod := admitted(t, namespaces[o.Namespace], o, int(n)); pod != nil {
+				if pod := admitted(t, ns, o, int(n)); pod != nil {
 					pods = append(pods, pod)
 				}
 			}

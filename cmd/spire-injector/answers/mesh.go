@@ -11,6 +11,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -132,7 +133,7 @@ func NewMesh(f Facts) *Mesh {
 		if groups[w] == nil {
 			groups[w] = map[[sha256.Size]byte]*Group{}
 		}
-		key := digestOf(pod.Labels, pod.Annotations, pod.Spec.ServiceAccountName, portsOf(pod.Pod))
+		key := digestOf(shared(pod.Labels), pod.Annotations, pod.Spec.ServiceAccountName, portsOf(pod.Pod))
 		if groups[w][key] == nil {
 			groups[w][key] = m.group(w, pod)
 			w.Groups = append(w.Groups, groups[w][key])
@@ -257,6 +258,26 @@ func workloadOf(pod *corev1.Pod, controllers map[Object]Object) Object {
 		return above
 	}
 	return o
+}
+
+// ofOnePod are labels that controllers give to each pod of its own.
+var ofOnePod = []string{
+	appsv1.StatefulSetPodNameLabel,
+	appsv1.PodIndexLabel,
+	batchv1.JobNameLabel,
+	batchv1.ControllerUidLabel,
+	batchv1.JobCompletionIndexAnnotation,
+	"job-name",
+	"controller-uid",
+}
+
+// shared are the labels that pods of one workload have in common.
+func shared(labels map[string]string) map[string]string {
+	out := maps.Clone(labels)
+	for _, key := range ofOnePod {
+		delete(out, key)
+	}
+	return out
 }
 
 // digestOf distinguishes what pods say.
