@@ -116,6 +116,9 @@ func (f answerFlags) fromCluster(ctx context.Context, only bool) (answers.Facts,
 		Now:      time.Now,
 	}.Installation(ctx)
 	wait.Wait()
+	if err := facts.Usable(f.namespace); err != nil {
+		return answers.Facts{}, err
+	}
 	return f.withInstallation(facts, installed)
 }
 

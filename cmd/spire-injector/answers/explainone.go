@@ -127,6 +127,9 @@ func (m *Mesh) about(g *Group) []Step {
 	}
 	add(checkIdentity, OK, Reason{Found: id})
 	steps = append(steps, m.readiness(g)...)
+	if !g.Known {
+		add(checkListens, Unknown, Reason{Found: "whom it lets in and calls is not known without the platform file"})
+	}
 	if !g.serves() {
 		return steps
 	}

@@ -3,10 +3,13 @@ package answers
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -108,11 +111,33 @@ func (f Facts) Gaps() []string {
 	var gaps []string
 	for _, m := range means {
 		if err := f.Unread[m.source]; err != nil {
-			gaps = append(gaps, fmt.Sprintf("%s could not be read: %v: %s", m.source, err, m.open))
+			gaps = append(gaps, fmt.Sprintf("%s could not be read: %s: %s", m.source, oneLine(err), m.open))
 		}
 	}
 	if f.Only != "" {
 		gaps = append(gaps, "only namespace "+f.Only+" was read: pods and Services elsewhere are not known")
 	}
 	return gaps
+}
+
+// oneLine is an error in one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// Usable says why nothing can be answered of a cluster, about a namespace or about all for the empty one: no pods could
+// be read, or there is no such namespace.
+func (f Facts) Usable(namespace string) error {
+	_, known := f.Namespaces[namespace]
+	unread := f.Unread[SourceNamespaces]
+	if namespace != "" && !known && (unread == nil || apierrors.IsNotFound(unread)) {
+		near := ""
+		if n := intent.Nearest(namespace, slices.Sorted(maps.Keys(f.Namespaces))...); n != "" {
+			near = fmt.Sprintf("; did you mean %q?", n)
+		}
+		return fmt.Errorf("there is no namespace %s%s", namespace, near)
+	}
+	if err := f.Unread[SourcePods]; err != nil {
+		return fmt.Errorf("reading pods: %s; ask as somebody who may list them, or about a namespace of yours with --namespace",
+			oneLine(err))
+	}
+	return nil
 }

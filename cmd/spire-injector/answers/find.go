@@ -2,7 +2,6 @@ package answers
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -143,17 +142,10 @@ func (m *Mesh) nothing(wanted Object) error {
 	if m.Only != "" && wanted.Namespace != m.Only {
 		return fmt.Errorf("there is no %s in namespace %s, which alone could be read", what, m.Only)
 	}
-	if _, known := m.Namespaces[wanted.Namespace]; m.Live && wanted.Namespace != "" && !known && m.Unread[SourceNamespaces] == nil {
-		near := ""
-		var names []string
-		for name := range m.Namespaces {
-			names = append(names, name)
+	if m.Live {
+		if err := m.Usable(wanted.Namespace); err != nil {
+			return err
 		}
-		slices.Sort(names)
-		if n := intent.Nearest(wanted.Namespace, names...); n != "" {
-			near = fmt.Sprintf("; did you mean %q?", n)
-		}
-		return fmt.Errorf("there is no namespace %s%s", wanted.Namespace, near)
 	}
 	var here, elsewhere []string
 	for _, w := range m.Workloads {

@@ -119,3 +119,34 @@ func TestWithoutPlatformFile(t *testing.T) {
 		t.Errorf("got %s", out.String())
 	}
 }
+
+// A cluster whose pods may not be read is no cluster without workloads, and a namespace that is not there has none.
+func TestUsable(t *testing.T) {
+	t.Parallel()
+	c := live(t, twoNamespaces)
+	ask := func(g Gatherer, namespace string) string {
+		var f Facts
+		g.Client = c
+		g.Gather(t.Context(), &f)
+		if err := f.Usable(namespace); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	for _, namespace := range []string{"", "shop"} {
+		if got := ask(Gatherer{}, namespace); got != "" {
+			t.Errorf("%q: got %s", namespace, got)
+		}
+	}
+	const want = `there is no namespace shap; did you mean "shop"?`
+	if got := ask(Gatherer{}, "shap"); got != want {
+		t.Errorf("expected %s, got %s", want, got)
+	}
+	if got := ask(Gatherer{Namespace: "shap", Only: true}, "shap"); got != "there is no namespace shap" {
+		t.Errorf("got %s", got)
+	}
+	forbid(c, "", "pods")
+	if got := ask(Gatherer{}, ""); !strings.Contains(got, "reading pods: pods is forbidden: jane may not; ask as somebody") {
+		t.Errorf("got %s", got)
+	}
+}

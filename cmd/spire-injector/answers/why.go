@@ -15,11 +15,12 @@ func (m *Mesh) why(g *Group) Reason {
 	w := g.Of
 	switch {
 	case g.State != Injected && !m.serves(w.Namespace):
+		found := fmt.Sprintf("%s is excluded (by the webhooks' namespaceSelector); the label does nothing there", w.Namespace)
 		if g.State == NotAsked {
-			return m.notAsked(g)
+			found = fmt.Sprintf("%s; namespace %s", m.notAsked(g).Found, found)
 		}
 		return Reason{
-			Found: fmt.Sprintf("%s is excluded (by the webhooks' namespaceSelector); the label does nothing there", w.Namespace),
+			Found: found,
 			Remedy: "move it to another namespace, or have the platform team take " + w.Namespace +
 				" out of the excluded ones",
 		}
