@@ -105,7 +105,7 @@ func (n Node) label(trustDomain string) []string {
 	for _, id := range n.SPIFFEIDs {
 		lines = append(lines, shortOf(id, trustDomain))
 	}
-	if n.State != "" && n.State != Injected {
+	if n.State != "" && n.State != Injected && n.State != ToBeInjected {
 		lines = append(lines, n.State.text())
 	}
 	return lines

@@ -147,7 +147,7 @@ func (m *Mesh) node(w *Workload) Node {
 	n := Node{ID: w.String(), Namespace: w.Namespace}
 	for _, g := range w.Groups {
 		if n.State == "" || g.State == Injected {
-			n.State = g.State
+			n.State = g.told()
 		}
 		if id := g.ID.String(); !g.ID.IsZero() && !slices.Contains(n.SPIFFEIDs, id) {
 			n.SPIFFEIDs = append(n.SPIFFEIDs, id)

@@ -140,7 +140,7 @@ func (m *Mesh) meant(g *Group) bool {
 
 // row is that of a group, without its pods.
 func (m *Mesh) row(g *Group) Listed {
-	row := Listed{Object: g.Of.Object, State: g.State, Mode: g.Mode}
+	row := Listed{Object: g.Of.Object, State: g.told(), Mode: g.Mode}
 	if !g.ID.IsZero() {
 		row.SPIFFEID = g.ID.String()
 	}
@@ -287,6 +287,11 @@ func (l List) summary() string {
 	text := fmt.Sprintf("%s injected", agree(counts[Injected], "workload", "workloads"))
 	if pods > 0 {
 		text += fmt.Sprintf(" (%s)", agree(pods, "pod", "pods"))
+	}
+	if n := counts[ToBeInjected]; n > 0 && counts[Injected] == 0 {
+		text = agree(n, "workload", "workloads") + " to be injected"
+	} else if n > 0 {
+		text += fmt.Sprintf(", %d to be injected", n)
 	}
 	for _, s := range []struct {
 		state State

@@ -30,6 +30,8 @@ const (
 	NotAsked    State = "not asked"
 	NotInjected State = "not injected" // though asked
 	Denied      State = "denied"
+	// ToBeInjected is Injected where there are no pods yet: in what is printed, not of a [Group].
+	ToBeInjected State = "to be injected"
 )
 
 // Mesh is what facts mean.
@@ -71,6 +73,14 @@ type Group struct {
 	decided  reason.Reason // by the labels
 	// Why says what it is that the pods are not injected, or that new ones would be denied; empty for others.
 	Why Reason
+}
+
+// told is the state of a group in what is printed.
+func (g *Group) told() State {
+	if g.State == Injected && len(g.Pods) == 0 {
+		return ToBeInjected
+	}
+	return g.State
 }
 
 // text says in which state pods are. That nobody asked is said by the reason.
