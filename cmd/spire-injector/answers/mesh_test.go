@@ -3,11 +3,15 @@ package answers
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // like is a pod as another one, with another name and label of its own.
@@ -76,6 +80,31 @@ func TestIdentityOfRunningPod(t *testing.T) {
 	g := NewMesh(f).byPod[before.Namespace+"/"+before.Name]
 	if want := "spiffe://example.org/ns/" + before.Namespace + "/sa/before"; g.ID.String() != want || g.Intent.ID.String() != want {
 		t.Errorf("expected %s, got %s and %s", want, g.ID, g.Intent.ID)
+	}
+}
+
+// Who is quarantined is let in by nobody and taken for nobody, whatever the lists say.
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	archive, err := txtar.ParseFile("testdata/shop.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := gathered(t, live(t, string(archive.Files[0].Data)))
+	for id, check := range map[string]string{"/ns/shop/web": checkPeers, "/ns/shop/api": checkID} {
+		p, err := intent.ParsePlatform([]byte(strings.Replace(platformFile, "/ns/shop/stolen", id, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Platform = &p
+		e, err := NewMesh(f).ExplainCall("shop/web", "shop/api", "", Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(e.Steps, func(s Step) bool { return s.Check == check })
+		if e.Passes || at < 0 || e.Steps[at].Status != Fails || !strings.HasPrefix(e.Steps[at].Found, id+" is quarantined") {
+			t.Errorf("%s: got %+v", id, e.Steps)
+		}
 	}
 }
 
