@@ -112,7 +112,7 @@ func (m *Mesh) about(g *Group) []Step {
 		add(checkAsked, OK, Reason{Found: m.asked(g)})
 		add(checkInjected, Fails, Reason{Found: "denied: " + g.Why.Found, Remedy: g.Why.Remedy})
 		return steps
-	case Injected:
+	case Injected, ToBeInjected:
 	}
 	add(checkAsked, OK, Reason{Found: m.asked(g)})
 	add(checkInjected, OK, Reason{Found: g.injectedText()})

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -104,6 +105,31 @@ func TestQuarantine(t *testing.T) {
 		at := slices.IndexFunc(e.Steps, func(s Step) bool { return s.Check == check })
 		if e.Passes || at < 0 || e.Steps[at].Status != Fails || !strings.HasPrefix(e.Steps[at].Found, id+" is quarantined") {
 			t.Errorf("%s: got %+v", id, e.Steps)
+		}
+	}
+}
+
+// A request is let in by a method and a path of one rule, compared as Envoy compares them.
+func TestRequest(t *testing.T) {
+	t.Parallel()
+	parse := func(s string) ir.Path {
+		p, err := ir.ParsePath(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	rule := ir.Rule{Methods: []string{"GET", "HEAD"}, Paths: []ir.Path{parse("/healthz"), parse("/v1/*")}}
+	for request, want := range map[string]bool{
+		"GET /healthz": true, "HEAD /v1/users?x=1": true, "GET /v1/": true, "GET /v1": false, "GET /healthz/": false,
+		"GET /v1x": false, "POST /healthz": false,
+	} {
+		r, err := ParseRequest(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.matches(rule); got != want {
+			t.Errorf("%s: expected %v, got %v", request, want, got)
 		}
 	}
 }
