@@ -76,8 +76,8 @@ func newCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newServingCertCommand(), newTokensCommand(),
-		newCaptureCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newListCommand(), newGraphCommand(),
+		newExplainCommand(), newServingCertCommand(), newTokensCommand(), newCaptureCommand(), newVersionCommand())
 	return root
 }
 

@@ -78,7 +78,7 @@ func (i injection) envoyPorts() []corev1.ContainerPort {
 		ports = append(ports, corev1.ContainerPort{Name: name, ContainerPort: int32(port), Protocol: corev1.ProtocolTCP})
 	}
 	for _, l := range i.intent.Proxy.Inbound {
-		declare(portName(l), l.Listen)
+		declare(PortName(l), l.Listen)
 	}
 	if port := i.intent.Proxy.Metrics.Port; port != 0 {
 		declare("envoy-metrics", port)
@@ -86,7 +86,8 @@ func (i injection) envoyPorts() []corev1.ContainerPort {
 	return ports
 }
 
-func portName(l ir.Inbound) string {
+// PortName is that of a listener's port among those of Envoy's container, which Services may name.
+func PortName(l ir.Inbound) string {
 	name := "mtls"
 	switch {
 	case l.TLS == ir.None:

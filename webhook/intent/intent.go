@@ -30,6 +30,8 @@ type Intent struct {
 	CertificateSecret string
 	// Exceptions are what [Platform.RefusedExceptions] decides on.
 	Exceptions []FoundException
+	// Origins say where it was written.
+	Origins Origins
 }
 
 // ParseIntent reads the annotations of a pod over those of its namespace over the platform's defaults. The intent is of
@@ -47,6 +49,7 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	mistakes = append(mistakes, r.claimMistakes()...)
 	r.complete(pod)
 	r.findExceptions(pod)
+	r.findOrigins()
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told
 	// already.
 	r.unclear = r.modeUnclear || len(p.UnknownKeys(pod.Annotations))+len(p.UnknownKeys(ns.Annotations)) > 0

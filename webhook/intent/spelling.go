@@ -27,14 +27,20 @@ func expectOneOf(written string, allowed ...string) error {
 
 // didYouMean names the candidate nearest to what was written, or nothing when none is near.
 func didYouMean(written string, candidates ...string) string {
+	best := Nearest(written, candidates...)
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// Nearest is the candidate that was probably meant by what was written, empty when none is near.
+func Nearest(written string, candidates ...string) string {
 	best, distance := "", max(2, len(written)/4)+1
 	for _, c := range candidates {
 		if d := levenshtein.ComputeDistance(written, c); d < distance {
 			best, distance = c, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", best)
+	return best
 }

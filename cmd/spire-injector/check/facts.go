@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -161,9 +162,25 @@ func (f Facts) namespace(name string) intent.Namespace {
 
 // platform is the platform file, if it can be understood.
 func (f Facts) platform() (p intent.Platform, ok bool) {
-	if f.Unread[SourcePlatform] != nil || f.Injector == nil || f.Platform.Err != nil {
-		return intent.Platform{}, false
+	p, err := f.PlatformInForce()
+	return p, err == nil
+}
+
+// PlatformInForce is the platform file of the injector. The error says why it is not known.
+func (f Facts) PlatformInForce() (intent.Platform, error) {
+	switch {
+	case f.Unread[SourceInjector] != nil:
+		return intent.Platform{}, fmt.Errorf("%s could not be read: %w", SourceInjector, f.Unread[SourceInjector])
+	case f.Injector == nil:
+		return intent.Platform{}, fmt.Errorf("there is no Deployment %s/%s", f.Names.Namespace, Deployment)
+	case f.Unread[SourcePlatform] != nil:
+		return intent.Platform{}, fmt.Errorf("%s could not be read: %w", SourcePlatform, f.Unread[SourcePlatform])
+	case f.Platform.Err != nil:
+		return intent.Platform{}, fmt.Errorf("%s: %w", f.Platform.Where, f.Platform.Err)
 	}
 	p, err := intent.ParsePlatform([]byte(f.Platform.Text))
-	return p, err == nil
+	if err != nil {
+		return intent.Platform{}, fmt.Errorf("%s: %w", f.Platform.Where, err)
+	}
+	return p, nil
 }

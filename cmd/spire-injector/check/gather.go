@@ -65,6 +65,25 @@ func (g Gatherer) Gather(ctx context.Context) Facts {
 	return f
 }
 
+// Installation reads what of an injector decides on pods: its Deployment, the platform file and the registration of its
+// webhooks. What cannot be read is in [Facts.Unread].
+func (g Gatherer) Installation(ctx context.Context) Facts {
+	f := Facts{Names: g.Names, Unread: map[Source]error{}}
+	for _, step := range []struct {
+		source Source
+		read   func(context.Context, *Facts) error
+	}{
+		{SourceInjector, g.deployment},
+		{SourceWebhooks, g.webhooks},
+		{SourcePlatform, g.platform},
+	} {
+		if err := step.read(ctx, &f); err != nil {
+			f.Unread[step.source] = err
+		}
+	}
+	return f
+}
+
 func (g Gatherer) version(ctx context.Context, f *Facts) error {
 	info, err := g.Client.Discovery().ServerVersionWithContext(ctx)
 	if err != nil {
@@ -87,6 +106,14 @@ func (g Gatherer) nodes(ctx context.Context, f *Facts) error {
 }
 
 func (g Gatherer) injector(ctx context.Context, f *Facts) error {
+	if err := g.deployment(ctx, f); err != nil || f.Injector == nil {
+		return err
+	}
+	return g.replicas(ctx, f)
+}
+
+// deployment reads the injector's, and the flags in it.
+func (g Gatherer) deployment(ctx context.Context, f *Facts) error {
 	d, err := g.Client.AppsV1().Deployments(g.Names.Namespace).Get(ctx, Deployment, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -101,7 +128,13 @@ func (g Gatherer) injector(ctx context.Context, f *Facts) error {
 	if f.Settings, err = g.Settings(expanded(container, d.Namespace)); err != nil {
 		return fmt.Errorf("arguments of Deployment %s/%s: %w", d.Namespace, d.Name, err)
 	}
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+	f.Injector = d
+	return nil
+}
+
+// replicas asks each pod of the injector what it knows.
+func (g Gatherer) replicas(ctx context.Context, f *Facts) error {
+	selector, err := metav1.LabelSelectorAsSelector(f.Injector.Spec.Selector)
 	if err != nil {
 		return err
 	}
@@ -109,7 +142,6 @@ func (g Gatherer) injector(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
-	f.Injector = d
 	for _, pod := range pods.Items {
 		if pod.DeletionTimestamp == nil {
 			f.Replicas = append(f.Replicas, g.replica(ctx, pod, f.Settings))

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/answers"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/check"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
+	"github.com/spire-injector/spire-injector/webhook"
+)
+
+// answerFlags say where the facts of an answer are.
+type answerFlags struct {
+	cluster   clusterFlags
+	injector  string // its namespace
+	config    string // the platform file, instead of the injector's
+	namespace string
+	files     []string // manifests, instead of a cluster
+}
+
+func (f *answerFlags) add(cmd *cobra.Command, namespaceUsage string) {
+	f.cluster.add(cmd)
+	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "", namespaceUsage)
+	cmd.Flags().StringVar(&f.injector, "injector-namespace", "spire-injector", "namespace of the injector")
+	cmd.Flags().StringVar(&f.config, "config", "", "platform file (default the injector's; config.yaml with -f)")
+}
+
+// addFiles lets manifests take the place of a cluster.
+func (f *answerFlags) addFiles(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVarP(&f.files, "filename", "f", nil,
+		"manifests instead of a cluster, - for standard input; may be given several times")
+}
+
+// facts reads a cluster, or manifests. With only, no namespace but the flag's is read.
+func (f answerFlags) facts(cmd *cobra.Command, only bool) (answers.Facts, error) {
+	if len(f.files) > 0 {
+		return f.fromFiles(cmd.InOrStdin())
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return f.fromCluster(ctx, only)
+}
+
+func (f answerFlags) fromFiles(stdin io.Reader) (answers.Facts, error) {
+	config := f.config
+	if config == "" {
+		config = "config.yaml"
+	}
+	platform, _, err := platformfile.Read(config)
+	if err != nil {
+		return answers.Facts{}, err
+	}
+	namespace := f.namespace
+	if namespace == "" {
+		namespace = "default"
+	}
+	facts := answers.Facts{Platform: &platform}
+	var errs []error
+	for _, file := range f.files {
+		input, err := readInput(file, stdin)
+		if err != nil {
+			return answers.Facts{}, err
+		}
+		objects, err := offline.Objects(input)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s:\n%w", file, err))
+		}
+		for _, o := range objects {
+			if err := facts.Add(namespace, file+", "+o.Where, o.Kind, o.JSON); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return facts, errors.Join(errs...)
+}
+
+// fromCluster reads a cluster. What cannot be read is in the facts; the error is that it cannot be reached.
+func (f answerFlags) fromCluster(ctx context.Context, only bool) (answers.Facts, error) {
+	config, err := f.cluster.config()
+	if err != nil {
+		return answers.Facts{}, err
+	}
+	config.Timeout = 30 * time.Second // of each request
+	config.QPS = -1                   // the API server has its own limits
+	api, err := answers.Connect(config)
+	if err != nil {
+		return answers.Facts{}, fmt.Errorf("setting up the client of %s: %w", config.Host, err)
+	}
+	installation, err := check.Connect(config)
+	if err != nil {
+		return answers.Facts{}, fmt.Errorf("setting up the client of %s: %w", config.Host, err)
+	}
+	if _, err := installation.Discovery().ServerVersionWithContext(ctx); err != nil {
+		return answers.Facts{}, fmt.Errorf("asking the API server %s: %w", config.Host, err)
+	}
+	facts := answers.Facts{Unread: map[answers.Source]error{}}
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		answers.Gatherer{Client: api, Namespace: f.namespace, Only: only && f.namespace != ""}.Gather(ctx, &facts)
+	})
+	installed := check.Gatherer{
+		Client:   installation,
+		Names:    check.Names{Namespace: f.injector},
+		Settings: settingsOf,
+		Hash:     platformfile.Hash,
+		Now:      time.Now,
+	}.Installation(ctx)
+	wait.Wait()
+	if err := facts.Usable(f.namespace); err != nil {
+		return answers.Facts{}, err
+	}
+	return f.withInstallation(facts, installed)
+}
+
+// withInstallation adds what the injector decides by.
+func (f answerFlags) withInstallation(facts answers.Facts, installed check.Facts) (answers.Facts, error) {
+	platform, err := installed.PlatformInForce()
+	switch {
+	case f.config != "":
+		if platform, _, err = platformfile.Read(f.config); err != nil {
+			return answers.Facts{}, err
+		}
+		facts.Platform = &platform
+	case err != nil:
+		facts.Unread[answers.SourcePlatform] = err
+	default:
+		facts.Platform = &platform
+	}
+	switch {
+	case installed.Injector == nil: // which the platform file says already
+	case installed.Unread[check.SourceWebhooks] != nil:
+		facts.Unread[answers.SourceWebhooks] = installed.Unread[check.SourceWebhooks]
+	case installed.Mutating == nil:
+		facts.Unread[answers.SourceWebhooks] = fmt.Errorf("there is no MutatingWebhookConfiguration %s", installed.Settings.Webhooks)
+	default:
+		if facts.Serves, err = webhook.Served(installed.Mutating); err != nil {
+			facts.Unread[answers.SourceWebhooks] = err
+		}
+	}
+	return facts, nil
+}
