@@ -265,9 +265,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Namespaces: namespaces,
 				Metrics:    admissions,
 				Turns:      turns,
-				Served: func(ctx context.Context) (webhook.Serves, error) {
-					return webhook.ServedBy(ctx, s.manager.GetCache(), s.flags.webhookConfig)
-				},
+				Served:     webhook.ServedBy(s.manager.GetCache(), s.flags.webhookConfig),
 			},
 			webhook.ValidatePod: &webhook.Validator{
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
