@@ -255,7 +255,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		}
 		spire := registrar.New(s.platform.Cluster, s.spire, options)
 		injector := s.inForce.Get
-		namespaces := webhook.Namespaces{Cached: s.manager.GetClient(), Direct: s.manager.GetAPIReader()}
+		namespaces := webhook.Namespaces{Cached: s.manager.GetCache(), Direct: s.manager.GetAPIReader()}
 		server := s.manager.GetWebhookServer()
 		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
 		for name, handler := range map[string]admission.Handler{
