@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,8 @@ type NamespaceReader interface {
 type podRules struct {
 	created func(ns intent.Namespace, pod *corev1.Pod) (inject.Result, error)
 	changed func(ns intent.Namespace, before, after *corev1.Pod) (inject.Result, error)
+	// object is created in JSON, and decoded only if need be; nil: created decides.
+	object func(ns intent.Namespace, object []byte, pod func() (*corev1.Pod, error)) (inject.Result, error)
 }
 
 // decider decides on one request.
@@ -34,10 +37,29 @@ type decider struct {
 	bounds     intent.Bounds
 }
 
-// onPod decides on the pod of a request, which it also returns.
+// onObject decides on a pod that is created, and decodes it at most once.
+func (d decider) onObject(ctx context.Context, req admission.Request, rules podRules) (inject.Result, error) {
+	decoded := sync.OnceValues(func() (*corev1.Pod, error) {
+		var pod corev1.Pod
+		if err := decodePod(req.Object, &pod); err != nil {
+			return nil, fmt.Errorf("decoding the pod: %w", err)
+		}
+		return &pod, nil
+	})
+	read := func() error { return nil }
+	return d.inNamespace(ctx, req, read, func(ns intent.Namespace) (inject.Result, error) {
+		return rules.object(ns, req.Object.Raw, decoded)
+	})
+}
+
+// onPod decides on the pod of a request, which it also returns if it was decoded.
 func (d decider) onPod(
 	ctx context.Context, req admission.Request, rules podRules,
 ) (*corev1.Pod, inject.Result, error) {
+	if rules.object != nil && req.Operation == admissionv1.Create {
+		res, err := d.onObject(ctx, req, rules)
+		return nil, res, err
+	}
 	var before, pod corev1.Pod
 	read := func() error {
 		if err := decodePod(req.Object, &pod); err != nil {
