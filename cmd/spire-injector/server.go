@@ -169,7 +169,9 @@ func (s *server) run(ctx context.Context) error {
 		return printPlan(ctx, s.manager, controller, relationships, os.Stdout)
 	}
 	back := afterReconnecting(s.spire.Reconnected(), controller.Resync, relationships.Reconnected)
-	for _, r := range []manager.Runnable{controller.Watching(), controller.Reconciling(), relationships, back} {
+	for _, r := range []manager.Runnable{
+		controller.Watching(), controller.Reconciling(), relationships, back, replica.CollectorPace{},
+	} {
 		if err := s.manager.Add(r); err != nil {
 			return err
 		}
