@@ -23,7 +23,11 @@ func recognitionOfObject(ns intent.Namespace, object []byte) (recognition, bool)
 	if !ok {
 		return recognition{}, false
 	}
-	r := objectReader{decoder: jsontext.NewDecoder(bytes.NewBuffer(object)), hash: sha256.New()}
+	r := objectReader{
+		// A field that comes twice is hashed twice, and decoding denies it.
+		decoder: jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowDuplicateNames(true)),
+		hash:    sha256.New(),
+	}
 	r.write(space[:])
 	r.object(func(key string) {
 		switch key {
