@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,8 @@ type NamespaceReader interface {
 type podRules struct {
 	created func(ns intent.Namespace, pod *corev1.Pod) (inject.Result, error)
 	changed func(ns intent.Namespace, before, after *corev1.Pod) (inject.Result, error)
+	// object is created in JSON, and decoded only if need be; nil: created decides.
+	object func(ns intent.Namespace, object []byte, pod func() (*corev1.Pod, error)) (inject.Result, error)
 }
 
 // decider decides on one request.
@@ -34,10 +37,30 @@ type decider struct {
 	bounds     intent.Bounds
 }
 
-// onPod decides on the pod of a request, which it also returns.
+// onObject decides on a pod that is created, and decodes it at most once.
+func (d decider) onObject(ctx context.Context, req admission.Request, rules podRules) (inject.Result, error) {
+	decoded := sync.OnceValues(func() (*corev1.Pod, error) {
+		var pod corev1.Pod
+		return &pod, d.measured(req, func() error {
+			if err := decodePod(req.Object, &pod); err != nil {
+				return fmt.Errorf("decoding the pod: %w", err)
+			}
+			return nil
+		})
+	})
+	return d.inNamespace(ctx, req, nil, func(ns intent.Namespace) (inject.Result, error) {
+		return rules.object(ns, req.Object.Raw, decoded)
+	})
+}
+
+// onPod decides on the pod of a request, which it also returns if it was decoded.
 func (d decider) onPod(
 	ctx context.Context, req admission.Request, rules podRules,
 ) (*corev1.Pod, inject.Result, error) {
+	if rules.object != nil && req.Operation == admissionv1.Create {
+		res, err := d.onObject(ctx, req, rules)
+		return nil, res, err
+	}
 	var before, pod corev1.Pod
 	read := func() error {
 		if err := decodePod(req.Object, &pod); err != nil {
@@ -64,7 +87,8 @@ func (d decider) onPod(
 // request follows the namespace by milliseconds: where the cached one denies the pod, or gives no reason to call us, a
 // newer one decides. The name is that of the request: a pod may not name its namespace yet.
 //
-// The request is read once, and that and each decision takes a turn: the API server is asked in none.
+// The request is read once, and that and each decision takes a turn: the API server is asked in none. Where read is nil
+// the decision reads what it needs.
 func (d decider) inNamespace(
 	ctx context.Context, req admission.Request, read func() error, decide func(intent.Namespace) (inject.Result, error),
 ) (inject.Result, error) {
@@ -78,11 +102,10 @@ func (d decider) inNamespace(
 	}
 	var res inject.Result
 	err = d.inTurn(ctx, req, func() (err error) {
-		if err = d.measure(req); err != nil {
-			return err
-		}
-		if err = read(); err != nil {
-			return err
+		if read != nil {
+			if err = d.measured(req, read); err != nil {
+				return err
+			}
 		}
 		res, err = decide(cached)
 		return err
@@ -127,12 +150,12 @@ func (d decider) inTurn(ctx context.Context, req admission.Request, do func() er
 	return do()
 }
 
-// measure denies what would take much more memory than it has bytes, before it is decoded.
-func (d decider) measure(req admission.Request) error {
+// measured decodes a request, and denies before what would take much more memory than it has bytes.
+func (d decider) measured(req admission.Request, decode func() error) error {
 	for _, object := range [][]byte{req.Object.Raw, req.OldObject.Raw} {
 		if err := d.bounds.AllowObject(object); err != nil {
 			return err
 		}
 	}
-	return nil
+	return decode()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -124,6 +125,17 @@ func TestExpandingObjects(t *testing.T) {
 		req.Operation, req.Object, req.OldObject = admissionv1.Update, raw(t, webhooktest.Server()), req.Object
 		if res := handler.Handle(context.Background(), req); res.Allowed || !strings.Contains(res.Result.Message, "limits.objects") {
 			t.Errorf("%s: expected the same of the pod as it was, got %+v", name, res.Result)
+		}
+		validator := Validator{Injector: handler.Injector, Namespaces: handler.Namespaces}
+		req.Operation, req.OldObject, req.Object = admissionv1.Create, runtime.RawExtension{}, runtime.RawExtension{Raw: body}
+		if res := validator.Handle(context.Background(), req); res.Allowed || !strings.Contains(res.Result.Message, "limits.objects") {
+			t.Errorf("%s: expected the same when it is validated, got %+v", name, res.Result)
+		}
+		workloads := WorkloadValidator{Injector: handler.Injector, Namespaces: handler.Namespaces}
+		req.Kind = metav1.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+		req.Object.Raw = []byte(`{"spec": {"template": ` + string(body) + `}}`)
+		if res := workloads.Handle(context.Background(), req); res.Allowed || !strings.Contains(res.Result.Message, "limits.objects") {
+			t.Errorf("%s: expected the same of a workload, got %+v", name, res.Result)
 		}
 	}
 	text := []byte(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"annotations": {"x": "` +

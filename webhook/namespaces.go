@@ -19,7 +19,7 @@ type Namespaces struct {
 // Namespace reads from the cache, and from the API server what the cache does not know yet: a pod often follows its
 // namespace by milliseconds.
 func (n Namespaces) Namespace(ctx context.Context, name string) (intent.Namespace, error) {
-	ns, err := read(ctx, n.Cached, name)
+	ns, err := read(ctx, n.Cached, name, client.UnsafeDisableDeepCopy) // who decides reads it
 	if apierrors.IsNotFound(err) {
 		return n.Live(ctx, name)
 	}
@@ -31,9 +31,9 @@ func (n Namespaces) Live(ctx context.Context, name string) (intent.Namespace, er
 	return read(ctx, n.Direct, name)
 }
 
-func read(ctx context.Context, from client.Reader, name string) (intent.Namespace, error) {
+func read(ctx context.Context, from client.Reader, name string, how ...client.GetOption) (intent.Namespace, error) {
 	var ns corev1.Namespace
-	if err := from.Get(ctx, client.ObjectKey{Name: name}, &ns); err != nil {
+	if err := from.Get(ctx, client.ObjectKey{Name: name}, &ns, how...); err != nil {
 		return intent.Namespace{}, err
 	}
 	return intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, nil

@@ -35,17 +35,18 @@ type request struct {
 // answer is the answer to a request, which the log and the metrics note too.
 func (r request) answer(ctx context.Context, res inject.Result, patch []byte, err error) admission.Response {
 	took := time.Since(r.start)
-	logger := log.FromContext(ctx).WithValues("webhook", r.webhook, "operation", operationOf(r.Operation), "dryRun", dryRun(r.Request))
+	logger := log.FromContext(ctx)
+	said := []any{"webhook", r.webhook, "operation", operationOf(r.Operation), "dryRun", dryRun(r.Request)}
 	if err != nil {
 		why, code := classify(err)
 		if ctx.Err() != nil && code != http.StatusForbidden {
 			why = reason.CallerGone
 		}
-		logger.Info("refused", "reason", why, "error", intent.Cut(err.Error(), maxErrorBytes), "duration", took)
+		logger.Info("refused", append(said, "reason", why, "error", intent.Cut(err.Error(), maxErrorBytes), "duration", took)...)
 		r.metrics.observe(r.webhook, r.Operation, "refused", why, took)
 		return denied(code, why, err)
 	}
-	logger.Info("admitted", "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", took)
+	logger.Info("admitted", append(said, "reason", res.Reason, "spiffeID", spiffeIDOf(res), "duration", took)...)
 	r.metrics.observe(r.webhook, r.Operation, "admitted", res.Reason, took)
 	response := admission.Allowed(string(res.Reason))
 	if len(patch) > 0 {

@@ -1,10 +1,14 @@
 package webhook
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func TestServed(t *testing.T) {
@@ -46,5 +50,45 @@ func TestServed(t *testing.T) {
 	}
 	if _, err := Served(configuration(selector("team", "Nearly"))); err == nil {
 		t.Error("a selector that cannot be is taken")
+	}
+}
+
+// oneConfiguration has it as it is at the moment, or an error.
+type oneConfiguration struct {
+	client.Reader
+	is  admissionregistrationv1.MutatingWebhookConfiguration
+	err error
+}
+
+func (c *oneConfiguration) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	c.is.DeepCopyInto(into.(*admissionregistrationv1.MutatingWebhookConfiguration))
+	return c.err
+}
+
+// Each state of the configuration is the one that is in force.
+func TestServedByFollowsTheConfiguration(t *testing.T) {
+	from := &oneConfiguration{}
+	serves := ServedBy(from, "hooks")
+	served := func(uid, version, label string) bool {
+		from.is.UID, from.is.ResourceVersion = types.UID(uid), version
+		from.is.Webhooks = []admissionregistrationv1.MutatingWebhook{{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": label}},
+		}}
+		does, err := serves(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return does(map[string]string{"team": "a"})
+	}
+	for _, state := range []struct{ uid, version, label string }{
+		{"1", "1", "a"}, {"1", "1", "a"}, {"1", "2", "b"}, {"1", "3", "a"}, {"2", "3", "b"},
+	} {
+		if got, want := served(state.uid, state.version, state.label), state.label == "a"; got != want {
+			t.Errorf("%+v: expected %t, got %t", state, want, got)
+		}
+	}
+	from.err = errors.New("no")
+	if _, err := serves(t.Context()); !errors.Is(err, from.err) {
+		t.Errorf("a configuration that cannot be read: expected its error, got %v", err)
 	}
 }

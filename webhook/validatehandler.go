@@ -27,7 +27,11 @@ func (v *Validator) Handle(ctx context.Context, req admission.Request) admission
 
 func (v *Validator) handle(ctx context.Context, req admission.Request) (inject.Result, error) {
 	injector := v.Injector()
-	rules := podRules{created: injector.ValidateCreated, changed: injector.ValidateUpdate}
+	rules := podRules{
+		created: injector.ValidateCreated,
+		changed: injector.ValidateUpdate,
+		object:  injector.ValidateObject,
+	}
 	if req.SubResource != "" {
 		rules.changed = injector.ValidateSubresource
 	}

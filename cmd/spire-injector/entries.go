@@ -49,6 +49,7 @@ func newEntriesController(
 
 // rulesOf are those of the injector in force, and of the MutatingWebhookConfiguration that registers it.
 func rulesOf(injector func() inject.Injector, cached client.Reader, configuration string) entries.Rules {
+	servedBy := webhook.ServedBy(cached, configuration)
 	return entries.Rules{
 		NeedsOfPod: func(ns *corev1.Namespace, pod *corev1.Pod) registrar.Needs {
 			return injector().NeedsOfPod(namespaceOf(ns), pod)
@@ -61,7 +62,7 @@ func rulesOf(injector func() inject.Injector, cached client.Reader, configuratio
 			return is
 		},
 		Served: func(ctx context.Context) (func(map[string]string) bool, error) {
-			served, err := webhook.ServedBy(ctx, cached, configuration)
+			served, err := servedBy(ctx)
 			if err != nil {
 				return nil, fmt.Errorf(
 					"nobody knows in which namespaces pods are ours: MutatingWebhookConfiguration %s: %w: apply it again, "+

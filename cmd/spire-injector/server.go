@@ -169,7 +169,9 @@ func (s *server) run(ctx context.Context) error {
 		return printPlan(ctx, s.manager, controller, relationships, os.Stdout)
 	}
 	back := afterReconnecting(s.spire.Reconnected(), controller.Resync, relationships.Reconnected)
-	for _, r := range []manager.Runnable{controller.Watching(), controller.Reconciling(), relationships, back} {
+	for _, r := range []manager.Runnable{
+		controller.Watching(), controller.Reconciling(), relationships, back, replica.CollectorPace{},
+	} {
 		if err := s.manager.Add(r); err != nil {
 			return err
 		}
@@ -255,7 +257,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		}
 		spire := registrar.New(s.platform.Cluster, s.spire, options)
 		injector := s.inForce.Get
-		namespaces := webhook.Namespaces{Cached: s.manager.GetClient(), Direct: s.manager.GetAPIReader()}
+		namespaces := webhook.Namespaces{Cached: s.manager.GetCache(), Direct: s.manager.GetAPIReader()}
 		server := s.manager.GetWebhookServer()
 		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
 		for name, handler := range map[string]admission.Handler{
@@ -265,9 +267,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Namespaces: namespaces,
 				Metrics:    admissions,
 				Turns:      turns,
-				Served: func(ctx context.Context) (webhook.Serves, error) {
-					return webhook.ServedBy(ctx, s.manager.GetCache(), s.flags.webhookConfig)
-				},
+				Served:     webhook.ServedBy(s.manager.GetCache(), s.flags.webhookConfig),
 			},
 			webhook.ValidatePod: &webhook.Validator{
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,

@@ -241,7 +241,7 @@ func (w *watcher) evaluate(
 	ctx context.Context, k kind, object client.Object, served func(namespaceLabels map[string]string) bool,
 ) {
 	var ns corev1.Namespace
-	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns); err != nil {
+	if err := w.cache.Get(ctx, client.ObjectKey{Name: object.GetNamespace()}, &ns, client.UnsafeDisableDeepCopy); err != nil {
 		// What is not known to be orphaned stays, and the namespace's own event comes.
 		w.logger.Error(err, "what the object needs is not evaluated",
 			"kind", k.name, "namespace", object.GetNamespace(), "name", object.GetName())

@@ -13,13 +13,16 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// Bounds of [Decisions], which take some 10 MiB at most.
+// Bounds of [Decisions], which take some 15 MiB at most.
 const (
 	maxCreated   = 256
 	maxValidated = 4096
+	maxNeeds     = 4096
+	// maxKeptEntries is how many entries a pod may need of which that is kept.
+	maxKeptEntries = 4
 	// maxKeptPatch is how many bytes a patch that is kept may have.
 	maxKeptPatch = 32 << 10
-	// maxRecognised is how many bytes a pod and its namespace may have together, as protocol buffers, to be recognised.
+	// maxRecognised is how many bytes a pod and its namespace may have, each of them, to be recognised.
 	maxRecognised = 128 << 10
 )
 
@@ -28,11 +31,18 @@ const (
 // It is safe for concurrent use.
 type Decisions struct {
 	created, validated *lru.Cache // recognition -> Result without a pod
+	objects            *lru.Cache // recognition of a pod in JSON -> the same as validated
+	needs              *lru.Cache // recognition -> replicaNeeds
 }
 
 // NewDecisions has room for a few thousand decisions.
 func NewDecisions() *Decisions {
-	return &Decisions{created: lru.New(maxCreated), validated: lru.New(maxValidated)}
+	return &Decisions{
+		created:   lru.New(maxCreated),
+		validated: lru.New(maxValidated),
+		objects:   lru.New(maxValidated),
+		needs:     lru.New(maxNeeds),
+	}
 }
 
 // Create is [Injector.Inject] for the API server: the result has a patch and no pod, and may be remembered.
@@ -65,6 +75,33 @@ func (i Injector) ValidateCreated(ns intent.Namespace, pod *corev1.Pod) (Result,
 		res.Pod = nil
 		return res, err
 	})
+}
+
+// ValidateObject is [Injector.ValidateCreated] of a pod in JSON, which is decoded by pod unless one like it was admitted.
+func (i Injector) ValidateObject(
+	ns intent.Namespace, object []byte, pod func() (*corev1.Pod, error),
+) (Result, error) {
+	var key recognition
+	recognisable := false
+	if i.Decisions != nil {
+		key, recognisable = recognitionOfObject(ns, object)
+	}
+	if recognisable {
+		if known, ok := i.Decisions.objects.Get(key); ok {
+			res := known.(Result)
+			res.Remembered = true
+			return res, nil
+		}
+	}
+	decoded, err := pod()
+	if err != nil {
+		return Result{}, err
+	}
+	res, err := i.ValidateCreated(ns, decoded)
+	if err == nil && recognisable {
+		i.Decisions.objects.Add(key, res)
+	}
+	return res, err
 }
 
 // recall returns the decision on a pod that is the same, or decides. It decides on what it compares, and sees nothing
@@ -100,26 +137,37 @@ type recognition [sha256.Size]byte
 
 // recognitionOf is false for a pod that is too large for it to be worth while.
 func recognitionOf(ns intent.Namespace, pod *corev1.Pod) (recognition, bool) {
-	in := metav1.ObjectMeta{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
-	if in.Size()+pod.Size() > maxRecognised {
+	if pod.Size() > maxRecognised {
+		return recognition{}, false
+	}
+	of, ok := recognitionOfNamespace(ns)
+	if !ok {
 		return recognition{}, false
 	}
 	// This encoding sorts maps, has all fields of the API, and takes an empty list for none, as deciding does.
-	space, err := in.Marshal()
-	if err != nil {
-		return recognition{}, false
-	}
 	body, err := pod.Marshal()
 	if err != nil {
 		return recognition{}, false
 	}
-	of := sha256.Sum256(space)
 	return sha256.Sum256(append(of[:], body...)), true
+}
+
+func recognitionOfNamespace(ns intent.Namespace) (recognition, bool) {
+	in := metav1.ObjectMeta{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	if in.Size() > maxRecognised {
+		return recognition{}, false
+	}
+	space, err := in.Marshal()
+	return sha256.Sum256(space), err == nil
 }
 
 // anyTokenVolume is in the place of the name of the volume with the service account's token, which ends at random. No
 // volume can have this name.
 const anyTokenVolume = tokenVolumePrefix + "?????"
+
+func isTokenVolume(name string) bool {
+	return len(name) == len(anyTokenVolume) && strings.HasPrefix(name, tokenVolumePrefix)
+}
 
 // likeItsReplicas is what decisions look at of a pod: its labels, annotations and spec, with one name for the volume
 // that the API server names at random. The pod given stays as it is, and shares what is the same.
@@ -129,9 +177,7 @@ func likeItsReplicas(pod *corev1.Pod) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels, Annotations: pod.Annotations},
 		Spec:       pod.Spec,
 	}
-	isToken := func(v corev1.Volume) bool {
-		return len(v.Name) == len(anyTokenVolume) && strings.HasPrefix(v.Name, tokenVolumePrefix)
-	}
+	isToken := func(v corev1.Volume) bool { return isTokenVolume(v.Name) }
 	at := slices.IndexFunc(out.Spec.Volumes, isToken)
 	if at < 0 || slices.ContainsFunc(out.Spec.Volumes[at+1:], isToken) { // two must stay different
 		return out

@@ -41,11 +41,47 @@ func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Nee
 	if !injected(pod) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return registrar.Needs{}
 	}
-	needs := registrar.Needs{Identity: pod.Labels[intent.LabelIdentity], Node: nodeOf(pod)}
+	needs := i.needsOfReplicas(ns, pod)
+	if needs.nowhere {
+		return needs.Needs
+	}
+	needs.Node = nodeOf(pod)
+	return needs.Needs
+}
+
+// replicaNeeds are what all replicas of a workload need, on whatever node each is.
+type replicaNeeds struct {
+	registrar.Needs
+	nowhere bool // on no node, until the identity is not quarantined any more
+}
+
+// needsOfReplicas remembers what it finds. Whoever gets it may not change it.
+func (i Injector) needsOfReplicas(ns intent.Namespace, pod *corev1.Pod) replicaNeeds {
+	if i.Decisions == nil {
+		return i.findNeeds(ns, pod)
+	}
+	like := likeItsReplicas(pod)
+	like.Spec.NodeName, like.Spec.Affinity = "", nil // where a pod is, and nothing else of it
+	key, recognisable := recognitionOf(ns, like)
+	if !recognisable {
+		return i.findNeeds(ns, pod)
+	}
+	if known, ok := i.Decisions.needs.Get(key); ok {
+		return known.(replicaNeeds)
+	}
+	needs := i.findNeeds(ns, like)
+	if len(needs.Workloads)+len(needs.Held) <= maxKeptEntries {
+		i.Decisions.needs.Add(key, needs)
+	}
+	return needs
+}
+
+func (i Injector) findNeeds(ns intent.Namespace, pod *corev1.Pod) replicaNeeds {
+	needs := replicaNeeds{Needs: registrar.Needs{Identity: pod.Labels[intent.LabelIdentity]}}
 	status, base := StatusOf(pod), strip(pod)
 	if id, err := spiffeid.FromString(status.SPIFFEID); err == nil {
-		if _, is := i.Platform.Quarantined(id); is { // on no node, until it is taken off the list
-			return registrar.Needs{Held: status.EntryIDs}
+		if _, is := i.Platform.Quarantined(id); is {
+			return replicaNeeds{Needs: registrar.Needs{Held: status.EntryIDs}, nowhere: true}
 		}
 	}
 	in, mistakes := intent.ParseIntent(i.Platform, ns, base)
@@ -109,8 +145,9 @@ func Trim(pod *corev1.Pod) *corev1.Pod {
 		Labels:          pod.Labels,
 		Annotations:     map[string]string{},
 	}}
+	ours := intent.WrittenByWebhook()
 	for key, text := range pod.Annotations {
-		if key == intent.AnnotationStatus || !slices.Contains(intent.WrittenByWebhook(), key) {
+		if key == intent.AnnotationStatus || !slices.Contains(ours, key) {
 			out.Annotations[key] = text
 		}
 	}

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -208,5 +209,44 @@ func TestQuarantinedPodsNeedNoRows(t *testing.T) {
 	changed.Annotations[intent.AnnotationAllowedPeers] = "/other"
 	if _, err := i.Update(ns, res.Pod, changed); err != nil {
 		t.Errorf("a running pod cannot be changed: %v", err)
+	}
+}
+
+// Replicas need the same but for their nodes, and are evaluated once.
+func TestNeedsOfReplicasAreRemembered(t *testing.T) {
+	ns := intent.Namespace{Name: "demo"}
+	plain := Injector{Platform: webhooktest.Platform(t)}
+	injector := remembering(t)
+	pods := map[string]*corev1.Pod{}
+	for name, change := range map[string]func(*corev1.Pod){
+		"first":    func(*corev1.Pod) {},
+		"replica":  func(p *corev1.Pod) { p.Name, p.UID, p.Spec.NodeName = "other", "other", "another-node" },
+		"unbound":  func(p *corev1.Pod) { p.Spec.NodeName = "" },
+		"ended":    func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded },
+		"account":  func(p *corev1.Pod) { p.Spec.ServiceAccountName = "robot" },
+		"label":    func(p *corev1.Pod) { p.Labels[intent.LabelIdentity] = "other" },
+		"status":   func(p *corev1.Pod) { delete(p.Annotations, intent.AnnotationStatus) },
+		"lifetime": func(p *corev1.Pod) { p.Annotations[intent.AnnotationX509SVIDTTL] = "31s" },
+	} {
+		pod, _ := injectedServer(t, plain)
+		pod.Spec.NodeName = "node"
+		pod = Trim(pod)
+		change(pod)
+		pods[name] = pod
+	}
+	for range 2 {
+		for name, pod := range pods {
+			if got, want := injector.NeedsOfPod(ns, pod), plain.NeedsOfPod(ns, pod); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: expected %+v, got %+v", name, want, got)
+			}
+		}
+	}
+	for name, node := range map[string]string{"first": "node", "replica": "another-node", "unbound": ""} {
+		if got := injector.NeedsOfPod(ns, pods[name]); got.Node != node || len(got.Workloads) == 0 {
+			t.Errorf("%s: expected its identity on node %q, got %+v", name, node, got)
+		}
+	}
+	if got, want := injector.Decisions.needs.Len(), 4; got != want { // the first three are one, and two need nothing
+		t.Errorf("expected %d evaluations, got %d", want, got)
 	}
 }

@@ -64,7 +64,7 @@ func (a *APIServer) Each(ctx context.Context, namespace string, do func(*corev1.
 
 // ours says of which namespaces the API server asks this injector.
 func (a *APIServer) ours(ctx context.Context) (func(namespace string) bool, error) {
-	serves, err := webhook.ServedBy(ctx, a.Cached, a.Configuration)
+	serves, err := webhook.ServedBy(a.Cached, a.Configuration)(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading which namespaces are ours: %w", err)
 	}
