@@ -11,14 +11,15 @@ import (
 
 func TestWrongUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"--pods 0 --rounds -1": "--pods: expected 1 or more, got 0\n--rounds: expected 1 or more, got -1",
-		"--bursts 1000,0":      "--bursts: expected 1 or more, got 0",
-		"scale --nodes 0":      "--nodes: expected 1 or more, got 0",
-		"-o yaml":              `--output: expected text or json, got "yaml"`,
-		"creations --idle -1s": "--idle: expected no negative time, got -1s",
-		"hostile --pace -0.5":  "--pace: expected 0 or more, got -0.5",
-		"creation":             `unexpected argument "creation"`,
-		"--colour":             "unknown flag: --colour",
+		"--pods 0 --rounds -1":  "--pods: expected 1 or more, got 0\n--rounds: expected 1 or more, got -1",
+		"--bursts 1000,0":       "--bursts: expected 1 or more, got 0",
+		"scale --nodes 0":       "--nodes: expected 1 or more, got 0",
+		"-o yaml":               `--output: expected text or json, got "yaml"`,
+		"creations --idle -1s":  "--idle: expected no negative time, got -1s",
+		"starts --interval -1s": "--interval: expected no negative time, got -1s",
+		"hostile --pace -0.5":   "--pace: expected 0 or more, got -0.5",
+		"creation":              `unexpected argument "creation"`,
+		"--colour":              "unknown flag: --colour",
 	} {
 		c := newCommand()
 		c.SetArgs(strings.Fields(line))
