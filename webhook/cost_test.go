@@ -123,7 +123,8 @@ func FuzzCost(f *testing.F) {
 	})
 }
 
-// costOf is how many bytes the admission of a pod allocates, how much processor time it takes, and how large the pod is.
+// costOf is how many bytes the admission of a pod allocates, how much processor time it takes, and how large the pod
+// is.
 func costOf(t *testing.T, pod *corev1.Pod) (cost int, took time.Duration, size int) {
 	t.Helper()
 	handler, _ := hostileHandler(t, namespaces{cached: intent.Namespace{Name: "demo"}})

@@ -45,12 +45,12 @@ func attestation(settings standalone.Object) standalone.Object {
 }
 
 // withSPIRE runs use while a fresh SPIRE is there.
-func (b *bareCluster) withSPIRE(ctx context.Context, settings spireSettings, use func(*bareSPIRE) error) (err error) {
+func (b *bareCluster) withSPIRE(ctx context.Context, spire spireSettings, use func(*bareSPIRE) error) (err error) {
 	dir, err := os.MkdirTemp(b.dir, "spire-")
 	if err != nil {
 		return err
 	}
-	s := &bareSPIRE{dir: dir, settings: settings}
+	s := &bareSPIRE{dir: dir, settings: spire}
 	defer s.stop()
 	if err := s.start(ctx, b); err != nil {
 		return err

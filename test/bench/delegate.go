@@ -23,7 +23,7 @@ const delegateID = "spiffe://" + trustDomain + "/bench/delegate"
 // becomeDelegate returns when the agents know this program.
 func (s *bareSPIRE) becomeDelegate(ctx context.Context) error {
 	in := func(path string) *types.SPIFFEID { return &types.SPIFFEID{TrustDomain: trustDomain, Path: path} }
-	created, err := entryv1.NewEntryClient(s.API).BatchCreateEntry(ctx, &entryv1.BatchCreateEntryRequest{Entries: []*types.Entry{
+	entries := []*types.Entry{
 		{
 			SpiffeId:  in("/bench/node"),
 			ParentId:  in("/spire/server"),
@@ -34,7 +34,9 @@ func (s *bareSPIRE) becomeDelegate(ctx context.Context) error {
 			ParentId:  in("/bench/node"),
 			Selectors: []*types.Selector{{Type: "unix", Value: "uid:" + strconv.Itoa(os.Geteuid())}},
 		},
-	}})
+	}
+	request := &entryv1.BatchCreateEntryRequest{Entries: entries}
+	created, err := entryv1.NewEntryClient(s.API).BatchCreateEntry(ctx, request)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
@@ -55,7 +56,8 @@ func settingsOfManifests() (s spireSettings, err error) {
 }
 
 // settingLine is one setting in a line of its own, with or without quotes.
-var settingLine = regexp.MustCompile(`(?m)^\s*(` + reloadSetting + `|` + eventsSetting + `|` + fullSetting + `|` + syncSetting + `)\s*=\s*"?([^"\s]+)"?\s*$`)
+var settingLine = regexp.MustCompile(`(?m)^\s*(` +
+	strings.Join([]string{reloadSetting, eventsSetting, fullSetting, syncSetting}, "|") + `)\s*=\s*"?([^"\s]+)"?\s*$`)
 
 // settingsIn are those that a file has, and the time of one that it has to have.
 func settingsIn(file, interval string) (standalone.Object, time.Duration, error) {

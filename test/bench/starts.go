@@ -55,14 +55,14 @@ func starts() []start {
 type tried struct{ row, svid []seconds }
 
 func measureStarts(ctx context.Context, s settings, _ *cluster, r *report) error {
-	settings, err := settingsOfManifests()
+	spire, err := settingsOfManifests()
 	if s.interval > 0 {
-		settings, err = everyInterval(s.interval), nil
+		spire, err = everyInterval(s.interval), nil
 	}
 	if err != nil {
 		return err
 	}
-	f := startsFigures{Server: settings.server, Agent: settings.agent, AtRest: map[string]map[string]seconds{}}
+	f := startsFigures{Server: spire.server, Agent: spire.agent, AtRest: map[string]map[string]seconds{}}
 	scopes := slices.DeleteFunc(contenders(), func(c contender) bool { return c.row == nil })
 	all := map[string]map[string]*tried{}
 	err = withBareCluster(ctx, s.progress, func(b *bareCluster) error {
@@ -72,7 +72,7 @@ func measureStarts(ctx context.Context, s settings, _ *cluster, r *report) error
 				if all[c.name] == nil {
 					all[c.name] = map[string]*tried{}
 				}
-				rest, err := b.measureStarts(ctx, c, settings, s.times, all[c.name])
+				rest, err := b.measureStarts(ctx, c, spire, s.times, all[c.name])
 				if err != nil {
 					return fmt.Errorf("by %s: %w", c.name, err)
 				}
@@ -84,7 +84,9 @@ func measureStarts(ctx context.Context, s settings, _ *cluster, r *report) error
 	for _, c := range scopes {
 		for _, of := range starts() {
 			if t := all[c.name][of.identity]; t != nil {
-				f.Starts = append(f.Starts, startFigures{By: c.name, Identity: of.identity, Row: spreadOf(t.row), SVID: spreadOf(t.svid)})
+				f.Starts = append(f.Starts, startFigures{
+					By: c.name, Identity: of.identity, Row: spreadOf(t.row), SVID: spreadOf(t.svid),
+				})
 			}
 		}
 	}
@@ -94,7 +96,7 @@ func measureStarts(ctx context.Context, s settings, _ *cluster, r *report) error
 
 // measureStarts has pods start so many times in each way, in a fresh SPIRE.
 func (b *bareCluster) measureStarts(
-	ctx context.Context, c contender, settings spireSettings, times int, into map[string]*tried,
+	ctx context.Context, c contender, spire spireSettings, times int, into map[string]*tried,
 ) (rest map[string]seconds, err error) {
 	namespace, err := b.client.CoreV1().Namespaces().Create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-starts-"}}, metav1.CreateOptions{})
@@ -106,7 +108,7 @@ func (b *bareCluster) measureStarts(
 		defer cancel()
 		err = errors.Join(err, b.removeBound(tidying, namespace.Name))
 	}()
-	return rest, b.withSPIRE(ctx, settings, func(s *bareSPIRE) error {
+	return rest, b.withSPIRE(ctx, spire, func(s *bareSPIRE) error {
 		return c.run(ctx, b, s, namespace.Name, func(*standalone.Process) error {
 			if err := b.warmUp(ctx, s, namespace.Name); err != nil {
 				return fmt.Errorf("waiting for it to be at work: %w", err)
@@ -135,15 +137,19 @@ func (b *bareCluster) measureStarts(
 }
 
 // start creates a pod and binds it to its node, as a scheduler without anything else to do would.
-func (b *bareCluster) start(ctx context.Context, c contender, s *bareSPIRE, pod *corev1.Pod, node int) (row, svid seconds, err error) {
+func (b *bareCluster) start(
+	ctx context.Context, c contender, s *bareSPIRE, pod *corev1.Pod, node int,
+) (row, svid seconds, err error) {
 	// All agents have what they are to have from the start before, and the next one begins at any moment of SPIRE's
 	// intervals.
-	time.Sleep(2*s.settings.slowest + rand.N(s.settings.slowest) + 100*time.Millisecond) //nolint:gosec // nobody guesses it
+	slowest := s.settings.slowest
+	time.Sleep(2*slowest + rand.N(slowest) + 100*time.Millisecond) //nolint:gosec // nobody guesses it
 	pod.Spec.NodeName = ""
 	var refusal error
 	err = wait.PollUntilContextTimeout(ctx, poll, startTimeout, true, func(ctx context.Context) (bool, error) {
 		var created *corev1.Pod
-		if created, refusal = b.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{}); refusal == nil {
+		created, refusal = b.client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+		if refusal == nil {
 			pod = created
 		}
 		return refusal == nil, nil
@@ -184,8 +190,9 @@ func (b *bareCluster) uidOf(ctx context.Context, node int) (types.UID, error) {
 
 // awaitEntry returns when SPIRE has an entry.
 func (s *bareSPIRE) awaitEntry(ctx context.Context, id string) error {
+	const often = 2 * time.Millisecond
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, 2*time.Millisecond, startTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, often, startTimeout, true, func(ctx context.Context) (bool, error) {
 		_, last = entryv1.NewEntryClient(s.API).GetEntry(ctx, &entryv1.GetEntryRequest{Id: id})
 		return last == nil, nil
 	})
@@ -231,9 +238,9 @@ func (s *bareSPIRE) atRest(ctx context.Context) (map[string]seconds, error) {
 
 func printStarts(t io.Writer, f startsFigures) {
 	title(t, "From a pod's binding until SPIRE has the row, and until the node's agent hands out the SVID")
-	for _, settings := range []standalone.Object{f.Server, f.Agent} {
-		for _, name := range slices.Sorted(maps.Keys(settings)) {
-			line(t, fmt.Sprintf("%s = %v", name, settings[name]))
+	for _, block := range []standalone.Object{f.Server, f.Agent} {
+		for _, name := range slices.Sorted(maps.Keys(block)) {
+			line(t, fmt.Sprintf("%s = %v", name, block[name]))
 		}
 	}
 	row(t, "identity", "by", "times", "row: median s", "SVID: median s", "max s")
