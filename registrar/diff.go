@@ -45,6 +45,9 @@ type Rules struct {
 	// what is wanted was read later than what is there: an owner that was admitted in between must not lose what it
 	// asked for.
 	Exactly bool
+	// Admission is how long after its creation an entry may have no owner yet: its pod is still being admitted, or has
+	// not been seen.
+	Admission time.Duration
 }
 
 // Diff compares what is wanted with what SPIRE holds of the cluster, and returns what has to be done, what is left to
@@ -58,6 +61,7 @@ type Rules struct {
 //	say what it is    another's                             as [Cluster.Plan] has it: none, or refuse
 //	hold it           nothing                               refuse: nobody may create it any more
 //	hold it           ours                                  none; update in place if it would expire
+//	none              ours, created a moment ago            none: its pod may come yet
 //	none              ours, does not expire                 update in place: it expires after the grace time
 //	none              ours, will expire                     wait
 //	none              ours, has expired                     remove
@@ -207,7 +211,7 @@ func (c Cluster) stepWithoutOwner(current Entry, quarantined map[string]bool, ru
 	switch kind := c.KindOf(current); {
 	case kind == KindRow:
 		s.Plan, s.Why = c.rowWithoutOwner(current, quarantined, rules)
-	case kind != KindWorkload:
+	case kind != KindWorkload, current.ExpiresAt.IsZero() && rules.Now.Before(current.CreatedAt.Add(rules.Admission)):
 		s.Plan = Plan{Action: Keep, Entry: current}
 	case current.ExpiresAt.IsZero():
 		target := current.Canonical()

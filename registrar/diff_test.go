@@ -25,6 +25,9 @@ func TestDiff(t *testing.T) {
 		return &e
 	}
 	ttl := func(d time.Duration) func(*registrar.Entry) { return func(e *registrar.Entry) { e.X509SVIDTTL = d } }
+	created := func(ago time.Duration) func(*registrar.Entry) {
+		return func(e *registrar.Entry) { e.CreatedAt = start.Add(-ago) }
+	}
 	expires := func(at time.Time) func(*registrar.Entry) { return func(e *registrar.Entry) { e.ExpiresAt = at } }
 	federated := func(e *registrar.Entry) { e.FederatesWith = []spiffeid.TrustDomain{auxiliary} }
 	below := func(parent spiffeid.ID) func(*registrar.Entry) {
@@ -75,6 +78,9 @@ func TestDiff(t *testing.T) {
 		"held, our prefix with another parent":     {held: true, current: as(func(e *registrar.Entry) { e.ParentID = c.ServerID() }, expires(start.Add(time.Minute))), want: nothing},
 		"held, missing":                            {held: true, want: "refuse EntryNotAllowed"},
 		"orphaned":                                 {current: as(), want: "update EntryOrphaned expires_at", after: as(expires(start.Add(10 * time.Minute)))},
+		"without owner, created just now":          {current: as(created(15*time.Second - 1)), want: nothing},
+		"without owner, created a while ago":       {current: as(created(15 * time.Second)), want: "update EntryOrphaned expires_at", after: as(created(15*time.Second), expires(start.Add(10*time.Minute)))},
+		"created just now, to be removed":          {current: as(created(0), expires(start)), want: "remove EntryExpired"},
 		"orphaned, to be removed":                  {current: as(expires(start.Add(time.Second))), want: "wait EntryOrphaned"},
 		"orphaned for long":                        {current: as(expires(start)), want: "remove EntryExpired"},
 		"another's, orphaned":                      {current: as(named("someone"), expires(start)), want: nothing},
@@ -117,7 +123,7 @@ func TestDiff(t *testing.T) {
 				current = append(current, *tc.current)
 			}
 			rules := registrar.Rules{
-				Now: start, Grace: 10 * time.Minute, Bundles: tc.bundles, Exactly: tc.exactly,
+				Now: start, Grace: 10 * time.Minute, Bundles: tc.bundles, Exactly: tc.exactly, Admission: 15 * time.Second,
 				Placed:  func(of string) bool { return tc.placed && of == identity },
 				HasNode: func(uid string) bool { return uid == "here" },
 			}

@@ -15,7 +15,7 @@ import (
 // maxEntryID is SPIRE's limit, in characters.
 const maxEntryID = 255
 
-// Entry is a SPIRE registration entry, without what SPIRE alone decides (revision, creation time).
+// Entry is a SPIRE registration entry, without the revision, which SPIRE alone counts.
 type Entry struct {
 	ID       string
 	SPIFFEID spiffeid.ID
@@ -28,6 +28,8 @@ type Entry struct {
 	StoreSVID bool
 	// ExpiresAt is when SPIRE prunes the entry, to the second; zero is never.
 	ExpiresAt time.Time
+	// CreatedAt is when SPIRE created it, to the second; zero if that is not known. It is not compared.
+	CreatedAt time.Time
 }
 
 // Canonical returns the entry with its lists sorted and without duplicates, empty ones nil: two entries mean the

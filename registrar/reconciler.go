@@ -71,6 +71,9 @@ const (
 	// settled is how long after a row was seen it is in force on all servers of SPIRE: longer than a server takes to
 	// load what changed in the database, which is every five seconds by default.
 	settled = 20 * time.Second
+	// admission is longer than it takes from the creation of an entry until its pod is seen: the API server asks the
+	// webhook for ten seconds at most.
+	admission = 15 * time.Second
 )
 
 // What is queued.
@@ -305,6 +308,9 @@ func (r *Reconciler) rules(exactly bool) Rules {
 		Quarantined: r.options.Quarantined,
 		Orphaned:    r.seen.orphaned.at,
 		Exactly:     exactly,
+	}
+	if exactly { // otherwise its owner was seen, and has gone
+		rules.Admission = admission
 	}
 	if r.cluster.Scope != ScopeCluster {
 		rules.HasNode = r.demand.HasNode

@@ -340,6 +340,30 @@ func TestReconcilerRemovesAfterTheGracePeriod(t *testing.T) {
 	})
 }
 
+// A resync between an admission and its pod leaves the new entry as it is: each of two updates, of which the second takes
+// the first one back, would have agents sign again. An admission that no pod follows leaves nothing all the same.
+func TestReconcilerWaitsForThePodsOfNewEntries(t *testing.T) {
+	reconciling(t, registrar.ReconcilerOptions{Grace: time.Minute, Interval: time.Minute}, func(t *testing.T, r *reconciliation) {
+		r.start()
+		api, forgotten := workload("/api", 0), workload("/forgotten", 0)
+		entries := []registrar.Entry{demoCluster(t).WorkloadEntry(api), demoCluster(t).WorkloadEntry(forgotten)}
+		if _, err := r.client.CreateEntries(t.Context(), entries); err != nil {
+			t.Fatal(err)
+		}
+		r.Resync()
+		after(soon)
+		r.set(pod("a"), needs(api))
+		after(soon)
+		if got := r.server.Calls("BatchUpdateEntry"); got != 0 || r.resyncs() != 2 {
+			t.Errorf("%d updates, %d resyncs; want no update by the second resync", got, r.resyncs())
+		}
+		after(4 * time.Minute)
+		r.wantEntries("after the grace period", entries[0].ID)
+		r.wantReasons(entries[0].ID)
+		r.wantReasons(entries[1].ID, reason.EntryOrphaned, reason.EntryExpired)
+	})
+}
+
 // Each entry goes when its own grace period is over, not with the last one, nor with the next resync.
 func TestReconcilerRemovesEachAtItsTime(t *testing.T) {
 	reconciling(t, registrar.ReconcilerOptions{Interval: time.Hour}, func(t *testing.T, r *reconciliation) {

@@ -111,6 +111,10 @@ func TestEveryFieldGoesAndComesBack(t *testing.T) {
 	if err != nil || results[0].Err != nil || results[0].Existed {
 		t.Fatalf("%+v, %v", results, err)
 	}
+	if since := time.Since(results[0].Entry.CreatedAt); since < 0 || since > time.Minute {
+		t.Errorf("created at %v, want a moment ago", results[0].Entry.CreatedAt)
+	}
+	want.CreatedAt = results[0].Entry.CreatedAt
 	if diff := cmp.Diff(want.Canonical(), *results[0].Entry, comparer); diff != "" {
 		t.Errorf("created (-want +got):\n%s", diff)
 	}
@@ -127,8 +131,9 @@ func TestUpdateChangesTheNamedFieldsOnly(t *testing.T) {
 	server := spiretest.NewServer(exampleOrg)
 	address, _ := server.ServeUnix(t)
 	client := dial(t, spireapi.Config{ServerAddress: address})
-	if _, err := client.CreateEntries(t.Context(), []registrar.Entry{entry("/x")}); err != nil {
-		t.Fatal(err)
+	created, err := client.CreateEntries(t.Context(), []registrar.Entry{entry("/x")})
+	if err != nil || created[0].Err != nil {
+		t.Fatal(err, created)
 	}
 	full := entry("/other")
 	full.ID = entry("/x").ID
@@ -138,6 +143,7 @@ func TestUpdateChangesTheNamedFieldsOnly(t *testing.T) {
 	full.Downstream, full.Admin, full.StoreSVID, full.ExpiresAt = true, true, true, time.Unix(2_000_000_000, 0)
 
 	want := entry("/x")
+	want.CreatedAt = created[0].Entry.CreatedAt
 	for _, step := range []struct {
 		fields registrar.Fields
 		apply  func()
@@ -163,7 +169,7 @@ func TestUpdateChangesTheNamedFieldsOnly(t *testing.T) {
 		}
 	}
 	full.FederatesWith = []spiffeid.TrustDomain{otherOrg}
-	_, err := update(t, client, full, registrar.FieldFederatesWith)
+	_, err = update(t, client, full, registrar.FieldFederatesWith)
 	wantKind(t, err, registrar.MissingBundle, `does not take entry "test.x"`, `unable to find federated bundle "spiffe://other.org"`,
 		"set up federation with that trust domain", "spire-server bundle set")
 	if _, err := update(t, client, full, registrar.FieldHint); err != nil {

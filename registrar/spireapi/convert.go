@@ -85,6 +85,9 @@ func fromProto(pb *types.Entry) (registrar.Entry, error) {
 	if at := pb.GetExpiresAt(); at != 0 {
 		e.ExpiresAt = time.Unix(at, 0)
 	}
+	if at := pb.GetCreatedAt(); at != 0 {
+		e.CreatedAt = time.Unix(at, 0)
+	}
 	return e.Canonical(), nil
 }
 

@@ -24,9 +24,10 @@ import (
 // are authorized for, whether a workload asks or not, of 1,000 at most.
 type bareSPIRE struct {
 	*standalone.Server
-	dir     string
-	metrics uint16 // port
-	agents  []bareAgent
+	settings spireSettings
+	dir      string
+	metrics  uint16 // port
+	agents   []bareAgent
 }
 
 // bareAgent attests by the token of a pod of its node.
@@ -44,12 +45,12 @@ func attestation(settings standalone.Object) standalone.Object {
 }
 
 // withSPIRE runs use while a fresh SPIRE is there.
-func (b *bareCluster) withSPIRE(ctx context.Context, use func(*bareSPIRE) error) (err error) {
+func (b *bareCluster) withSPIRE(ctx context.Context, spire spireSettings, use func(*bareSPIRE) error) (err error) {
 	dir, err := os.MkdirTemp(b.dir, "spire-")
 	if err != nil {
 		return err
 	}
-	s := &bareSPIRE{dir: dir}
+	s := &bareSPIRE{dir: dir, settings: spire}
 	defer s.stop()
 	if err := s.start(ctx, b); err != nil {
 		return err
@@ -66,9 +67,10 @@ func (s *bareSPIRE) start(ctx context.Context, b *bareCluster) error {
 		return err
 	}
 	s.Server, err = standalone.StartServer(filepath.Join(s.dir, "server"), b.programs.SPIREServer, standalone.ServerConfig{
-		Domain:      trustDomain,
-		Port:        port,
-		MetricsPort: s.metrics,
+		Domain:       trustDomain,
+		Port:         port,
+		MetricsPort:  s.metrics,
+		Experimental: s.settings.server,
 		NodeAttestor: attestation(standalone.Object{"clusters": standalone.Object{bareClusterName: standalone.Object{
 			"service_account_allow_list": []string{spireNamespace + ":" + agentAccount},
 			"kube_config_file":           b.kubeconfig(),
@@ -103,6 +105,8 @@ func (s *bareSPIRE) startAgent(ctx context.Context, b *bareCluster, node int) er
 	process, err := standalone.StartAgent(ctx, dir, b.programs.SPIREAgent, s.Server, standalone.AgentConfig{
 		Socket:       filepath.Join(dir, "workload", "agent.sock"),
 		AdminSocket:  admin,
+		Delegates:    []string{delegateID},
+		Experimental: s.settings.agent,
 		NodeAttestor: attestation(standalone.Object{"cluster": bareClusterName, "token_path": file}),
 	})
 	if err != nil {

@@ -33,6 +33,8 @@ type settings struct {
 	peers int
 	nodes []int
 
+	interval time.Duration // 0: as in manifests/spire
+
 	flood       time.Duration
 	floodAtOnce int
 	pace        float64 // 0: none
@@ -65,11 +67,13 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
 	flags.IntVar(&s.pods, "pods", 1000, "creations: pods per round and webhook; identities: pods that are registered")
 	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration, identities: requests at a time")
-	flags.IntVar(&s.rounds, "rounds", 3, "creations, proxy: rounds, each with every webhook or configuration in turn")
+	flags.IntVar(&s.rounds, "rounds", 3, "creations, proxy, starts: rounds, each with every webhook, configuration or scope in turn")
 	flags.DurationVar(&s.load, "load", 10*time.Second, "proxy: how long each configuration is asked in a round")
 	flags.IntVar(&s.instructions, "instructions", 0,
 		"proxy: also of how many requests to count the instructions, which needs Valgrind and takes minutes")
-	flags.IntVar(&s.times, "times", 10, "first-ok, policy, registration: how often")
+	flags.IntVar(&s.times, "times", 10, "first-ok, policy, registration: how often; starts: how often in a round")
+	flags.DurationVar(&s.interval, "interval", 0,
+		"starts: how often SPIRE's server loads its entries, and agents ask for theirs; 0 for what manifests/spire have")
 	flags.IntSliceVar(&s.bursts, "bursts", []int{1000}, "registration: pods of one service account, a burst for each number")
 	flags.IntVar(&s.accounts, "accounts", 1000, "registration: pods of a burst in which each has a service account of its own")
 	flags.IntVar(&s.present, "present", 10000, "registration: entries of others that SPIRE has when single pods come")
@@ -124,6 +128,9 @@ func (s settings) check() error {
 	}
 	if s.pace < 0 {
 		errs = append(errs, fmt.Errorf("--pace: expected 0 or more, got %g", s.pace))
+	}
+	if s.interval < 0 {
+		errs = append(errs, fmt.Errorf("--interval: expected no negative time, got %s", s.interval))
 	}
 	if s.idle < 0 {
 		errs = append(errs, fmt.Errorf("--idle: expected no negative time, got %s", s.idle))

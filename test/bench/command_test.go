@@ -18,6 +18,7 @@ func TestWrongUsage(t *testing.T) {
 		"creations --idle -1s":    "--idle: expected no negative time, got -1s",
 		"hostile --pace -0.5":     "--pace: expected 0 or more, got -0.5",
 		"proxy --instructions -1": "--instructions: expected 0 or more, got -1",
+		"starts --interval -1s":   "--interval: expected no negative time, got -1s",
 		"creation":                `unexpected argument "creation"`,
 		"--colour":                "unknown flag: --colour",
 	} {

@@ -75,7 +75,7 @@ func (b *bareCluster) measureIdentities(ctx context.Context, c contender, of bur
 		defer cancel()
 		err = errors.Join(err, b.removeBound(tidying, namespace.Name))
 	}()
-	return f, b.withSPIRE(ctx, func(s *bareSPIRE) error {
+	return f, b.withSPIRE(ctx, spireSettings{}, func(s *bareSPIRE) error {
 		return c.run(ctx, b, s, namespace.Name, func(process *standalone.Process) error {
 			if err := b.warmUp(ctx, s, namespace.Name); err != nil {
 				return fmt.Errorf("waiting for it to be at work: %w", err)

@@ -10,11 +10,13 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 	"github.com/spire-injector/spire-injector/test/install"
 	"github.com/spire-injector/spire-injector/test/standalone"
@@ -27,6 +29,8 @@ type contender struct {
 	name string
 	// entries is how many it makes for pods of some accounts, placed times an account on another node.
 	entries func(pods, accounts, placed int) int
+	// row is the ID of the entry that gives a pod's identity to the agent of the node with a UID; nil: it makes no rows.
+	row func(pod *corev1.Pod, node types.UID) string
 	// prepare makes the objects that it needs for a namespace, and returns them with its command line.
 	prepare func(ctx context.Context, b *bareCluster, s *bareSPIRE, namespace string) (commandLine, []client.Object, error)
 }
@@ -38,16 +42,25 @@ type commandLine struct {
 	variables []string // NAME=VALUE, beside those of this program and KUBECONFIG
 }
 
+// bareRegistrar names the entries of a bare cluster.
+var bareRegistrar = registrar.Cluster{Name: bareClusterName}
+
 func contenders() []contender {
 	return []contender{
 		{
 			name:    "spire-injector",
 			entries: func(_, accounts, placed int) int { return accounts + placed },
+			row: func(pod *corev1.Pod, node types.UID) string {
+				return bareRegistrar.NodeRow(pod.Labels[registrar.IdentityLabel], string(node)).ID
+			},
 			prepare: injectorOf("node"),
 		},
 		{
 			name:    "spire-injector, entryScope: cluster",
 			entries: func(_, accounts, _ int) int { return 2 * accounts },
+			row: func(pod *corev1.Pod, _ types.UID) string {
+				return bareRegistrar.ClusterRow(pod.Labels[registrar.IdentityLabel]).ID
+			},
 			prepare: injectorOf("cluster"),
 		},
 		{

@@ -31,6 +31,7 @@ func measures() []measure {
 		{"proxy", "Latency, processor time and memory of the generated configuration beside one that is written by hand", sources, measureProxy},
 		{"scale", "Work of the registrar and the rollout for an event and for a full pass, and how it grows, in simulated clusters", sources, measureScale},
 		{"identities", "Entries, calls to SPIRE and SVIDs that are signed for many pods on two nodes, beside spire-controller-manager", sources, measureIdentities},
+		{"starts", "Seconds from a pod's binding to its SVID on two nodes, with rows of single nodes and of all", sources, measureStarts},
 		{"creations", "Pods created per second, and processor time of creations and status updates, without a webhook, with one that does nothing, with a constant patch, and with ours", theCluster, measureCreations},
 		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
 		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", theCluster, measurePolicy},

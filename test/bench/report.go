@@ -18,6 +18,7 @@ type report struct {
 	Proxy      *proxyFigures     `json:"proxy,omitempty"`
 	Scale      *scaleFigures     `json:"scale,omitempty"`
 	Identities []identityFigures `json:"identities,omitempty"`
+	Starts     *startsFigures    `json:"starts,omitempty"`
 	Creations  *creationFigures  `json:"creations,omitempty"`
 	FirstOK    *firstOKFigures   `json:"firstOK,omitempty"`
 	Policy     *policyFigures    `json:"policy,omitempty"`
@@ -51,6 +52,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Identities != nil {
 		printIdentities(t, r.Identities)
+	}
+	if r.Starts != nil {
+		printStarts(t, *r.Starts)
 	}
 	if r.Creations != nil {
 		printCreations(t, *r.Creations)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -22,6 +23,9 @@ type AgentConfig struct {
 	AdminSocket  string // where it tells about itself; nowhere without it
 	JoinToken    string // by which it joins, without a NodeAttestor
 	NodeAttestor Object // that plugin, by its name
+	// Delegates are the SPIFFE IDs of those who are told the SVIDs of others, on the admin socket.
+	Delegates    []string
+	Experimental Object // further settings of that block
 }
 
 // StartAgent starts an agent of a server. It makes dir for what the agent keeps.
@@ -51,13 +55,18 @@ func StartAgent(ctx context.Context, dir, program string, s *Server, c AgentConf
 }
 
 func (c AgentConfig) config(dir, bundle string, s *Server) Object {
+	experimental := Object{"sync_interval": "1s"}
+	maps.Copy(experimental, c.Experimental)
 	agent := Object{
 		"trust_domain": s.Domain.Name(), "server_address": "127.0.0.1", "server_port": s.Port, "socket_path": c.Socket, "data_dir": dir,
-		"trust_bundle_path": bundle, "log_level": "INFO", "experimental": Object{"sync_interval": "1s"},
+		"trust_bundle_path": bundle, "log_level": "INFO", "experimental": experimental,
 	}
 	attestor := []Object{c.NodeAttestor}
 	if c.NodeAttestor == nil {
 		agent["join_token"], attestor = c.JoinToken, plugin("join_token", Object{})
+	}
+	if len(c.Delegates) > 0 {
+		agent["authorized_delegates"] = c.Delegates
 	}
 	if c.AdminSocket != "" {
 		agent["admin_socket_path"] = c.AdminSocket

@@ -55,8 +55,8 @@ func TestChecks(t *testing.T) {
 
 		{"no server", func(f *Facts) { f.Servers = nil }, "spire-server", Warning, "no SPIRE server"},
 		{"a server that is not ready", func(f *Facts) { f.Servers[0].Ready = 0 }, "spire-server", Error, "0 of 1 SPIRE server ready"},
-		{"a slow cache", in(serverConf, `"1s"`, `"30s"`), "spire-server-settings", Warning, "cache_reload_interval is 30s: new entries reach the agents up to 25s later"},
-		{"the default cache", in(serverConf, `cache_reload_interval = "1s"`, ``), "spire-server-settings", OK, "every 5s"},
+		{"a slow cache", in(serverConf, `"100ms"`, `"30s"`), "spire-server-settings", Warning, "cache_reload_interval is 30s: new entries reach the agents up to 25s later"},
+		{"the default cache", in(serverConf, `cache_reload_interval      = "100ms"`, ``), "spire-server-settings", OK, "every 5s"},
 		{"another admin", in(serverConf, "sa/spire-injector", "sa/other"), "spire-server-settings", Warning, "admin_ids does not contain spiffe://example.org/ns/spire-injector/sa/spire-injector"},
 		{"an admin from the environment", in(serverConf, "spiffe://example.org/ns/spire-injector/sa/spire-injector", "${ADMIN}"), "spire-server-settings", OK, ""},
 		{"a server of another trust domain", in(serverConf, `"example.org"`, `"other.org"`), "spire-server-settings", Error, "the trust domain is other.org"},
@@ -85,7 +85,7 @@ func TestChecks(t *testing.T) {
 				"plugins": {"WorkloadAttestor": [{"unix": {"plugin_data": {}}}, {"k8s": {"plugin_data": {"disable_container_selectors": true}}}]}}`
 		}, "spire-agent-settings", Error, "disable_container_selectors = true"},
 		{"container selectors", in(agentConf, "skip_kubelet_verification = true", "disable_container_selectors = false"), "spire-agent-settings", OK, ""},
-		{"slow agents", in(agentConf, `"1s"`, `"1m"`), "spire-agent-settings", Warning, "sync_interval is 1m0s: agents get new entries up to 55s later"},
+		{"slow agents", in(agentConf, `"250ms"`, `"1m"`), "spire-agent-settings", Warning, "sync_interval is 1m0s: agents get new entries up to 55s later"},
 		{"agents of another trust domain", in(agentConf, `"example.org"`, `"other.org"`), "spire-agent-settings", Error, "the trust domain is other.org"},
 		{"agents of another trust domain beside ours", func(f *Facts) {
 			other := f.Agents[0]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	entryv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
@@ -72,6 +73,8 @@ func (s *Server) create(e *types.Entry) (*types.Status, *types.Entry) {
 	if st := duplicates(e, "create"); st != nil {
 		return st, nil
 	}
+	e = clone(e)
+	e.CreatedAt = time.Now().Unix()
 	s.entries.add(e)
 	return result(codes.OK, "OK"), clone(e)
 }
