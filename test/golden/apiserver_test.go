@@ -39,6 +39,8 @@ func TestAPIServer(t *testing.T) {
 		{"Unlabelled", testUnlabelled},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
+		{"NetworkPolicyRights", testNetworkPolicyRights},
+		{"NetworkPolicies", testNetworkPolicies},
 		{"Check", testCheck}, // the last one: it stops the webhooks
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })

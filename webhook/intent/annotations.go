@@ -100,6 +100,9 @@ var annotations = slices.Concat([]annotation{
 	},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*reader).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
+	{key: AnnotationPlainPorts, example: "9090, 9100", live: true, parse: (*reader).parsePlainPorts,
+		doc: "ports of the app, separated by commas or white space, that stay open for plain text where networkPolicies of the " +
+			"platform file close all but Envoy's"},
 	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*reader).parseX509SVIDTTL, model: "svidTTL",
 		doc: "TTL of the X.509-SVID, a Go duration"},
 	{key: AnnotationJWTSVIDTTL, example: "5m", parse: (*reader).parseJWTSVIDTTL,

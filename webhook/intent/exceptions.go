@@ -24,6 +24,7 @@ const (
 	ExceptionSharePIDs    Exception = "shareProcessNamespace"
 	ExceptionHostPID      Exception = "hostPID"
 	ExceptionPrivateImage Exception = "proxyImage"
+	ExceptionPlainPorts   Exception = "plainPorts"
 )
 
 // exception is one row of the table of exceptions: everything that is known of one is known from here.
@@ -130,6 +131,20 @@ var exceptions = []exception{
 			return []Mistake{{
 				Where: v.where(AnnotationProxyImage, ""),
 				What:  "whatever is in this image gets the SVID and its key, and decides who is let in",
+				Hint:  "remove it",
+			}}
+		},
+	},
+	{
+		name: ExceptionPlainPorts, doc: "ports of the app that are listed in " + AnnotationPlainPorts + ", which stay open for plain text",
+		found: func(r *reader, _ *corev1.Pod) []Mistake {
+			v, ok := r.written[AnnotationPlainPorts]
+			if !ok || !r.Mode.Envoy() {
+				return nil
+			}
+			return []Mistake{{
+				Where: v.where(AnnotationPlainPorts, ""),
+				What:  "plain text reaches the app on these ports past Envoy",
 				Hint:  "remove it",
 			}}
 		},

@@ -138,6 +138,7 @@ var onlyWithEnvoy = []string{
 	AnnotationUpstreams,
 	AnnotationAllowedPeers,
 	AnnotationEnforcement,
+	AnnotationPlainPorts,
 }
 
 // applies says whether an annotation has a meaning for the pod. What a namespace gives to its pods by default and this

@@ -42,6 +42,7 @@ const (
 	AnnotationProxyLogLevel    = Prefix + "proxy-log-level"
 	AnnotationProxyConcurrency = Prefix + "proxy-concurrency"
 	AnnotationProxyResources   = Prefix + "proxy-resources"
+	AnnotationPlainPorts       = Prefix + "plain-ports"
 	AnnotationRefresh          = Prefix + "refresh"
 )
 

@@ -41,6 +41,9 @@ type Platform struct {
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
 
+	// NetworkPolicies has what is not Envoy's closed in the network.
+	NetworkPolicies bool
+
 	// AllowedExceptions are those that namespaces which require injection take.
 	AllowedExceptions []Exception
 	// Bounds are how much a pod may ask for.

@@ -82,6 +82,7 @@ defaults:
   minTLSVersion: "1.2"
   drain: 0s
 quarantine: [/web, "spiffe://auxiliary.org/*"]
+networkPolicies: true
 required: {allow: [permissive, hostPID]}
 limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13, entriesPerNamespace: 50}
 locked: [proxy-image, mode]
@@ -168,6 +169,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
 		Quarantine:         peers,
+		NetworkPolicies:    true,
 		AllowedExceptions:  []Exception{ExceptionPermissive, ExceptionHostPID},
 		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
