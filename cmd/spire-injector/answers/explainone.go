@@ -81,7 +81,7 @@ func (m *Mesh) servicePort(found Found, port uint16, leads string) Step {
 		case len(p.Inbound) > 0:
 			step.Status = Note
 			step.Found += ", past the Envoy of " + b.group.Of.String() + ", which listens on " + join(m.listensBehind(found.service))
-			step.Remedy = "plain text comes in here; once nobody calls it, take the port away, and let the app listen on 127.0.0.1"
+			step.Remedy = pastEnvoy
 		}
 		return step
 	}
