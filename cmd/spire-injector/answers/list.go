@@ -42,6 +42,8 @@ type Listed struct {
 	Versions []Count `json:"injectorVersions,omitempty"`
 	// Why says what is wrong; nil if nothing is.
 	Why *Reason `json:"why,omitempty"`
+
+	ownImage bool // the sidecar's is chosen by annotation
 }
 
 // Listener is a port that serves callers.
@@ -140,7 +142,7 @@ func (m *Mesh) meant(g *Group) bool {
 
 // row is that of a group, without its pods.
 func (m *Mesh) row(g *Group) Listed {
-	row := Listed{Object: g.Of.Object, State: g.told(), Mode: g.Mode}
+	row := Listed{Object: g.Of.Object, State: g.told(), Mode: g.Mode, ownImage: g.Asked.Annotations[intent.AnnotationProxyImage] != ""}
 	if !g.ID.IsZero() {
 		row.SPIFFEID = g.ID.String()
 	}
@@ -220,7 +222,7 @@ func (l List) Outdated() string {
 	for _, w := range l.Workloads {
 		old := 0
 		for _, c := range w.Images {
-			if c.Value != l.SidecarImage {
+			if c.Value != l.SidecarImage && !w.ownImage {
 				old += c.Pods
 				images[c.Value] += c.Pods
 			}

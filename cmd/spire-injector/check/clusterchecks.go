@@ -86,8 +86,8 @@ func appPorts(f Facts) []Finding {
 		out = append(out, found(Warning, key.where, "container %s declares port %d, to which Envoy forwards, in %s",
 			key.container, key.number, plural(pods[key], "pod")).
 			expected("an app that is reached through its Envoy alone").
-			remedy("let the app listen on 127.0.0.1 and delete the containerPort: otherwise callers may reach the app around "+
-				"Envoy"))
+			remedy("let the app listen on 127.0.0.1 and delete the containerPort, after probes that name it say its number: "+
+				"otherwise callers may reach the app around Envoy"))
 	}
 	good := fine("", "%s, none of which declares the port behind its Envoy", plural(f.Injected, "injected pod"))
 	return orFine(out, good)
