@@ -119,13 +119,12 @@ func refusedLog(in ir.Inbound) *accesslogv3.AccessLog {
 }
 
 // upstreamRequestLog has a line for every request of the app.
-func upstreamRequestLog() *accesslogv3.AccessLog {
-	return stdoutLog(
-		upstreamPrefix+"%DOWNSTREAM_LOCAL_PORT%",
-		"upstream_request",
-		nil,
-		merged(requestFields(), calledFields()),
-	)
+func upstreamRequestLog(listener requestListener) *accesslogv3.AccessLog {
+	fields := merged(requestFields(), calledFields())
+	if listener.name == namesListener { // the address means nothing to people
+		fields["host"] = "%REQUEST_HEADER(:AUTHORITY)%"
+	}
+	return stdoutLog(upstreamPrefix+listener.socket, "upstream_request", nil, fields)
 }
 
 // upstreamConnectionLog has a line for every connection of the app that carries plain TCP.

@@ -74,7 +74,7 @@ func TestNothingOutlivesItsCertificate(t *testing.T) {
 		}
 		fresh := freshnessToPeers(t, name, proxy)
 		for _, manager := range managers {
-			routes := manager.GetStatPrefix() == upstreamsListener || proxy.Gateway && strings.HasPrefix(manager.GetStatPrefix(), "inbound_")
+			routes := manager.GetStatPrefix() == upstreamsListener || manager.GetStatPrefix() == namesListener || proxy.Gateway && strings.HasPrefix(manager.GetStatPrefix(), "inbound_")
 			longest := manager.GetCommonHttpProtocolOptions().GetMaxStreamDuration().AsDuration()
 			if routes && (longest > 0) == proxy.UnboundedStreams || routes && fresh+longest > life {
 				t.Errorf("%s: to peers %s and %s of %s", manager.GetStatPrefix(), fresh, longest, life)

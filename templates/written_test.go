@@ -118,7 +118,7 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 				passesOn = passesOn || route
 			})
 			stats := manager.GetStatPrefix()
-			want := passesOn && stats != upstreamsListener && stats != metricsName && stats != readinessName
+			want := passesOn && stats != upstreamsListener && stats != namesListener && stats != metricsName && stats != readinessName
 			if got := removes(t, manager, "x_forwarded_client_cert"); got != want {
 				t.Errorf("%s: removes what Envoy writes: %t, want %t", stats, got, want)
 			}

@@ -34,9 +34,11 @@ func (p Proxy) checkPorts(found *problems) portOwners {
 			ports.claim(found, path, in.Listen, "the inbound listener")
 		}
 	}
+	p.checkNames(found, ports)
 	for i, up := range p.Upstreams {
 		path := fmt.Sprintf("upstreams[%d].listen", i)
 		switch {
+		case !up.Name.IsZero():
 		case up.Listen != 0:
 			ports.claim(found, path, up.Listen, fmt.Sprintf("upstream %d", i))
 		case !p.Gateway && up.Match.IsZero():

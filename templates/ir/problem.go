@@ -94,6 +94,11 @@ const (
 	HostSpelling    Code = "HostSpelling"    // what a Host can be
 	HostWithTCP     Code = "HostWithTCP"     // TCP has no Host
 
+	NameDomain        Code = "NameDomain"        // Envoy asks DNS for a name that leads to itself in its pod
+	NamePlace         Code = "NamePlace"         // a name has an address to itself
+	NameInTheWay      Code = "NameInTheWay"      // an app on all addresses takes those of names too
+	PassthroughOfPort Code = "PassthroughOfPort" // only a name has further ports
+
 	ServerPeers       Code = "ServerPeers"       // a service outside the mesh has no SVID
 	ServerCAMissing   Code = "ServerCAMissing"   // without a CA Envoy would take every certificate
 	ServerNameMissing Code = "ServerNameMissing" // without a name it would take that of anyone
@@ -136,6 +141,7 @@ func Codes() []Code {
 		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
 		MatchTwice, AddressMissing, HostSpelling, HostWithTCP,
+		NameDomain, NamePlace, NameInTheWay, PassthroughOfPort,
 		ServerPeers, ServerCAMissing, ServerNameMissing, TooManyCAs,
 		UpstreamTime, RequestsWithTCP, UpstreamConnections, RetryAttempts, RetriesOff,
 		RetryCondition, ConditionOfGRPC, TryTimeout, OutlierBounds,

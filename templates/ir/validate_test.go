@@ -289,7 +289,8 @@ func TestRules(t *testing.T) {
 			`upstreams[0].match: is for gateways, which route requests by host and path: remove match`},
 		{MatchTwice, gateway, func(p *Proxy) { p.Upstreams = append(p.Upstreams, p.Upstreams[0]) }, `upstreams[1].match: / is matched already by [0]`},
 		{AddressMissing, sidecar, func(p *Proxy) { p.Upstreams[0].Address = Address{} },
-			`upstreams[0].address: expected host:port such as "api.default.svc:8443", got none`},
+			`upstreams[0].address: expected host:port such as "api.default.svc:8443", got none; ` +
+				`or a name in listen that says it too, such as "api:8443"`},
 
 		{HostSpelling, sidecar, func(p *Proxy) { p.Upstreams[0].Host = "http://x" },
 			`upstreams[0].host: expected a Host such as "api.example.org" or "api.example.org:8443", got "http://x": "//x" is no port`},
@@ -311,6 +312,7 @@ func TestRules(t *testing.T) {
 	for _, row := range serverRules(t) {
 		tests = append(tests, row)
 	}
+	tests = append(tests, nameRules(t)...)
 	tests = append(tests, resilienceRules()...)
 	broken := map[Code]bool{}
 	for _, test := range tests {

@@ -21,6 +21,8 @@ type EnvoyStatus struct {
 	AppAddresses []string `json:"appAddresses,omitempty"`
 	Upstreams    []uint16 `json:"upstreams,omitempty"` // ports on 127.0.0.1 for the app's requests to others
 	TCP          []uint16 `json:"tcp,omitempty"`       // ports on 127.0.0.1 for the app's TCP connections to others
+	// Names are those that the app calls, with their ports.
+	Names []string `json:"names,omitempty"`
 	// IPFamily is that of the addresses it listens on, empty for IPv4.
 	IPFamily string `json:"ipFamily,omitempty"`
 	// RequestsCertificates says that a port takes callers with and without a certificate, which holds for all of an Envoy.
@@ -62,6 +64,10 @@ func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 	for _, up := range in.Proxy.Upstreams {
 		switch {
 		case in.Proxy.Gateway: // whose upstreams have no ports
+		case !up.Name.IsZero():
+			for _, port := range slices.Concat([]uint16{up.Listen}, up.Passthrough) {
+				s.Names = append(s.Names, up.Name.At(port))
+			}
 		case up.Protocol == ir.TCP:
 			s.TCP = append(s.TCP, up.Listen)
 		default:
@@ -84,6 +90,7 @@ func (s Status) envoy() EnvoyStatus {
 // certificates.
 func (s EnvoyStatus) samePorts(other EnvoyStatus) bool {
 	return sameSet(s.watched(), other.watched()) && sameSet(s.App, other.App) && sameSet(s.AppAddresses, other.AppAddresses) && sameSet(s.Upstreams, other.Upstreams) &&
+		sameSet(s.Names, other.Names) &&
 		s.RequestsCertificates == other.RequestsCertificates
 }
 

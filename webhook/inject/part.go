@@ -32,6 +32,7 @@ var parts = []part{
 	gatewayPart,
 	drainPart,
 	lowPortsPart,
+	namesPart,
 	sidecarPart,
 	jwtPart,
 	configurationPart,
@@ -82,6 +83,7 @@ func strip(pod *corev1.Pod) *corev1.Pod {
 	status := StatusOf(pod)
 	if !injected(pod) { // a copy of an injected pod, with any of the parts
 		status.JWT = intent.JWTName
+		status.HostAliases = loopbackAliases(pod)
 	}
 	out := pod.DeepCopy()
 	for _, p := range slices.Backward(parts) {

@@ -36,6 +36,8 @@ type Status struct {
 	ProbeGracePeriods map[string]int64 `json:"probeGracePeriods,omitempty"`
 	// UnprivilegedPorts says that the pod was given the sysctl with which Envoy binds ports below 1024.
 	UnprivilegedPorts bool `json:"unprivilegedPorts,omitempty"`
+	// HostAliases are the addresses of spec.hostAliases that stand for names which lead to Envoy.
+	HostAliases []string `json:"hostAliases,omitempty"`
 	// Envoy is what Envoy was started with. There is none in a pod without Envoy, or that an older version injected.
 	Envoy *EnvoyStatus `json:"envoy,omitempty"`
 }

@@ -228,13 +228,16 @@ func (p Platform) RefusedExceptions(ns Namespace, in Intent) []Mistake {
 	return refused
 }
 
-// Warnings are the exceptions of a pod that is admitted with them, but for those that say what they are.
+// Warnings are the exceptions of a pod that is admitted with them, but for those that say what they are, and the notes.
 func (p Platform) Warnings(ns Namespace, in Intent) []string {
 	var warnings []string
 	for _, found := range in.Exceptions {
 		if found.told && !p.refuses(ns, found) {
 			warnings = append(warnings, found.Mistake.String())
 		}
+	}
+	for _, note := range in.Notes {
+		warnings = append(warnings, note.String())
 	}
 	return warnings
 }

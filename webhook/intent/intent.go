@@ -30,6 +30,8 @@ type Intent struct {
 	CertificateSecret string
 	// Exceptions are what [Platform.RefusedExceptions] decides on.
 	Exceptions []FoundException
+	// Notes are what the author of the pod should know.
+	Notes []Mistake
 	// Origins say where it was written.
 	Origins Origins
 }
@@ -85,6 +87,8 @@ func (r *reader) complete(pod *corev1.Pod) {
 		in.Audit = r.audit && in.ChecksRequests()
 		p.Inbound = append(p.Inbound, in)
 	}
+	p.PlaceNames()
+	r.noteNames()
 	p.Refuse(r.platform.Quarantine)
 	if !r.Mode.Envoy() {
 		return

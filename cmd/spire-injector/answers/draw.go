@@ -1,6 +1,7 @@
 package answers
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -20,7 +21,7 @@ func (g Graph) WriteText(w io.Writer) error {
 				port = fmt.Sprint(e.Port)
 			}
 			if e.Listen != 0 {
-				by = fmt.Sprintf("127.0.0.1:%d → %s", e.Listen, e.Address)
+				by = fmt.Sprintf("%s:%d → %s", cmp.Or(e.Name, "127.0.0.1"), e.Listen, e.Address)
 			}
 			t.row(e.From, e.To, port, by, string(e.Agreement))
 			if e.Reason != (Reason{}) {

@@ -185,7 +185,7 @@ func upstreamText(g *Group, i int, up ir.Upstream) string {
 	if up.Listen == 0 {
 		return fmt.Sprintf("requests for %s go to %s (%s)", up.Match, up.Address, where)
 	}
-	return fmt.Sprintf("the app calls 127.0.0.1:%d, Envoy %s (%s)", up.Listen, up.Address, where)
+	return fmt.Sprintf("the app calls %s, Envoy %s (%s)", up.Called(), up.Address, where)
 }
 
 // noUpstream is about a caller that has no upstream to a callee.
@@ -241,7 +241,7 @@ func takesNoCalls(g *Group) Reason {
 // freePort is one on which no upstream of a group listens.
 func freePort(g *Group) uint16 {
 	port := uint16(8000)
-	for slices.ContainsFunc(g.Intent.Proxy.Upstreams, func(up ir.Upstream) bool { return up.Listen == port }) {
+	for slices.ContainsFunc(g.Intent.Proxy.Upstreams, func(up ir.Upstream) bool { return up.Name.IsZero() && up.Listen == port }) {
 		port++
 	}
 	return port

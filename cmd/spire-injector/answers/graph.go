@@ -60,6 +60,7 @@ type Edge struct {
 	Agreement Agreement `json:"agreement"`
 	Address   string    `json:"address,omitempty"` // of the upstream
 	Listen    uint16    `json:"listen,omitempty"`  // where its app speaks to it
+	Name      string    `json:"name,omitempty"`    // by which its app calls it there; 127.0.0.1 without one
 	Port      uint16    `json:"port,omitempty"`    // of the other side
 	// Check is the one that fails or that nobody knows the result of, with the reason.
 	Check string `json:"check,omitempty"`
@@ -232,7 +233,7 @@ func (m *Mesh) edges(wildcards bool) []Edge {
 
 // edgesOf are those of one upstream: one for each workload that its address leads to.
 func (m *Mesh) edgesOf(g *Group, index int, up ir.Upstream) []Edge {
-	e := Edge{From: g.Of.String(), Address: up.Address.String(), Listen: up.Listen, namespaces: [2]string{g.Of.Namespace}}
+	e := Edge{From: g.Of.String(), Address: up.Address.String(), Listen: up.Listen, Name: up.Name.String(), namespaces: [2]string{g.Of.Namespace}}
 	if up.Server.External {
 		e.To, e.Agreement = e.Address, Outside
 		e.Found = fmt.Sprintf("outside the mesh: its server has a certificate of %s for %s", up.Server.CA, up.Server.Name)

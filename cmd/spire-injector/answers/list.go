@@ -61,6 +61,7 @@ type Listener struct {
 // Upstream is what the pods call.
 type Upstream struct {
 	Listen  uint16   `json:"listen,omitempty"`
+	Name    string   `json:"name,omitempty"` // by which the app calls it; 127.0.0.1 without one
 	Match   string   `json:"match,omitempty"`
 	Address string   `json:"address"`
 	Peers   []string `json:"peers,omitempty"`
@@ -163,7 +164,7 @@ func (m *Mesh) row(g *Group) Listed {
 		row.Listeners = append(row.Listeners, listenerOf(g, i, in))
 	}
 	for _, up := range g.Intent.Proxy.Upstreams {
-		u := Upstream{Listen: up.Listen, Address: up.Address.String(), Peers: texts(up.Peers)}
+		u := Upstream{Listen: up.Listen, Name: up.Name.String(), Address: up.Address.String(), Peers: texts(up.Peers)}
 		if !up.Match.IsZero() {
 			u.Match = up.Match.String()
 		}

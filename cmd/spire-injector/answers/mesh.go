@@ -114,6 +114,11 @@ func NewMesh(f Facts) *Mesh {
 		parsed:   map[[sha256.Size]byte]parsed{},
 		next:     map[*Workload][]*Group{},
 	}
+	if f.Platform != nil {
+		// What is not known here the injector knows from its own pod. Nothing that is told depends on it.
+		known := f.Platform.WithClusterDomain("cluster.local")
+		m.Platform = &known
+	}
 	for _, slice := range f.Slices {
 		key := slice.Namespace + "/" + slice.Labels[discoveryv1.LabelServiceName]
 		m.slices[key] = append(m.slices[key], slice)
