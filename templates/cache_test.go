@@ -118,6 +118,13 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries.Off = true },
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries = ir.Retries{Attempts: 1, On: []string{"reset"}} },
+		func(p *ir.Proxy) {
+			*p = named(t, *p, ir.Upstream{Address: address(t, "api.shop.svc:8443"), Peers: peers(t, "/api"), Passthrough: []uint16{22}}, "api:8080")
+		},
+		func(p *ir.Proxy) {
+			*p = named(t, *p, ir.Upstream{Address: address(t, "api.shop.svc:8443"), Peers: peers(t, "/api"), Passthrough: []uint16{22, 23}}, "api.data:8080",
+				ir.Upstream{Address: address(t, "api.example.org:8443"), Peers: peers(t, "/api")}, "api.example.org:8080")
+		},
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {
