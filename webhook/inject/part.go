@@ -34,6 +34,7 @@ var parts = []part{
 	lowPortsPart,
 	sidecarPart,
 	jwtPart,
+	capturePart,
 	configurationPart,
 	volumePart(ConfigVolume, configVolume),
 	volumePart(JWTVolume, jwtVolume),
@@ -81,7 +82,7 @@ func Original(pod *corev1.Pod) *corev1.Pod { return strip(pod) }
 func strip(pod *corev1.Pod) *corev1.Pod {
 	status := StatusOf(pod)
 	if !injected(pod) { // a copy of an injected pod, with any of the parts
-		status.JWT = intent.JWTName
+		status.JWT, status.Capture = intent.JWTName, intent.CaptureName
 	}
 	out := pod.DeepCopy()
 	for _, p := range slices.Backward(parts) {
