@@ -24,6 +24,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.AgentSocket = "/run/other.sock" },
 		func(p *ir.Proxy) { p.IPFamily = ir.DualStack },
 		func(p *ir.Proxy) { p.Drain = 0 },
+		func(p *ir.Proxy) { p.Captured = true },
 		func(p *ir.Proxy) { p.MemoryLimit = 512 << 20 },
 		func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 },
 		func(p *ir.Proxy) { p.Inbound[0].App = 8082 },

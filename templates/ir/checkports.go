@@ -59,6 +59,9 @@ func (p Proxy) ownPorts(found *problems) portOwners {
 		ports.envoy[JWTProbePort] = forProbes
 	}
 	shared := map[uint16]bool{} // by probes that are told apart by their path
+	if p.Captured {
+		ports.envoy[CapturePort] = "the sidecar, for the rules that capture connections"
+	}
 	for i, probe := range p.Probes {
 		if probe.Kind == ProbeGRPC || !shared[probe.Listen] {
 			ports.claim(found, fmt.Sprintf("probes[%d].listen", i), probe.Listen, forProbes)

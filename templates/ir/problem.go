@@ -39,16 +39,18 @@ const (
 	CollectorMissing  Code = "CollectorMissing"  // spans go somewhere
 	SamplingRange     Code = "SamplingRange"     // a part is none to all
 
-	PortTaken     Code = "PortTaken"     // two listen on one port
-	ListenMissing Code = "ListenMissing" // a listener has a port
-	AppMissing    Code = "AppMissing"    // a listener has an app behind it
-	AppOfGateway  Code = "AppOfGateway"  // a gateway has no app
-	AppIsSidecar  Code = "AppIsSidecar"  // Envoy would call itself
-	AppAddress    Code = "AppAddress"    // an app is in its own pod
-	AppAddresses  Code = "AppAddresses"  // a port of the app is on one address
-	AppProtocols  Code = "AppProtocols"  // a port of the app speaks one protocol
-	UnknownValue  Code = "UnknownValue"  // an enum has one of its values
-	TCPRoutes     Code = "TCPRoutes"     // TCP has no host and path to route by
+	PortTaken        Code = "PortTaken"        // two listen on one port
+	ListenMissing    Code = "ListenMissing"    // a listener has a port
+	AppMissing       Code = "AppMissing"       // a listener has an app behind it
+	AppOfGateway     Code = "AppOfGateway"     // a gateway has no app
+	AppIsSidecar     Code = "AppIsSidecar"     // Envoy would call itself
+	AppAddress       Code = "AppAddress"       // an app is in its own pod
+	AppAddresses     Code = "AppAddresses"     // a port of the app is on one address
+	AppProtocols     Code = "AppProtocols"     // a port of the app speaks one protocol
+	CaptureOfGateway Code = "CaptureOfGateway" // there is nothing to capture
+	CapturedTwice    Code = "CapturedTwice"    // a connection comes to one listener
+	UnknownValue     Code = "UnknownValue"     // an enum has one of its values
+	TCPRoutes        Code = "TCPRoutes"        // TCP has no host and path to route by
 
 	PeersMissing     Code = "PeersMissing"     // to Envoy an empty list means everyone
 	PeersUnused      Code = "PeersUnused"      // nobody presents a certificate
@@ -132,7 +134,7 @@ func Codes() []Code {
 	return []Code{
 		IDMissing, TTLTooShort, SocketPath, MemoryTooSmall, DrainNegative, NothingToDo,
 		GatewayIncomplete, StatisticName, CollectorMissing, SamplingRange, PortTaken, ListenMissing, AppMissing,
-		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, UnknownValue, TCPRoutes,
+		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, CaptureOfGateway, CapturedTwice, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
 		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, RuleWithTCP, RuleWithRequest,
 		RuleOrder, RuleUnused, RuleEmpty, MethodSpelling, PathZero, TooManyRules,

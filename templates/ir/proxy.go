@@ -40,6 +40,9 @@ type Proxy struct {
 	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
 	// not known. Otherwise at least [MinMemoryLimit].
 	MemoryLimit int64
+	// Captured says that connections from outside for the app's ports come to its listeners, by the rules of the pod's
+	// network, and that other ports are closed. Envoy's configuration is the same.
+	Captured bool
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration

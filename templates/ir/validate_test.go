@@ -129,6 +129,13 @@ func TestRules(t *testing.T) {
 		{AppProtocols, sidecar, func(p *Proxy) {
 			p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 8080, Peers: p.Inbound[0].Peers, Protocol: GRPC})
 		}, `inbound[1].app: expected protocol http for the app's port 8080, as in an earlier listener, got grpc`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Captured, p.Upstreams[0].Listen = true, CapturePort },
+			`upstreams[0].listen: port 15025 is already used by the sidecar, for the rules that capture connections; choose another port`},
+		{CaptureOfGateway, gateway, func(p *Proxy) { p.Captured = true }, `captured: a gateway has no app whose ports could be captured`},
+		{CapturedTwice, sidecar, func(p *Proxy) {
+			p.Captured, p.Inbound = true, append(p.Inbound, p.Inbound[0])
+			p.Inbound[1].Listen = 8444
+		}, `inbound[1].app: expected one listener for each port of the app, to which its callers are led, got another one for 8080 beside 8443: remove one of both`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Protocol = -1 }, `inbound[0].protocol: expected a known protocol, got protocol(-1)`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].TLS = 3 }, `inbound[0].tls: expected a known TLS mode, got tls(3)`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Clients = 3 },

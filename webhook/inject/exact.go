@@ -47,7 +47,9 @@ func differences[T any](a, b T) []string {
 }
 
 // isOurContainer says whether injection gives a container its name.
-func isOurContainer(name string) bool { return name == intent.SidecarName || name == intent.JWTName }
+func isOurContainer(name string) bool {
+	return name == intent.SidecarName || name == intent.JWTName || name == intent.CaptureName
+}
 
 // sameOrder finds our containers where they are not before all others: these would start without mutual TLS.
 func sameOrder(arrived, injected *corev1.Pod) []intent.Mistake {

@@ -35,6 +35,7 @@ var parts = []part{
 	namesPart,
 	sidecarPart,
 	jwtPart,
+	capturePart,
 	configurationPart,
 	volumePart(ConfigVolume, configVolume),
 	volumePart(JWTVolume, jwtVolume),
@@ -82,7 +83,7 @@ func Original(pod *corev1.Pod) *corev1.Pod { return strip(pod) }
 func strip(pod *corev1.Pod) *corev1.Pod {
 	status := StatusOf(pod)
 	if !injected(pod) { // a copy of an injected pod, with any of the parts
-		status.JWT = intent.JWTName
+		status.JWT, status.Capture = intent.JWTName, intent.CaptureName
 		status.HostAliases = loopbackAliases(pod)
 	}
 	out := pod.DeepCopy()

@@ -23,6 +23,7 @@ type Status struct {
 	Mode     string   `json:"mode"`
 	Sidecar  string   `json:"sidecar,omitempty"` // Envoy's container, if there is one
 	JWT      string   `json:"jwt,omitempty"`     // the container that fetches tokens and keys, if there is one
+	Capture  string   `json:"capture,omitempty"` // the init container that writes the rules of a captured pod, if there is one
 	Volumes  []string `json:"volumes"`
 	// Probes are the probes, as the user wrote them, that ask Envoy now, by "container/kind".
 	Probes map[string]corev1.ProbeHandler `json:"probes,omitempty"`

@@ -124,6 +124,8 @@ func (i Injector) fixedChanges(ns intent.Namespace, before, wanted *corev1.Pod, 
 		return allNeedNewPod(changed, "calls other names, or other ports of them, and the aliases and ports of a running pod stay")
 	case as.Pod.Annotations[intent.AnnotationBootstrap] != wanted.Annotations[intent.AnnotationBootstrap]:
 		return allNeedNewPod(changed, "adds, removes or moves a port, and the ports of a running pod stay")
+	case !sameSet(was.Redirects, is.envoy().Redirects):
+		return allNeedNewPod(changed, "leads callers of a port to another one, and the rules of a captured pod stay")
 	case was.Secret != is.envoy().Secret:
 		return allNeedNewPod(changed, "names another Secret, and the volumes of a running pod stay")
 	case !slices.Equal(was.CAs, is.envoy().CAs):
@@ -166,7 +168,7 @@ func imageMistakes(before, after *corev1.Pod) []intent.Mistake {
 	}
 	var mistakes []intent.Mistake
 	for c := range intent.ContainersOf(after) {
-		if (c.Name == intent.SidecarName || c.Name == intent.JWTName) && c.Image != images[c.Name] {
+		if isOurContainer(c.Name) && c.Image != images[c.Name] {
 			mistakes = append(mistakes, needsNewPod("container "+c.Name+", image"))
 		}
 	}

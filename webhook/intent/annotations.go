@@ -56,6 +56,10 @@ var annotations = slices.Concat([]annotation{
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
 	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*reader).parseFederatesWith,
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
+	{key: AnnotationCapture, example: captureInbound, parse: (*reader).parseCapture,
+		doc: "inbound: the TCP ports that the app's containers declare are led to Envoy inside the pod, and its other ports closed, so that " +
+			"app, Service and the addresses of callers stay as they are; a port without a listener of its own gets one for allowed-peers, and " +
+			"inbound may leave listen out. none (default): callers call Envoy's ports"},
 	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
 		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
 	{

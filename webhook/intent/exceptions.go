@@ -83,7 +83,7 @@ var exceptions = []exception{
 		name: ExceptionPodIP, doc: "apps on the address of their pod, where plain text reaches them past Envoy", told: true,
 		found: func(r *reader, _ *corev1.Pod) []Mistake {
 			return r.inListeners(func(l ir.Inbound) (field, what string) {
-				if l.AppHost != ir.PodIP {
+				if l.AppHost != ir.PodIP || r.Proxy.Captured {
 					return "", ""
 				}
 				return ".app", "plain text reaches an app on the address of its pod past Envoy"
@@ -194,7 +194,7 @@ func (r *reader) inListeners(field func(ir.Inbound) (field, what string), hint s
 
 // appHostPorts are the ports of the app that the node shows as its own.
 func appHostPorts(r *reader, pod *corev1.Pod) []Mistake {
-	if !r.Mode.Sidecar {
+	if !r.Mode.Sidecar || r.Proxy.Captured { // then they lead to Envoy, if anywhere
 		return nil
 	}
 	var found []Mistake

@@ -44,12 +44,14 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 		return Intent{Subject: r.Subject}, over
 	}
 	mistakes := r.read()
+	r.captureDeclared(pod)
 	if over := r.countMistakes(pod); len(over) > 0 {
 		return r.Intent, append(over, mistakes...)
 	}
 	mistakes = append(mistakes, r.readIdentity()...)
 	mistakes = append(mistakes, r.claimMistakes()...)
 	r.complete(pod)
+	mistakes = append(mistakes, r.captureMistakes(pod)...)
 	r.findExceptions(pod)
 	r.findOrigins()
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told
@@ -137,6 +139,7 @@ func (p Platform) written(ns Namespace, pod *corev1.Pod) map[string]value {
 
 // onlyWithEnvoy are annotations that say what Envoy does.
 var onlyWithEnvoy = []string{
+	AnnotationCapture,
 	AnnotationAppPort,
 	AnnotationInbound,
 	AnnotationUpstreams,
@@ -152,7 +155,7 @@ func (r *reader) applies(key string, v value) bool {
 	case v.onPod:
 		return true
 	case r.Mode.Gateway:
-		return key != AnnotationAppPort
+		return key != AnnotationAppPort && key != AnnotationCapture
 	}
 	return r.Mode.Envoy() || !slices.Contains(onlyWithEnvoy, key)
 }

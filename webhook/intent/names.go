@@ -28,6 +28,7 @@ const (
 	AnnotationSPIFFEID         = Prefix + "spiffe-id"
 	AnnotationAppPort          = Prefix + "app-port"
 	AnnotationAllowedPeers     = Prefix + "allowed-peers"
+	AnnotationCapture          = Prefix + "capture"
 	AnnotationInbound          = Prefix + "inbound"
 	AnnotationUpstreams        = Prefix + "upstreams"
 	AnnotationEnforcement      = Prefix + "enforcement"
@@ -64,6 +65,9 @@ const (
 	SidecarName = registrar.ContainerName // Envoy
 	JWTName     = "spiffe-jwt"            // fetches tokens and keys
 )
+
+// CaptureName is that of the init container which leads connections from outside to Envoy. It has no identity.
+const CaptureName = "spiffe-capture"
 
 // SocketMountPath is where containers see the directory of the SPIRE agent's socket.
 const SocketMountPath = "/run/spire/sockets"

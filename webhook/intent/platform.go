@@ -40,6 +40,7 @@ type Platform struct {
 	X509SVIDTTL   time.Duration
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
+	Capture       bool          // of connections from outside for ports of the app
 
 	// NetworkPolicies has what is not Envoy's closed in the network.
 	NetworkPolicies bool
@@ -100,8 +101,15 @@ type Sidecar struct {
 	Metrics        ir.Metrics
 	Tracing        ir.Tracing
 	JWT            JWTContainer
+	Capture        CaptureContainer
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool
+}
+
+// CaptureContainer is how the init container that writes the rules of a captured pod is made.
+type CaptureContainer struct {
+	Image     string // the injector's own; empty when pods cannot be captured
+	Resources corev1.ResourceRequirements
 }
 
 // JWTContainer is how the container that fetches tokens and keys is made.

@@ -31,7 +31,7 @@ func (r *reader) unusedMistakes() []Mistake {
 	where := "annotation " + AnnotationAllowedPeers
 	hasDefaultPeers := func(l listener) bool { return l.defaultPeers }
 	switch {
-	case !has(AnnotationAppPort) && !has(AnnotationInbound):
+	case !has(AnnotationAppPort) && !has(AnnotationInbound) && !r.Proxy.Captured:
 		mistakes = append(mistakes, Mistake{
 			Where: where,
 			What:  "has no effect without an inbound listener",
@@ -98,12 +98,20 @@ func (r *reader) hintFor(code ir.Code) string {
 	switch code {
 	case ir.NothingToDo:
 		hint := fmt.Sprintf("write %s, %s or both", AnnotationAppPort, AnnotationUpstreams)
+		if r.Proxy.Captured {
+			hint += ", or the ports of the app into ports of its container"
+		}
 		if r.Mode.Socket {
 			hint += fmt.Sprintf(", or %s: %s for the Workload API alone", AnnotationMode, ModeSocket)
 		}
 		return hint
 	case ir.GatewayIncomplete:
 		return fmt.Sprintf("write %s and %s", AnnotationInbound, AnnotationUpstreams)
+	case ir.AppIsSidecar:
+		if r.Proxy.Captured {
+			return "or leave listen out: callers call the app's own port, which is captured"
+		}
+		return ""
 	case ir.MatchNoGateway:
 		return "or add " + AnnotationMode + ": gateway"
 	case ir.RequestAudited, ir.ForwardedAudited:
@@ -153,18 +161,30 @@ func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (M
 	if code == ir.PeersMissing && r.inbound[i].defaultPeers {
 		m.Where, m.What = "annotation "+AnnotationAllowedPeers, "expected at least one peer that may call, got none"
 		m.Hint = `an example: "/web, /ns/prod/*"`
+		if l := r.inbound[i]; l.declaredBy != "" {
+			m.What += fmt.Sprintf(", for port %d of container %s, which is captured", l.App, l.declaredBy)
+			m.Hint += fmt.Sprintf(`; or add a listener for the port to %s: "- {app: %d, peers: [/web]}", or {app: %d, tls: none} for plain text`,
+				AnnotationInbound, l.App, l.App)
+		}
 		if r.Proxy.Inbound[i].Clients == ir.Request {
 			m.Hint += "; or clientCertificate: none, where nobody presents one"
 		}
 		return m, !r.unclear && !r.told.about(modelAllowedPeers)
 	}
-	if r.short {
-		m.Where = r.written[AnnotationAppPort].where(AnnotationAppPort, "")
-		if code == ir.AppOfGateway {
-			m.Hint = "write its listeners in " + AnnotationInbound
-		}
-		return m, true
+	m.Where = r.whereInbound(i, field)
+	if r.short && code == ir.AppOfGateway {
+		m.Hint = "write its listeners in " + AnnotationInbound
 	}
-	m.Where = r.written[AnnotationInbound].where(AnnotationInbound, fmt.Sprintf("[%d]%s", i, field))
 	return m, true
+}
+
+// whereInbound is where a listener was written: in the long form, in the short one, or as a port of a captured pod.
+func (r *reader) whereInbound(i int, field string) string {
+	switch l := r.inbound[i]; {
+	case l.declaredBy != "":
+		return "container " + l.declaredBy + ", ports"
+	case r.short:
+		return r.written[AnnotationAppPort].where(AnnotationAppPort, "")
+	}
+	return r.written[AnnotationInbound].where(AnnotationInbound, fmt.Sprintf("[%d]%s", i, field))
 }

@@ -2,7 +2,6 @@ package answers
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
@@ -76,8 +75,8 @@ func (m *Mesh) servicePort(found Found, port uint16, leads string) Step {
 		}
 		p := b.group.Intent.Proxy
 		switch {
-		case slices.ContainsFunc(p.Inbound, func(in ir.Inbound) bool { return in.Listen == b.port }):
-			step.Found += ", where the Envoy of " + b.group.Of.String() + " listens"
+		case p.ServerOf(b.port) >= 0:
+			step.Found += whereEnvoyServes(b)
 		case len(p.Inbound) > 0:
 			step.Status = Note
 			step.Found += ", past the Envoy of " + b.group.Of.String() + ", which listens on " + join(m.listensBehind(found.service))

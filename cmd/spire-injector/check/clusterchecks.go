@@ -68,6 +68,9 @@ func appPorts(f Facts) []Finding {
 	pods := map[port]int{}
 	var order []port
 	for _, pod := range f.Declaring {
+		if inject.StatusOf(&pod).Capture != "" {
+			continue // whoever calls the port comes to Envoy
+		}
 		behind := inject.AppPorts(p, f.namespace(pod.Namespace), &pod)
 		for _, c := range pod.Spec.Containers {
 			for _, declared := range c.Ports {
