@@ -57,7 +57,8 @@ var annotations = slices.Concat([]annotation{
 	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*reader).parseFederatesWith,
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
 	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
-		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
+		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost, by the protocol that the name " +
+			"of the container's port says: http (default), http2, h2c, grpc, tcp, or a name that begins with one of them and a hyphen"},
 	{
 		key:     AnnotationAllowedPeers,
 		example: "/web, /ns/prod/*",

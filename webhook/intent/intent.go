@@ -49,6 +49,7 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	}
 	mistakes = append(mistakes, r.readIdentity()...)
 	mistakes = append(mistakes, r.claimMistakes()...)
+	mistakes = append(mistakes, r.readAppProtocols(pod)...)
 	r.complete(pod)
 	r.findExceptions(pod)
 	r.findOrigins()
