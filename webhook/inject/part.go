@@ -129,12 +129,12 @@ func altered(arrived, injected *corev1.Pod) []intent.Mistake {
 
 // windowsMistakes find a pod for nodes on which none of the parts can be.
 func windowsMistakes(_ injection, pod *corev1.Pod) []intent.Mistake {
-	named := pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows
-	if !named && pod.Spec.NodeSelector[corev1.LabelOSStable] != string(corev1.Windows) {
+	where := windowsField(pod)
+	if where == "" {
 		return nil
 	}
 	return []intent.Mistake{{
-		Where: "spec.os.name",
+		Where: where,
 		What:  "expected linux, got windows",
 		Hint:  "there is no Envoy sidecar for Windows: remove the label",
 	}}

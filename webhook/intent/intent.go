@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -50,6 +51,7 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	}
 	mistakes = append(mistakes, r.readIdentity()...)
 	mistakes = append(mistakes, r.claimMistakes()...)
+	mistakes = append(mistakes, r.readAppProtocols(pod)...)
 	r.complete(pod)
 	mistakes = append(mistakes, r.captureMistakes(pod)...)
 	r.findExceptions(pod)
@@ -148,6 +150,14 @@ var onlyWithEnvoy = []string{
 	AnnotationPlainPorts,
 }
 
+// OnlyWithEnvoy are the annotations of a pod's own that have no effect in a mode without Envoy.
+func OnlyWithEnvoy(pod *corev1.Pod) []string {
+	return slices.DeleteFunc(slices.Clone(onlyWithEnvoy), func(key string) bool {
+		_, has := pod.Annotations[key]
+		return !has
+	})
+}
+
 // applies says whether an annotation has a meaning for the pod. What a namespace gives to its pods by default and this
 // pod's mode has no use for does not apply; what the pod says itself always does.
 func (r *reader) applies(key string, v value) bool {
@@ -201,8 +211,11 @@ func (r *reader) readRow(row annotation, v value) []Mistake {
 	case slices.Contains(r.platform.Locked, row.name()):
 		return deny("is locked by the platform", "remove it, or ask the platform team")
 	case !r.Mode.Envoy() && slices.Contains(onlyWithEnvoy, row.key):
-		return deny("has no effect in mode "+r.Mode.String()+", which has no Envoy",
-			fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, ModeSidecarSocket))
+		hint := fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, ModeSidecarSocket)
+		if r.hostNetwork { // where no Envoy can be
+			hint = "remove it"
+		}
+		return deny("has no effect in mode "+r.Mode.String()+", which has no Envoy", hint)
 	}
 	var mistakes []Mistake
 	for _, p := range row.parse(r, v.text) {
@@ -225,9 +238,7 @@ func unknownAnnotation(key string, v value) Mistake {
 
 // subject is who a pod is to the API server.
 func subject(ns Namespace, pod *corev1.Pod) Subject {
-	account := pod.Spec.ServiceAccountName
-	if account == "" {
-		account = defaultAccount
-	}
+	// The API server takes the older spelling for the newer one; manifests have either.
+	account := cmp.Or(pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount, defaultAccount)
 	return Subject{Namespace: ns.Name, ServiceAccount: account, Labels: pod.Labels}
 }

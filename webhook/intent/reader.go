@@ -23,6 +23,7 @@ type reader struct {
 	platform Platform
 	written  map[string]value
 
+	hostNetwork bool        // the pod is in its node's network
 	modeUnclear bool        // it was not understood: what depends on it is not told
 	unclear     bool        // nor may be which annotations there are
 	askedID     spiffeid.ID // zero when not asked for
@@ -48,6 +49,8 @@ func newReader(p Platform, ns Namespace, pod *corev1.Pod) *reader {
 		platform: p,
 		written:  p.written(ns, pod),
 		peers:    p.AllowedPeers,
+
+		hostNetwork: pod.Spec.HostNetwork,
 		Intent: Intent{
 			Subject: subject(ns, pod),
 			Mode:    ModeSidecar,

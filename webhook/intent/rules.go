@@ -150,11 +150,31 @@ func (r *reader) mistakeOf(p ir.Problem) (Mistake, bool) {
 		m.Where = r.written[AnnotationUpstreams].where(AnnotationUpstreams, fmt.Sprintf("[%d]%s", i, field))
 	case "appPorts":
 		m.Where = "container " + r.Proxy.AppPorts[i].Container + ", ports"
+		return sidecarOfMesh(m), true
 	case "probes":
 		m.Where = r.askers[r.Proxy.Probes[i]]
+		return sidecarOfMesh(m), true
 	}
 	return m, true
 }
+
+// freePort is one that nobody in the pod has, like the platform's.
+func (r *reader) freePort() uint16 {
+	port := r.platform.InboundPort
+	taken := func(port uint16) bool {
+		return slices.ContainsFunc(r.Proxy.AppPorts, func(a ir.AppPort) bool { return a.Port == port }) ||
+			slices.ContainsFunc(r.Proxy.Upstreams, func(up ir.Upstream) bool { return up.Listen == port }) || ir.IsOwnPort(int(port))
+	}
+	for taken(port) || port == r.platform.InboundPort {
+		if port += 1000; port < firstFreePort { // it began again
+			port = port%1000 + firstFreePort
+		}
+	}
+	return port
+}
+
+// firstFreePort is the least that [reader.freePort] proposes.
+const firstFreePort = 1024
 
 // inboundMistake is one in a listener, which may come from the short form, and its peers from allowed-peers.
 func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (Mistake, bool) {
@@ -172,8 +192,17 @@ func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (M
 		return m, !r.unclear && !r.told.about(modelAllowedPeers)
 	}
 	m.Where = r.whereInbound(i, field)
-	if r.short && code == ir.AppOfGateway {
+	if !r.short || r.inbound[i].declaredBy != "" {
+		return m, true
+	}
+	switch {
+	case code == ir.AppOfGateway:
 		m.Hint = "write its listeners in " + AnnotationInbound
+	case code == ir.PortTaken && field == ".listen":
+		m.What, _, _ = strings.Cut(m.What, ";")
+		m.What += fmt.Sprintf(", and is the platform's inboundPort, where Envoy would listen for %s", AnnotationAppPort)
+		m.Hint = fmt.Sprintf("write instead %s: [{listen: %d, app: %d}], and let the Service lead there; or %s: %s", AnnotationInbound,
+			r.freePort(), r.Proxy.Inbound[i].App, AnnotationCapture, "inbound")
 	}
 	return m, true
 }
