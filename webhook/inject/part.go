@@ -34,9 +34,11 @@ var parts = []part{
 	lowPortsPart,
 	sidecarPart,
 	jwtPart,
+	filesPart,
 	configurationPart,
 	volumePart(ConfigVolume, configVolume),
 	volumePart(JWTVolume, jwtVolume),
+	volumePart(FilesVolume, filesVolume),
 	volumePart(CertificateVolume, certificateVolume),
 	volumePart(CAVolume, caVolume),
 	volumePart(SocketVolume, socketVolume),
@@ -81,7 +83,7 @@ func Original(pod *corev1.Pod) *corev1.Pod { return strip(pod) }
 func strip(pod *corev1.Pod) *corev1.Pod {
 	status := StatusOf(pod)
 	if !injected(pod) { // a copy of an injected pod, with any of the parts
-		status.JWT = intent.JWTName
+		status.JWT, status.Files = intent.JWTName, intent.FilesName
 	}
 	out := pod.DeepCopy()
 	for _, p := range slices.Backward(parts) {

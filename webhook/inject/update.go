@@ -82,6 +82,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	}
 	i.Platform = i.platformOf(before)
 	i.jsonFiles, i.tcpDeadlines = readsJSON(before), StatusOf(before).envoy().TCPDeadlines
+	i.readers = StatusOf(before).Readers
 	res, err := i.inject(ns, stripRunning(after), i.newExceptions(ns, before))
 	if err != nil {
 		return Result{}, err
@@ -164,7 +165,7 @@ func imageMistakes(before, after *corev1.Pod) []intent.Mistake {
 	}
 	var mistakes []intent.Mistake
 	for c := range intent.ContainersOf(after) {
-		if (c.Name == intent.SidecarName || c.Name == intent.JWTName) && c.Image != images[c.Name] {
+		if isOurContainer(c.Name) && c.Image != images[c.Name] {
 			mistakes = append(mistakes, needsNewPod("container "+c.Name+", image"))
 		}
 	}

@@ -96,13 +96,14 @@ type Sidecar struct {
 	MaxConnections uint64
 	Metrics        ir.Metrics
 	Tracing        ir.Tracing
-	JWT            JWTContainer
+	JWT            OwnContainer
+	Files          OwnContainer // of the image of JWT if it names none
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool
 }
 
-// JWTContainer is how the container that fetches tokens and keys is made.
-type JWTContainer struct {
+// OwnContainer is how a container is made that runs the injector's own image.
+type OwnContainer struct {
 	Image     string // the injector's own; empty when pods cannot have one
 	Resources corev1.ResourceRequirements
 }

@@ -73,6 +73,7 @@ sidecar:
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
   jwt: {image: injector, resources: {limits: {memory: 32Mi}}}
+  files: {image: files, resources: {limits: {memory: 16Mi}}}
 defaults:
   inboundPort: 9443
   allowedPeers: [/web, "spiffe://auxiliary.org/*"]
@@ -152,7 +153,8 @@ func TestParsePlatformInFull(t *testing.T) {
 			Concurrency:    2,
 			MaxConnections: 500,
 			Metrics:        ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
-			JWT:            JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+			JWT:            OwnContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+			Files:          OwnContainer{Image: "files", Resources: memoryLimit("16Mi")},
 
 			UnboundedStreams: true,
 			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
@@ -302,7 +304,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 				"\n" +
 				`sidecar.jwt.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "inj ector"`},
 		{"an exception that is none", "image: envoy}", "image: envoy}\nrequired: {allow: [plain, sockt]}",
-			`required.allow[0]: expected socket or public …`},
+			`required.allow[0]: expected socket or files or public …`},
 		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",
 			`sidecar.tracing.address: expected host:port such as "collector.tracing.svc:4317", got nothing`},
 		{"collector by URL", "image: envoy", `image: envoy, tracing: {address: "http://otel:4317"}`,
