@@ -35,10 +35,12 @@ var parts = []part{
 	namesPart,
 	sidecarPart,
 	jwtPart,
+	filesPart,
 	capturePart,
 	configurationPart,
 	volumePart(ConfigVolume, configVolume),
 	volumePart(JWTVolume, jwtVolume),
+	volumePart(FilesVolume, filesVolume),
 	volumePart(CertificateVolume, certificateVolume),
 	volumePart(CAVolume, caVolume),
 	volumePart(SocketVolume, socketVolume),
@@ -83,7 +85,7 @@ func Original(pod *corev1.Pod) *corev1.Pod { return strip(pod) }
 func strip(pod *corev1.Pod) *corev1.Pod {
 	status := StatusOf(pod)
 	if !injected(pod) { // a copy of an injected pod, with any of the parts
-		status.JWT, status.Capture = intent.JWTName, intent.CaptureName
+		status.JWT, status.Files, status.Capture = intent.JWTName, intent.FilesName, intent.CaptureName
 		status.HostAliases = loopbackAliases(pod)
 	}
 	out := pod.DeepCopy()

@@ -11,8 +11,6 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Operation is one operation of a JSON patch (RFC 6902).
@@ -97,8 +95,9 @@ func patchList[T any](ops []Operation, path string, before, after []T, name func
 		known[name(item)] = true
 	}
 	if moved(before, after, name) {
-		delete(known, intent.JWTName)
-		delete(known, intent.SidecarName)
+		for _, name := range ourContainers {
+			delete(known, name)
+		}
 	}
 	at := 0 // position in the list as it is after the operations so far
 	next := 0

@@ -24,6 +24,8 @@ type Status struct {
 	Sidecar  string   `json:"sidecar,omitempty"` // Envoy's container, if there is one
 	JWT      string   `json:"jwt,omitempty"`     // the container that fetches tokens and keys, if there is one
 	Capture  string   `json:"capture,omitempty"` // the init container that writes the rules of a captured pod, if there is one
+	Files    string   `json:"files,omitempty"`   // the container that keeps files, if there is one
+	Readers  []string `json:"readers,omitempty"` // the containers that see those files
 	Volumes  []string `json:"volumes"`
 	// Probes are the probes, as the user wrote them, that ask Envoy now, by "container/kind".
 	Probes map[string]corev1.ProbeHandler `json:"probes,omitempty"`
@@ -112,6 +114,19 @@ func Deferred(res Result) (Result, error) {
 // hasTraces says whether a pod has parts of an injected one, as a copy of a pod has that was made without its labels
 // and annotations. A gateway has nothing else.
 func hasTraces(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.Volumes, isConfigVolume) &&
-		slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name != intent.SidecarName })
+	return tracesOf(pod) != ""
+}
+
+// tracesOf is the volume by which a pod has traces, empty if it has none.
+func tracesOf(pod *corev1.Pod) string {
+	isFilesVolume := func(v corev1.Volume) bool { return v.Name == FilesVolume }
+	isUsers := func(c corev1.Container) bool { return c.Name != intent.SidecarName }
+	switch {
+	case slices.ContainsFunc(pod.Spec.Volumes, isConfigVolume) && slices.ContainsFunc(pod.Spec.Containers, isUsers):
+		return ConfigVolume
+	case slices.ContainsFunc(pod.Spec.Volumes, isFilesVolume) &&
+		containerNamed(pod.Spec.InitContainers, intent.FilesName) != nil:
+		return FilesVolume
+	}
+	return ""
 }

@@ -51,7 +51,13 @@ const (
 var annotations = slices.Concat([]annotation{
 	{key: AnnotationMode, example: "sidecar,socket", parse: (*reader).parseMode,
 		doc: "a list of: sidecar (default); gateway: the pod is only an Envoy, in a container envoy with image auto; " +
-			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
+			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET; " +
+			"files: they get SVID, key and bundles as files in " + FilesMountPath},
+	{key: AnnotationFiles, example: "{containers: [db], signal: {process: postgres}}", parse: (*reader).parseFiles,
+		doc: "in mode files, YAML of {containers, signal, jwt}: containers that see the files (default: all), which have one user; " +
+			"signal is {process, name}: when certificates, key or bundles have changed, that program gets the signal " +
+			"SIGHUP (default), SIGUSR1 or SIGUSR2, in a pod with shareProcessNamespace; " +
+			"jwt is a list of {file, audience}: a JWT-SVID for each"},
 	{key: AnnotationSPIFFEID, example: "/api", parse: (*reader).parseSPIFFEID, model: "id",
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
 	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*reader).parseFederatesWith,

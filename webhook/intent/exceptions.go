@@ -17,6 +17,7 @@ type Exception string
 // The exceptions.
 const (
 	ExceptionSocket       Exception = "socket"
+	ExceptionFiles        Exception = "files"
 	ExceptionPublic       Exception = "public"
 	ExceptionPermissive   Exception = "permissive"
 	ExceptionPodIP        Exception = "podIP"
@@ -42,16 +43,11 @@ type exception struct {
 var exceptions = []exception{
 	{
 		name: ExceptionSocket, doc: "mode socket alone, without an Envoy",
-		found: func(r *reader, _ *corev1.Pod) []Mistake {
-			if r.Mode.Envoy() {
-				return nil
-			}
-			return []Mistake{{
-				Where: r.written[AnnotationMode].where(AnnotationMode, ""),
-				What:  "in mode " + r.Mode.String() + " nothing brings mutual TLS about",
-				Hint:  "write " + ModeSidecarSocket.String(),
-			}}
-		},
+		found: func(r *reader, _ *corev1.Pod) []Mistake { return r.withoutEnvoy(r.Mode.Socket) },
+	},
+	{
+		name: ExceptionFiles, doc: "mode files without an Envoy, where the app itself decides who is let in",
+		found: func(r *reader, _ *corev1.Pod) []Mistake { return r.withoutEnvoy(r.Mode.Files) },
 	},
 	{
 		name: ExceptionPublic, doc: "ports for callers without a certificate: tls none, clientCertificate optional or none",
@@ -173,6 +169,18 @@ func (r *reader) findExceptions(pod *corev1.Pod) {
 			r.Exceptions = append(r.Exceptions, FoundException{Exception: row.name, Mistake: m, told: row.told})
 		}
 	}
+}
+
+// withoutEnvoy is the mistake of a pod without Envoy, if it is so.
+func (r *reader) withoutEnvoy(is bool) []Mistake {
+	if r.Mode.Envoy() || !is {
+		return nil
+	}
+	return []Mistake{{
+		Where: r.written[AnnotationMode].where(AnnotationMode, ""),
+		What:  "in mode " + r.Mode.String() + " nothing brings mutual TLS about",
+		Hint:  "write " + r.Mode.with("sidecar").String(),
+	}}
 }
 
 // inListeners finds inbound listeners by a field of theirs, which is empty for others. Only the annotation inbound has

@@ -29,6 +29,8 @@ type Intent struct {
 	Sidecar Sidecar
 	// CertificateSecret names the Secret whose certificate inbound listeners present; empty if none does.
 	CertificateSecret string
+	// Files are of no meaning without mode files.
+	Files Files
 	// Exceptions are what [Platform.RefusedExceptions] decides on.
 	Exceptions []FoundException
 	// Notes are what the author of the pod should know.
@@ -164,6 +166,8 @@ func (r *reader) applies(key string, v value) bool {
 	switch {
 	case v.onPod:
 		return true
+	case key == AnnotationFiles:
+		return r.Mode.Files
 	case r.Mode.Gateway:
 		return key != AnnotationAppPort && key != AnnotationCapture
 	}
@@ -210,8 +214,11 @@ func (r *reader) readRow(row annotation, v value) []Mistake {
 		return deny("is written by the webhook alone", "remove it")
 	case slices.Contains(r.platform.Locked, row.name()):
 		return deny("is locked by the platform", "remove it, or ask the platform team")
+	case !r.Mode.Files && row.key == AnnotationFiles:
+		return deny("has no effect in mode "+r.Mode.String()+", which has no files",
+			fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, r.Mode.withFiles()))
 	case !r.Mode.Envoy() && slices.Contains(onlyWithEnvoy, row.key):
-		hint := fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, ModeSidecarSocket)
+		hint := fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, r.Mode.with("sidecar"))
 		if r.hostNetwork { // where no Envoy can be
 			hint = "remove it"
 		}

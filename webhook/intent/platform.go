@@ -100,20 +100,15 @@ type Sidecar struct {
 	MaxConnections uint64
 	Metrics        ir.Metrics
 	Tracing        ir.Tracing
-	JWT            JWTContainer
-	Capture        CaptureContainer
+	JWT            OwnContainer
+	Files          OwnContainer // of the image of JWT if it names none
+	Capture        OwnContainer // without an image pods cannot be captured
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool
 }
 
-// CaptureContainer is how the init container that writes the rules of a captured pod is made.
-type CaptureContainer struct {
-	Image     string // the injector's own; empty when pods cannot be captured
-	Resources corev1.ResourceRequirements
-}
-
-// JWTContainer is how the container that fetches tokens and keys is made.
-type JWTContainer struct {
+// OwnContainer is how a container is made that runs the injector's own image.
+type OwnContainer struct {
 	Image     string // the injector's own; empty when pods cannot have one
 	Resources corev1.ResourceRequirements
 }

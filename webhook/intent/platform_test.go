@@ -74,6 +74,7 @@ sidecar:
   metrics: {port: 15091, include: [http.inbound_]}
   jwt: {image: injector, resources: {limits: {memory: 32Mi}}}
   capture: {image: injector, resources: {limits: {memory: 16Mi}}}
+  files: {image: files, resources: {limits: {memory: 16Mi}}}
 defaults:
   inboundPort: 9443
   allowedPeers: [/web, "spiffe://auxiliary.org/*"]
@@ -155,8 +156,9 @@ func TestParsePlatformInFull(t *testing.T) {
 			Concurrency:    2,
 			MaxConnections: 500,
 			Metrics:        ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
-			JWT:            JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
-			Capture:        CaptureContainer{Image: "injector", Resources: memoryLimit("16Mi")},
+			Capture:        OwnContainer{Image: "injector", Resources: memoryLimit("16Mi")},
+			JWT:            OwnContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+			Files:          OwnContainer{Image: "files", Resources: memoryLimit("16Mi")},
 
 			UnboundedStreams: true,
 			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
@@ -313,7 +315,7 @@ func TestParsePlatformRefuses(t *testing.T) {
 		{"captured by default without an image", "image: envoy}", "image: envoy}\ndefaults: {capture: inbound}",
 			`defaults.capture: inbound takes sidecar.capture.image, the injector's own image, which is not there`},
 		{"an exception that is none", "image: envoy}", "image: envoy}\nrequired: {allow: [plain, sockt]}",
-			`required.allow[0]: expected socket or public …`},
+			`required.allow[0]: expected socket or files or public …`},
 		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",
 			`sidecar.tracing.address: expected host:port such as "collector.tracing.svc:4317", got nothing`},
 		{"collector by URL", "image: envoy", `image: envoy, tracing: {address: "http://otel:4317"}`,

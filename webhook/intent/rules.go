@@ -104,6 +104,9 @@ func (r *reader) hintFor(code ir.Code) string {
 		if r.Mode.Socket {
 			hint += fmt.Sprintf(", or %s: %s for the Workload API alone", AnnotationMode, ModeSocket)
 		}
+		if r.Mode.Files {
+			hint += fmt.Sprintf(", or %s: %s for files alone", AnnotationMode, ModeFiles)
+		}
 		return hint
 	case ir.GatewayIncomplete:
 		return fmt.Sprintf("write %s and %s", AnnotationInbound, AnnotationUpstreams)
