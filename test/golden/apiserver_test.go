@@ -41,6 +41,7 @@ func TestAPIServer(t *testing.T) {
 		{"Rollout", testRollout},
 		{"NetworkPolicyRights", testNetworkPolicyRights},
 		{"NetworkPolicies", testNetworkPolicies},
+		{"PolicyEngine", testPolicyEngine},
 		{"Check", testCheck}, // the last one: it stops the webhooks
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
