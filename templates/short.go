@@ -127,7 +127,7 @@ func (w *shortWriter) nameAnchors() {
 
 // worthwhile is whether an anchor pays. One with a name of two characters takes four, and an alias of a key as many.
 func worthwhile(text string, times int) bool {
-	if !isScalar(text) {
+	if times == 1 || !isScalar(text) {
 		return times > 1
 	}
 	return (times-1)*(len(shortScalar(text))-4) > 4
