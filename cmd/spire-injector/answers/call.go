@@ -40,6 +40,8 @@ type Step struct {
 	Check  string `json:"check"`
 	Status Status `json:"status"`
 	Reason
+	// OfCaller says that what fails is a call of somebody else: the workload itself is well.
+	OfCaller bool `json:"ofCaller,omitempty"`
 }
 
 // Request is what a call asks for; the zero value leaves it open.

@@ -2,6 +2,7 @@ package answers
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -47,6 +49,7 @@ type Questions struct {
 	Readiness    bool // their own ports and the app's
 	Updates      bool // how reading changed files went
 	Certificates bool
+	Log          bool // its end
 }
 
 const (
@@ -102,7 +105,38 @@ func (e Envoys) ask(ctx context.Context, pod Pod, q Questions, t Told) Told {
 		}
 		t.Err = errors.Join(t.Err, err)
 	}
+	if q.Log {
+		log, err := e.log(ctx, pod)
+		t.Log, t.Err = log, errors.Join(t.Err, err)
+	}
 	return t
+}
+
+const (
+	mostLines = 4000
+	mostLog   = 8 << 20
+)
+
+// log reads the last lines of an Envoy's log.
+func (e Envoys) log(ctx context.Context, pod Pod) (*Log, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	lines := int64(mostLines)
+	stream, err := e.core.Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
+		Container: intent.SidecarName,
+		TailLines: &lines,
+	}).Stream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log of %s: %w", pod.key(), err)
+	}
+	defer func() { _ = stream.Close() }()
+	text, err := io.ReadAll(io.LimitReader(stream, mostLog))
+	if err != nil {
+		return nil, fmt.Errorf("reading the log of %s: %w", pod.key(), err)
+	}
+	log := ParseLog(text)
+	log.Cut = log.Cut || len(text) == mostLog || bytes.Count(text, []byte("\n")) >= mostLines
+	return &log, nil
 }
 
 // ready asks for a page that is answered with 200 or 503.

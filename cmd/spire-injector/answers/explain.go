@@ -14,7 +14,7 @@ import (
 // Explanation is what is known of a workload, or of a call, as ordered checks.
 type Explanation struct {
 	Subject string `json:"subject"`
-	// Passes says whether nothing of it fails, as far as is known.
+	// Passes says whether nothing of it fails, as far as is known. That somebody's call to it fails does not count.
 	Passes bool   `json:"passes"`
 	Steps  []Step `json:"steps"`
 	// Gaps are what could not be read, and what that leaves open.
@@ -22,7 +22,7 @@ type Explanation struct {
 }
 
 func (m *Mesh) explanation(subject string, steps []Step) Explanation {
-	fails := func(s Step) bool { return s.Status == Fails }
+	fails := func(s Step) bool { return s.Status == Fails && !s.OfCaller }
 	return Explanation{Subject: subject, Passes: !slices.ContainsFunc(steps, fails), Steps: steps, Gaps: m.Gaps()}
 }
 
@@ -60,6 +60,10 @@ func (m *Mesh) ExplainCall(from, to, namespace string, r Request) (Explanation, 
 			path = slices.DeleteFunc(path, func(s Step) bool { return s.Check == checkPort })
 		}
 		steps = append(steps, path...)
+		steps = append(steps, m.svidsOfCall(g, callee)...)
+		if to := callee.Group; to != nil || callee.Workload != nil {
+			steps = append(steps, m.seenBetween(g, cmp.Or(to, callee.Workload.main()), m.listenTo(g, callee))...)
+		}
 	}
 	return m.explanation(subject, steps), nil
 }

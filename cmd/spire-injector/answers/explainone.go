@@ -127,6 +127,7 @@ func (m *Mesh) about(g *Group) []Step {
 	}
 	add(checkIdentity, OK, Reason{Found: id})
 	steps = append(steps, m.readiness(g)...)
+	steps = append(steps, m.witnessed(g)...)
 	if !g.Known {
 		add(checkListens, Unknown, Reason{Found: "whom it lets in and calls is not known without the platform file"})
 	}
@@ -145,6 +146,7 @@ func (m *Mesh) about(g *Group) []Step {
 		for _, e := range m.edges(false) {
 			if e.To == g.Of.String() && e.Agreement != Unused {
 				add(checkCalledBy, statusOf(e), Reason{Found: m.edgeText(e.From+" by "+e.Address, e), Remedy: e.Remedy})
+				steps[len(steps)-1].OfCaller = true
 			}
 		}
 	}

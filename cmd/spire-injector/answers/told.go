@@ -21,6 +21,8 @@ type Told struct {
 	// SVID is the one that it presents; nil without one, if it was asked.
 	SVID      *SVID
 	AskedSVID bool
+	// Log is the end of its log; nil if that was not read.
+	Log *Log
 	// Err is why it did not answer something.
 	Err error
 }
