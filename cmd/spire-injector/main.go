@@ -77,7 +77,7 @@ func newCommand() *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newListCommand(), newGraphCommand(),
-		newExplainCommand(), newSuggestCommand(), newServingCertCommand(), newTokensCommand(), newCaptureCommand(), newVersionCommand())
+		newExplainCommand(), newSuggestCommand(), newPurgeCommand(), newServingCertCommand(), newTokensCommand(), newCaptureCommand(), newVersionCommand())
 	return root
 }
 
