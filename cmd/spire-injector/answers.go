@@ -61,13 +61,30 @@ func (f answerFlags) fromFiles(stdin io.Reader) (answers.Facts, error) {
 	if err != nil {
 		return answers.Facts{}, err
 	}
+	facts, err := f.manifests(f.files, stdin)
+	facts.Platform = &platform
+	return facts, err
+}
+
+// read reads manifests, or a cluster with its Envoys.
+func (f answerFlags) read(ctx context.Context, stdin io.Reader) (answers.Facts, *answers.Envoys, error) {
+	if len(f.files) > 0 {
+		facts, err := f.fromFiles(stdin)
+		return facts, nil, err
+	}
+	facts, envoys, err := f.fromCluster(ctx, answers.Gatherer{Namespace: f.namespace})
+	return facts, &envoys, err
+}
+
+// manifests are the facts of files.
+func (f answerFlags) manifests(files []string, stdin io.Reader) (answers.Facts, error) {
 	namespace := f.namespace
 	if namespace == "" {
 		namespace = "default"
 	}
-	facts := answers.Facts{Platform: &platform}
+	var facts answers.Facts
 	var errs []error
-	for _, file := range f.files {
+	for _, file := range files {
 		input, err := readInput(file, stdin)
 		if err != nil {
 			return answers.Facts{}, err

@@ -109,11 +109,10 @@ func (m *Mesh) findMismatches() []Finding {
 
 // isUninjected says whether a workload, by its name in an edge, has no sidecar: another finding says why.
 func (m *Mesh) isUninjected(name string) bool {
-	for _, w := range m.Workloads {
-		if w.String() == name {
-			g := w.main()
-			return g.State == NotInjected || g.State == Denied || g.State == NotAsked && m.meant(g)
-		}
+	w := m.named(name)
+	if w == nil {
+		return false
 	}
-	return false
+	g := w.main()
+	return g.State == NotInjected || g.State == Denied || g.State == NotAsked && m.meant(g)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -20,6 +21,7 @@ type List struct {
 	Gaps []string `json:"gaps,omitempty"`
 
 	trustDomain string
+	asked       bool // Envoys were
 }
 
 // Listed are pods of one workload that are alike.
@@ -40,6 +42,12 @@ type Listed struct {
 	Images   []Count `json:"sidecarImages,omitempty"`
 	Configs  []Count `json:"configurations,omitempty"`
 	Versions []Count `json:"injectorVersions,omitempty"`
+	// Asked are the pods whose Envoys were asked; Rejecting of them go on with an older configuration than Configs.
+	Asked     int `json:"asked,omitempty"`
+	Rejecting int `json:"rejecting,omitempty"`
+	// SVIDExpires is when the first of their SVIDs does, and SVIDSeconds how long that is from now.
+	SVIDExpires *time.Time `json:"svidExpires,omitempty"`
+	SVIDSeconds *int64     `json:"svidSeconds,omitempty"`
 	// Why says what is wrong; nil if nothing is.
 	Why *Reason `json:"why,omitempty"`
 
@@ -75,7 +83,7 @@ type Count struct {
 
 // List lists the workloads of a namespace, or of all for the empty one.
 func (m *Mesh) List(namespace string) List {
-	l := List{Gaps: m.Gaps(), Workloads: []Listed{}}
+	l := List{Gaps: m.Gaps(), Workloads: []Listed{}, asked: m.Told != nil}
 	if m.Platform != nil {
 		l.SidecarImage, l.trustDomain = m.Platform.Sidecar.Image, m.Platform.Cluster.TrustDomain.IDString()
 	}
@@ -113,9 +121,26 @@ func (m *Mesh) rows(w *Workload) []Listed {
 			row.Images = counted(row.Images, pod.image())
 			row.Configs = counted(row.Configs, pod.Config)
 			row.Versions = counted(row.Versions, inject.StatusOf(pod.Pod).Version)
+			m.addTold(row, pod)
 		}
 	}
 	return rows
+}
+
+// addTold adds to a row what a pod's Envoy said, if it was asked.
+func (m *Mesh) addTold(row *Listed, pod Pod) {
+	told, asked := m.Told[pod.key()]
+	if !asked {
+		return
+	}
+	row.Asked++
+	if told.rejects() {
+		row.Rejecting++
+	}
+	if told.SVID != nil && (row.SVIDExpires == nil || told.SVID.Until.Before(*row.SVIDExpires)) {
+		left := int64(told.SVID.Until.Sub(m.At).Seconds())
+		row.SVIDExpires, row.SVIDSeconds = &told.SVID.Until, &left
+	}
 }
 
 // alike says whether pods of two groups have one row.

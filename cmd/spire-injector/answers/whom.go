@@ -37,3 +37,29 @@ func (f Facts) OfEachNode() []Pod {
 	}
 	return out[:min(len(out), mostAsked)]
 }
+
+// mostListed bounds the Envoys that a list asks.
+const mostListed = 300
+
+// OfEachWorkload are pods of a namespace's workloads, or of all for the empty one, whose Envoy runs: the first of each
+// kind, the unready ones before others.
+func (m *Mesh) OfEachWorkload(namespace string) []Pod {
+	var out []Pod
+	for _, w := range m.Workloads {
+		if namespace != "" && w.Namespace != namespace {
+			continue
+		}
+		for _, g := range w.Groups {
+			of := -1
+			for i, pod := range g.Pods {
+				if pod.runsEnvoy() && (of < 0 || g.Pods[of].ready() && !pod.ready()) {
+					of = i
+				}
+			}
+			if of >= 0 && len(out) < mostListed {
+				out = append(out, g.Pods[of])
+			}
+		}
+	}
+	return out
+}

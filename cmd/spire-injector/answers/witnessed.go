@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/spire-injector/spire-injector/templates/verdict"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -179,23 +180,14 @@ func (m *Mesh) configuration(g *Group, asked []Pod) Step {
 	return Step{}
 }
 
-// behind is by how much a file's last success has to be older than another one's to belong to an earlier change.
-const behind = time.Second
-
-// rejects says whether Envoy refused last what it was given last.
+// rejects says whether Envoy refused last what it was given last, or the first that it was given.
 func (t Told) rejects() bool {
-	var newest time.Time
 	for _, u := range t.Updates {
-		if u.Last.After(newest) {
-			newest = u.Last
-		}
-	}
-	for _, u := range t.Updates {
-		if u.Refused > 0 && (u.Last.IsZero() || newest.Sub(u.Last) > behind) {
+		if u.Refused > 0 && u.Taken == 0 {
 			return true
 		}
 	}
-	return false
+	return verdict.Standing(t.Updates).Outcome == verdict.Rejected
 }
 
 // lately says who was refused, and which calls failed, as far as logs reach back.
