@@ -114,7 +114,7 @@ func TestCapturedApp(t *testing.T) {
 			t.Errorf("the port that exists by the rules alone: got %s (%v)", out, err)
 		}
 		for _, address := range []string{"127.0.0.1:8080", pod.Status.PodIP + ":8080", "127.0.0.1:9090"} {
-			if out, err := in(t, ns, "deployment/api", "/sample", "dial", address, "--plain", "--path", "/echo"); strings.Contains(out, "refused") {
+			if out, err := in(t, ns, "deployment/api", "/sample", "dial", address, "--plain", "--path", "/echo"); strings.Contains(out, "connection refused") {
 				t.Errorf("%s: got %s (%v)", address, out, err)
 			}
 		}

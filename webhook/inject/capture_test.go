@@ -1,7 +1,9 @@
 package inject
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,10 +71,33 @@ func TestCaptureOfTheNamespaceNeedsNewPods(t *testing.T) {
 				t.Fatal(err)
 			}
 			same := len(began.Annotations) == len(today.Annotations)
-			if r.Outdated || same != (len(r.NewPod) == 0) {
+			if r.Outdated || same != (len(r.NewPod) == 0) ||
+				!same && !strings.HasPrefix(r.NewPod[0].String(), "capture: was ") {
 				t.Errorf("from %v to %v: %+v", began.Annotations, today.Annotations, r)
 			}
 		}
+	}
+}
+
+// TestRulesOfARunningPodStay: the same ports, of which callers of one would be led to the other's listener.
+func TestRulesOfARunningPodStay(t *testing.T) {
+	i := capturing(t)
+	with := func(first, second int) intent.Namespace {
+		return in(map[string]string{intent.AnnotationInbound: fmt.Sprintf(
+			"[{app: 8080, listen: %d, peers: [/web]}, {app: 5432, listen: %d, peers: [/db]}]", first, second)})
+	}
+	base := webhooktest.Server()
+	captured(base)
+	delete(base.Annotations, intent.AnnotationAllowedPeers)
+	res, err := i.Inject(with(8443, 8444), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := i.Refresh(with(8443, 8444), res.Pod); err != nil || len(r.NewPod) > 0 {
+		t.Errorf("unchanged: %+v, %v", r, err)
+	}
+	if r, err := i.Refresh(with(8444, 8443), res.Pod); err != nil || len(r.NewPod) != 1 {
+		t.Errorf("swapped: %+v, %v", r, err)
 	}
 }
 

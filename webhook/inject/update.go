@@ -125,8 +125,6 @@ func (i Injector) fixedChanges(ns intent.Namespace, before, wanted *corev1.Pod, 
 		return allNeedNewPod(changed, "calls other names, or other ports of them, and the aliases and ports of a running pod stay")
 	case as.Pod.Annotations[intent.AnnotationBootstrap] != wanted.Annotations[intent.AnnotationBootstrap]:
 		return allNeedNewPod(changed, "adds, removes or moves a port, and the ports of a running pod stay")
-	case !sameSet(was.Redirects, is.envoy().Redirects):
-		return allNeedNewPod(changed, "leads callers of a port to another one, and the rules of a captured pod stay")
 	case was.Secret != is.envoy().Secret:
 		return allNeedNewPod(changed, "names another Secret, and the volumes of a running pod stay")
 	case !slices.Equal(was.CAs, is.envoy().CAs):
