@@ -25,6 +25,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/verdict"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 	"github.com/spire-injector/spire-injector/webhook/rollout"
@@ -187,7 +188,7 @@ func testRollout(t *testing.T, s *apiServer) {
 	}
 	// What became of a change is known a while after the change: until then the rollout takes another one for a part of
 	// the first.
-	known := func(outcome rollout.Outcome, want float64) {
+	known := func(outcome verdict.Outcome, want float64) {
 		t.Helper()
 		s.eventually(t, fmt.Sprintf("%g changes that are %s", want, outcome), func() error {
 			if got := gauge(t, registry, "spire_injector_rollout_refreshes_total", string(outcome)); got != want {
@@ -201,7 +202,7 @@ func testRollout(t *testing.T, s *apiServer) {
 	r.NamespaceChanged("rolling")
 	hear(lies) // which is nobody else's fault
 	await("second", liar, "api-0", "api-1", "api-2")
-	known(rollout.Taken, 3)
+	known(verdict.Taken, 3)
 	allow("bad")
 	r.NamespaceChanged("rolling")
 	hear(lies)
@@ -217,8 +218,8 @@ func testRollout(t *testing.T, s *apiServer) {
 	r.NamespaceChanged("rolling")
 	hear(lies)
 	await("third", liar, "api-0", "api-1", "api-2")
-	known(rollout.Taken, 6)
-	known(rollout.Rejected, 4) // the liar's three, and that of one honest pod
+	known(verdict.Taken, 6)
+	known(verdict.Rejected, 4) // the liar's three, and that of one honest pod
 
 	pod, err := cluster.Pod(t.Context(), types.NamespacedName{Namespace: "rolling", Name: "api-2"})
 	must(t, err)
