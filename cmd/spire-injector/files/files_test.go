@@ -101,11 +101,11 @@ func TestNotice(t *testing.T) {
 	address := a.serve(t)
 	name := "notice-" + itoa(os.Getpid()) // others may run this test too
 	c := Config{WorkloadAPI: address, ID: db, Dir: dir, Log: silent, Notice: Notice{syscall.SIGHUP, name}}
+	ended := sleeper(t, name) // which the first files do not end either
+	other := sleeper(t, "x"+name)
 	stop := start(t, c)
 	eventually(t, "the files", func() bool { return Check(dir, time.Now()) == nil })
 
-	ended := sleeper(t, name)
-	other := sleeper(t, "x"+name)
 	before, keysBefore := read(t, dir, SVIDFile), read(t, dir, JWTBundleFile)
 	// What has changed is found after a restart too, and what is the same is no change.
 	stop()
