@@ -85,6 +85,9 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 	}
 	for _, header := range slices.Concat(writtenHeaders...) {
 		name := header.name
+		if !strings.HasPrefix(name, allBegin) {
+			t.Errorf("%s does not begin with %s", name, allBegin)
+		}
 		for _, spelling := range foldings(name) {
 			if !removes(t, manager, spelling) {
 				t.Errorf("%s is not removed, which some take for %s", spelling, name)
