@@ -14,7 +14,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
-	"github.com/spire-injector/spire-injector/webhook/rollout"
+	"github.com/spire-injector/spire-injector/templates/verdict"
 )
 
 // updates asks as the injector does.
@@ -31,10 +31,10 @@ func (x *proxy) updates() templates.Updates {
 }
 
 // judged waits for a verdict.
-func (x *proxy) judged(before templates.Updates) rollout.Verdict {
+func (x *proxy) judged(before templates.Updates) verdict.Verdict {
 	x.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if v := rollout.Judge(before, x.updates()); v.Outcome != rollout.Pending || time.Now().After(deadline) {
+		if v := verdict.Judge(before, x.updates()); v.Outcome != verdict.Pending || time.Now().After(deadline) {
 			return v
 		}
 	}
@@ -54,17 +54,17 @@ func TestUpdatesAreJudged(t *testing.T) {
 			x := startProxy(t, p)
 			x.waitReady()
 			first := x.updates()
-			if v := rollout.Standing(first); len(first) != 3 || v.Outcome != rollout.Taken {
+			if v := verdict.Standing(first); len(first) != 3 || v.Outcome != verdict.Taken {
 				t.Errorf("after the start: %+v, %+v", v, first)
 			}
-			if v := rollout.Judge(first, first); v.Outcome != rollout.Pending {
+			if v := verdict.Judge(first, first); v.Outcome != verdict.Pending {
 				t.Errorf("before the change: %+v", v)
 			}
 			other := p
 			other.Inbound = slices.Clone(p.Inbound)
 			other.Inbound[0].Peers = peers(t, "/other")
 			x.apply(other)
-			if v := x.judged(first); v.Outcome != rollout.Taken {
+			if v := x.judged(first); v.Outcome != verdict.Taken {
 				t.Errorf("a good change: %+v", v)
 			}
 			spoil := func(file, old, replacement string, wantFiles ...string) {
@@ -72,18 +72,18 @@ func TestUpdatesAreJudged(t *testing.T) {
 				time.Sleep(1100 * time.Millisecond) // since the last good one
 				before := x.updates()
 				x.applySpoilt(other, file, old, replacement)
-				if v := x.judged(before); v.Outcome != rollout.Rejected || !slices.Equal(v.Files, wantFiles) {
+				if v := x.judged(before); v.Outcome != verdict.Rejected || !slices.Equal(v.Files, wantFiles) {
 					t.Errorf("%s: expected %v rejected, got %+v", file, wantFiles, v)
 				}
-				if v := rollout.Standing(x.updates()); v.Outcome != rollout.Rejected || !slices.Equal(v.Files, wantFiles) {
+				if v := verdict.Standing(x.updates()); v.Outcome != verdict.Rejected || !slices.Equal(v.Files, wantFiles) {
 					t.Errorf("%s, at a look: expected %v rejected, got %+v of %+v", file, wantFiles, v, x.updates())
 				}
 				before = x.updates()
 				x.apply(other)
-				if v := x.judged(before); v.Outcome != rollout.Taken {
+				if v := x.judged(before); v.Outcome != verdict.Taken {
 					t.Errorf("%s, mended: %+v", file, v)
 				}
-				if v := rollout.Standing(x.updates()); v.Outcome != rollout.Taken {
+				if v := verdict.Standing(x.updates()); v.Outcome != verdict.Taken {
 					t.Errorf("%s, mended, at a look: %+v", file, v)
 				}
 			}
@@ -154,7 +154,7 @@ func TestPortTakenIsARejection(t *testing.T) {
 	})
 	before := x.updates()
 	x.apply(p)
-	if v := x.judged(before); v.Outcome != rollout.Rejected || !slices.Equal(v.Files, []string{templates.ListenersFile}) {
+	if v := x.judged(before); v.Outcome != verdict.Rejected || !slices.Equal(v.Files, []string{templates.ListenersFile}) {
 		t.Errorf("expected the listeners rejected, got %+v", v)
 	}
 	taken.Close()
@@ -163,7 +163,7 @@ func TestPortTakenIsARejection(t *testing.T) {
 	other.Inbound = slices.Clone(p.Inbound)
 	other.Inbound[0].Peers = peers(t, "/other")
 	x.apply(other)
-	if v := x.judged(before); v.Outcome != rollout.Taken {
+	if v := x.judged(before); v.Outcome != verdict.Taken {
 		t.Errorf("when the port is free: %+v", v)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/verdict"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -43,7 +44,7 @@ type await struct {
 // outcome is what became of a changed pod. It is a task, done when it is known.
 type outcome struct {
 	of      *await
-	verdict Verdict
+	verdict verdict.Verdict
 	why     string            // what was seen last, of what is rejected or unknown
 	last    templates.Updates // what Envoy said last, if it was asked
 	gone    bool              // there is nothing to know any more
@@ -104,7 +105,7 @@ func (r *Rollout) start(ctx context.Context, a *await) {
 
 // outcome looks at a changed pod until there is an outcome, for less than a minute.
 func (r *Rollout) outcome(ctx context.Context, a *await) *outcome {
-	o := &outcome{of: a, verdict: Verdict{Outcome: Unknown}}
+	o := &outcome{of: a, verdict: verdict.Verdict{Outcome: verdict.Unknown}}
 	before := a.before
 	switch {
 	case !serves(a.pod) && a.image == "":
@@ -154,7 +155,7 @@ func (o *outcome) awaitStart(ctx context.Context, cluster Cluster, waited time.D
 		o.gone = true
 		return true
 	case problem != "":
-		o.verdict, o.why = Verdict{Outcome: Rejected}, problem
+		o.verdict, o.why = verdict.Verdict{Outcome: verdict.Rejected}, problem
 		return true
 	case err == nil && replaced:
 		o.why = ""
@@ -162,7 +163,7 @@ func (o *outcome) awaitStart(ctx context.Context, cluster Cluster, waited time.D
 	}
 	o.why = "its sidecar has not started with the new image yet"
 	if waited > startLimit && serves(o.of.pod) { // as it was before; one that never served says nothing of the image
-		o.verdict, o.why = Verdict{Outcome: Rejected}, fmt.Sprintf("not within %s; the pod's events say why", startLimit)
+		o.verdict, o.why = verdict.Verdict{Outcome: verdict.Rejected}, fmt.Sprintf("not within %s; the pod's events say why", startLimit)
 		return true
 	}
 	return false
@@ -176,21 +177,21 @@ func (o *outcome) ask(ctx context.Context, envoys Envoys, before templates.Updat
 		return errors.Is(err, ErrNoPage)
 	}
 	o.why, o.last = "", now
-	o.verdict = Judge(before, now)
-	return o.verdict.Outcome != Pending
+	o.verdict = verdict.Judge(before, now)
+	return o.verdict.Outcome != verdict.Pending
 }
 
 // giveUp decides when there was no outcome in time.
 func (o *outcome) giveUp() {
 	switch {
 	case o.last == nil:
-		o.verdict = Verdict{Outcome: Unknown}
-	case Standing(o.last).Outcome == Rejected: // it had read the files before we looked for the first time
-		o.verdict, o.why = Standing(o.last), ""
+		o.verdict = verdict.Verdict{Outcome: verdict.Unknown}
+	case verdict.Standing(o.last).Outcome == verdict.Rejected: // it had read the files before we looked for the first time
+		o.verdict, o.why = verdict.Standing(o.last), ""
 	case !o.of.ours:
-		o.verdict, o.why = Verdict{Outcome: Taken}, ""
+		o.verdict, o.why = verdict.Verdict{Outcome: verdict.Taken}, ""
 	default:
-		o.verdict, o.why = Verdict{Outcome: Unknown}, "its Envoy has not read the files yet"
+		o.verdict, o.why = verdict.Verdict{Outcome: verdict.Unknown}, "its Envoy has not read the files yet"
 	}
 }
 
@@ -211,14 +212,14 @@ func (o *outcome) do(ctx context.Context, r *Rollout) error {
 	}
 	logger := r.config.Logger.WithValues("namespace", key.Namespace, "pod", key.Name, "byRollout", o.of.ours)
 	switch o.verdict.Outcome {
-	case Rejected:
+	case verdict.Rejected:
 		note := o.note(r.plan)
 		logger.Error(errRejected, note, "reason", reason.ConfigurationRejected, "files", o.verdict.Files,
 			"rejectingNamespaces", r.plan.RejectingNamespaces(), "stoppedAll", r.plan.Stopped())
 		r.tell(o.of.pod, reason.ConfigurationRejected, note)
-	case Unknown:
+	case verdict.Unknown:
 		logger.Info("a running pod was changed, and does not say what became of it", "error", o.why)
-	case Taken, Pending:
+	case verdict.Taken, verdict.Pending:
 		logger.V(1).Info("a running pod took its configuration")
 	}
 	if o.of.changedAgain {

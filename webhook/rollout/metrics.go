@@ -4,6 +4,8 @@ import (
 	"maps"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spire-injector/spire-injector/templates/verdict"
 )
 
 // States of pods in the metric.
@@ -77,7 +79,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	for _, outcome := range []string{outcomeChanged, outcomeFailed} {
 		m.quarantineChanges.WithLabelValues(outcome)
 	}
-	for _, outcome := range []string{string(Taken), string(Rejected), string(Unknown), outcomeFailed} {
+	for _, outcome := range []string{string(verdict.Taken), string(verdict.Rejected), string(verdict.Unknown), outcomeFailed} {
 		m.refreshes.WithLabelValues(outcome) // so that there is a 0 to count from
 	}
 	for _, c := range []prometheus.Collector{m.paused, m.pods, m.refreshes, m.quarantinePods, m.quarantineChanges} {

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/spire-injector/spire-injector/templates/verdict"
 )
 
 // Pod is one pod, not another one of the same name.
@@ -52,11 +54,11 @@ type trial struct {
 	unknown int
 }
 
-func (t *trial) hear(outcome Outcome) {
-	if outcome == Unknown {
+func (t *trial) hear(outcome verdict.Outcome) {
+	if outcome == verdict.Unknown {
 		t.unknown++
 	}
-	t.proven = t.proven || outcome == Taken || t.unknown >= maxUnknown
+	t.proven = t.proven || outcome == verdict.Taken || t.unknown >= maxUnknown
 }
 
 // namespace is how far one namespace's pods are in following it as it is.
@@ -325,18 +327,18 @@ func (p *Plan) Postpone(pod Pod, restarts bool, until time.Time) {
 func (p *Plan) Rejects(pod Pod) bool { return p.rejected[pod] }
 
 // Done says what became of a changed pod, whoever changed it.
-func (p *Plan) Done(pod Pod, outcome Outcome) {
+func (p *Plan) Done(pod Pod, outcome verdict.Outcome) {
 	f, ours := p.land(pod)
-	if outcome == Rejected {
+	if outcome == verdict.Rejected {
 		p.rejected[pod] = true
-	} else if outcome == Taken {
+	} else if outcome == verdict.Taken {
 		delete(p.rejected, pod)
 	}
 	n := p.namespaces[pod.Namespace]
 	if !ours || f.platform != p.platform.version || n == nil || n.version != f.namespace {
 		return // the outcome of what is not wanted any more says nothing of what is
 	}
-	if outcome == Rejected {
+	if outcome == verdict.Rejected {
 		p.stop(n, f.workload)
 	}
 	n.workload(f.workload).hear(outcome)
@@ -357,12 +359,12 @@ func (p *Plan) stop(n *namespace, name string) {
 }
 
 // hear notes what a pod of a namespace has said of the platform.
-func (p *Plan) hear(namespace string, outcome Outcome) {
+func (p *Plan) hear(namespace string, outcome verdict.Outcome) {
 	if p.platform.proven {
 		return
 	}
-	p.platform.heard[namespace] = p.platform.heard[namespace] || outcome == Taken
-	if outcome == Unknown {
+	p.platform.heard[namespace] = p.platform.heard[namespace] || outcome == verdict.Taken
+	if outcome == verdict.Unknown {
 		p.platform.unknown++
 	}
 	took := 0

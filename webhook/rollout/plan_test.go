@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/spire-injector/spire-injector/templates/verdict"
 )
 
 var start = time.Unix(1700000000, 0)
@@ -72,7 +74,7 @@ func (r *ride) none() {
 
 func (r *ride) wait(d time.Duration) { r.now = r.now.Add(d) }
 
-func (r *ride) done(outcome Outcome, names ...string) {
+func (r *ride) done(outcome verdict.Outcome, names ...string) {
 	for _, name := range names {
 		r.plan.Done(pod(name), outcome)
 	}
@@ -87,7 +89,7 @@ func TestPlanKeepsToRate(t *testing.T) {
 	if _, ok := r.plan.Wait(r.now); ok {
 		t.Error("there is nothing to wait for but the outcome")
 	}
-	r.done(Taken, "a/1")
+	r.done(verdict.Taken, "a/1")
 	r.want("a/2")
 	for _, name := range []string{"a/3", "a/4"} { // without waiting for outcomes
 		r.wait(400 * time.Millisecond)
@@ -123,18 +125,18 @@ func TestPlanStopsWorkload(t *testing.T) {
 	r := newRide(t, 1000, "a/x.1", "a/x.2", "a/y.1", "a/y.2", "b/1", "b/2")
 	step := func() { r.wait(time.Second) }
 	r.want("a/x.1")
-	r.done(Rejected, "a/x.1")
+	r.done(verdict.Rejected, "a/x.1")
 	step()
 	r.want("b/1") // it may be a's own fault
-	r.done(Taken, "b/1")
+	r.done(verdict.Taken, "b/1")
 	step()
 	r.want("a/y.1") // or the workload's
 	step()
 	r.want("b/2")
-	r.done(Taken, "a/y.1", "b/2")
+	r.done(verdict.Taken, "a/y.1", "b/2")
 	step()
 	r.want("a/y.2")
-	r.done(Taken, "a/y.2")
+	r.done(verdict.Taken, "a/y.2")
 	step()
 	r.none()
 	if !r.plan.Paused() || r.plan.Stopped() || r.plan.NamespaceStopped("a") || r.plan.Rejecting() != 1 ||
@@ -150,10 +152,10 @@ func TestPlanStopsWorkload(t *testing.T) {
 	}
 	r.plan.Want(pod("a/x.1"), "x", false)
 	r.want("a/x.2")
-	r.done(Taken, "a/x.2")
+	r.done(verdict.Taken, "a/x.2")
 	step()
 	r.want("a/x.1")
-	r.done(Taken, "a/x.1")
+	r.done(verdict.Taken, "a/x.1")
 	if r.plan.Paused() || r.plan.Rejecting() != 0 {
 		t.Errorf("expected nothing stopped and nothing rejected, got %+v", r.plan)
 	}
@@ -165,9 +167,9 @@ func TestPlanStopsNamespace(t *testing.T) {
 	r := newRide(t, 1000, "a/x.1", "a/x.2", "a/y.1", "a/z.1", "b/1")
 	for _, name := range []string{"a/x.1", "b/1", "a/y.1"} {
 		r.want(name)
-		outcome := Rejected
+		outcome := verdict.Rejected
 		if name == "b/1" {
-			outcome = Taken
+			outcome = verdict.Taken
 		}
 		r.done(outcome, name)
 		r.wait(time.Second)
@@ -184,12 +186,12 @@ func TestPlanTriesEachWorkload(t *testing.T) {
 	r := newRide(t, 1000, "a/x.1", "a/x.2", "a/y.1", "a/y.2", "b/1")
 	r.plan.PlatformChanged()
 	r.want("a/x.1")
-	r.done(Taken, "a/x.1")
+	r.done(verdict.Taken, "a/x.1")
 	r.wait(time.Second)
 	r.want("b/1") // what one namespace takes proves nothing for the platform
 	r.wait(time.Second)
 	r.none()
-	r.done(Taken, "b/1")
+	r.done(verdict.Taken, "b/1")
 	for _, name := range []string{"a/x.2", "a/y.1"} {
 		r.wait(time.Second)
 		r.want(name)
@@ -199,7 +201,7 @@ func TestPlanTriesEachWorkload(t *testing.T) {
 	if !r.plan.Proven("a", "x") || r.plan.Proven("a", "y") {
 		t.Error("expected x to be proven and y not")
 	}
-	r.done(Taken, "a/y.1")
+	r.done(verdict.Taken, "a/y.1")
 	r.want("a/y.2")
 }
 
@@ -207,7 +209,7 @@ func TestPlanStopsChangedPlatform(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1000, "a/1")
 	r.want("a/1")
-	r.done(Taken, "a/1")
+	r.done(verdict.Taken, "a/1")
 	r.plan.PlatformChanged()
 	for _, name := range []string{"a/x.1", "a/y.1", "b/1", "b/2", "c/1"} {
 		r.plan.Namespace(pod(name).Namespace, "1")
@@ -217,9 +219,9 @@ func TestPlanStopsChangedPlatform(t *testing.T) {
 	r.want("a/x.1")
 	r.wait(time.Second)
 	r.none() // not in another namespace either
-	r.done(Rejected, "a/x.1")
+	r.done(verdict.Rejected, "a/x.1")
 	r.want("b/1")
-	r.done(Rejected, "b/1")
+	r.done(verdict.Rejected, "b/1")
 	r.wait(time.Second)
 	r.none()
 	if !r.plan.Stopped() || !r.plan.Paused() || r.plan.Outdated() != 3 {
@@ -229,7 +231,7 @@ func TestPlanStopsChangedPlatform(t *testing.T) {
 	r.plan.Want(pod("a/x.1"), "x", false)
 	for _, name := range []string{"a/y.1", "b/2"} {
 		r.want(name)
-		r.done(Taken, name)
+		r.done(verdict.Taken, name)
 		r.wait(time.Second)
 	}
 	r.want("c/1")
@@ -241,7 +243,7 @@ func TestPlanStopsChangedPlatform(t *testing.T) {
 func TestPlanIsNotStoppedByOneNamespace(t *testing.T) {
 	t.Parallel()
 	liars := []string{"a/v.1", "a/w.1", "a/x.1", "a/x.2"}
-	for _, lie := range []Outcome{Rejected, Unknown, Taken} {
+	for _, lie := range []verdict.Outcome{verdict.Rejected, verdict.Unknown, verdict.Taken} {
 		r := newRide(t, 1000, append(liars, "b/1", "b/2", "b/y.1", "c/1", "c/2")...)
 		r.plan.PlatformChanged()
 		changed := map[string]bool{}
@@ -256,7 +258,7 @@ func TestPlanIsNotStoppedByOneNamespace(t *testing.T) {
 				if next.Namespace == "a" {
 					r.done(lie, name)
 				} else {
-					r.done(Taken, name)
+					r.done(verdict.Taken, name)
 				}
 			}
 			r.wait(time.Second)
@@ -272,7 +274,7 @@ func TestPlanIsNotStoppedByOneNamespace(t *testing.T) {
 func TestPlanStopsWhenSeveralNamespacesReject(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1000, "a/1", "b/1", "c/1", "d/1", "e/1", "f/1")
-	for i, outcome := range []Outcome{Taken, Taken, Rejected, Rejected, Rejected} {
+	for i, outcome := range []verdict.Outcome{verdict.Taken, verdict.Taken, verdict.Rejected, verdict.Rejected, verdict.Rejected} {
 		r.wait(time.Second)
 		name := string(rune('a'+i)) + "/1"
 		r.want(name)
@@ -293,7 +295,7 @@ func TestPlanGoesOnWithoutOutcomes(t *testing.T) {
 		r.wait(time.Second)
 		name := fmt.Sprintf("a/%d", i+1)
 		r.want(name)
-		r.done(Unknown, name)
+		r.done(verdict.Unknown, name)
 	}
 	for _, name := range []string{"a/4", "a/5"} {
 		r.wait(time.Second)
@@ -310,10 +312,10 @@ func TestPlanRestartsOneAfterTheOther(t *testing.T) {
 	}
 	step := func() { r.wait(time.Second) }
 	r.want("a/1")
-	r.done(Taken, "a/1")
+	r.done(verdict.Taken, "a/1")
 	step()
 	r.want("b/1")
-	r.done(Taken, "b/1")
+	r.done(verdict.Taken, "b/1")
 	step()
 	r.want("a/2")
 	step()
@@ -324,9 +326,9 @@ func TestPlanRestartsOneAfterTheOther(t *testing.T) {
 	r.plan.Want(pod("a/4"), "", false) // whose Envoy goes on
 	r.want("a/4")
 	step()
-	r.done(Taken, "b/2", "a/4")
+	r.done(verdict.Taken, "b/2", "a/4")
 	r.none()
-	r.done(Unknown, "a/2")
+	r.done(verdict.Unknown, "a/2")
 	r.want("a/3")
 }
 
@@ -337,7 +339,7 @@ func TestPlanTriesAgain(t *testing.T) {
 	r.plan.Retry(pod("a/1"), false, r.now.Add(retryAfter))
 	r.wait(time.Second)
 	r.want("a/2") // is the first one in its place
-	r.done(Taken, "a/2")
+	r.done(verdict.Taken, "a/2")
 	r.wait(retryAfter - 2*time.Second)
 	r.none()
 	if d, ok := r.plan.Wait(r.now); !ok || d != time.Second {
@@ -361,7 +363,7 @@ func TestPlanSkipsAtNoCost(t *testing.T) {
 // What became of an older change neither proves nor stops the newer one.
 func TestPlanIgnoresOutcomesOfOlderChanges(t *testing.T) {
 	t.Parallel()
-	for _, outcome := range []Outcome{Taken, Rejected} {
+	for _, outcome := range []verdict.Outcome{verdict.Taken, verdict.Rejected} {
 		for name, change := range map[string]func(*Plan){
 			"namespace": func(p *Plan) { p.Namespace("a", "2") }, "platform": func(p *Plan) { p.PlatformChanged() },
 		} {
@@ -376,7 +378,7 @@ func TestPlanIgnoresOutcomesOfOlderChanges(t *testing.T) {
 				t.Errorf("%s: an old outcome %s counts", name, outcome)
 			}
 			r.want("a/2")
-			r.done(Taken, "a/2")
+			r.done(verdict.Taken, "a/2")
 			r.wait(time.Second)
 			r.want("a/3")
 			r.wait(time.Second)
@@ -389,7 +391,7 @@ func TestPlanIgnoresOutcomesOfOlderChanges(t *testing.T) {
 func TestPlanCountsRejectionsOfOthers(t *testing.T) {
 	t.Parallel()
 	r := newRide(t, 1, "a/1")
-	r.done(Rejected, "a/2")
+	r.done(verdict.Rejected, "a/2")
 	if r.plan.Rejecting() != 1 || r.plan.Paused() {
 		t.Errorf("expected one that rejects and nothing stopped, got %+v", r.plan)
 	}
@@ -407,11 +409,11 @@ func TestPlanAwaitsProofOfPlatform(t *testing.T) {
 	r := newRide(t, 1000, "a/1", "b/1")
 	r.plan.PlatformChanged()
 	r.want("a/1")
-	r.done(Rejected, "a/1")
+	r.done(verdict.Rejected, "a/1")
 	r.wait(time.Second)
 	r.want("b/1")
 	r.plan.Compared()
-	r.done(Rejected, "b/1")
+	r.done(verdict.Rejected, "b/1")
 	if !r.plan.Stopped() {
 		t.Error("the platform is held for proven while its first pod's outcome is awaited")
 	}

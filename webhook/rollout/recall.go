@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/templates/verdict"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -95,6 +96,6 @@ func (r *Rollout) rejects(ctx context.Context, pod *corev1.Pod) (why any, reject
 	if err != nil {
 		return nil, false
 	}
-	standing := Standing(now)
-	return standing.Files, standing.Outcome == Rejected
+	standing := verdict.Standing(now)
+	return standing.Files, standing.Outcome == verdict.Rejected
 }

@@ -25,8 +25,14 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/reason"
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/templates/verdict"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+const (
+	lds = templates.ListenersFile
+	cds = templates.ClustersFile
 )
 
 const calm = 30 * time.Second
@@ -850,7 +856,7 @@ func TestRolloutIgnoresLateOutcome(t *testing.T) {
 	inWorld(t, 10, some("a", 2), func(w *world) {
 		w.lead()
 		key := Pod{pod("a/0").NamespacedName, "uid-a/0"}
-		late := &outcome{of: &await{pod: w.pods[key.NamespacedName], ours: true}, verdict: Verdict{Outcome: Rejected}}
+		late := &outcome{of: &await{pod: w.pods[key.NamespacedName], ours: true}, verdict: verdict.Verdict{Outcome: verdict.Rejected}}
 		w.rollout.queue.Add(late)
 		time.Sleep(time.Second)
 		w.wantEvents()

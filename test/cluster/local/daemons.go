@@ -16,6 +16,8 @@ const (
 	etcdPeers   = "http://127.0.0.1:2380"
 )
 
+const apiServer = "kube-apiserver"
+
 const issuer = "https://kubernetes.default.svc." + clusterDomain
 
 // specFor is all that process 1 has to know.
@@ -148,6 +150,10 @@ func (c cluster) daemonsFor(n node) []supervisor.Daemon {
 	}
 	daemons = append(daemons, c.nodeDaemons(n)...)
 	for i := range daemons {
+		// At rest most of their time goes into waking threads. Only the API server has work for several.
+		if daemons[i].Name != apiServer {
+			daemons[i].Env = []string{"GOMAXPROCS=1"}
+		}
 		daemons[i].Name = n.daemon(daemons[i].Name)
 		daemons[i].Log = c.log(daemons[i].Name)
 	}
@@ -162,8 +168,10 @@ func (c cluster) controlPlaneDaemons() []supervisor.Daemon {
 			"--data-dir=/var/lib/etcd", "--listen-client-urls=" + etcdClients, "--advertise-client-urls=" + etcdClients,
 			"--listen-peer-urls=" + etcdPeers, "--initial-advertise-peer-urls=" + etcdPeers, "--initial-cluster=default=" + etcdPeers,
 			"--unsafe-no-fsync", "--log-level=warn",
+			// One member has nobody to send heartbeats to.
+			"--heartbeat-interval=1000", "--election-timeout=10000",
 		}},
-		{Name: "kube-apiserver", Path: kubernetes("kube-apiserver"), Args: []string{
+		{Name: apiServer, Path: kubernetes(apiServer), Args: []string{
 			"--etcd-servers=" + etcdClients,
 			fmt.Sprintf("--secure-port=%d", apiPort),
 			"--advertise-address=" + controlPlane.address().String(),

@@ -45,7 +45,8 @@ type Tmpfs struct {
 type Daemon struct {
 	Name string   `json:"name"`
 	Path string   `json:"path"`
-	Args []string `json:"args"` // without the program's own name
+	Args []string `json:"args"`          // without the program's own name
+	Env  []string `json:"env,omitempty"` // beside that of all
 	Log  string   `json:"log"`
 	// After, if set, holds the daemon back until that address answers 200.
 	After *Endpoint `json:"after,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -83,7 +84,7 @@ func (s *supervisor) start(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.spec.Daemons[n]
-	pid, err := spawnDaemon(d, s.spec.Env)
+	pid, err := spawnDaemon(d, slices.Concat(s.spec.Env, d.Env))
 	if err != nil {
 		slog.Error("start a daemon", "daemon", d.Name, "error", err)
 		s.ended(n, err.Error())

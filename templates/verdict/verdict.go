@@ -1,4 +1,5 @@
-package rollout
+// Package verdict concludes from what an Envoy says of its files whether it works by them.
+package verdict
 
 import (
 	"maps"
