@@ -34,7 +34,6 @@ const (
 	RegistrationDeferred Reason = "RegistrationDeferred"
 	NotLabelled          Reason = "NotLabelled"
 	PodDisabled          Reason = "PodDisabled"
-	MirrorPod            Reason = "MirrorPod"
 	AlreadyInjected      Reason = "AlreadyInjected"
 	Unchanged            Reason = "Unchanged"
 	LeftoversRemoved     Reason = "LeftoversRemoved"
@@ -134,7 +133,6 @@ var rows = [...]Row{
 	},
 	{NotLabelled, Decision, "neither the pod nor its namespace asks for injection", none},
 	{PodDisabled, Decision, "the pod's own label says disabled", none},
-	{MirrorPod, Decision, "the kubelet runs it from a file, and nobody else changes it", none},
 	{AlreadyInjected, Decision, "the pod already is what injection would make of it", none},
 	{Unchanged, Decision, "the update touches nothing of the injector's", none},
 	{

@@ -40,7 +40,7 @@ type Result struct {
 	Pod *corev1.Pod
 	// Workloads are to be registered before the pod is admitted: one for each container that gets the identity.
 	Workloads []registrar.Workload
-	// Warnings are for the author of the pod.
+	// Warnings are for the author of a pod that is injected.
 	Warnings []string
 	// Remembered says that the same was decided before, on a pod like this one.
 	Remembered bool
@@ -79,7 +79,7 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 		if hasTraces(pod) {
 			return Result{Decision: intent.Decision{Reason: reason.LeftoversRemoved}, Pod: strip(pod)}, nil
 		}
-		return Result{Decision: decision, Pod: pod, Warnings: leftAlone(decision, pod)}, nil
+		return Result{Decision: decision, Pod: pod}, nil
 	}
 	pod = tidied(pod)
 	if !injected(pod) {
@@ -92,15 +92,6 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 		return res, err
 	}
 	return i.again(ns, pod)
-}
-
-// leftAlone warns of a pod that asks for what it does not get.
-func leftAlone(decision intent.Decision, pod *corev1.Pod) []string {
-	if decision.Reason != reason.MirrorPod || pod.Labels[intent.LabelInject] != intent.InjectEnabled {
-		return nil
-	}
-	return []string{fmt.Sprintf("label %s: has no effect on a static pod, which the kubelet runs from its own file: "+
-		"a pod of a DaemonSet or a Deployment is injected", intent.LabelInject)}
 }
 
 // again decides on a pod that has a status: it is what injection makes of it, or it was tampered with.

@@ -28,12 +28,8 @@ type Decision struct {
 //	enabled      inject            inject    inject     inject
 //	disabled     leave             leave     leave      refuse
 //
-// Any other value is a mistake and refused, on the pod as on the namespace. The mirror of a static pod is left, whatever
-// is written: the kubelet runs what is in its file, and not what the API server has.
+// Any other value is a mistake and refused, on the pod as on the namespace.
 func Decide(ns Namespace, pod *corev1.Pod) (Decision, error) {
-	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
-		return Decision{false, reason.MirrorPod}, nil
-	}
 	var mistakes []Mistake
 	onPod, podLabelled := pod.Labels[LabelInject]
 	switch onPod {

@@ -51,8 +51,6 @@ func (w *Workload) onItself() Reason {
 func (m *Mesh) notAsked(g *Group) Reason {
 	w, ns := g.Of, m.namespace(g.Of.Namespace)
 	switch {
-	case g.decided == reason.MirrorPod:
-		return Reason{Found: g.oneOfThem() + " is the mirror of a static pod, which the kubelet runs from a file of its node"}
 	case g.decided == reason.PodDisabled:
 		return Reason{
 			Found:  fmt.Sprintf("%s has the label %s: %s", g.oneOfThem(), intent.LabelInject, intent.InjectDisabled),
