@@ -82,6 +82,7 @@ func newExplainCommand() *cobra.Command {
 	cmd.Flags().StringVar(&request, "request", "", "method and path of the call, such as 'GET /v1/users'")
 	cmd.Flags().BoolVar(&ask, "envoys", true, "ask the Envoys of running pods")
 	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text or json")
+	flags.completes(cmd, true)
 	return cmd
 }
 

@@ -85,6 +85,7 @@ func newGraphCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&with, "with", nil, "what would change if these manifests were applied; may be given several times")
 	cmd.Flags().StringArrayVar(&without, "without", nil,
 		"WORKLOAD:ITEM, what would change if the item were taken from its lists, such as 'shop/api:/ns/x/*'; may be given several times")
+	flags.completes(cmd, false, "from", "to")
 	return cmd
 }
 

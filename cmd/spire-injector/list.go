@@ -54,6 +54,7 @@ func newListCommand() *cobra.Command {
 	flags.addFiles(cmd)
 	cmd.Flags().BoolVar(&ask, "envoys", false, "ask the Envoy of one pod of each workload")
 	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text or json")
+	flags.completes(cmd, false)
 	return cmd
 }
 

@@ -61,5 +61,6 @@ func newSuggestCommand() *cobra.Command {
 	}
 	flags.add(cmd, "namespace of a name that says none (default all)")
 	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text or json")
+	flags.completes(cmd, true)
 	return cmd
 }
