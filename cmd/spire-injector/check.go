@@ -189,6 +189,7 @@ func lookAtWorkloads(
 	if err != nil {
 		return nil, err
 	}
+	facts = facts.Lasting()
 	var found []answers.Finding
 	if len(supposed) > 0 {
 		if found, err = facts.Suppose(supposed); err != nil {

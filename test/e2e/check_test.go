@@ -36,7 +36,7 @@ func TestDisruptiveCheck(t *testing.T) {
 			return nil
 		})
 		// What tests before this one did may still show, and the platform file claims for demos that are not there.
-		expected := []string{"claims", "spire-calls", "entries", "rollout"}
+		expected := []string{"claims", "spire-calls", "entries", "rollout", "workload-svids", "sidecars"}
 		for _, f := range complaints(report) {
 			if !slices.Contains(expected, f.Check) {
 				t.Errorf("expected ok, got %+v", f)
@@ -45,7 +45,8 @@ func TestDisruptiveCheck(t *testing.T) {
 		}
 		for _, name := range []string{"kubernetes", "spire-server", "spire-server-settings", "spire-agents", "spire-agent-settings", "agent-socket",
 			"other-spires", "spire-controller-manager", "replicas", "versions", "leader", "platform-file", "platform-in-force", "claims", "webhooks",
-			"excluded-namespaces", "policies", "serving-certificate", "webhook-answers", "own-svid", "spire-calls", "federation", "entries", "reconciler", "rollout", "dns", "app-ports"} {
+			"excluded-namespaces", "policies", "serving-certificate", "webhook-answers", "own-svid", "spire-calls", "federation", "entries", "reconciler", "rollout", "dns", "app-ports", "asked",
+			"namespace-defaults", "next-pods", "altered", "app-listens", "workload-svids", "services", "calls", "sidecars", "proxy-image"} {
 			if !slices.ContainsFunc(report.Findings, func(f check.Finding) bool { return f.Check == name }) {
 				t.Errorf("%s: expected a finding", name)
 			}

@@ -56,6 +56,18 @@ type Facts struct {
 	Told map[string]Told
 	// Unread is what could not be read, with the reason.
 	Unread map[Source]error
+
+	ending map[string]bool // namespaces that are being deleted
+}
+
+// Lasting are the facts without namespaces that are being deleted: what is left in them for the moment fits nothing.
+func (f Facts) Lasting() Facts {
+	f.Pods = slices.DeleteFunc(slices.Clone(f.Pods), func(p Pod) bool { return f.ending[p.Namespace] })
+	f.Templates = slices.DeleteFunc(slices.Clone(f.Templates), func(t Template) bool { return f.ending[t.Namespace] })
+	f.Services = slices.DeleteFunc(slices.Clone(f.Services), func(s corev1.Service) bool { return f.ending[s.Namespace] })
+	f.Namespaces = maps.Clone(f.Namespaces)
+	maps.DeleteFunc(f.Namespaces, func(name string, _ intent.Namespace) bool { return f.ending[name] })
+	return f
 }
 
 // Object names a Kubernetes object.

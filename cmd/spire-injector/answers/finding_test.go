@@ -120,6 +120,16 @@ func TestOfEachNode(t *testing.T) {
 	}
 }
 
+// What is left of a namespace that is being deleted is no finding.
+func TestEndingNamespaces(t *testing.T) {
+	t.Parallel()
+	manifests := strings.Replace(twoNamespaces, "metadata: {name: shop}", "metadata: {name: shop}\nstatus: {phase: Terminating}", 1)
+	f := gathered(t, live(t, manifests)).Lasting()
+	if len(f.Pods) != 1 || f.Pods[0].Namespace != "other" || len(f.Templates) != 1 || len(f.Namespaces) != 1 {
+		t.Errorf("expected namespace other alone, got %+v", f)
+	}
+}
+
 // One kind of mistake of hundreds of workloads does not hide the others.
 func TestFindingsAreBounded(t *testing.T) {
 	t.Parallel()

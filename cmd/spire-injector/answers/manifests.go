@@ -80,6 +80,12 @@ func (f *Facts) addNamespace(ns *corev1.Namespace) {
 	if f.Namespaces == nil {
 		f.Namespaces = map[string]intent.Namespace{}
 	}
+	if ns.DeletionTimestamp != nil || ns.Status.Phase == corev1.NamespaceTerminating {
+		if f.ending == nil {
+			f.ending = map[string]bool{}
+		}
+		f.ending[ns.Name] = true
+	}
 	f.Namespaces[ns.Name] = intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
 }
 

@@ -166,6 +166,8 @@ spec: {selector: {app: w%[1]d}, ports: [{port: 8443}]}`, i, (i+1)%workloads, i%2
 			f.Pods = append(f.Pods, Pod{Pod: other, Config: pod.Config})
 		}
 	}
+	log := []byte(strings.Repeat(`{"time":"2026-01-01T11:54:00.000Z","event":"request","listener":"inbound_8443","peer":"spiffe://example.org/ns/n6/w6",`+
+		`"remote":"10.0.0.8:1","status":200,"method":"GET","path":"/v1/users","ms":3,"flags":"-"}`+"\n", mostLines))
 	for name, ask := range map[string]func(*Mesh) error{
 		"list": func(m *Mesh) error { return m.List("").WriteText(io.Discard) },
 		"graph": func(m *Mesh) error {
@@ -178,6 +180,23 @@ spec: {selector: {app: w%[1]d}, ports: [{port: 8443}]}`, i, (i+1)%workloads, i%2
 		"explain": func(m *Mesh) error { _, err := m.Explain("n7/w7", ""); return err },
 		"explain a call": func(m *Mesh) error {
 			_, err := m.ExplainCall("n7/w7", "n8/w8", "", Request{})
+			return err
+		},
+		"check": func(m *Mesh) error {
+			for _, f := range m.Findings() {
+				if f.Severity == Broken && f.Check != "calls" {
+					return fmt.Errorf("got %+v", f)
+				}
+			}
+			return nil
+		},
+		"suggest": func(m *Mesh) error {
+			for range mostWitnesses { // as many logs as are read at most, of as many lines
+				if l := ParseLog(log); len(l.Seen) != 1 {
+					return fmt.Errorf("got %+v", l.Seen)
+				}
+			}
+			_, err := m.Suggest("n7/w7", "")
 			return err
 		},
 	} {
