@@ -61,8 +61,10 @@ func testCorpus(t *testing.T, s *apiServer) {
 func (s *apiServer) check(t *testing.T, c Case) {
 	in := c.input(t)
 	var accounts []string
-	if account := in.pod.Spec.ServiceAccountName; account != "" {
-		accounts = append(accounts, account)
+	for _, account := range []string{in.pod.Spec.ServiceAccountName, in.pod.Spec.DeprecatedServiceAccount} {
+		if account != "" {
+			accounts = append(accounts, account)
+		}
 	}
 	s.prepare(t, in.namespace, c.Name, accounts...)
 	s.use(in.injector)

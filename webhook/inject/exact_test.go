@@ -128,7 +128,10 @@ func everything(t *testing.T, injector Injector) map[string]*corev1.Pod {
 		intent.AnnotationUpstreams: `[{match: /, address: "db.demo.svc:8443", peers: [/db]}]`,
 	}
 	gateway.Spec.Containers = []corev1.Container{{Name: intent.SidecarName, Image: imageAuto}}
-	pods := map[string]*corev1.Pod{"sidecar": sidecar, "gateway": gateway}
+	files := webhooktest.Server()
+	files.Annotations[intent.AnnotationMode] = "sidecar,files"
+	files.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(999))}
+	pods := map[string]*corev1.Pod{"sidecar": sidecar, "gateway": gateway, "files": files}
 	for name, pod := range pods {
 		res, err := injector.Inject(intent.Namespace{Name: "demo"}, pod)
 		if err != nil {
@@ -198,8 +201,8 @@ func TestNothingOfOursCanBeAltered(t *testing.T) {
 		}
 	}
 	want := []string{
-		"container envoy", "container spiffe-jwt", "volume spiffe-agent-socket", "volume spiffe-ca", "volume spiffe-certificate",
-		"volume spiffe-envoy-config", "volume spiffe-jwt",
+		"container envoy", "container spiffe-files", "container spiffe-jwt", "volume spiffe-agent-socket", "volume spiffe-ca",
+		"volume spiffe-certificate", "volume spiffe-envoy-config", "volume spiffe-files", "volume spiffe-jwt",
 	}
 	if got := slices.Sorted(maps.Keys(tried)); !slices.Equal(got, want) {
 		t.Errorf("expected to try %q, got %q", want, got)
@@ -244,7 +247,7 @@ func TestInjectAgainTidiesUp(t *testing.T) {
 			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "aws-iam-token", MountPath: "/var/run/secrets/eks"})
 		}
 		other := corev1.Container{Name: "other", Image: "other"}
-		if name == "sidecar" {
+		if name != "gateway" {
 			arrived.Spec.InitContainers = append([]corev1.Container{other}, arrived.Spec.InitContainers...)
 		}
 		res, err := injector.withJWT().Inject(intent.Namespace{Name: "demo"}, arrived)

@@ -27,9 +27,10 @@ type Injector struct {
 	// Decisions are those that were made by all the other fields; nil remembers none.
 	Decisions *Decisions
 
-	running      bool // the pod has its identity already, and keeps it while it is quarantined
-	jsonFiles    bool // its Envoy looks for JSON, as in pods of older versions
-	tcpDeadlines bool // of a running pod: its Envoy was started with what they need
+	running      bool     // the pod has its identity already, and keeps it while it is quarantined
+	jsonFiles    bool     // its Envoy looks for JSON, as in pods of older versions
+	tcpDeadlines bool     // of a running pod: its Envoy was started with what they need
+	readers      []string // of an injected pod: what sees its files, so that containers that came later do not count
 }
 
 // Result is what became of a pod.
@@ -98,7 +99,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	// Replicas of two versions work side by side while one takes the other's place: that a pod was injected by the other
 	// one is no fault, if it looks the same.
 	before, own := StatusOf(pod), i.Version
-	i.Version = before.Version
+	i.Version, i.readers = before.Version, before.Readers
 	i.Platform = i.platformOf(pod)
 	res, err := i.inject(ns, strip(pod), i.refusedExceptions(ns))
 	if err == nil {
@@ -124,6 +125,9 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 	in, inAnnotations := intent.ParseIntent(i.Platform, ns, pod)
 	if intent.IsOver(inAnnotations) { // nothing is made of it
 		return Result{}, intent.Refuse(reason.OverLimit, inAnnotations)
+	}
+	if i.readers != nil {
+		in.Files.Containers = i.readers
 	}
 	mistakes := slices.Concat(injection{Injector: i, intent: in}.mistakes(pod), inAnnotations)
 	if refused != nil {

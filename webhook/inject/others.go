@@ -85,7 +85,7 @@ func withoutOthersAdditions(c *corev1.Container) bool {
 // oursFirst moves our containers before all others, and says whether they were not there.
 func oursFirst(containers []corev1.Container) bool {
 	rank := func(c corev1.Container) int {
-		return slices.Index([]string{intent.JWTName, intent.SidecarName, c.Name}, c.Name)
+		return slices.Index(append(slices.Clone(ourContainers), c.Name), c.Name)
 	}
 	inOrder := func(a, b corev1.Container) int { return rank(a) - rank(b) }
 	if slices.IsSortedFunc(containers, inOrder) {

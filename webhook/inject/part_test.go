@@ -136,8 +136,9 @@ func TestPartsAreCompared(t *testing.T) {
 	injector := Injector{Platform: webhooktest.Platform(t), Version: "test"}
 	injector.Platform.Sidecar.JWT.Image = "injector"
 	pod := webhooktest.Server()
-	pod.Annotations[intent.AnnotationMode] = "sidecar,socket"
+	pod.Annotations[intent.AnnotationMode] = "sidecar,socket,files"
 	pod.Annotations[intent.AnnotationUpstreams] = jwtUpstream
+	pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(999))}
 	probe := func(path string) *corev1.Probe {
 		return &corev1.Probe{
 			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(8080)}},
@@ -168,7 +169,7 @@ func TestPartsAreCompared(t *testing.T) {
 			c.Env = append(c.Env, corev1.EnvVar{Name: endpointVariable, Value: "unix:///x"})
 		}), "container app"},
 		"mount in an init container": {func(p *corev1.Pod) {
-			p.Spec.InitContainers[2].VolumeMounts[0].ReadOnly = false
+			p.Spec.InitContainers[3].VolumeMounts[0].ReadOnly = false
 		}, "container prepare, mounts of volume spiffe-agent-socket"},
 		"grace period": {func(p *corev1.Pod) {
 			p.Spec.TerminationGracePeriodSeconds = new(int64(1))
@@ -176,7 +177,12 @@ func TestPartsAreCompared(t *testing.T) {
 		"no grace period": {func(p *corev1.Pod) {
 			p.Spec.TerminationGracePeriodSeconds = nil
 		}, "spec.terminationGracePeriodSeconds"},
-		"jwt container": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "x" }, "container spiffe-jwt, image"},
+		"mount of the files": {inApp(func(c *corev1.Container) { c.VolumeMounts[1].ReadOnly = false }),
+			"container app, mounts of volume spiffe-files"},
+		"files container": {func(p *corev1.Pod) { *p.Spec.InitContainers[0].SecurityContext.RunAsUser = 1 },
+			"container spiffe-files, securityContext"},
+		"files volume":  {func(p *corev1.Pod) { p.Spec.Volumes[2].EmptyDir.Medium = "" }, "volume spiffe-files"},
+		"jwt container": {func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "x" }, "container spiffe-jwt, image"},
 		"jwt volume":    {func(p *corev1.Pod) { p.Spec.Volumes[1].EmptyDir.Medium = "" }, "volume spiffe-jwt"},
 	} {
 		arrived := res.Pod.DeepCopy()
@@ -204,8 +210,9 @@ func TestStripUndoesInjection(t *testing.T) {
 	socket := webhooktest.Server()
 	socket.Annotations = map[string]string{intent.AnnotationMode: "socket"}
 	busy := webhooktest.Server()
-	busy.Annotations[intent.AnnotationMode] = "sidecar,socket"
+	busy.Annotations[intent.AnnotationMode] = "sidecar,socket,files"
 	busy.Annotations[intent.AnnotationUpstreams] = jwtUpstream
+	busy.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(999))}
 	busy.Spec.TerminationGracePeriodSeconds = new(int64(0))
 	byHTTP := &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{
 		Path: "/hook", Port: intstr.FromInt32(8080), Scheme: corev1.URISchemeHTTPS,

@@ -11,15 +11,13 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // Operation is one operation of a JSON patch (RFC 6902).
 type Operation = jsonpatch.Operation
 
 // Patch is the JSON patch from a pod to what injection made of it: labels, annotations, containers, volumes, the
-// grace period and sysctls, which is all that injection changes. Containers and volumes are matched by their names and not by
+// grace period, aliases of hosts and sysctls, which is all that injection changes. Containers and volumes are matched by their names and not by
 // their positions: with the sidecar in front, a field of the user's first init container that is newer than our API
 // version would else end on the sidecar. And comparing the whole pods would cost more than all the rest of an
 // admission.
@@ -38,6 +36,7 @@ func Patch(before, after *corev1.Pod) []Operation {
 	case is == nil && was != nil:
 		ops = append(ops, Operation{Operation: "remove", Path: gracePeriod})
 	}
+	ops = patchHostAliases(ops, before.Spec.HostAliases, after.Spec.HostAliases)
 	return append(ops, patchSysctls(before.Spec.SecurityContext, after.Spec.SecurityContext)...)
 }
 
@@ -96,8 +95,9 @@ func patchList[T any](ops []Operation, path string, before, after []T, name func
 		known[name(item)] = true
 	}
 	if moved(before, after, name) {
-		delete(known, intent.JWTName)
-		delete(known, intent.SidecarName)
+		for _, name := range ourContainers {
+			delete(known, name)
+		}
 	}
 	at := 0 // position in the list as it is after the operations so far
 	next := 0

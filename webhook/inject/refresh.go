@@ -41,6 +41,7 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	}
 	i.Platform, i.running = i.platformOf(pod), true
 	i.jsonFiles, i.tcpDeadlines = readsJSON(pod), StatusOf(pod).envoy().TCPDeadlines
+	i.readers = StatusOf(pod).Readers
 	res, err := i.inject(ns, stripRunning(pod), nil)
 	if err != nil {
 		return Refresh{}, err
@@ -94,6 +95,10 @@ func fixed(pod, wanted *corev1.Pod) []intent.Mistake {
 	}
 	if was.Mode != is.Mode {
 		mistakes = append(mistakes, needsNewPodFor("mode", was.Mode, is.Mode))
+	}
+	if was.Capture != is.Capture {
+		said := map[bool]string{true: "inbound", false: "none"}
+		mistakes = append(mistakes, needsNewPodFor("capture", said[was.Capture != ""], said[is.Capture != ""]))
 	}
 	today := is.envoy()
 	started := startedWith(pod, today)

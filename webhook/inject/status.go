@@ -23,6 +23,9 @@ type Status struct {
 	Mode     string   `json:"mode"`
 	Sidecar  string   `json:"sidecar,omitempty"` // Envoy's container, if there is one
 	JWT      string   `json:"jwt,omitempty"`     // the container that fetches tokens and keys, if there is one
+	Capture  string   `json:"capture,omitempty"` // the init container that writes the rules of a captured pod, if there is one
+	Files    string   `json:"files,omitempty"`   // the container that keeps files, if there is one
+	Readers  []string `json:"readers,omitempty"` // the containers that see those files
 	Volumes  []string `json:"volumes"`
 	// Probes are the probes, as the user wrote them, that ask Envoy now, by "container/kind".
 	Probes map[string]corev1.ProbeHandler `json:"probes,omitempty"`
@@ -36,6 +39,8 @@ type Status struct {
 	ProbeGracePeriods map[string]int64 `json:"probeGracePeriods,omitempty"`
 	// UnprivilegedPorts says that the pod was given the sysctl with which Envoy binds ports below 1024.
 	UnprivilegedPorts bool `json:"unprivilegedPorts,omitempty"`
+	// HostAliases are the addresses of spec.hostAliases that stand for names which lead to Envoy.
+	HostAliases []string `json:"hostAliases,omitempty"`
 	// Envoy is what Envoy was started with. There is none in a pod without Envoy, or that an older version injected.
 	Envoy *EnvoyStatus `json:"envoy,omitempty"`
 }
@@ -109,6 +114,19 @@ func Deferred(res Result) (Result, error) {
 // hasTraces says whether a pod has parts of an injected one, as a copy of a pod has that was made without its labels
 // and annotations. A gateway has nothing else.
 func hasTraces(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.Volumes, isConfigVolume) &&
-		slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name != intent.SidecarName })
+	return tracesOf(pod) != ""
+}
+
+// tracesOf is the volume by which a pod has traces, empty if it has none.
+func tracesOf(pod *corev1.Pod) string {
+	isFilesVolume := func(v corev1.Volume) bool { return v.Name == FilesVolume }
+	isUsers := func(c corev1.Container) bool { return c.Name != intent.SidecarName }
+	switch {
+	case slices.ContainsFunc(pod.Spec.Volumes, isConfigVolume) && slices.ContainsFunc(pod.Spec.Containers, isUsers):
+		return ConfigVolume
+	case slices.ContainsFunc(pod.Spec.Volumes, isFilesVolume) &&
+		containerNamed(pod.Spec.InitContainers, intent.FilesName) != nil:
+		return FilesVolume
+	}
+	return ""
 }

@@ -82,6 +82,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	}
 	i.Platform = i.platformOf(before)
 	i.jsonFiles, i.tcpDeadlines = readsJSON(before), StatusOf(before).envoy().TCPDeadlines
+	i.readers = StatusOf(before).Readers
 	res, err := i.inject(ns, stripRunning(after), i.newExceptions(ns, before))
 	if err != nil {
 		return Result{}, err
@@ -120,6 +121,8 @@ func (i Injector) fixedChanges(ns intent.Namespace, before, wanted *corev1.Pod, 
 	case was.RequestsCertificates != is.envoy().RequestsCertificates:
 		return allNeedNewPod(changed,
 			"begins or ends to take callers with and without a certificate, which a running Envoy cannot")
+	case !sameSet(was.Names, is.envoy().Names):
+		return allNeedNewPod(changed, "calls other names, or other ports of them, and the aliases and ports of a running pod stay")
 	case as.Pod.Annotations[intent.AnnotationBootstrap] != wanted.Annotations[intent.AnnotationBootstrap]:
 		return allNeedNewPod(changed, "adds, removes or moves a port, and the ports of a running pod stay")
 	case was.Secret != is.envoy().Secret:
@@ -164,7 +167,7 @@ func imageMistakes(before, after *corev1.Pod) []intent.Mistake {
 	}
 	var mistakes []intent.Mistake
 	for c := range intent.ContainersOf(after) {
-		if (c.Name == intent.SidecarName || c.Name == intent.JWTName) && c.Image != images[c.Name] {
+		if isOurContainer(c.Name) && c.Image != images[c.Name] {
 			mistakes = append(mistakes, needsNewPod("container "+c.Name+", image"))
 		}
 	}

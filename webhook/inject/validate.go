@@ -117,8 +117,8 @@ func readyMade(pod *corev1.Pod) []intent.Mistake {
 			report("annotation " + key)
 		}
 	}
-	if hasTraces(pod) {
-		report("volume " + ConfigVolume)
+	if volume := tracesOf(pod); volume != "" {
+		report("volume " + volume)
 	}
 	return mistakes
 }

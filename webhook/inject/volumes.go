@@ -13,6 +13,7 @@ import (
 // Volumes that injection adds. A user's volume of such a name is denied.
 const (
 	JWTVolume         = "spiffe-jwt"
+	FilesVolume       = "spiffe-files"
 	ConfigVolume      = "spiffe-envoy-config"
 	SocketVolume      = "spiffe-agent-socket"
 	CertificateVolume = "spiffe-certificate"
@@ -20,7 +21,11 @@ const (
 )
 
 func isOurVolume(name string) bool {
-	return name == ConfigVolume || name == SocketVolume || name == JWTVolume || name == CertificateVolume || name == CAVolume
+	switch name {
+	case ConfigVolume, SocketVolume, JWTVolume, FilesVolume, CertificateVolume, CAVolume:
+		return true
+	}
+	return false
 }
 
 // volumePart is a volume of a name. Source is nil for a pod that does not get it.

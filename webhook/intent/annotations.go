@@ -51,13 +51,24 @@ const (
 var annotations = slices.Concat([]annotation{
 	{key: AnnotationMode, example: "sidecar,socket", parse: (*reader).parseMode,
 		doc: "a list of: sidecar (default); gateway: the pod is only an Envoy, in a container envoy with image auto; " +
-			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET"},
+			"socket: the app's containers get the Workload API and SPIFFE_ENDPOINT_SOCKET; " +
+			"files: they get SVID, key and bundles as files in " + FilesMountPath},
+	{key: AnnotationFiles, example: "{containers: [db], signal: {process: postgres}}", parse: (*reader).parseFiles,
+		doc: "in mode files, YAML of {containers, signal, jwt}: containers that see the files (default: all), which have one user; " +
+			"signal is {process, name}: when certificates, key or bundles have changed, that program gets the signal " +
+			"SIGHUP (default), SIGUSR1 or SIGUSR2, in a pod with shareProcessNamespace; " +
+			"jwt is a list of {file, audience}: a JWT-SVID for each"},
 	{key: AnnotationSPIFFEID, example: "/api", parse: (*reader).parseSPIFFEID, model: "id",
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
 	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*reader).parseFederatesWith,
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
+	{key: AnnotationCapture, example: captureInbound, parse: (*reader).parseCapture,
+		doc: "inbound: the TCP ports that the app's containers declare are led to Envoy inside the pod, and its other ports closed, so that " +
+			"app, Service and the addresses of callers stay as they are; a port without a listener of its own gets one for allowed-peers, and " +
+			"inbound may leave listen out. none (default): callers call Envoy's ports"},
 	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
-		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
+		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost, by the protocol that the name " +
+			"of the container's port says: http (default), http2, h2c, grpc, tcp, or a name that begins with one of them and a hyphen"},
 	{
 		key:     AnnotationAllowedPeers,
 		example: "/web, /ns/prod/*",
@@ -88,8 +99,9 @@ var annotations = slices.Concat([]annotation{
 		live:    true,
 		parse:   (*reader).parseUpstreams,
 		model:   modelUpstreams,
-		doc: "a YAML list of {listen, address, peers, protocol, host, tls, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and " +
-			"accepts only peers; in gateway mode {match, address, peers, protocol, host, tls, jwt}, routes by [host]/path of the inbound listeners; " +
+		doc: "a YAML list of {listen, address, peers, protocol, host, tls, jwt, passthrough}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and " +
+			`accepts only peers; listen may be a name and port that the app calls anyway, such as "api:8080": then address may be left out, if it ` +
+			"is that name and port too, and passthrough lists ports of that name where bytes go as they are; another name needs a new pod; in gateway mode {match, address, peers, protocol, host, tls, jwt}, routes by [host]/path of the inbound listeners; " +
 			"host is what every request says in Host (default: what was written; for 127.0.0.1 and localhost the name in address); " +
 			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod; " +
 			"tls in the place of peers is {ca, sni, clientCertificate}: address is outside the mesh, its server has a certificate of ca, " +

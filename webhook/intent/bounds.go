@@ -203,6 +203,9 @@ func (r *reader) countMistakes(pod *corev1.Pod) []Mistake {
 	if r.Mode.Envoy() {
 		r.counts[boundEntries]++
 	}
+	if r.Mode.Files {
+		r.counts[boundEntries]++
+	}
 	if r.Mode.Socket {
 		r.counts[boundEntries] += len(pod.Spec.InitContainers) + len(pod.Spec.Containers)
 	}

@@ -17,6 +17,7 @@ type Exception string
 // The exceptions.
 const (
 	ExceptionSocket       Exception = "socket"
+	ExceptionFiles        Exception = "files"
 	ExceptionPublic       Exception = "public"
 	ExceptionPermissive   Exception = "permissive"
 	ExceptionPodIP        Exception = "podIP"
@@ -42,16 +43,11 @@ type exception struct {
 var exceptions = []exception{
 	{
 		name: ExceptionSocket, doc: "mode socket alone, without an Envoy",
-		found: func(r *reader, _ *corev1.Pod) []Mistake {
-			if r.Mode.Envoy() {
-				return nil
-			}
-			return []Mistake{{
-				Where: r.written[AnnotationMode].where(AnnotationMode, ""),
-				What:  "in mode " + r.Mode.String() + " nothing brings mutual TLS about",
-				Hint:  "write " + ModeSidecarSocket.String(),
-			}}
-		},
+		found: func(r *reader, _ *corev1.Pod) []Mistake { return r.withoutEnvoy(r.Mode.Socket) },
+	},
+	{
+		name: ExceptionFiles, doc: "mode files without an Envoy, where the app itself decides who is let in",
+		found: func(r *reader, _ *corev1.Pod) []Mistake { return r.withoutEnvoy(r.Mode.Files) },
 	},
 	{
 		name: ExceptionPublic, doc: "ports for callers without a certificate: tls none, clientCertificate optional or none",
@@ -83,7 +79,7 @@ var exceptions = []exception{
 		name: ExceptionPodIP, doc: "apps on the address of their pod, where plain text reaches them past Envoy", told: true,
 		found: func(r *reader, _ *corev1.Pod) []Mistake {
 			return r.inListeners(func(l ir.Inbound) (field, what string) {
-				if l.AppHost != ir.PodIP {
+				if l.AppHost != ir.PodIP || r.Proxy.Captured {
 					return "", ""
 				}
 				return ".app", "plain text reaches an app on the address of its pod past Envoy"
@@ -176,6 +172,18 @@ func (r *reader) findExceptions(pod *corev1.Pod) {
 	}
 }
 
+// withoutEnvoy is the mistake of a pod without Envoy, if it is so.
+func (r *reader) withoutEnvoy(is bool) []Mistake {
+	if r.Mode.Envoy() || !is {
+		return nil
+	}
+	return []Mistake{{
+		Where: r.written[AnnotationMode].where(AnnotationMode, ""),
+		What:  "in mode " + r.Mode.String() + " nothing brings mutual TLS about",
+		Hint:  "write " + r.Mode.with("sidecar").String(),
+	}}
+}
+
 // inListeners finds inbound listeners by a field of theirs, which is empty for others. Only the annotation inbound has
 // such.
 func (r *reader) inListeners(field func(ir.Inbound) (field, what string), hint string) []Mistake {
@@ -195,7 +203,7 @@ func (r *reader) inListeners(field func(ir.Inbound) (field, what string), hint s
 
 // appHostPorts are the ports of the app that the node shows as its own.
 func appHostPorts(r *reader, pod *corev1.Pod) []Mistake {
-	if !r.Mode.Sidecar {
+	if !r.Mode.Sidecar || r.Proxy.Captured { // then they lead to Envoy, if anywhere
 		return nil
 	}
 	var found []Mistake
@@ -229,13 +237,16 @@ func (p Platform) RefusedExceptions(ns Namespace, in Intent) []Mistake {
 	return refused
 }
 
-// Warnings are the exceptions of a pod that is admitted with them, but for those that say what they are.
+// Warnings are the exceptions of a pod that is admitted with them, but for those that say what they are, and the notes.
 func (p Platform) Warnings(ns Namespace, in Intent) []string {
 	var warnings []string
 	for _, found := range in.Exceptions {
 		if found.told && !p.refuses(ns, found) {
 			warnings = append(warnings, found.Mistake.String())
 		}
+	}
+	for _, note := range in.Notes {
+		warnings = append(warnings, note.String())
 	}
 	return warnings
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 )
 
-// Workloads are the identities to register: that of Envoy's container and of the one that fetches tokens, and in socket
-// mode those of the user's containers.
+// Workloads are the identities to register: that of Envoy's container, of the one that fetches tokens and of the one that
+// keeps files, and in socket mode those of the user's containers.
 func (in Intent) Workloads(pod *corev1.Pod) []registrar.Workload {
 	w := registrar.Workload{
 		ID:             in.ID,
@@ -22,6 +22,10 @@ func (in Intent) Workloads(pod *corev1.Pod) []registrar.Workload {
 	}
 	if in.Tokens() {
 		w.Container = JWTName
+		all = append(all, w)
+	}
+	if in.Mode.Files {
+		w.Container = FilesName
 		all = append(all, w)
 	}
 	if in.Mode.Socket {

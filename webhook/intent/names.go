@@ -28,6 +28,7 @@ const (
 	AnnotationSPIFFEID         = Prefix + "spiffe-id"
 	AnnotationAppPort          = Prefix + "app-port"
 	AnnotationAllowedPeers     = Prefix + "allowed-peers"
+	AnnotationCapture          = Prefix + "capture"
 	AnnotationInbound          = Prefix + "inbound"
 	AnnotationUpstreams        = Prefix + "upstreams"
 	AnnotationEnforcement      = Prefix + "enforcement"
@@ -36,6 +37,7 @@ const (
 	AnnotationJWTSVIDTTL       = Prefix + "jwt-svid-ttl"
 	AnnotationDNSNames         = Prefix + "dns-names"
 	AnnotationMode             = Prefix + "mode"
+	AnnotationFiles            = Prefix + "files"
 	AnnotationDownstream       = Prefix + "downstream"
 	AnnotationAdmin            = Prefix + "admin"
 	AnnotationProxyImage       = Prefix + "proxy-image"
@@ -63,10 +65,17 @@ func AnnotationCA(n int) string { return Prefix + "envoy-ca-" + strconv.Itoa(n) 
 const (
 	SidecarName = registrar.ContainerName // Envoy
 	JWTName     = "spiffe-jwt"            // fetches tokens and keys
+	FilesName   = "spiffe-files"          // keeps SVID, key and bundles as files
 )
+
+// CaptureName is that of the init container which leads connections from outside to Envoy. It has no identity.
+const CaptureName = "spiffe-capture"
 
 // SocketMountPath is where containers see the directory of the SPIRE agent's socket.
 const SocketMountPath = "/run/spire/sockets"
+
+// FilesMountPath is where containers see SVID, key and bundles as files.
+const FilesMountPath = "/var/run/secrets/spiffe.io"
 
 const (
 	defaultAccount   = "default" // the service account of a pod that names none

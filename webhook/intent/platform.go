@@ -40,6 +40,7 @@ type Platform struct {
 	X509SVIDTTL   time.Duration
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
+	Capture       bool          // of connections from outside for ports of the app
 
 	// NetworkPolicies has what is not Envoy's closed in the network.
 	NetworkPolicies bool
@@ -99,13 +100,15 @@ type Sidecar struct {
 	MaxConnections uint64
 	Metrics        ir.Metrics
 	Tracing        ir.Tracing
-	JWT            JWTContainer
+	JWT            OwnContainer
+	Files          OwnContainer // of the image of JWT if it names none
+	Capture        OwnContainer // without an image pods cannot be captured
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool
 }
 
-// JWTContainer is how the container that fetches tokens and keys is made.
-type JWTContainer struct {
+// OwnContainer is how a container is made that runs the injector's own image.
+type OwnContainer struct {
 	Image     string // the injector's own; empty when pods cannot have one
 	Resources corev1.ResourceRequirements
 }

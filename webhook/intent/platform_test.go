@@ -73,6 +73,8 @@ sidecar:
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
   jwt: {image: injector, resources: {limits: {memory: 32Mi}}}
+  capture: {image: injector, resources: {limits: {memory: 16Mi}}}
+  files: {image: files, resources: {limits: {memory: 16Mi}}}
 defaults:
   inboundPort: 9443
   allowedPeers: [/web, "spiffe://auxiliary.org/*"]
@@ -80,6 +82,7 @@ defaults:
   x509SVIDTTL: 30s
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
+  capture: inbound
   drain: 0s
 quarantine: [/web, "spiffe://auxiliary.org/*"]
 networkPolicies: true
@@ -153,7 +156,9 @@ func TestParsePlatformInFull(t *testing.T) {
 			Concurrency:    2,
 			MaxConnections: 500,
 			Metrics:        ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
-			JWT:            JWTContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+			Capture:        OwnContainer{Image: "injector", Resources: memoryLimit("16Mi")},
+			JWT:            OwnContainer{Image: "injector", Resources: memoryLimit("32Mi")},
+			Files:          OwnContainer{Image: "files", Resources: memoryLimit("16Mi")},
 
 			UnboundedStreams: true,
 			Tracing:          ir.Tracing{Collector: collector, Peers: []ir.Peer{otel}, Percent: 0.5},
@@ -168,6 +173,7 @@ func TestParsePlatformInFull(t *testing.T) {
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
+		Capture:            true,
 		Quarantine:         peers,
 		NetworkPolicies:    true,
 		AllowedExceptions:  []Exception{ExceptionPermissive, ExceptionHostPID},
@@ -303,8 +309,13 @@ func TestParsePlatformRefuses(t *testing.T) {
 			`sidecar.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "envoy@sha256:abc"` +
 				"\n" +
 				`sidecar.jwt.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "inj ector"`},
+		{"captured without an image", "image: envoy}", "image: envoy, capture: {image: 'a b'}}\ndefaults: {capture: both}",
+			`sidecar.capture.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "a b"` +
+				"\n" + `defaults.capture: expected none or inbound, got "both"`},
+		{"captured by default without an image", "image: envoy}", "image: envoy}\ndefaults: {capture: inbound}",
+			`defaults.capture: inbound takes sidecar.capture.image, the injector's own image, which is not there`},
 		{"an exception that is none", "image: envoy}", "image: envoy}\nrequired: {allow: [plain, sockt]}",
-			`required.allow[0]: expected socket or public …`},
+			`required.allow[0]: expected socket or files or public …`},
 		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",
 			`sidecar.tracing.address: expected host:port such as "collector.tracing.svc:4317", got nothing`},
 		{"collector by URL", "image: envoy", `image: envoy, tracing: {address: "http://otel:4317"}`,

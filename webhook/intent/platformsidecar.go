@@ -78,6 +78,8 @@ var sidecarFields = []platformField{
 	},
 	streamsField,
 	{name: "jwt", fields: jwtFields},
+	{name: "capture", fields: captureFields},
+	{name: "files", fields: filesFields},
 	{
 		name:     "metrics",
 		doc:      "if present, Envoy's statistics are served to Prometheus at /stats/prometheus",

@@ -44,25 +44,33 @@ func Inject(injector inject.Injector, defaultNamespace string, input []byte) (Ou
 	for i, d := range docs {
 		errs = append(errs, d.err)
 		var ops []inject.Operation
+		warn := func(o object, warnings []string) {
+			for _, warning := range warnings {
+				out.Warnings = append(out.Warnings, fmt.Sprintf("%s: %s", o, warning))
+			}
+		}
 		for _, o := range inDocument[i] {
-			pointer, hasPod := inject.PodPointer(o.kind())
-			if !hasPod {
+			pointer, hasPod := podIn(o)
+			if !hasPod || hasNoTemplate(o, pointer) {
+				warn(o, byTheClusterAlone(o))
 				continue
 			}
 			ns := namespaceOf(o, namespaces, defaultNamespace)
 			res, err := injectObject(injector, ns, o, pointer)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s:%s", o, mistakes(err)))
+				errs = append(errs, fmt.Errorf("%s:%s", o, strings.Join(append([]string{mistakes(err)}, misplaced(o, pointer)...), "\n  ")))
 				continue
+			}
+			warn(o, misplaced(o, pointer))
+			if len(res.workloads) > 0 && d.twice != nil {
+				errs, d.twice = append(errs, d.twice), nil
 			}
 			ops = append(ops, res.ops...)
 			out.Workloads = append(out.Workloads, res.workloads...)
 			if res.pod.Identity != "" {
 				out.Pods[ns.Name] = append(out.Pods[ns.Name], res.pod)
 			}
-			for _, warning := range res.warnings {
-				out.Warnings = append(out.Warnings, fmt.Sprintf("%s: %s", o, warning))
-			}
+			warn(o, res.warnings)
 		}
 		text, err := d.patched(ops)
 		errs = append(errs, err)
@@ -115,7 +123,7 @@ func injectObject(injector inject.Injector, ns intent.Namespace, o object, point
 	}
 	var pod corev1.Pod
 	if err := json.Unmarshal(raw, &pod); err != nil {
-		return injection{}, fmt.Errorf("expected a pod at %q: %w", pointer, err)
+		return injection{}, typeMistake(raw, err)
 	}
 	res, err := injector.Inject(ns, &pod)
 	if err != nil {

@@ -1,0 +1,2 @@
+// Package files runs a real PostgreSQL on the files that the program of mode files keeps by a real SPIRE agent.
+package files
