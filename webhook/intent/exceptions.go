@@ -132,7 +132,8 @@ var exceptions = []exception{
 		},
 	},
 	{
-		name: ExceptionPlainPorts, doc: "ports of the app that are listed in " + AnnotationPlainPorts + ", which stay open for plain text",
+		name: ExceptionPlainPorts,
+		doc:  "ports of the app that are listed in " + AnnotationPlainPorts + ", which stay open for plain text",
 		found: func(r *reader, _ *corev1.Pod) []Mistake {
 			v, ok := r.written[AnnotationPlainPorts]
 			if !ok || !r.Mode.Envoy() {

@@ -72,8 +72,9 @@ func (p Platform) PlainPorts(ns Namespace, pod *corev1.Pod) []uint16 {
 // networkPoliciesField has the leading replica keep NetworkPolicies.
 var networkPoliciesField = platformField{
 	name: "networkPolicies",
-	doc: "the leading replica keeps a NetworkPolicy for each identity of a namespace, which closes all ports of its pods but " +
-		"those of Envoy and of " + AnnotationPlainPorts + "; needs the rights of manifests/injector/components/workload-network-policies",
+	doc: "the leading replica keeps a NetworkPolicy for each identity of a namespace, which closes all ports of its pods " +
+		"but those of Envoy and of " + AnnotationPlainPorts + "; needs the rights of " +
+		"manifests/injector/components/workload-network-policies",
 	without: "none",
 	schema:  booleanSchema,
 	parse: one(func(p *Platform, v bool) error {

@@ -3,6 +3,7 @@ package networkpolicies
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,10 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/spire-injector/spire-injector/registrar/reason"
 )
 
 // removing is a controller that nothing is asked of, on an API server that answers lists with an error, if there is one.
@@ -72,6 +76,36 @@ func TestRemoveOwnAlone(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "c theirs" {
 		t.Errorf("policies are left in %q, expected those of others", got)
+	}
+}
+
+// A policy of others with a name of ours stays as it is, also where the API server would let it be taken.
+func TestCreateInTheWay(t *testing.T) {
+	t.Parallel()
+	foreign, own := Policy{idA, []uint16{1}}.Object("shop"), Policy{idB, []uint16{1}}.Object("shop")
+	own.Labels = Labels("spire-injector")
+	c, server := removing(t, nil, foreign, own)
+	var told []string
+	c.config.Event = func(about runtime.Object, why reason.Reason, _ string) {
+		told = append(told, why.String()+" "+about.(client.Object).GetName())
+	}
+	s := newSyncer(c.config)
+	for identity, want := range map[string]error{idA: errInTheWay, idB: nil} { // the watch has not brought the second yet
+		policy := Policy{identity, []uint16{8443}}.Object("shop")
+		policy.Labels = Labels("spire-injector")
+		if err := s.create(t.Context(), policy); !errors.Is(err, want) {
+			t.Errorf("%s: expected %v, got %v", identity, want, err)
+		}
+		var there networkingv1.NetworkPolicy
+		if err := server.Get(t.Context(), client.ObjectKeyFromObject(policy), &there); err != nil {
+			t.Fatal(err)
+		}
+		if port := there.Spec.Ingress[0].Ports[0].Port.IntValue(); port != 1 || isOf("spire-injector", &there) != (identity == idB) {
+			t.Errorf("%s: the policy has port %d and labels %v", identity, port, there.Labels)
+		}
+	}
+	if want := []string{"NetworkPolicyInTheWay " + foreign.Name}; !slices.Equal(told, want) {
+		t.Errorf("events %q, want %q", told, want)
 	}
 }
 

@@ -67,10 +67,11 @@ func Desired(pods []Pod) (policies []Policy, left []Left) {
 		switch {
 		case without[identity] && len(ports) == 0: // as in mode socket: nothing of them is to be closed
 		case without[identity]:
-			left = append(left, Left{identity, "pods without an Envoy have the same identity, and nobody knows which ports they serve; " +
-				"give them another identity"})
+			left = append(left, Left{identity, "pods without an Envoy have the same identity, and nobody knows which " +
+				"ports they serve; give them another identity"})
 		case len(ports) > maxPorts:
-			left = append(left, Left{identity, "its pods have more ports than a NetworkPolicy takes; give some of them another identity"})
+			left = append(left, Left{identity, "its pods have more ports than a NetworkPolicy takes; give some of them " +
+				"another identity"})
 		default:
 			policies = append(policies, Policy{identity, slices.Sorted(maps.Keys(ports))})
 		}

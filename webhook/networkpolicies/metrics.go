@@ -22,8 +22,8 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		policies: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "spire_injector_network_policies",
-			Help: "NetworkPolicies of identities on the leading replica, by state: wanted; failed, of these, which could not be made, " +
-				"changed or removed; left_out, identities that have none because pods without an Envoy share them.",
+			Help: "NetworkPolicies of identities on the leading replica, by state: wanted; failed, of these, which could " +
+				"not be made, changed or removed; left_out, identities that have none because pods without an Envoy share them.",
 		}, []string{"state"}),
 		byNamespace: map[string]counts{},
 	}
