@@ -91,7 +91,11 @@ func byTheClusterAlone(o object) []string {
 		return nil
 	}
 	var service struct {
-		Spec struct{ Template struct{ Metadata struct{ Labels map[string]any } } }
+		Spec struct {
+			Template struct {
+				Metadata struct{ Labels map[string]any }
+			}
+		}
 	}
 	if json.Unmarshal(o.json, &service) != nil ||
 		!slices.Contains([]any{intent.InjectEnabled}, service.Spec.Template.Metadata.Labels[intent.LabelInject]) {
