@@ -11,7 +11,8 @@ func TestCapturedPorts(t *testing.T) {
 	p := sidecar(t)
 	p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 9090, TLS: None})
 	p.Probes = append(p.Probes,
-		Probe{Listen: ProbePort, Path: "/b", App: 8080, Kind: ProbeTCP}, Probe{Listen: HookPort, Path: "/c", App: 8080, Target: "/"})
+		Probe{Listen: ProbePort, Path: "/b", App: 8080, Kind: ProbeTCP},
+		Probe{Listen: HookPort, Path: "/c", App: 8080, Target: "/"})
 	p.Upstreams[0].JWTAudience = "api"
 	if r, o := p.Redirects(), p.OpenPorts(); r != nil || o != nil {
 		t.Errorf("without capture got %v and %v", r, o)

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,7 +68,8 @@ func TestCapturedApp(t *testing.T) {
 		if got := echo(t, ns, "deployment/valid", "http://127.0.0.1:8000/echo"); !strings.Contains(got.caller(), id(ns, "valid")) {
 			t.Errorf("expected the caller's identity, got %+v", got)
 		}
-		if out, err := in(t, ns, "deployment/invalid", "/sample", "get", url); err == nil || !strings.HasPrefix(out, "upstream connect error") {
+		out, err := in(t, ns, "deployment/invalid", "/sample", "get", url)
+		if err == nil || !strings.HasPrefix(out, "upstream connect error") {
 			t.Errorf("expected that a caller with another identity is refused, got %q (%v)", out, err)
 		}
 		for _, address := range []string{host + ":80", pod.Status.PodIP + ":8080"} {
@@ -110,17 +110,22 @@ func TestCapturedApp(t *testing.T) {
 			statuses(pod)["envoy"].State.Running.StartedAt)
 	})
 	t.Run("from inside nothing has changed", func(t *testing.T) {
-		if out, err := in(t, ns, "deployment/api", "/sample", "dial", "127.0.0.1:15025", "--plain"); !strings.Contains(out, "connection refused") {
-			t.Errorf("the port that exists by the rules alone: got %s (%v)", out, err)
+		dialled := func(address string) string {
+			out, _ := in(t, ns, "deployment/api", "/sample", "dial", address, "--plain", "--path", "/echo")
+			return out
+		}
+		if out := dialled("127.0.0.1:15025"); !strings.Contains(out, "connection refused") {
+			t.Errorf("the port that exists by the rules alone: got %s", out)
 		}
 		for _, address := range []string{"127.0.0.1:8080", pod.Status.PodIP + ":8080", "127.0.0.1:9090"} {
-			if out, err := in(t, ns, "deployment/api", "/sample", "dial", address, "--plain", "--path", "/echo"); strings.Contains(out, "connection refused") {
-				t.Errorf("%s: got %s (%v)", address, out, err)
+			if out := dialled(address); out == "" || strings.Contains(out, "connection refused") {
+				t.Errorf("%s: got %q", address, out)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/echo", forwardTo(t, ns, "pod/"+pod.Name, 8080)), nil)
+		address := "http://" + forwardTo(t, ns, "pod/"+pod.Name, 8080) + "/echo"
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		must(t, err)
 		answer, err := http.DefaultClient.Do(request)
 		must(t, err)

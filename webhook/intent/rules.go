@@ -186,8 +186,8 @@ func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (M
 		m.Hint = `an example: "/web, /ns/prod/*"`
 		if l := r.inbound[i]; l.declaredBy != "" {
 			m.What += fmt.Sprintf(", for port %d of container %s, which is captured", l.App, l.declaredBy)
-			m.Hint += fmt.Sprintf(`; or add a listener for the port to %s: "- {app: %d, peers: [/web]}", or {app: %d, tls: none} for plain text`,
-				AnnotationInbound, l.App, l.App)
+			m.Hint += fmt.Sprintf(`; or add a listener for the port to %s: "- {app: %d, peers: [/web]}", or {app: %d, tls: none} `+
+				`for plain text`, AnnotationInbound, l.App, l.App)
 		}
 		if r.Proxy.Inbound[i].Clients == ir.Request {
 			m.Hint += "; or clientCertificate: none, where nobody presents one"
