@@ -71,7 +71,8 @@ func protocolName(port corev1.ContainerPort) string {
 	return name
 }
 
-// readAppProtocols finds what the app speaks where app-port leads, and ports of the app that Envoy cannot carry.
+// readAppProtocols finds what the app speaks where app-port leads, and on captured ports that nobody mentions, and ports of
+// the app that Envoy cannot carry.
 func (r *reader) readAppProtocols(pod *corev1.Pod) []Mistake {
 	if !r.Mode.Sidecar {
 		return nil
@@ -83,11 +84,11 @@ func (r *reader) readAppProtocols(pod *corev1.Pod) []Mistake {
 		if !ok || in.App == 0 {
 			continue
 		}
-		where := r.written[AnnotationInbound].where(AnnotationInbound, fmt.Sprintf("[%d].app", i))
-		if r.short {
-			where = r.written[AnnotationAppPort].where(AnnotationAppPort, "")
-		}
+		where := r.whereInbound(i, ".app")
 		if p := port.Protocol; p != "" && p != corev1.ProtocolTCP {
+			if r.Proxy.Captured {
+				continue // told as a port that is not captured
+			}
 			mistakes = append(mistakes, Mistake{
 				Where: where,
 				What:  fmt.Sprintf("expected a port of TCP, but port %d is one of %s (%s), which Envoy does not carry", in.App, p, port.where),
@@ -95,7 +96,11 @@ func (r *reader) readAppProtocols(pod *corev1.Pod) []Mistake {
 			})
 			continue
 		}
-		if !r.short {
+		item := fmt.Sprintf("listen: %d, app: %d", in.Listen, in.App)
+		switch {
+		case r.inbound[i].declaredBy != "":
+			item = fmt.Sprintf("app: %d", in.App)
+		case !r.short:
 			continue
 		}
 		name := protocolName(port.ContainerPort)
@@ -104,8 +109,8 @@ func (r *reader) readAppProtocols(pod *corev1.Pod) []Mistake {
 				Where: where,
 				What: fmt.Sprintf("port %d is named %s (%s): the app ends TLS there, and Envoy speaks plain HTTP to it",
 					in.App, port.Name, port.where),
-				Hint: fmt.Sprintf("let the app listen without TLS and rename the port, or write instead %s: "+
-					"[{listen: %d, app: %d, protocol: tcp}], where mutual TLS is around the app's own", AnnotationInbound, in.Listen, in.App),
+				Hint: fmt.Sprintf("let the app listen without TLS and rename the port, or write %s: [{%s, protocol: tcp}], "+
+					"where mutual TLS is around the app's own", r.insteadOf(i), item),
 			})
 			continue
 		}
@@ -116,9 +121,16 @@ func (r *reader) readAppProtocols(pod *corev1.Pod) []Mistake {
 		r.Notes = append(r.Notes, Mistake{
 			Where: where,
 			What:  fmt.Sprintf("Envoy speaks %s to the app, because port %d is named %s (%s)", in.Protocol, in.App, port.Name, port.where),
-			Hint: fmt.Sprintf("if it is something else, rename the port, or write instead %s: [{listen: %d, app: %d, protocol: %s}]",
-				AnnotationInbound, in.Listen, in.App, ir.HTTP),
+			Hint:  fmt.Sprintf("if it is something else, rename the port, or write %s: [{%s, protocol: %s}]", r.insteadOf(i), item, ir.HTTP),
 		})
 	}
 	return mistakes
+}
+
+// insteadOf begins the remedy for a listener of which inbound does not tell.
+func (r *reader) insteadOf(i int) string {
+	if r.inbound[i].declaredBy != "" {
+		return AnnotationInbound
+	}
+	return "instead " + AnnotationInbound
 }
