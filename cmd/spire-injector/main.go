@@ -77,7 +77,8 @@ func newCommand() *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newListCommand(), newGraphCommand(),
-		newExplainCommand(), newServingCertCommand(), newTokensCommand(), newFilesCommand(), newCaptureCommand(), newVersionCommand())
+		newExplainCommand(), newServingCertCommand(), newTokensCommand(), newFilesCommand(), newCaptureCommand(),
+		newVersionCommand())
 	return root
 }
 
