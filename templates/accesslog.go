@@ -23,6 +23,8 @@ import (
 //
 // "client" is the SPIFFE ID on whose behalf a gateway calls, or all of X-Forwarded-Client-Cert if it names none.
 // "rule" is which items of the list of peers the caller is in, if none of them lets the request in.
+// "life" is for how many seconds a connection may last whose caller's certificate ends soon. When "ms" says as much, that
+// was its end, whatever "flags" says.
 // "subject" is that of a verified JWT-SVID. "audit" is "denied" when peers would have refused it, but are only audited,
 // else "allowed".
 
@@ -96,11 +98,21 @@ func requestLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
 // connectionLog has a line for every connection that went on to the app, also when the app was not there. One that was
 // refused went nowhere, and has its line in refusedLog.
 func connectionLog(in ir.Inbound, event string) *accesslogv3.AccessLog {
-	fields := merged(connectionFields(), callerFields())
+	return connectionLogWith(in, event, callerFields())
+}
+
+// earlyLog is [connectionLog] of a port whose connections end with their callers' certificates.
+func earlyLog(in ir.Inbound) *accesslogv3.AccessLog {
+	fields := callerFields()
+	fields["life"] = "%FILTER_STATE(" + lifeKey + ":PLAIN)%"
+	return connectionLogWith(in, "connection", fields)
+}
+
+func connectionLogWith(in ir.Inbound, event string, fields map[string]string) *accesslogv3.AccessLog {
 	if in.Audits() {
 		fields["audit"] = "%DYNAMIC_METADATA(envoy.filters.network.rbac:shadow_engine_result)%"
 	}
-	return stdoutLog(inboundListener(in), event, onlyIf("upstream.address != ''"), fields)
+	return stdoutLog(inboundListener(in), event, onlyIf("upstream.address != ''"), merged(connectionFields(), fields))
 }
 
 // plainChainName is the name of what serves plain text on a permissive port.
@@ -119,13 +131,12 @@ func refusedLog(in ir.Inbound) *accesslogv3.AccessLog {
 }
 
 // upstreamRequestLog has a line for every request of the app.
-func upstreamRequestLog() *accesslogv3.AccessLog {
-	return stdoutLog(
-		upstreamPrefix+"%DOWNSTREAM_LOCAL_PORT%",
-		"upstream_request",
-		nil,
-		merged(requestFields(), calledFields()),
-	)
+func upstreamRequestLog(listener requestListener) *accesslogv3.AccessLog {
+	fields := merged(requestFields(), calledFields())
+	if listener.name == namesListener { // the address means nothing to people
+		fields["host"] = "%REQUEST_HEADER(:AUTHORITY)%"
+	}
+	return stdoutLog(upstreamPrefix+listener.socket, "upstream_request", nil, fields)
 }
 
 // upstreamConnectionLog has a line for every connection of the app that carries plain TCP.

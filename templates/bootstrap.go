@@ -45,20 +45,33 @@ func (p envoy) bootstrap() *bootstrapv3.Bootstrap {
 	}))
 }
 
-// fixedPorts are those of the listener that upstreams share. Envoy reads them nowhere. When the addresses of a listener
+// fixedPorts are those of the listeners that upstreams share, and what names lead to them. Envoy reads them nowhere. When the addresses of a listener
 // change it takes new sockets, and connections that are just being opened are lost with the old ones; so they belong to
 // the file that never changes in a running pod.
 func (p envoy) fixedPorts() *structpb.Struct {
-	ports := &structpb.ListValue{}
+	fields := map[string]*structpb.Value{}
+	add := func(listener string, port *structpb.Value) {
+		if fields[listener] == nil {
+			fields[listener] = structpb.NewListValue(&structpb.ListValue{})
+		}
+		list := fields[listener].GetListValue()
+		list.Values = append(list.Values, port)
+	}
 	for _, up := range p.Upstreams {
-		if up.Match.IsZero() && up.Protocol != ir.TCP {
-			ports.Values = append(ports.Values, structpb.NewNumberValue(float64(up.Listen)))
+		switch {
+		case !up.Match.IsZero():
+		case !up.Name.IsZero(): // whose addresses in the pod are also those of its aliases
+			for _, port := range slices.Concat([]uint16{up.Listen}, up.Passthrough) {
+				add(namesListener, structpb.NewStringValue(up.Name.At(port)))
+			}
+		case up.Protocol != ir.TCP:
+			add(upstreamsListener, structpb.NewNumberValue(float64(up.Listen)))
 		}
 	}
-	if len(ports.Values) == 0 {
+	if len(fields) == 0 {
 		return nil
 	}
-	return &structpb.Struct{Fields: map[string]*structpb.Value{upstreamsListener: structpb.NewListValue(ports)}}
+	return &structpb.Struct{Fields: fields}
 }
 
 // agent is the SPIRE agent's Workload API socket, which also serves SDS.

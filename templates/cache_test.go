@@ -24,6 +24,7 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.AgentSocket = "/run/other.sock" },
 		func(p *ir.Proxy) { p.IPFamily = ir.DualStack },
 		func(p *ir.Proxy) { p.Drain = 0 },
+		func(p *ir.Proxy) { p.Captured = true },
 		func(p *ir.Proxy) { p.MemoryLimit = 512 << 20 },
 		func(p *ir.Proxy) { p.Inbound[0].Listen = 8444 },
 		func(p *ir.Proxy) { p.Inbound[0].App = 8082 },
@@ -118,6 +119,13 @@ func variants(t *testing.T) []ir.Proxy {
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience = everyResilience() },
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries.Off = true },
 		func(p *ir.Proxy) { p.Upstreams[0].Resilience.Retries = ir.Retries{Attempts: 1, On: []string{"reset"}} },
+		func(p *ir.Proxy) {
+			*p = named(t, *p, ir.Upstream{Address: address(t, "api.shop.svc:8443"), Peers: peers(t, "/api"), Passthrough: []uint16{22}}, "api:8080")
+		},
+		func(p *ir.Proxy) {
+			*p = named(t, *p, ir.Upstream{Address: address(t, "api.shop.svc:8443"), Peers: peers(t, "/api"), Passthrough: []uint16{22, 23}}, "api.data:8080",
+				ir.Upstream{Address: address(t, "api.example.org:8443"), Peers: peers(t, "/api")}, "api.example.org:8080")
+		},
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {

@@ -179,6 +179,15 @@ func cases(t *testing.T) map[string]ir.Proxy {
 			outsideUpstream(t, 5432, "db.example.org:5432", ir.TCP, secretCA(t, "db-ca"), "db-1.example.org", false),
 			ir.Upstream{Listen: 8002, Address: address(t, "api.default.svc:8443"), Peers: peers(t, "/api")},
 		),
+		"names": named(t, proxy("/web", nil),
+			ir.Upstream{Address: address(t, "api.shop.svc:8443"), Peers: peers(t, "/api")}, "api:8080",
+			ir.Upstream{Address: address(t, "api.shop.svc:9090"), Peers: peers(t, "/api"), Host: "greeter", Protocol: ir.GRPC,
+				Resilience: ir.Resilience{Timeout: time.Minute}}, "api.shop:9090",
+			ir.Upstream{Address: address(t, "db-0.db.data.svc:5432"), Peers: peers(t, "/db"), Protocol: ir.TCP, Passthrough: []uint16{22, 9187}},
+			"db-0.db.data.svc:5432",
+			outsideUpstream(t, 0, "api.example.org:443", ir.HTTP, ir.SystemCA(), "api.example.org", false), "api.example.org:80",
+			ir.Upstream{Listen: 8000, Address: address(t, "api:8443"), Peers: peers(t, "/api")}, "",
+		),
 		"outside-gateway": asGateway(proxy("/edge", []ir.Inbound{{Listen: 8443, Peers: peers(t, "/web")}},
 			ir.Upstream{Match: match(t, "/"), Address: address(t, "web.default.svc:8443"), Peers: peers(t, "/web")},
 			outsideRoute(t, "/pictures", "pictures.example.org:443", "pictures.example.org"),
@@ -188,6 +197,24 @@ func cases(t *testing.T) map[string]ir.Proxy {
 		"observed": observed(proxy("/api", []ir.Inbound{{Listen: 8443, App: 8080, Peers: peers(t, "/web")}},
 			ir.Upstream{Listen: 8000, Address: address(t, "other.default.svc:8443"), Peers: peers(t, "/other")})),
 	}
+}
+
+// named is a proxy in namespace shop with upstreams that the app calls by names.
+func named(t *testing.T, p ir.Proxy, upstreamsAndNames ...any) ir.Proxy {
+	t.Helper()
+	p.ClusterDomain = "cluster.local"
+	for i := 0; i < len(upstreamsAndNames); i += 2 {
+		up, name := upstreamsAndNames[i].(ir.Upstream), upstreamsAndNames[i+1].(string)
+		if name != "" {
+			var err error
+			if up.Name, up.Listen, err = ir.ParseName(name, "shop", p.ClusterDomain); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Upstreams = append(p.Upstreams, up)
+	}
+	p.PlaceNames()
+	return p
 }
 
 // asGateway has no app.

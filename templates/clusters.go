@@ -29,6 +29,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 	}
 	for _, up := range p.Upstreams {
 		out = append(out, p.upstream(up))
+		out = append(out, p.passthroughClusters(up)...)
 	}
 	return boundClusters(slices.Concat(out, p.jwksClusters(), p.tracesClusters()))
 }

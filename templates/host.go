@@ -1,7 +1,7 @@
 package templates
 
 import (
-	"strconv"
+	"regexp"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -21,24 +21,27 @@ func loopbackHosts() []string {
 }
 
 // replaceHost adds to the routes of all upstreams, which keep the Host, those that replace it: for all requests of
-// upstreams with a Host of their own, and for those of the others that the app sent to itself.
-func (p envoy) replaceHost(routes *routev3.RouteConfiguration) {
+// upstreams with a Host of their own, and for those of the others that the app sent to itself. What it sends to a name
+// is for that name.
+func (p envoy) replaceHost(routes *routev3.RouteConfiguration, listener requestListener) {
 	all := routes.VirtualHosts[0]
-	loopback := proto.CloneOf(all)
-	loopback.Name, loopback.Domains = "loopback", loopbackHosts()
-	for _, route := range loopback.Routes {
-		takeClustersHost(route)
+	if listener.name != namesListener {
+		loopback := proto.CloneOf(all)
+		loopback.Name, loopback.Domains = "loopback", loopbackHosts()
+		for _, route := range loopback.Routes {
+			takeClustersHost(route)
+		}
+		routes.VirtualHosts = append(routes.VirtualHosts, loopback)
 	}
-	routes.VirtualHosts = append(routes.VirtualHosts, loopback)
-	ports := p.portsWithHost()
-	if ports == "" {
+	sockets := p.socketsWithHost()
+	if sockets == "" {
 		return
 	}
 	var always []*routev3.Route
 	for _, route := range all.Routes {
 		route := proto.CloneOf(route)
 		takeClustersHost(route)
-		route.Match.Headers = append(route.Match.Headers, headerMatches(clusterHeader, upstreamPrefix+"("+ports+")"))
+		route.Match.Headers = append(route.Match.Headers, headerMatches(clusterHeader, upstreamPrefix+"("+sockets+")"))
 		always = append(always, route)
 	}
 	all.Routes = append(always, all.Routes...)
@@ -50,15 +53,15 @@ func takeClustersHost(route *routev3.Route) {
 	}
 }
 
-// portsWithHost are the ports of upstreams that have a Host of their own, as alternatives of a pattern.
-func (p envoy) portsWithHost() string {
-	var ports []string
+// socketsWithHost are those of upstreams that have a Host of their own, as alternatives of a pattern.
+func (p envoy) socketsWithHost() string {
+	var sockets []string
 	for _, up := range p.Upstreams {
 		if up.Match.IsZero() && up.Host != "" {
-			ports = append(ports, strconv.Itoa(int(up.Listen)))
+			sockets = append(sockets, regexp.QuoteMeta(strings.TrimPrefix(upstreamCluster(up), upstreamPrefix)))
 		}
 	}
-	return strings.Join(ports, "|")
+	return strings.Join(sockets, "|")
 }
 
 // routeHosts writes the Host of those upstreams of a gateway that have one; the others get that of the client.
@@ -81,6 +84,9 @@ func rewriteHost(route *routev3.Route, host string) {
 
 // nameHost writes the Host of an upstream that the app calls where it is not what Envoy looks up.
 func (p envoy) nameHost(cluster *clusterv3.Cluster, up ir.Upstream) {
+	if !up.Name.IsZero() && up.Host == "" {
+		return // it is what the app wrote
+	}
 	if !up.Match.IsZero() || up.Protocol == ir.TCP || up.SentHost() == p.LookedUp(up.Address) && !up.Address.IsIP() {
 		return
 	}

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"net/netip"
 	"testing"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -28,7 +29,7 @@ func TestAddressesOfListeners(t *testing.T) {
 				}
 				is := after[i].Address.GetSocketAddress()
 				switch host := was.Address.GetSocketAddress().Address; {
-				case host == "127.0.0.1" && is.Address == host:
+				case netip.MustParseAddr(host).IsLoopback() && is.Address == host:
 				case host == "0.0.0.0" && is.Address == "::" && is.Ipv4Compat:
 				default:
 					t.Errorf("%s: listener %s moved from %s to %v", family, was.Name, host, is)

@@ -25,13 +25,19 @@ import (
 //
 // The own one: Envoy cannot say how much of it was left in a handshake. SPIRE renews at half-life, so it was at least
 // half, and [envoy.connectionLife] is the longest time that is safe. Both sides keep to theirs, and so the shorter one
-// counts. TCP is ended after exactly that. An HTTP connection stops taking requests after a tenth of it, called
+// counts. TCP is ended after exactly that. An HTTP connection stops taking requests after some of it, called
 // freshness here: a server says so by GOAWAY, or by "connection: close" with the next response, a caller's Envoy opens
 // another connection. Requests and streams that are under way then go on, and are ended in time for the rest: a caller
 // of HTTP/1.1 without our Envoy may rest, for [envoy.idle], before it makes the request that is its last.
 //
 //	0           freshness                                         connectionLife
 //	|--- new requests ---|--- drained: streams go on ----|--- idle ------|
+//
+// Not everything can be announced. With HTTP/1.1 an Envoy opens a connection for a request that then goes out on
+// another one, which has become free meanwhile. On one that has never carried a request the server has nothing to say
+// "close" with, and closes it; a request that crosses this is lost. The same holds for an answer that has begun before
+// the end and ends after it. So callers' Envoys end theirs long before: after half of the time, see
+// [envoy.peerConnectionLife].
 //
 // That last request, and all of a caller whose certificate ends sooner, are bounded by a deadline of the connection, see
 // [envoy.deadline] and [envoy.endByDeadline], and TCP by [envoy.chooseLife].
@@ -49,14 +55,28 @@ const defaultIdle = time.Hour
 // connectionLife is half the TTL of the SVID: what is left of it in the least favourable handshake.
 func (p envoy) connectionLife() time.Duration { return p.SVIDTTL / 2 }
 
-// freshness is for how long an HTTP connection takes new requests, in whole milliseconds.
-func (p envoy) freshness() time.Duration { return (p.connectionLife() / 10).Truncate(time.Millisecond) }
+// freshness is for how long an HTTP connection takes new requests, in whole milliseconds: a tenth of its life. A server
+// whose own certificates are short has callers whose are not, so it takes them for twice as long as those would ask, if
+// that leaves most of the life to the requests.
+func (p envoy) freshness() time.Duration {
+	life := p.connectionLife()
+	return max(life/10, min(life/4, 2*p.callersEnd())).Truncate(time.Millisecond)
+}
+
+// callersEnd is after how long callers' Envoys end their connections, whatever their TTL is, so that none is left when a
+// peer ends that has served for the drain time since it was taken from DNS: a third of it for DNS, and the rest for
+// requests. It is zero without a drain time.
+func (p envoy) callersEnd() time.Duration { return p.Drain / 3 }
 
 // grace is for how long an HTTP/2 server takes them beyond that, because the caller may not know yet.
-func (p envoy) grace() time.Duration { return min(maxGrace, p.freshness()/2) }
+func (p envoy) grace() time.Duration {
+	return min(maxGrace, p.connectionLife()/20).Truncate(time.Millisecond)
+}
 
 // closing is how long an HTTP/1 server waits at the end, when nothing is carried any more.
-func (p envoy) closing() time.Duration { return min(maxClosing, p.freshness()/2) }
+func (p envoy) closing() time.Duration {
+	return min(maxClosing, p.connectionLife()/20).Truncate(time.Millisecond)
+}
 
 // leastIdle is longer than callers' Envoys keep a connection that rests, so that none of their requests crosses its end.
 const leastIdle = idleTimeout + time.Second
@@ -67,13 +87,13 @@ func (p envoy) idle() time.Duration {
 }
 
 // peerConnectionLife is the freshness of connections to peers, of which the caller's Envoy ends each between two
-// requests. With a drain time it is at most a third of that, so that none is left when a peer ends that has served for
-// the drain time since it was taken from DNS: a third of it for DNS, and the rest for requests.
+// requests: after half of a peer's freshness, if that has the same TTL, so that the peer is never first.
 func (p envoy) peerConnectionLife() time.Duration {
-	if p.Drain == 0 {
-		return p.freshness()
+	life := p.freshness() / 2
+	if p.Drain > 0 {
+		life = min(life, p.callersEnd())
 	}
-	return min(p.freshness(), max(p.Drain/3, time.Millisecond).Truncate(time.Millisecond))
+	return max(life, time.Millisecond).Truncate(time.Millisecond)
 }
 
 // serveForLife bounds connections of callers that present a certificate.

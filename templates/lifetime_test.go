@@ -74,7 +74,7 @@ func TestNothingOutlivesItsCertificate(t *testing.T) {
 		}
 		fresh := freshnessToPeers(t, name, proxy)
 		for _, manager := range managers {
-			routes := manager.GetStatPrefix() == upstreamsListener || proxy.Gateway && strings.HasPrefix(manager.GetStatPrefix(), "inbound_")
+			routes := manager.GetStatPrefix() == upstreamsListener || manager.GetStatPrefix() == namesListener || proxy.Gateway && strings.HasPrefix(manager.GetStatPrefix(), "inbound_")
 			longest := manager.GetCommonHttpProtocolOptions().GetMaxStreamDuration().AsDuration()
 			if routes && (longest > 0) == proxy.UnboundedStreams || routes && fresh+longest > life {
 				t.Errorf("%s: to peers %s and %s of %s", manager.GetStatPrefix(), fresh, longest, life)
@@ -143,13 +143,33 @@ func carriesNobody(proxy ir.Proxy, stats string) bool {
 	})
 }
 
+// TestCallersEndTheirConnectionsFirst: each server takes requests for at least twice as long as a caller's Envoy has a
+// connection to it, if that has the same TTL. A longer TTL of the caller makes no difference where there is a drain time.
+func TestCallersEndTheirConnectionsFirst(t *testing.T) {
+	const drain = 10 * time.Second
+	for _, ttl := range []time.Duration{
+		10 * time.Second, 20 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, time.Hour, 720 * time.Hour,
+	} {
+		for _, drain := range []time.Duration{0, time.Second, drain, 5 * time.Minute} {
+			server := envoy{Proxy: ir.Proxy{SVIDTTL: ttl, Drain: drain}}
+			if fresh, ends := server.freshness(), server.peerConnectionLife(); ends <= 0 || fresh < 2*ends {
+				t.Errorf("TTL %s, drain %s: servers take requests for %s, callers make them for %s", ttl, drain, fresh, ends)
+			}
+			if streams := server.connectionLife() - server.takesRequests() - server.closing(); streams < server.connectionLife()*38/100 {
+				t.Errorf("TTL %s, drain %s: %s for streams", ttl, drain, streams)
+			}
+		}
+		server, caller := envoy{Proxy: ir.Proxy{SVIDTTL: ttl, Drain: drain}}, envoy{Proxy: ir.Proxy{SVIDTTL: 720 * time.Hour, Drain: drain}}
+		if fresh, ends := server.freshness(), caller.peerConnectionLife(); ttl >= 30*time.Second && fresh < ends*11/10 {
+			t.Errorf("TTL %s: servers take requests for %s, callers of a longer TTL make them for %s", ttl, fresh, ends)
+		}
+	}
+}
+
 // freshnessToPeers is for how long connections to peers take requests, the same for all.
 func freshnessToPeers(t *testing.T, name string, proxy ir.Proxy) time.Duration {
 	t.Helper()
-	want := proxy.SVIDTTL / 2 / 10
-	if proxy.Drain > 0 {
-		want = min(want, (proxy.Drain / 3).Truncate(time.Millisecond))
-	}
+	want := envoy{Proxy: proxy}.peerConnectionLife()
 	for _, cluster := range all[*clusterv3.Cluster](t, name, proxy) {
 		if withoutSVID(proxy, cluster.GetName()) || !strings.HasPrefix(cluster.GetName(), upstreamPrefix) || cluster.GetTypedExtensionProtocolOptions() == nil {
 			continue

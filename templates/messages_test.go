@@ -367,10 +367,15 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 			want[fmt.Sprintf("%s:%d", everywhere, in.Listen)] = inboundListener(in)
 		}
 		for _, up := range proxy.Upstreams {
-			switch at := fmt.Sprintf("127.0.0.1:%d", up.Listen); {
+			for _, port := range up.Passthrough {
+				want[fmt.Sprintf("%s:%d", up.Loopback, port)] = passthroughName(up, port)
+			}
+			switch at := fmt.Sprintf("%s:%d", up.ListenIP(), up.Listen); {
 			case !up.Match.IsZero():
 			case up.Protocol == ir.TCP:
 				want[at] = upstreamCluster(up)
+			case !up.Name.IsZero():
+				want[at] = namesListener
 			default:
 				want[at] = upstreamsListener
 			}
@@ -424,9 +429,12 @@ func TestReadinessAsksEveryListener(t *testing.T) {
 				want[asking] = append(want[asking], uint32(in.App))
 			}
 		}
+		own := map[string]bool{} // sockets on addresses of names
 		for _, listener := range all[*listenerv3.Listener](t, name, proxy) {
 			if direction := listener.GetTrafficDirection(); direction != corev3.TrafficDirection_UNSPECIFIED {
-				want[ownPorts] = append(want[ownPorts], listener.GetAddress().GetSocketAddress().GetPortValue())
+				socket := listener.GetAddress().GetSocketAddress()
+				want[ownPorts] = append(want[ownPorts], socket.GetPortValue())
+				own[fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())] = strings.HasPrefix(socket.GetAddress(), "127.0.1.")
 			}
 		}
 		got := map[string][]uint32{}
@@ -442,6 +450,9 @@ func TestReadinessAsksEveryListener(t *testing.T) {
 				}
 				if cluster.GetName() == podApps {
 					address = "$(POD_IP)"
+				}
+				if cluster.GetName() == ownPorts && own[fmt.Sprintf("%s:%d", socket.GetAddress(), socket.GetPortValue())] {
+					address = socket.GetAddress()
 				}
 				if socket.GetAddress() != address {
 					t.Errorf("%s asks %s, want %s", cluster.GetName(), socket.GetAddress(), address)

@@ -18,18 +18,25 @@ func appCluster(in ir.Inbound) string { return fmt.Sprintf("app_%d", in.App) }
 
 // upstreamCluster is the name of its listener too, for an upstream that has one to itself.
 func upstreamCluster(up ir.Upstream) string {
-	if !up.Match.IsZero() {
+	switch {
+	case !up.Match.IsZero():
 		return "route_" + up.Match.String()
+	case !up.Name.IsZero(): // several names may have one port
+		return fmt.Sprintf("%s%s:%d", upstreamPrefix, up.Loopback, up.Listen)
 	}
 	return fmt.Sprintf("%s%d", upstreamPrefix, up.Listen)
 }
 
 // upstreamStats is the cluster's name in statistics, where a dot would end it.
 func upstreamStats(up ir.Upstream) string {
-	if up.Match.IsZero() {
-		return ""
+	name := ""
+	switch {
+	case !up.Match.IsZero():
+		name = upstreamCluster(up)
+	case !up.Name.IsZero():
+		name = upstreamPrefix + up.Name.At(up.Listen)
 	}
-	return strings.ReplaceAll(upstreamCluster(up), ".", "_")
+	return strings.ReplaceAll(name, ".", "_")
 }
 
 // upstreamPrefix, followed by its port, is the cluster of an upstream that the app reaches on a port.

@@ -145,16 +145,21 @@ func quarantineMarks(n *yaml.Node, budget *int) []string {
 		if *budget--; *budget < 0 {
 			return marks
 		}
-		if child.Kind == yaml.AliasNode {
-			child = child.Alias
-		}
-		if n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == quarantineKey {
+		child = unaliased(child)
+		if n.Kind == yaml.MappingNode && i%2 == 1 && unaliased(n.Content[i-1]).Value == quarantineKey {
 			marks = append(marks, child.Value)
 		} else {
 			marks = append(marks, quarantineMarks(child, budget)...)
 		}
 	}
 	return marks
+}
+
+func unaliased(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 const (

@@ -86,4 +86,7 @@ func TestQuarantineMarks(t *testing.T) {
 	if evil == "" || evil == marks("/ns/prod/sa/other") || evil != marks("/ns/prod/sa/evil") {
 		t.Errorf("marks do not tell quarantines apart: %q", evil)
 	}
+	if got := QuarantineMarks("[{&a quarantined: &b first},{*a : second},{*a : *b}]"); got != "first second first" {
+		t.Errorf("expected the marks behind aliases as well, got %q", got)
+	}
 }

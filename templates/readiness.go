@@ -107,13 +107,16 @@ func (p envoy) ownAddresses() []*corev3.Address {
 	for _, in := range p.Inbound {
 		out = append(out, socketAddress("127.0.0.1", in.Listen))
 	}
-	requests := false // whether the listener that upstreams share is there already
+	requests := map[requestListener]bool{} // whether the listener that upstreams share is there already
 	for _, up := range p.Upstreams {
-		switch shared := up.Protocol != ir.TCP; {
+		switch shared, of := up.Protocol != ir.TCP, listenerOf(up); {
 		case !up.Match.IsZero():
-		case !shared || !requests:
-			out = append(out, socketAddress("127.0.0.1", up.Listen))
-			requests = requests || shared
+		case !shared || !requests[of]:
+			out = append(out, socketAddress(up.ListenIP(), up.Listen))
+			requests[of] = requests[of] || shared
+		}
+		for _, port := range up.Passthrough {
+			out = append(out, socketAddress(up.Loopback, port))
 		}
 	}
 	return out

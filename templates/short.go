@@ -4,36 +4,45 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // Every write of a pod carries its annotations, and every informer keeps them. So what Envoy reads is YAML in which
-// whatever comes twice is written once: the first time with an anchor (&a), then as an alias (*a). Of Envoy's reader,
+// whatever comes twice is written once: the first time with an anchor (&a), then as an alias (*a). Names of fields are
+// more than half of the text, so that holds for keys too, whose aliases have a space before the colon. Of Envoy's reader,
 // yaml-cpp, it relies on this, which the tests on the real Envoy would tell:
 //
-//   - aliases of anything but keys, in the bootstrap and in files that are read again;
+//   - aliases of anything, keys included, in the bootstrap and in files that are read again;
 //   - a string in quotes stays a string, also by an alias; without quotes it may become a boolean (y, n, on) or a number;
 //   - no merge keys: Envoy takes "<<" for the name of a field.
 
 // short writes a document, which is compact JSON, as YAML of the same meaning, on one line.
 func short(document string) string {
-	w := &shortWriter{text: document, times: map[string]int{}, anchors: map[string]string{}}
+	w := &shortWriter{text: document, times: map[string]int{}, anchors: map[string]*anchor{}}
 	whole := w.parse()
 	w.count(whole)
+	w.nameAnchors()
 	w.write(whole)
 	return w.out.String()
 }
 
-// worthwhile is how long, in JSON, what comes twice is at least for an anchor to pay.
-const worthwhile = 8
+// shortest is how long, in JSON, an object or array is at least for an anchor to pay if it comes twice.
+const shortest = 8
 
 type shortWriter struct {
 	text    string // JSON, of which the part from at on is not parsed yet
 	at      int
-	times   map[string]int    // how often a value comes, by its JSON; what is inside of it counts the first time alone
-	anchors map[string]string // the names of those that have been written
+	times   map[string]int // how often a value or key comes, by its JSON; what is inside of it counts the first time alone
+	order   []string       // of those, as they come
+	anchors map[string]*anchor
 	out     strings.Builder
+}
+
+type anchor struct {
+	name    string
+	written bool
 }
 
 // value is a part of the document.
@@ -87,31 +96,54 @@ func (w *shortWriter) string() string {
 }
 
 func (w *shortWriter) count(v value) {
-	if len(v.text) >= worthwhile {
-		w.times[v.text]++
+	if isScalar(v.text) || len(v.text) >= shortest {
+		w.countText(v.text)
 	}
 	if w.times[v.text] > 1 {
 		return
 	}
-	for _, item := range v.items {
+	for i, item := range v.items {
+		if v.isObject() {
+			w.countText(v.keys[i])
+		}
 		w.count(item)
 	}
 }
 
-func (w *shortWriter) write(v value) {
-	if name, written := w.anchors[v.text]; written {
-		w.put("*" + name)
-		return
+func (w *shortWriter) countText(text string) {
+	if w.times[text]++; w.times[text] == 1 {
+		w.order = append(w.order, text)
 	}
-	if w.times[v.text] > 1 {
-		name := anchorName(len(w.anchors))
-		w.anchors[v.text] = name
-		w.put("&" + name + " ")
+}
+
+// nameAnchors gives the shortest names to those that come most often.
+func (w *shortWriter) nameAnchors() {
+	anchored := slices.DeleteFunc(w.order, func(text string) bool { return !worthwhile(text, w.times[text]) })
+	slices.SortStableFunc(anchored, func(a, b string) int { return w.times[b] - w.times[a] })
+	for n, text := range anchored {
+		w.anchors[text] = &anchor{name: anchorName(n)}
+	}
+}
+
+// worthwhile is whether an anchor pays. One with a name of two characters takes four, and an alias of a key as many.
+func worthwhile(text string, times int) bool {
+	if times == 1 || !isScalar(text) {
+		return times > 1
+	}
+	return (times-1)*(len(shortScalar(text))-4) > 4
+}
+
+func isScalar(text string) bool { return text[0] != '{' && text[0] != '[' }
+
+func (w *shortWriter) write(v value) {
+	if w.writeAlias(v.text) {
+		return
 	}
 	switch {
 	case v.isObject():
 		for i, key := range v.keys {
-			w.put([]string{"{", ","}[min(i, 1)] + shortScalar(key) + ": ")
+			w.put([]string{"{", ","}[min(i, 1)])
+			w.writeKey(key)
 			w.write(v.items[i])
 		}
 		w.put("{"[min(len(v.keys), 1):] + "}")
@@ -126,16 +158,42 @@ func (w *shortWriter) write(v value) {
 	}
 }
 
+func (w *shortWriter) writeKey(key string) {
+	if w.writeAlias(key) {
+		w.put(" : ") // the colon could be a part of the name
+		return
+	}
+	w.put(shortScalar(key) + ": ")
+}
+
+// writeAlias writes an alias of what has been written, or else the anchor, if there is one.
+func (w *shortWriter) writeAlias(text string) bool {
+	a, ok := w.anchors[text]
+	switch {
+	case !ok:
+		return false
+	case a.written:
+		w.put("*" + a.name)
+		return true
+	}
+	a.written = true
+	w.put("&" + a.name + " ")
+	return false
+}
+
 // put adds to what is written. A builder takes everything.
 func (w *shortWriter) put(text string) { _, _ = w.out.WriteString(text) }
 
-// anchorName is a, …, z, aa, …
+// anchorCharacters are those that all readers take.
+const anchorCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+// anchorName is a, …, 9, aa, …
 func anchorName(n int) string {
-	name := string(rune('a' + n%26))
-	if n < 26 {
-		return name
+	last := anchorCharacters[n%len(anchorCharacters):][:1]
+	if n < len(anchorCharacters) {
+		return last
 	}
-	return anchorName(n/26-1) + name
+	return anchorName(n/len(anchorCharacters)-1) + last
 }
 
 var (

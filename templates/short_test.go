@@ -22,16 +22,20 @@ func TestShort(t *testing.T) {
 		`["spiffe://a.b/c","@type"]`:      `[spiffe://a.b/c,"@type"]`,
 		`["it's","\\.x","\"","\\'"]`:      `["it's",'\.x','"',"\\'"]`,
 		`["ü","\u0001\n","😀"]`:            `["\u00fc","\u0001\u000a","\U0001f600"]`,
-		`["repeated","repeated"]`:         `[&a repeated,*a]`,
-		`["short","short"]`:               `[short,short]`,
-		`{"a":{"x":"12345678"},"b":{"x":"12345678"},"c":"12345678"}`: `{a: &a {x: &b "12345678"},b: *a,c: *b}`,
-		`[["12345678",1],["12345678",1]]`:                            `[&a ["12345678",1],*a]`,
+		`["repeatedly","repeatedly"]`:     `[&a repeatedly,*a]`,
+		`["repeated","repeated"]`:         `[repeated,repeated]`,
+		`["short","short","short","short","short","short"]`:                        `[&a short,*a,*a,*a,*a,*a]`,
+		`{"a":{"x":"12345678"},"b":{"x":"12345678"},"c":"12345678"}`:               `{a: &a {x: &b "12345678"},b: *a,c: *b}`,
+		`[["12345678",1],["12345678",1]]`:                                          `[&a ["12345678",1],*a]`,
+		`[{"repeatedly":1},{"repeatedly":2},"repeatedly"]`:                         `[{&a repeatedly: 1},{*a : 2},*a]`,
+		`[{"@type":1},{"@type":2},{"@type":3}]`:                                    `[{&a "@type": 1},{*a : 2},{*a : 3}]`,
+		`["repeatedly","repeatedly","a longer one","a longer one","a longer one"]`: `[&b repeatedly,*b,&a a longer one,*a,*a]`,
 	} {
 		if got := short(in); got != want {
 			t.Errorf("%s: expected %s, got %s", in, want, got)
 		}
 	}
-	for n, want := range map[int]string{0: "a", 25: "z", 26: "aa", 51: "az", 52: "ba", 701: "zz", 702: "aaa"} {
+	for n, want := range map[int]string{0: "a", 26: "A", 61: "9", 62: "aa", 123: "a9", 124: "ba", 3905: "99", 3906: "aaa"} {
 		if got := anchorName(n); got != want {
 			t.Errorf("%d: expected %s, got %s", n, want, got)
 		}
@@ -45,6 +49,9 @@ func FuzzShort(f *testing.F) {
 	f.Add("\u2028\u00ff\x00", "0x10", 0)
 	f.Add("spiffe://example.org/a", "1e3", 1)
 	f.Fuzz(func(t *testing.T, text, key string, number int) {
+		if max(len(text), len(key)) > 150 {
+			t.Skip() // YAML ends keys after 1,024 characters, and one can become six
+		}
 		in, err := json.Marshal(map[string]any{
 			key: []any{text, number, map[string]any{text: key, "x": text}, map[string]any{text: key, "x": text}},
 			"":  text,

@@ -11,10 +11,10 @@ import (
 )
 
 // maxConfig is what the four files of that many upstreams may have. Every write of the pod carries them.
-const maxConfig = 100_000
+const maxConfig = 60_000
 
 // maxUpstream is what one more upstream may add: what all have in common is written once.
-const maxUpstream = 900
+const maxUpstream = 450
 
 // TestSizeOfManyUpstreams: eighty-eight upstreams of ordinary names and one inbound port fit, with probes and statistics.
 func TestSizeOfManyUpstreams(t *testing.T) {

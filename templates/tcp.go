@@ -25,6 +25,9 @@ func (p envoy) mutualTCP(in ir.Inbound) *tcpproxyv3.TcpProxy {
 	tcp.MaxEarlyDataBytes = count(0)
 	tcp.IdleTimeout = lasting(in.Limits.IdleTimeout)
 	tcp.AccessLog = []*accesslogv3.AccessLog{connectionLog(in, "connection")}
+	if p.endsEarly(in) {
+		tcp.AccessLog = []*accesslogv3.AccessLog{earlyLog(in)}
+	}
 	return tcp
 }
 

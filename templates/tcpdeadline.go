@@ -38,7 +38,7 @@ import (
 
 const (
 	// leftKey is where a connection keeps for how many seconds its caller's certificate lasted when it began, and lifeKey
-	// for how many it may last itself.
+	// for how many it may last itself, if it makes the detour.
 	leftKey = "left"
 	lifeKey = "life"
 	// tcpCluster is where tcp_proxy looks for the cluster of one connection.
@@ -96,11 +96,13 @@ func (p envoy) chooseLife(in ir.Inbound) *listenerv3.Filter {
 	for _, life := range p.earlyLives() {
 		_, _ = fmt.Fprintf(&lives, "%s>=%d?%d:", left, life, life)
 	}
-	life := connectionState(lifeKey, "%CEL("+lives.String()+"0)%", bytesAsStrings())
-	life.SharedWithUpstream = filterstatev3.FilterStateValue_ONCE
+	// In the log it says why a connection ended: Envoy does not know that of what another listener of its own has ended.
+	lasts := fmt.Sprintf("%s>=%d", left, (p.connectionLife()+time.Second-1)/time.Second)
+	life := connectionState(lifeKey, "%CEL("+lasts+`?"":`+lives.String()+"0)%", bytesAsStrings())
+	life.SharedWithUpstream, life.SkipIfEmpty = filterstatev3.FilterStateValue_ONCE, true
 	// Connections of different lives must not share one pool inside of Envoy.
 	life.FactoryKey = "envoy.hashable_string"
-	direct := fmt.Sprintf(`%%CEL(%s>=%d?"%s":"")%%`, left, (p.connectionLife()+time.Second-1)/time.Second, appCluster(in))
+	direct := fmt.Sprintf(`%%CEL(%s?"%s":"")%%`, lasts, appCluster(in))
 	way := connectionState(tcpCluster, direct, bytesAsStrings())
 	way.FactoryKey, way.SkipIfEmpty = "", true
 	return networkFilter("life", &setfilterstatev3.Config{OnDownstreamTlsHandshake: []*filterstatev3.FilterStateValue{

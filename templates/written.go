@@ -24,6 +24,10 @@ type writtenHeader struct {
 	exact bool
 }
 
+// allBegin is what all of them begin with. Each name of each request is compared: one that a pattern says it begins with,
+// after ^, is compared before the pattern is searched, which costs a hundred times as much, and few headers begin so.
+const allBegin = "x"
+
 // writtenHeaders are all of them. What shares a line shares a pattern, and Envoy takes none of more than 100
 // instructions.
 var writtenHeaders = [][]writtenHeader{
@@ -44,9 +48,9 @@ func notWritten() []*corev3.TypedExtensionConfig {
 	for _, headers := range writtenHeaders {
 		var names []string
 		for _, header := range headers {
-			names = append(names, header.spellings())
+			names = append(names, strings.TrimPrefix(header.spellings(), allBegin))
 		}
-		removal.Mutations = append(removal.Mutations, removalOf(strings.Join(names, "|")))
+		removal.Mutations = append(removal.Mutations, removalOf("^"+allBegin+"("+strings.Join(names, "|")+")"))
 	}
 	return []*corev3.TypedExtensionConfig{{Name: "not_written", TypedConfig: pack(removal)}}
 }

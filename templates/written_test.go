@@ -85,6 +85,9 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 	}
 	for _, header := range slices.Concat(writtenHeaders...) {
 		name := header.name
+		if !strings.HasPrefix(name, allBegin) {
+			t.Errorf("%s does not begin with %s", name, allBegin)
+		}
 		for _, spelling := range foldings(name) {
 			if !removes(t, manager, spelling) {
 				t.Errorf("%s is not removed, which some take for %s", spelling, name)
@@ -118,7 +121,7 @@ func TestOnlyEnvoyWritesWhatAppsBelieve(t *testing.T) {
 				passesOn = passesOn || route
 			})
 			stats := manager.GetStatPrefix()
-			want := passesOn && stats != upstreamsListener && stats != metricsName && stats != readinessName
+			want := passesOn && stats != upstreamsListener && stats != namesListener && stats != metricsName && stats != readinessName
 			if got := removes(t, manager, "x_forwarded_client_cert"); got != want {
 				t.Errorf("%s: removes what Envoy writes: %t, want %t", stats, got, want)
 			}

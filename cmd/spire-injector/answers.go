@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/offline"
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
 	"github.com/spire-injector/spire-injector/webhook"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
 // answerFlags say where the facts of an answer are.
@@ -48,7 +48,8 @@ func (f answerFlags) facts(cmd *cobra.Command, only bool) (answers.Facts, error)
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	return f.fromCluster(ctx, only)
+	facts, _, err := f.fromCluster(ctx, answers.Gatherer{Namespace: f.namespace, Only: only && f.namespace != ""})
+	return facts, err
 }
 
 func (f answerFlags) fromFiles(stdin io.Reader) (answers.Facts, error) {
@@ -60,13 +61,30 @@ func (f answerFlags) fromFiles(stdin io.Reader) (answers.Facts, error) {
 	if err != nil {
 		return answers.Facts{}, err
 	}
+	facts, err := f.manifests(f.files, stdin)
+	facts.Platform = &platform
+	return facts, err
+}
+
+// read reads manifests, or a cluster with its Envoys.
+func (f answerFlags) read(ctx context.Context, stdin io.Reader) (answers.Facts, *answers.Envoys, error) {
+	if len(f.files) > 0 {
+		facts, err := f.fromFiles(stdin)
+		return facts, nil, err
+	}
+	facts, envoys, err := f.fromCluster(ctx, answers.Gatherer{Namespace: f.namespace})
+	return facts, &envoys, err
+}
+
+// manifests are the facts of files.
+func (f answerFlags) manifests(files []string, stdin io.Reader) (answers.Facts, error) {
 	namespace := f.namespace
 	if namespace == "" {
 		namespace = "default"
 	}
-	facts := answers.Facts{Platform: &platform}
+	var facts answers.Facts
 	var errs []error
-	for _, file := range f.files {
+	for _, file := range files {
 		input, err := readInput(file, stdin)
 		if err != nil {
 			return answers.Facts{}, err
@@ -84,30 +102,25 @@ func (f answerFlags) fromFiles(stdin io.Reader) (answers.Facts, error) {
 	return facts, errors.Join(errs...)
 }
 
-// fromCluster reads a cluster. What cannot be read is in the facts; the error is that it cannot be reached.
-func (f answerFlags) fromCluster(ctx context.Context, only bool) (answers.Facts, error) {
+// fromCluster reads a cluster, and knows its Envoys. What cannot be read is in the facts; the error is that it cannot be
+// reached, or has nothing of what is asked about.
+func (f answerFlags) fromCluster(ctx context.Context, g answers.Gatherer) (answers.Facts, answers.Envoys, error) {
 	config, err := f.cluster.config()
 	if err != nil {
-		return answers.Facts{}, err
+		return answers.Facts{}, answers.Envoys{}, err
 	}
 	config.Timeout = 30 * time.Second // of each request
 	config.QPS = -1                   // the API server has its own limits
-	api, err := answers.Connect(config)
+	api, errAPI := answers.Connect(config)
+	installation, errInstallation := check.Connect(config)
+	envoys, errEnvoys := answers.NewEnvoys(config)
+	if err := errors.Join(errAPI, errInstallation, errEnvoys); err != nil {
+		return answers.Facts{}, envoys, fmt.Errorf("setting up the client of %s: %w", config.Host, err)
+	}
+	version, err := installation.Discovery().ServerVersionWithContext(ctx)
 	if err != nil {
-		return answers.Facts{}, fmt.Errorf("setting up the client of %s: %w", config.Host, err)
+		return answers.Facts{}, envoys, fmt.Errorf("asking the API server %s: %w", config.Host, err)
 	}
-	installation, err := check.Connect(config)
-	if err != nil {
-		return answers.Facts{}, fmt.Errorf("setting up the client of %s: %w", config.Host, err)
-	}
-	if _, err := installation.Discovery().ServerVersionWithContext(ctx); err != nil {
-		return answers.Facts{}, fmt.Errorf("asking the API server %s: %w", config.Host, err)
-	}
-	facts := answers.Facts{Unread: map[answers.Source]error{}}
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		answers.Gatherer{Client: api, Namespace: f.namespace, Only: only && f.namespace != ""}.Gather(ctx, &facts)
-	})
 	installed := check.Gatherer{
 		Client:   installation,
 		Names:    check.Names{Namespace: f.injector},
@@ -115,11 +128,16 @@ func (f answerFlags) fromCluster(ctx context.Context, only bool) (answers.Facts,
 		Hash:     platformfile.Hash,
 		Now:      time.Now,
 	}.Installation(ctx)
-	wait.Wait()
-	if err := facts.Usable(f.namespace); err != nil {
-		return answers.Facts{}, err
+	facts, err := f.withInstallation(answers.Facts{Unread: map[answers.Source]error{}}, installed)
+	if err != nil {
+		return answers.Facts{}, envoys, err
 	}
-	return f.withInstallation(facts, installed)
+	if v, err := inject.ParseKubernetesVersion(version.GitVersion); err == nil {
+		facts.Kubernetes = v
+	}
+	g.Client = api
+	g.Gather(ctx, &facts)
+	return facts, envoys, facts.Usable(g.Namespace)
 }
 
 // withInstallation adds what the injector decides by.

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +14,7 @@ import (
 func newExplainCommand() *cobra.Command {
 	var flags answerFlags
 	var output, request string
+	var ask bool
 	cmd := &cobra.Command{
 		Use:   "explain POD|KIND/NAME|SERVICE [TO]",
 		Short: "Explain a workload, or whether a call from one to another would pass",
@@ -23,10 +26,15 @@ func newExplainCommand() *cobra.Command {
 			"identities, the caller's upstream, the\n" +
 			"Service's port, ready endpoints, the expected identity, the callee's list, and with --request the method and path. " +
 			"Below the first that fails is the remedy.\n\n" +
-			"Names are POD, KIND/NAME, NAMESPACE/NAME or NAMESPACE/KIND/NAME. It compares what is written and what the API server " +
-			"knows: certificates, logs and\n" +
-			"NetworkPolicies are not read. What is not known is unknown, and no check passes for it.\n\n" +
-			"Exit codes: 0 nothing fails, 1 something fails or cannot be found, 2 called wrongly.",
+			"Of a cluster it also asks the Envoys of some of the pods: for their SVID and its expiry, whether they rejected what they " +
+			"were given, whether the app listens,\n" +
+			"and, in the end of their logs, who was refused lately, how often, since when and why, from both sides of a call, and how " +
+			"far back that reaches. This takes\n" +
+			"the rights to get pods/proxy and pods/log and to create pods/portforward; --envoys=false leaves it out.\n\n" +
+			"Names are POD, KIND/NAME, NAMESPACE/NAME or NAMESPACE/KIND/NAME. NetworkPolicies are not read. What is not known is " +
+			"unknown, and no check passes for it.\n\n" +
+			"Exit codes: 0 nothing of the workload or the call fails, also if a call of somebody else to it does, 1 something fails " +
+			"or cannot be found, 2 called wrongly.",
 		Example: "  spire-injector explain shop/api\n" +
 			"  spire-injector explain deploy/web deploy/api -n shop --request 'GET /v1/users'\n" +
 			"  spire-injector explain shop/web shop/api -f shop.yaml --config config.yaml",
@@ -48,11 +56,11 @@ func newExplainCommand() *cobra.Command {
 			case request != "" && len(args) == 1:
 				return usageError{errors.New("--request: expected a caller and a callee")}
 			}
-			facts, err := flags.facts(cmd, false)
+			mesh, err := flags.witnessed(cmd, args, ask)
 			if err != nil {
 				return err
 			}
-			explanation, err := explain(answers.NewMesh(facts), args, flags.namespace, asked)
+			explanation, err := explain(mesh, args, flags.namespace, asked)
 			if err != nil {
 				return err
 			}
@@ -72,8 +80,32 @@ func newExplainCommand() *cobra.Command {
 	flags.add(cmd, "namespace of names that say none (default all); with -f also that of documents that name none")
 	flags.addFiles(cmd)
 	cmd.Flags().StringVar(&request, "request", "", "method and path of the call, such as 'GET /v1/users'")
+	cmd.Flags().BoolVar(&ask, "envoys", true, "ask the Envoys of running pods")
 	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text or json")
+	flags.completes(cmd, true)
 	return cmd
+}
+
+// witnessed reads a cluster, and asks the Envoys of what names stand for; or it reads manifests.
+func (f answerFlags) witnessed(cmd *cobra.Command, names []string, ask bool) (*answers.Mesh, error) {
+	if len(f.files) > 0 || !ask {
+		facts, err := f.facts(cmd, false)
+		return answers.NewMesh(facts), err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	facts, envoys, err := f.fromCluster(ctx, answers.Gatherer{Namespace: f.namespace})
+	if err != nil {
+		return nil, err
+	}
+	mesh := answers.NewMesh(facts)
+	envoys.Ask(ctx, &mesh.Facts, mesh.PodsOf(f.namespace, names...), answers.Questions{
+		Readiness:    true,
+		Updates:      true,
+		Certificates: true,
+		Log:          true,
+	})
+	return mesh, nil
 }
 
 func explain(m *answers.Mesh, names []string, namespace string, r answers.Request) (answers.Explanation, error) {

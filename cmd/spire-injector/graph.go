@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +20,8 @@ var drawings = map[string]func(answers.Graph, io.Writer) error{
 	outputJSON: answers.Graph.WriteJSON,
 	"dot":      answers.Graph.WriteDOT,
 	"mermaid":  answers.Graph.WriteMermaid,
+	"svg":      answers.Graph.WriteSVG,
+	"html":     answers.Graph.WriteHTML,
 }
 
 func newGraphCommand() *cobra.Command {
@@ -25,6 +29,7 @@ func newGraphCommand() *cobra.Command {
 	var selection answers.Selection
 	var output string
 	var fail bool
+	var with, without []string
 	cmd := &cobra.Command{
 		Use:   "graph",
 		Short: "Show who may call whom, and where two sides disagree",
@@ -41,9 +46,14 @@ func newGraphCommand() *cobra.Command {
 			"Of manifests (-f) give all files of a namespace, with its Services: what a namespace lacks that has some is a " +
 			"mismatch; one that is not in the\n" +
 			"files at all is unknown.\n\n" +
+			"With --with or --without it draws the edges alone that a change would add or cut: that manifests are applied, or that an " +
+			"item is taken from a workload's\n" +
+			"lists. Of a cluster the callees' logs say which of those that are cut were used lately.\n\n" +
+			"html is one file that needs no server: a picture, and a table that can be searched, in which each edge has its checks.\n\n" +
 			"Exit codes: 0 drawn, 1 failed, or mismatches and denied workloads with --fail-on-mismatch, 2 called wrongly.",
 		Example: "  spire-injector graph --to shop/api\n" +
-			"  spire-injector graph -o dot | dot -Tsvg > graph.svg\n" +
+			"  spire-injector graph -o html > graph.html\n" +
+			"  spire-injector graph --with new-api.yaml --without 'shop/api:/ns/batch/*'\n" +
 			"  spire-injector graph -f shop.yaml --config config.yaml --fail-on-mismatch",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,12 +62,8 @@ func newGraphCommand() *cobra.Command {
 				return usageError{fmt.Errorf("-o: expected %s, got %q",
 					strings.Join(slices.Sorted(maps.Keys(drawings)), " or "), output)}
 			}
-			facts, err := flags.facts(cmd, false)
-			if err != nil {
-				return err
-			}
 			selection.Namespace = flags.namespace
-			graph, err := answers.NewMesh(facts).Graph(selection)
+			graph, err := flags.graph(cmd, selection, with, without)
 			if err != nil {
 				return err
 			}
@@ -75,6 +81,46 @@ func newGraphCommand() *cobra.Command {
 	cmd.Flags().StringVar(&selection.From, "from", "", "only calls of this workload: KIND/NAME, NAMESPACE/NAME or NAMESPACE/KIND/NAME")
 	cmd.Flags().StringVar(&selection.To, "to", "", "only calls to this workload")
 	cmd.Flags().BoolVar(&fail, "fail-on-mismatch", false, "exit with 1 if two sides disagree or a workload would be denied")
-	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text, json, dot or mermaid")
+	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text, json, dot, mermaid, svg or html")
+	cmd.Flags().StringArrayVar(&with, "with", nil, "what would change if these manifests were applied; may be given several times")
+	cmd.Flags().StringArrayVar(&without, "without", nil,
+		"WORKLOAD:ITEM, what would change if the item were taken from its lists, such as 'shop/api:/ns/x/*'; may be given several times")
+	flags.completes(cmd, false, "from", "to")
 	return cmd
+}
+
+// graph draws what there is, or what a change would make different.
+func (f answerFlags) graph(cmd *cobra.Command, s answers.Selection, with, without []string) (answers.Graph, error) {
+	var removals []answers.Removal
+	for _, flag := range without {
+		r, err := answers.ParseRemoval(flag)
+		if err != nil {
+			return answers.Graph{}, usageError{fmt.Errorf("--without: %w", err)}
+		}
+		removals = append(removals, r)
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	facts, envoys, err := f.read(ctx, cmd.InOrStdin())
+	if err != nil {
+		return answers.Graph{}, err
+	}
+	before := answers.NewMesh(facts)
+	if len(with)+len(without) == 0 {
+		return before.Graph(s)
+	}
+	more, err := f.manifests(with, cmd.InOrStdin())
+	if err != nil {
+		return answers.Graph{}, err
+	}
+	after := answers.NewMesh(facts.With(more))
+	if err := after.Remove(removals, f.namespace); err != nil {
+		return answers.Graph{}, fmt.Errorf("--without: %w", err)
+	}
+	graph, err := after.Difference(before, s)
+	if err != nil || envoys == nil {
+		return graph, err
+	}
+	envoys.Ask(ctx, &before.Facts, before.Callees(graph), answers.Questions{Log: true})
+	return after.Difference(before, s)
 }

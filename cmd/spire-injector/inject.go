@@ -17,7 +17,7 @@ import (
 
 func newInjectCommand() *cobra.Command {
 	var file, config, namespace, kubernetes string
-	var entries bool
+	var entries, policies bool
 	cmd := &cobra.Command{
 		Use:   "inject -f FILE|-",
 		Short: "Inject manifests offline, exactly as the webhook would",
@@ -27,11 +27,15 @@ func newInjectCommand() *cobra.Command {
 			"Annotations of a pod, or of its Namespace:\n\n" + intent.Reference() + "\n" +
 			"Exit codes: 0 printed, 1 refused (nothing is printed, every mistake is on stderr), 2 called wrongly.",
 		Example: "  spire-injector inject -f deployment.yaml --config config.yaml | kubectl apply -f -\n" +
-			"  spire-injector inject -f deployment.yaml --config config.yaml --entries",
+			"  spire-injector inject -f deployment.yaml --config config.yaml --entries\n" +
+			"  spire-injector inject -f deployment.yaml --config config.yaml --network-policies",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
+			switch {
+			case file == "":
 				return usageError{errors.New("expected -f FILE, or -f - for standard input")}
+			case entries && policies:
+				return usageError{errors.New("expected one of --entries and --network-policies, got both")}
 			}
 			input, err := readInput(file, cmd.InOrStdin())
 			if err != nil {
@@ -50,7 +54,15 @@ func newInjectCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("nothing was printed:\n%w", err)
 			}
-			for _, warning := range out.Warnings {
+			warnings := out.Warnings
+			if policies {
+				more := []string(nil)
+				if out.Manifests, more, err = out.NetworkPolicies(); err != nil {
+					return err
+				}
+				warnings = append(warnings, more...)
+			}
+			for _, warning := range warnings {
 				if _, err := fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+warning); err != nil {
 					return err
 				}
@@ -68,6 +80,9 @@ func newInjectCommand() *cobra.Command {
 	cmd.Flags().StringVar(&kubernetes, "kubernetes-version", "", kubernetesVersionUsage+" (default a current one)")
 	cmd.Flags().BoolVar(&entries, "entries", false,
 		"print the registration entries instead, as spire-server entry create -data takes them")
+	cmd.Flags().BoolVar(&policies, "network-policies", false,
+		"print the NetworkPolicies instead that networkPolicies: true of the platform file has the injector keep, without its "+
+			"labels: those that you apply are yours")
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -31,7 +32,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is the whole command, without the process around it.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newCommand()
+	root := newCommandAs(os.Args[0])
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -46,6 +47,23 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return exitRefused
+}
+
+// plugin is the name under which kubectl runs the command, for kubectl spiffe.
+const plugin = "kubectl-spiffe"
+
+// newCommandAs is the command under the name by which it was called.
+func newCommandAs(program string) *cobra.Command {
+	root := newCommand()
+	if strings.TrimSuffix(filepath.Base(program), ".exe") != plugin {
+		return root
+	}
+	const spoken = "kubectl spiffe"
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: spoken}
+	for _, command := range append(root.Commands(), root) {
+		command.Example = strings.ReplaceAll(command.Example, "  "+root.Name()+" ", "  "+spoken+" ")
+	}
+	return root
 }
 
 func newCommand() *cobra.Command {
@@ -77,8 +95,8 @@ func newCommand() *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newServeCommand(), newInjectCommand(), newCheckCommand(), newListCommand(), newGraphCommand(),
-		newExplainCommand(), newServingCertCommand(), newTokensCommand(), newFilesCommand(), newCaptureCommand(),
-		newVersionCommand())
+		newExplainCommand(), newSuggestCommand(), newPurgeCommand(), newServingCertCommand(), newTokensCommand(), newFilesCommand(),
+		newCaptureCommand(), newVersionCommand())
 	return root
 }
 

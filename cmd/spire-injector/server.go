@@ -44,6 +44,7 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/connections"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/networkpolicies"
 	"github.com/spire-injector/spire-injector/webhook/rollout"
 	"github.com/spire-injector/spire-injector/webhook/servingcert"
 )
@@ -183,7 +184,7 @@ func (s *server) run(ctx context.Context) error {
 			For:    s.flags.grace + s.flags.resync,
 			Where:  intent.FieldEntriesPerNamespace,
 		}}),
-		s.addRollout, s.addCertificate, s.addHealth, s.addMetrics, s.registerMetrics, s.warmNamespaces,
+		s.addRollout, s.addNetworkPolicies, s.addCertificate, s.addHealth, s.addMetrics, s.registerMetrics, s.warmNamespaces,
 	} {
 		if err := add(ctx); err != nil {
 			return err
@@ -417,8 +418,8 @@ func watchedObjects(f serveFlags) (map[client.Object]cache.ByObject, error) {
 		return nil, err
 	}
 	for object, by := range watched {
-		if _, isPod := object.(*corev1.Pod); isPod { // entries and the rollout share one watch of pods
-			by.Transform = entries.Share(rollout.KeepConfig(by.Transform))
+		if _, isPod := object.(*corev1.Pod); isPod { // entries, the rollout and NetworkPolicies share one watch of pods
+			by.Transform = entries.Share(networkpolicies.KeepPorts(rollout.KeepConfig(by.Transform)))
 			watched[object] = by
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	Federation Kind = "federation" // about relationships with, and bundles of, foreign trust domains
 	Platform   Kind = "platform"   // about the platform file
 	Rollout    Kind = "rollout"    // about changes to running pods
+	Network    Kind = "network"    // about NetworkPolicies of identities
 )
 
 // Decisions.
@@ -91,6 +92,13 @@ const (
 	ConfigurationRejected Reason = "ConfigurationRejected"
 	QuarantineHeld        Reason = "QuarantineHeld"
 	QuarantineNotInForce  Reason = "QuarantineNotInForce"
+)
+
+// NetworkPolicies.
+const (
+	NetworkPoliciesNotKept Reason = "NetworkPoliciesNotKept"
+	NetworkPolicyInTheWay  Reason = "NetworkPolicyInTheWay"
+	NetworkPolicyLeftOut   Reason = "NetworkPolicyLeftOut"
 )
 
 // Row is what is known of a reason.
@@ -190,6 +198,10 @@ var rows = [...]Row{
 		"Envoy does not take the configuration, or not start with the image, that a running pod was given",
 		warning,
 	},
+
+	{NetworkPoliciesNotKept, Network, "the API server denies what NetworkPolicies of identities should be", warning},
+	{NetworkPolicyInTheWay, Network, "a NetworkPolicy of others has the name of one of an identity", warning},
+	{NetworkPolicyLeftOut, Network, "an identity has no NetworkPolicy, because nobody knows all ports of its pods", warning},
 }
 
 // All returns every reason, in the order of their kinds.

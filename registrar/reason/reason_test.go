@@ -78,7 +78,7 @@ func declaredReasons(t *testing.T) map[reason.Reason]bool {
 
 func TestOf(t *testing.T) {
 	n := 0
-	for _, kind := range []reason.Kind{reason.Decision, reason.Refusal, reason.Entry, reason.Federation, reason.Platform, reason.Rollout} {
+	for _, kind := range []reason.Kind{reason.Decision, reason.Refusal, reason.Entry, reason.Federation, reason.Platform, reason.Rollout, reason.Network} {
 		all := reason.Of(kind)
 		for _, r := range all {
 			if row, _ := r.Row(); row.Kind != kind {

@@ -34,9 +34,11 @@ func (p Proxy) checkPorts(found *problems) portOwners {
 			ports.claim(found, path, in.Listen, "the inbound listener")
 		}
 	}
+	p.checkNames(found, ports)
 	for i, up := range p.Upstreams {
 		path := fmt.Sprintf("upstreams[%d].listen", i)
 		switch {
+		case !up.Name.IsZero():
 		case up.Listen != 0:
 			ports.claim(found, path, up.Listen, fmt.Sprintf("upstream %d", i))
 		case !p.Gateway && up.Match.IsZero():
@@ -57,6 +59,9 @@ func (p Proxy) ownPorts(found *problems) portOwners {
 		ports.envoy[JWTProbePort] = forProbes
 	}
 	shared := map[uint16]bool{} // by probes that are told apart by their path
+	if p.Captured {
+		ports.envoy[CapturePort] = "the sidecar, for the rules that capture connections"
+	}
 	for i, probe := range p.Probes {
 		if probe.Kind == ProbeGRPC || !shared[probe.Listen] {
 			ports.claim(found, fmt.Sprintf("probes[%d].listen", i), probe.Listen, forProbes)

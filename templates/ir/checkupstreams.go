@@ -30,7 +30,8 @@ func upstreamChecks() []upstreamCheck {
 			return unless(p.Gateway || up.Match.IsZero(), "is for gateways, which route requests by host and path: remove match")
 		}},
 		{".address", AddressMissing, func(_ Proxy, up Upstream) string {
-			return unless(up.Address != Address{}, `expected host:port such as "api.default.svc:8443", got none`)
+			return unless(up.Address != Address{}, `expected host:port such as "api.default.svc:8443", got none; `+
+				`or a name in listen that says it too, such as "api:8443"`)
 		}},
 		{".host", HostSpelling, func(_ Proxy, up Upstream) string { return misspeltHost(up) }},
 		{".host", HostWithTCP, func(_ Proxy, up Upstream) string { return hostOfTCP(up) }},
@@ -65,7 +66,7 @@ func upstreamChecks() []upstreamCheck {
 
 // checkUpstreams applies the rules of each upstream, and those between upstreams.
 func (p Proxy) checkUpstreams(found *problems) {
-	checks := slices.Concat(upstreamChecks(), serverChecks(), resilienceChecks())
+	checks := slices.Concat(upstreamChecks(), nameChecks(), serverChecks(), resilienceChecks())
 	matched := map[Match]int{}
 	for i, up := range p.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)

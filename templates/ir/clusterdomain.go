@@ -6,10 +6,19 @@ import (
 )
 
 // LookedUp is the name by which DNS is asked for an address: one of a service or a pod of the cluster with the cluster's
-// domain and a final dot, so that it is one question and not one for each search domain of the pod before it. Any other
-// name, and all where the domain is not known, is as it is written.
+// domain and a final dot, so that it is one question and not one for each search domain of the pod before it. A name
+// that the pod leads to Envoy has the final dot too. Any other name, and all where the domain is not known, is as it is
+// written.
 func (p Proxy) LookedUp(a Address) string {
-	if p.ClusterDomain == "" || a.IsIP() || strings.HasSuffix(a.Host(), ".") {
+	if a.IsIP() || strings.HasSuffix(a.Host(), ".") {
+		return a.Host()
+	}
+	for _, up := range p.Upstreams {
+		if up.Name.is(a.Host()) {
+			return up.Name.absolute()
+		}
+	}
+	if p.ClusterDomain == "" {
 		return a.Host()
 	}
 	name := strings.TrimSuffix(a.Host(), "."+p.ClusterDomain)

@@ -12,6 +12,8 @@ const (
 	JWTProbePort = 15023
 	// HookPort is where the kubelet runs the app's HTTP hooks.
 	HookPort = 15024
+	// CapturePort leads to readiness by the rules of a captured pod's network alone: without them nobody answers.
+	CapturePort = 15025
 	// FirstGRPCProbePort is the first of the ports for gRPC probes: one for each port of the app that has such probes.
 	FirstGRPCProbePort = 15030
 	// DefaultMetricsPort is that of [Metrics] unless the platform names another one. Those from ReadinessPort up to it are

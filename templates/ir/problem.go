@@ -39,16 +39,18 @@ const (
 	CollectorMissing  Code = "CollectorMissing"  // spans go somewhere
 	SamplingRange     Code = "SamplingRange"     // a part is none to all
 
-	PortTaken     Code = "PortTaken"     // two listen on one port
-	ListenMissing Code = "ListenMissing" // a listener has a port
-	AppMissing    Code = "AppMissing"    // a listener has an app behind it
-	AppOfGateway  Code = "AppOfGateway"  // a gateway has no app
-	AppIsSidecar  Code = "AppIsSidecar"  // Envoy would call itself
-	AppAddress    Code = "AppAddress"    // an app is in its own pod
-	AppAddresses  Code = "AppAddresses"  // a port of the app is on one address
-	AppProtocols  Code = "AppProtocols"  // a port of the app speaks one protocol
-	UnknownValue  Code = "UnknownValue"  // an enum has one of its values
-	TCPRoutes     Code = "TCPRoutes"     // TCP has no host and path to route by
+	PortTaken        Code = "PortTaken"        // two listen on one port
+	ListenMissing    Code = "ListenMissing"    // a listener has a port
+	AppMissing       Code = "AppMissing"       // a listener has an app behind it
+	AppOfGateway     Code = "AppOfGateway"     // a gateway has no app
+	AppIsSidecar     Code = "AppIsSidecar"     // Envoy would call itself
+	AppAddress       Code = "AppAddress"       // an app is in its own pod
+	AppAddresses     Code = "AppAddresses"     // a port of the app is on one address
+	AppProtocols     Code = "AppProtocols"     // a port of the app speaks one protocol
+	CaptureOfGateway Code = "CaptureOfGateway" // there is nothing to capture
+	CapturedTwice    Code = "CapturedTwice"    // a connection comes to one listener
+	UnknownValue     Code = "UnknownValue"     // an enum has one of its values
+	TCPRoutes        Code = "TCPRoutes"        // TCP has no host and path to route by
 
 	PeersMissing     Code = "PeersMissing"     // to Envoy an empty list means everyone
 	PeersUnused      Code = "PeersUnused"      // nobody presents a certificate
@@ -94,6 +96,11 @@ const (
 	HostSpelling    Code = "HostSpelling"    // what a Host can be
 	HostWithTCP     Code = "HostWithTCP"     // TCP has no Host
 
+	NameDomain        Code = "NameDomain"        // Envoy asks DNS for a name that leads to itself in its pod
+	NamePlace         Code = "NamePlace"         // a name has an address to itself
+	NameInTheWay      Code = "NameInTheWay"      // an app on all addresses takes those of names too
+	PassthroughOfPort Code = "PassthroughOfPort" // only a name has further ports
+
 	ServerPeers       Code = "ServerPeers"       // a service outside the mesh has no SVID
 	ServerCAMissing   Code = "ServerCAMissing"   // without a CA Envoy would take every certificate
 	ServerNameMissing Code = "ServerNameMissing" // without a name it would take that of anyone
@@ -127,7 +134,7 @@ func Codes() []Code {
 	return []Code{
 		IDMissing, TTLTooShort, SocketPath, MemoryTooSmall, DrainNegative, NothingToDo,
 		GatewayIncomplete, StatisticName, CollectorMissing, SamplingRange, PortTaken, ListenMissing, AppMissing,
-		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, UnknownValue, TCPRoutes,
+		AppOfGateway, AppIsSidecar, AppAddress, AppAddresses, AppProtocols, CaptureOfGateway, CapturedTwice, UnknownValue, TCPRoutes,
 		PeersMissing, PeersUnused, PeerZero, SeveralDomains, ClientsWithTLS,
 		RequestWithTCP, RequestAudited, CertificateNoTLS, OldTLSMutual, RuleWithTCP, RuleWithRequest,
 		RuleOrder, RuleUnused, RuleEmpty, MethodSpelling, PathZero, TooManyRules,
@@ -136,6 +143,7 @@ func Codes() []Code {
 		TrustedTooMany, TrustedOnPublic, TrustedWithTCP,
 		LimitNegative, LimitWithTCP, ListenOfGateway, MatchMissing, MatchNoGateway,
 		MatchTwice, AddressMissing, HostSpelling, HostWithTCP,
+		NameDomain, NamePlace, NameInTheWay, PassthroughOfPort,
 		ServerPeers, ServerCAMissing, ServerNameMissing, TooManyCAs,
 		UpstreamTime, RequestsWithTCP, UpstreamConnections, RetryAttempts, RetriesOff,
 		RetryCondition, ConditionOfGRPC, TryTimeout, OutlierBounds,

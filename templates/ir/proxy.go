@@ -40,6 +40,9 @@ type Proxy struct {
 	// MemoryLimit is how many bytes of memory Envoy's container may take, after which it sheds load; zero where that is
 	// not known. Otherwise at least [MinMemoryLimit].
 	MemoryLimit int64
+	// Captured says that connections from outside for the app's ports come to its listeners, by the rules of the pod's
+	// network, and that other ports are closed. Envoy's configuration is the same.
+	Captured bool
 	// Drain is how long a pod of the mesh still serves after its deletion has begun. HTTP connections to peers end after a
 	// third of it at the latest, so that none is still in use when a peer ends. Zero leaves them alone.
 	Drain time.Duration
@@ -98,8 +101,14 @@ type Inbound struct {
 
 // Upstream is another service behind mutual TLS at Address, or one outside the mesh behind TLS. It has either Listen or Match.
 type Upstream struct {
-	// Listen is a port on 127.0.0.1 where the app speaks without TLS.
+	// Listen is a port on 127.0.0.1 where the app speaks without TLS, or one of Name.
 	Listen uint16
+	// Name is what the app calls; the zero value if it calls 127.0.0.1.
+	Name Name
+	// Loopback is the address that stands for Name in the pod; empty without one. [Proxy.PlaceNames] sets it.
+	Loopback string
+	// Passthrough are further ports of Name, where bytes go as they are, by TCP without TLS, to the same port of Name.
+	Passthrough []uint16
 	// Match is the part of a gateway's requests that goes to Address.
 	Match   Match
 	Address Address

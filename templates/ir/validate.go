@@ -25,6 +25,7 @@ func (p Proxy) Validate() []Problem {
 	p.checkTracing(&found)
 	ports := p.checkPorts(&found)
 	p.checkInbound(&found, ports)
+	p.checkCaptured(&found)
 	p.checkUpstreams(&found)
 	p.checkProbes(&found, ports)
 	return found

@@ -129,6 +129,13 @@ func TestRules(t *testing.T) {
 		{AppProtocols, sidecar, func(p *Proxy) {
 			p.Inbound = append(p.Inbound, Inbound{Listen: 8444, App: 8080, Peers: p.Inbound[0].Peers, Protocol: GRPC})
 		}, `inbound[1].app: expected protocol http for the app's port 8080, as in an earlier listener, got grpc`},
+		{PortTaken, sidecar, func(p *Proxy) { p.Captured, p.Upstreams[0].Listen = true, CapturePort },
+			`upstreams[0].listen: port 15025 is already used by the sidecar, for the rules that capture connections; choose another port`},
+		{CaptureOfGateway, gateway, func(p *Proxy) { p.Captured = true }, `captured: a gateway has no app whose ports could be captured`},
+		{CapturedTwice, sidecar, func(p *Proxy) {
+			p.Captured, p.Inbound = true, append(p.Inbound, p.Inbound[0])
+			p.Inbound[1].Listen = 8444
+		}, `inbound[1].app: expected one listener for each port of the app, to which its callers are led, got another one for 8080 beside 8443: remove one of both`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Protocol = -1 }, `inbound[0].protocol: expected a known protocol, got protocol(-1)`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].TLS = 3 }, `inbound[0].tls: expected a known TLS mode, got tls(3)`},
 		{UnknownValue, sidecar, func(p *Proxy) { p.Inbound[0].Clients = 3 },
@@ -289,7 +296,8 @@ func TestRules(t *testing.T) {
 			`upstreams[0].match: is for gateways, which route requests by host and path: remove match`},
 		{MatchTwice, gateway, func(p *Proxy) { p.Upstreams = append(p.Upstreams, p.Upstreams[0]) }, `upstreams[1].match: / is matched already by [0]`},
 		{AddressMissing, sidecar, func(p *Proxy) { p.Upstreams[0].Address = Address{} },
-			`upstreams[0].address: expected host:port such as "api.default.svc:8443", got none`},
+			`upstreams[0].address: expected host:port such as "api.default.svc:8443", got none; ` +
+				`or a name in listen that says it too, such as "api:8443"`},
 
 		{HostSpelling, sidecar, func(p *Proxy) { p.Upstreams[0].Host = "http://x" },
 			`upstreams[0].host: expected a Host such as "api.example.org" or "api.example.org:8443", got "http://x": "//x" is no port`},
@@ -311,6 +319,7 @@ func TestRules(t *testing.T) {
 	for _, row := range serverRules(t) {
 		tests = append(tests, row)
 	}
+	tests = append(tests, nameRules(t)...)
 	tests = append(tests, resilienceRules()...)
 	broken := map[Code]bool{}
 	for _, test := range tests {

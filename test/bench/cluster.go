@@ -35,6 +35,7 @@ type cluster struct {
 	kubectl  command.Kubectl
 	client   *kubernetes.Clientset
 	progress io.Writer
+	istio    string // the folder of the process of Istio's webhook in the kernel's tables, where it runs
 }
 
 // openCluster provides the cluster, SPIRE and the injector.

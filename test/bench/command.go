@@ -30,6 +30,9 @@ type settings struct {
 	accounts int
 	present  int
 
+	injected  int
+	workloads int
+
 	peers int
 	nodes []int
 
@@ -66,8 +69,8 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags := root.PersistentFlags()
 	flags.StringVarP(&s.output, "output", "o", "text", "text or json")
 	flags.IntVar(&s.pods, "pods", 1000, "creations: pods per round and webhook; identities: pods that are registered")
-	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration, identities: requests at a time")
-	flags.IntVar(&s.rounds, "rounds", 3, "creations, proxy, starts: rounds, each with every webhook, configuration or scope in turn")
+	flags.IntVar(&s.atOnce, "at-once", 50, "creations, registration, identities, replica: requests at a time")
+	flags.IntVar(&s.rounds, "rounds", 3, "creations, proxy, starts: rounds, each with every webhook, configuration or scope in turn; replica: rounds of changes")
 	flags.DurationVar(&s.load, "load", 10*time.Second, "proxy: how long each configuration is asked in a round")
 	flags.IntVar(&s.instructions, "instructions", 0,
 		"proxy: also of how many requests to count the instructions, which needs Valgrind and takes minutes")
@@ -77,6 +80,8 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.IntSliceVar(&s.bursts, "bursts", []int{1000}, "registration: pods of one service account, a burst for each number")
 	flags.IntVar(&s.accounts, "accounts", 1000, "registration: pods of a burst in which each has a service account of its own")
 	flags.IntVar(&s.present, "present", 10000, "registration: entries of others that SPIRE has when single pods come")
+	flags.IntVar(&s.injected, "injected", 10000, "replica: injected pods")
+	flags.IntVar(&s.workloads, "workloads", 1000, "replica: workloads of theirs, each with a service account of its own")
 	flags.IntVar(&s.peers, "peers", 20, "quarantine: pods that the identity calls")
 	flags.IntSliceVar(&s.nodes, "nodes", []int{5, 50, 500}, "scale: nodes of the clusters that are simulated, 40 pods on each")
 	flags.DurationVar(&s.idle, "idle", 30*time.Second, "memory: how long the sidecars are left alone before")
@@ -112,7 +117,7 @@ func (s settings) check() error {
 	for _, f := range []struct {
 		flag  string
 		value int
-	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}, {"accounts", s.accounts}, {"present", s.present}, {"peers", s.peers}, {"bursts", least(s.bursts)}, {"nodes", least(s.nodes)}, {"flood-at-once", s.floodAtOnce}} {
+	}{{"pods", s.pods}, {"at-once", s.atOnce}, {"rounds", s.rounds}, {"times", s.times}, {"accounts", s.accounts}, {"present", s.present}, {"injected", s.injected}, {"workloads", s.workloads}, {"peers", s.peers}, {"bursts", least(s.bursts)}, {"nodes", least(s.nodes)}, {"flood-at-once", s.floodAtOnce}} {
 		if f.value < 1 {
 			errs = append(errs, fmt.Errorf("--%s: expected 1 or more, got %d", f.flag, f.value))
 		}

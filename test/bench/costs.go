@@ -30,7 +30,7 @@ type costs struct {
 func costsOf(rounds []map[string]creation) map[string]costs {
 	all := map[string]costs{}
 	plain := withoutWebhook().name
-	for _, v := range variants() {
+	for _, v := range variantsOf(rounds) {
 		var creations, updates []cost
 		var c costs
 		for _, round := range rounds {
@@ -68,6 +68,10 @@ func (c *cluster) findProcesses(ctx context.Context, namespace string, v variant
 	var err error
 	if found.apiServer, err = apiServerOf(proc, c.env.Kubeconfig); err != nil {
 		return found, err
+	}
+	if v == injectedByIstio() {
+		found.webhook = []string{c.istio}
+		return found, nil
 	}
 	at := theInjector().processes
 	if v.webhook != "" && v != ours() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,13 +28,16 @@ type creationFigures struct {
 	// Costs are medians of the rounds; nil where processor time cannot be read, and then Unreadable says why.
 	Costs      map[string]costs `json:"costs,omitempty"`
 	Unreadable string           `json:"unreadable,omitempty"`
+	// WithoutIstio is why its webhook is not compared.
+	WithoutIstio string `json:"withoutIstio,omitempty"`
 }
 
 // creation is of the pods of one variant in one round.
 type creation struct {
 	load
-	Cost   *cost `json:"cost,omitempty"` // of one creation
-	Update *load `json:"statusUpdate"`
+	PodBytes int   `json:"podBytes"`       // of one of them in JSON
+	Cost     *cost `json:"cost,omitempty"` // of one creation
+	Update   *load `json:"statusUpdate"`
 	// UpdateCost is of one update of the status.
 	UpdateCost *cost `json:"statusUpdateCost,omitempty"`
 }
@@ -70,7 +74,9 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 			return err
 		}
 		defer func() { err = errors.Join(err, endConstant()) }()
-		for _, v := range variants() {
+		compared, endIstio := c.comparedWithIstio(ctx, namespace, &figures)
+		defer func() { err = errors.Join(err, endIstio()) }()
+		for _, v := range compared {
 			if _, err := c.create(ctx, namespace, v, min(warmUp, s.pods), s.atOnce); err != nil {
 				return err
 			}
@@ -88,7 +94,7 @@ func measureCreations(ctx context.Context, s settings, c *cluster, r *report) er
 		}
 		for i := range s.rounds {
 			round := map[string]creation{}
-			for _, v := range inTurn(variants(), i) {
+			for _, v := range inTurn(compared, i) {
 				made, err := c.createCounted(ctx, namespace, v, s, figures.Unreadable == "")
 				if err != nil {
 					return fmt.Errorf("round %d, webhook %s: %w", i+1, v.name, err)
@@ -172,6 +178,11 @@ func (c *cluster) createCounted(ctx context.Context, namespace string, v variant
 	if err != nil {
 		return creation{}, err
 	}
+	if len(names) > 0 {
+		if made.PodBytes, err = c.bytesOf(ctx, namespace, names[0]); err != nil {
+			return creation{}, err
+		}
+	}
 	if made.UpdateCost, err = spent(ctx, len(names), func() error {
 		l, err := c.updateStatus(ctx, namespace, names, s.atOnce)
 		made.Update = &l
@@ -200,7 +211,7 @@ func (c *cluster) namesOf(ctx context.Context, namespace string, v variant, crea
 	injected, want := 0, 0
 	for _, pod := range pods.Items {
 		names = append(names, pod.Name)
-		if _, ok := pod.Labels[intent.LabelIdentity]; ok {
+		if _, ok := pod.Labels[cmp.Or(v.mark, intent.LabelIdentity)]; ok {
 			injected++
 		}
 	}
@@ -213,6 +224,13 @@ func (c *cluster) namesOf(ctx context.Context, namespace string, v variant, crea
 	return names, nil
 }
 
+// bytesOf is the size of a pod.
+func (c *cluster) bytesOf(ctx context.Context, namespace, pod string) (int, error) {
+	object, err := c.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("pods").Name(pod).
+		SetHeader("Accept", "application/json").DoRaw(ctx)
+	return len(object), err
+}
+
 // removePending removes all pending pods at once and returns when they are gone.
 func (c *cluster) removePending(ctx context.Context, namespace string) error {
 	pending := metav1.ListOptions{LabelSelector: "app=api"}
@@ -223,6 +241,25 @@ func (c *cluster) removePending(ctx context.Context, namespace string) error {
 	return wait.PollUntilContextTimeout(ctx, poll, tidyTimeout, true, func(ctx context.Context) (bool, error) {
 		pods, err := c.client.CoreV1().Pods(namespace).List(ctx, pending)
 		return err == nil && len(pods.Items) == 0, err
+	})
+}
+
+// comparedWithIstio are all variants, with Istio's webhook where it can be had, until what is returned is called.
+func (c *cluster) comparedWithIstio(ctx context.Context, namespace string, f *creationFigures) ([]variant, func() error) {
+	end, err := c.provideIstio(ctx, namespace)
+	if err == nil {
+		return variants(), end
+	}
+	f.WithoutIstio = err.Error()
+	c.tell("without Istio: %v", err)
+	without := slices.DeleteFunc(variants(), func(v variant) bool { return v == injectedByIstio() })
+	return without, func() error { return nil }
+}
+
+// variantsOf are those of rounds, in their order.
+func variantsOf(rounds []map[string]creation) []variant {
+	return slices.DeleteFunc(variants(), func(v variant) bool {
+		return !slices.ContainsFunc(rounds, func(round map[string]creation) bool { _, ok := round[v.name]; return ok })
 	})
 }
 

@@ -32,6 +32,7 @@ func measures() []measure {
 		{"scale", "Work of the registrar and the rollout for an event and for a full pass, and how it grows, in simulated clusters", sources, measureScale},
 		{"identities", "Entries, calls to SPIRE and SVIDs that are signed for many pods on two nodes, beside spire-controller-manager", sources, measureIdentities},
 		{"starts", "Seconds from a pod's binding to its SVID on two nodes, with rows of single nodes and of all", sources, measureStarts},
+		{"replica", "Memory of a replica with many injected pods and workloads, and whether it stays", sources, measureReplica},
 		{"creations", "Pods created per second, and processor time of creations and status updates, without a webhook, with one that does nothing, with a constant patch, and with ours", theCluster, measureCreations},
 		{"first-ok", "Seconds from kubectl apply to the first answered call, and where they go", theCluster, measureFirstOK},
 		{"policy", "Seconds until a changed list of allowed peers is in force on a running pod", theCluster, measurePolicy},

@@ -106,7 +106,7 @@ func measureProxy(ctx context.Context, s settings, _ *cluster, r *report) error 
 
 // prepareProxy returns an Envoy, and a folder with certificates that last.
 func prepareProxy(ctx context.Context) (envoy, dir string, certificates certificateFiles, err error) {
-	if envoy, err = envoyProgram(ctx); err != nil {
+	if envoy, err = parts.EnvoyProgram(ctx, os.Stderr); err != nil {
 		return "", "", "", err
 	}
 	if dir, err = os.MkdirTemp("", "bench"); err != nil {
@@ -114,19 +114,6 @@ func prepareProxy(ctx context.Context) (envoy, dir string, certificates certific
 	}
 	certificates, err = makeCertificates(dir, lastingCertificates)
 	return envoy, dir, certificates, err
-}
-
-// envoyProgram returns the one that ENVOY names, or else the one that the test cluster runs.
-func envoyProgram(ctx context.Context) (string, error) {
-	if path := os.Getenv("ENVOY"); path != "" {
-		return path, nil
-	}
-	cache, err := parts.UserCache()
-	if err != nil {
-		return "", err
-	}
-	programs, err := parts.Ensure(ctx, cache, parts.ForEnvoy, os.Stderr)
-	return programs.Envoy, err
 }
 
 // load asks for a while, and adds what it saw to the variant's figures.

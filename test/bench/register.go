@@ -18,7 +18,8 @@ func (c *cluster) provide(ctx context.Context, namespace string, v variant, answ
 	if err != nil {
 		return nil, fmt.Errorf("starting webhook %s: %w", v.name, err)
 	}
-	unregister, err := c.register(ctx, namespace, authorities, v)
+	service := &admissionv1.ServiceReference{Namespace: namespace, Name: v.name, Path: new("/mutate-pod")}
+	unregister, err := c.register(ctx, namespace, admissionv1.WebhookClientConfig{Service: service, CABundle: authorities}, v)
 	if err != nil {
 		return nil, fmt.Errorf("registering webhook %s: %w", v.name, err)
 	}
@@ -31,17 +32,16 @@ func (c *cluster) provide(ctx context.Context, namespace string, v variant, answ
 // register makes the API server call a webhook of the bench for the pods of one namespace that carry its label, on the
 // same terms as the injector, but for creations alone: nobody updates these pods, and a constant patch would not fit.
 // The returned function undoes that.
-func (c *cluster) register(ctx context.Context, namespace string, authorities []byte, v variant) (func() error, error) {
+func (c *cluster) register(
+	ctx context.Context, namespace string, at admissionv1.WebhookClientConfig, v variant,
+) (func() error, error) {
 	configurations := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	made, err := configurations.Create(ctx, &admissionv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: namespace + "-" + v.name + "-"},
 		Webhooks: []admissionv1.MutatingWebhook{{
 			Name:                    v.webhook,
 			AdmissionReviewVersions: []string{"v1"},
-			ClientConfig: admissionv1.WebhookClientConfig{
-				Service:  &admissionv1.ServiceReference{Namespace: namespace, Name: v.name, Path: new("/mutate-pod")},
-				CABundle: authorities,
-			},
+			ClientConfig:            at,
 			Rules: []admissionv1.RuleWithOperations{{
 				Operations: []admissionv1.OperationType{admissionv1.Create},
 				Rule: admissionv1.Rule{

@@ -19,6 +19,7 @@ type report struct {
 	Scale      *scaleFigures     `json:"scale,omitempty"`
 	Identities []identityFigures `json:"identities,omitempty"`
 	Starts     *startsFigures    `json:"starts,omitempty"`
+	Replica    *replicaFigures   `json:"replica,omitempty"`
 	Creations  *creationFigures  `json:"creations,omitempty"`
 	FirstOK    *firstOKFigures   `json:"firstOK,omitempty"`
 	Policy     *policyFigures    `json:"policy,omitempty"`
@@ -55,6 +56,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Starts != nil {
 		printStarts(t, *r.Starts)
+	}
+	if r.Replica != nil {
+		printReplica(t, *r.Replica)
 	}
 	if r.Creations != nil {
 		printCreations(t, *r.Creations)
@@ -112,17 +116,20 @@ func printSize(t io.Writer, figures []sizeFigures) {
 
 func printCreations(t io.Writer, f creationFigures) {
 	title(t, fmt.Sprintf("Creation of %d pods, %d at once", f.Pods, f.AtOnce))
-	row(t, "round", "webhook", "pods/s", "p50 ms", "p99 ms", "errors", "calls", "ms per call")
+	row(t, "round", "webhook", "pods/s", "p50 ms", "p99 ms", "errors", "calls", "ms per call", "bytes of a pod")
 	for i, round := range f.Rounds {
-		for _, v := range variants() {
+		for _, v := range variantsOf(f.Rounds) {
 			l := round[v.name]
-			row(t, i+1, v.name, fmt.Sprintf("%.1f", l.PerSecond), milliseconds(l.P50), milliseconds(l.P99), l.Errors, l.Calls, milliseconds(l.InWebhook))
+			row(t, i+1, v.name, fmt.Sprintf("%.1f", l.PerSecond), milliseconds(l.P50), milliseconds(l.P99), l.Errors, l.Calls, milliseconds(l.InWebhook), l.PodBytes)
 		}
 	}
 	line(t, "ours / one that does nothing: "+f.OursToNoop.String())
 	line(t, "ours / one that answers with a constant patch of the same content: "+f.OursToConstant.String())
+	if f.WithoutIstio != "" {
+		line(t, "without Istio: "+f.WithoutIstio)
+	}
 	for _, round := range f.Rounds {
-		for _, v := range variants() {
+		for _, v := range variantsOf(f.Rounds) {
 			if e := round[v.name].FirstError; e != "" {
 				line(t, v.name+": "+e)
 			}
@@ -138,7 +145,7 @@ func printCosts(t io.Writer, f creationFigures) {
 		return
 	}
 	row(t, "webhook", "creation: API server", "to none", "webhook", "status update: API server", "to none", "webhook")
-	for _, v := range variants() {
+	for _, v := range variantsOf(f.Rounds) {
 		c := f.Costs[v.name]
 		row(t, v.name, fmt.Sprintf("%.2f", c.Creation.APIServer), fmt.Sprintf("%.2f ×", c.CreationRatio.Median), fmt.Sprintf("%.2f", c.Creation.Webhook),
 			fmt.Sprintf("%.2f", c.StatusUpdate.APIServer), fmt.Sprintf("%.2f ×", c.StatusUpdateRatio.Median), fmt.Sprintf("%.2f", c.StatusUpdate.Webhook))

@@ -13,8 +13,9 @@ type variant struct {
 	webhook string // the name under which the API server counts it; empty without one
 	label   string // with its value, the only thing in which the pods differ
 	value   string
-	injects bool // its pods come out with a sidecar
-	seen    bool // the injector's webhooks and policies look at its namespace
+	injects bool   // its pods come out with a sidecar
+	mark    string // the label by which they tell, if it is not the injector's
+	seen    bool   // the injector's webhooks and policies look at its namespace
 }
 
 func withoutWebhook() variant { return variant{name: "none", label: benchLabel, value: "none"} }
@@ -46,5 +47,5 @@ func ofTheBench(name string) variant {
 
 // variants are in the order in which each round has them.
 func variants() []variant {
-	return []variant{withoutWebhook(), notAsking(), doingNothing(), patchingConstantly(), ours()}
+	return []variant{withoutWebhook(), notAsking(), doingNothing(), patchingConstantly(), ours(), injectedByIstio()}
 }

@@ -76,8 +76,9 @@ func TestImagesByDigest(t *testing.T) {
 		}
 	}
 	values := "image: {repository: r, digest: '" + digest + "'}\nplatform: {sidecar: {image: 'envoy@" + digest + "'}}"
-	if p := platformOf(t, values); p.Sidecar.JWT.Image != "r@"+digest || p.Sidecar.Image != "envoy@"+digest {
-		t.Errorf("the platform file has the images %s and %s", p.Sidecar.Image, p.Sidecar.JWT.Image)
+	if p := platformOf(t, values); p.Sidecar.JWT.Image != "r@"+digest ||
+		p.Sidecar.Capture.Image != "r@"+digest || p.Sidecar.Image != "envoy@"+digest {
+		t.Errorf("the platform file has the images %s, %s and %s", p.Sidecar.Image, p.Sidecar.JWT.Image, p.Sidecar.Capture.Image)
 	}
 }
 

@@ -13,7 +13,7 @@ type Variant struct {
 	Namespace      string   // of the release
 	Kustomizations []string // their folders
 	Components     []string // folders of what is added to the first of them
-	Platform       string   // a line that people write into the platform file beside them, in "spire:"; none if empty
+	Platform       string   // what people write into the platform file beside them, where it has "spire:"; nothing if empty
 	Values         string   // of the chart, in YAML
 }
 
@@ -56,8 +56,10 @@ openshift: {enabled: true}
 			"manifests/injector/components/secure-metrics"),
 		with(injector("injector-nodes", `nodeSelector: {node-restriction.kubernetes.io/spire-injector: "true"}`, "manifests/injector/base"),
 			"manifests/injector/components/injector-nodes"),
-		withPlatform("prewarm: true", with(injector("prewarm", `platform: {spire: {prewarm: true}}`, "manifests/injector/base"),
+		withPlatform("spire:\n  prewarm: true", with(injector("prewarm", `platform: {spire: {prewarm: true}}`, "manifests/injector/base"),
 			"manifests/injector/components/prewarm")),
+		withPlatform("networkPolicies: true\nspire:", with(injector("workload-network-policies", `platform: {networkPolicies: true}`, "manifests/injector/base"),
+			"manifests/injector/components/workload-network-policies")),
 		injector("monitoring", `monitoring: {enabled: true}`, "manifests/injector/base", "manifests/injector/monitoring"),
 
 		spire("base", "", "manifests/spire/base"),
@@ -79,8 +81,8 @@ openshift: {enabled: true}
 	}
 }
 
-func withPlatform(line string, v Variant) Variant {
-	v.Platform = line
+func withPlatform(text string, v Variant) Variant {
+	v.Platform = text
 	return v
 }
 

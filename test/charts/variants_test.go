@@ -72,7 +72,7 @@ func extended(t *testing.T, resource string, v Variant) (folder string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		written := strings.Replace(string(platform), "\nspire:\n", "\nspire:\n  "+v.Platform+"\n", 1)
+		written := strings.Replace(string(platform), "\nspire:\n", "\n"+v.Platform+"\n", 1)
 		if err := os.WriteFile(filepath.Join(folder, "config.yaml"), []byte(written), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -50,8 +50,8 @@ func (s *spire) startProxy(t *testing.T, path string, p ir.Proxy, tokens string)
 	move := strings.NewReplacer(
 		templates.ConfigDir, dir,
 		templates.JWTDir, tokens,
-		fmt.Sprintf("port_value: %d", ir.AdminPort), fmt.Sprintf("port_value: %d", x.admin),
-		fmt.Sprintf("port_value: %d", ir.ReadinessPort), fmt.Sprintf("port_value: %d", x.ready),
+		fmt.Sprintf(": %d", ir.AdminPort), fmt.Sprintf(": %d", x.admin),
+		fmt.Sprintf(": %d", ir.ReadinessPort), fmt.Sprintf(": %d", x.ready),
 	)
 	for name, content := range map[string]string{
 		templates.BootstrapFile: config.Bootstrap, templates.ListenersFile: config.Listeners,

@@ -51,6 +51,7 @@ func TestInjectorsRightsByReview(t *testing.T) {
 			{Verb: "delete", Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Name: injectorName},
 			{Verb: "patch", Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"},
 			{Verb: "delete", Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicybindings"},
+			{Verb: "list", Group: "networking.k8s.io", Resource: "networkpolicies"}, {Verb: "create", Group: "networking.k8s.io", Resource: "networkpolicies"},
 			{Verb: "create", Group: "certificates.k8s.io", Resource: "certificatesigningrequests"},
 			{Verb: "approve", Group: "certificates.k8s.io", Resource: "signers"}, {Verb: "create", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"},
 			{Verb: "create", Group: "apiregistration.k8s.io", Resource: "apiservices"}, {Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},

@@ -14,22 +14,9 @@ var envoyPath string
 
 func TestMain(m *testing.M) {
 	var err error
-	if envoyPath, err = findEnvoy(context.Background()); err != nil {
+	if envoyPath, err = parts.EnvoyProgram(context.Background(), os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
-}
-
-// findEnvoy returns the program that ENVOY names, or else the one that the test cluster runs.
-func findEnvoy(ctx context.Context) (string, error) {
-	if path := os.Getenv("ENVOY"); path != "" {
-		return path, nil
-	}
-	cache, err := parts.UserCache()
-	if err != nil {
-		return "", err
-	}
-	programs, err := parts.Ensure(ctx, cache, parts.ForEnvoy, os.Stderr)
-	return programs.Envoy, err
 }

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -22,19 +23,31 @@ func TestCapturedPorts(t *testing.T) {
 	hosts := map[string]string{callerIP: calleeIP, "fd77::1": "fd77::2"}
 	must(t, l.caller.IP(t.Context(), "address add fd77::1/64 dev eth0 nodad"))
 	must(t, l.callee.IP(t.Context(), "address add fd77::2/64 dev eth0 nodad"))
-	const app, listen, oldApp, permissive, gate = 8080, 8443, 8081, 8444, 15025
+	const app, oldApp, ownApp, echoes, plain, closed = 8080, 8081, 8082, 7070, 9090, 6060
 	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	for _, port := range []int{app, oldApp} {
-		listener := listenIn(t, l.callee, fmt.Sprintf(":%d", port))
+	addresses := []string{fmt.Sprintf("%s:%d", calleeIP, ownApp), fmt.Sprintf("[fd77::2]:%d", ownApp)}
+	for _, port := range []int{app, oldApp, plain, closed} {
+		addresses = append(addresses, fmt.Sprintf(":%d", port))
+	}
+	for _, address := range addresses {
+		listener := listenIn(t, l.callee, address)
 		go func() { _ = http.Serve(listener, answer) }()
 	}
-	x := startProxyIn(t, l.callee, ir.Proxy{
-		ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, IPFamily: ir.DualStack,
+	lines := listenIn(t, l.callee, fmt.Sprintf(":%d", echoes))
+	go serveEach(lines, func(connection net.Conn) { _, _ = io.Copy(connection, connection) })
+	valid := peers(t, "/valid")
+	p := ir.Proxy{
+		ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, IPFamily: ir.DualStack, Captured: true,
+		Metrics: ir.Metrics{Port: 15090},
 		Inbound: []ir.Inbound{
-			{Listen: listen, App: app, Peers: peers(t, "/valid")},
-			{Listen: permissive, App: oldApp, Peers: peers(t, "/valid"), TLS: ir.Permissive},
+			{Listen: 8443, App: app, Peers: valid},
+			{Listen: 15300, App: oldApp, Peers: valid, TLS: ir.Permissive},
+			{Listen: 15301, App: ownApp, AppHost: ir.PodIP, Peers: valid},
+			{Listen: 15302, App: echoes, Protocol: ir.TCP, Peers: valid},
+			{Listen: 15303, App: plain, TLS: ir.None},
 		},
-	})
+	}
+	x := startProxyIn(t, l.callee, p)
 	x.waitReady()
 	_, text, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(x.ready, "http://"), "/ready"), ":")
 	readiness, err := strconv.ParseUint(text, 10, 16)
@@ -55,19 +68,39 @@ func TestCapturedPorts(t *testing.T) {
 	}
 	for _, host := range hosts {
 		expect(t, clientIn(l.caller), at("http", host, app), 200, "ok") // as long as nothing is captured
-		denied(clientIn(l.caller), at("http", host, gate))
+		denied(clientIn(l.caller), at("http", host, ir.CapturePort))
 	}
-	rules := capture.Rules{Redirects: []capture.Redirect{
-		{From: app, To: listen}, {From: oldApp, To: permissive}, {From: gate, To: uint16(readiness)},
-	}}
+	var rules capture.Rules
+	for _, r := range p.Redirects() {
+		if r.To == ir.ReadinessPort {
+			r.To = uint16(readiness)
+		}
+		rules.Redirects = append(rules.Redirects, capture.Redirect(r))
+	}
+	rules.Open = p.OpenPorts()
 	must(t, l.callee.Do(func() error { return capture.Apply(t.Context(), rules, ir.DualStack) }))
 	for caller, host := range hosts {
-		expect(t, clientIn(l.caller), at("http", host, gate)+"ready", 200, "")
+		expect(t, clientIn(l.caller), at("http", host, ir.CapturePort)+"ready", 200, "")
 		expect(t, as("/valid"), at("https", host, app), 200, "ok")
 		denied(as("/invalid"), at("https", host, app))
 		denied(clientIn(l.caller), at("http", host, app))
 		expect(t, as("/valid"), at("https", host, oldApp), 200, "ok")
 		expect(t, clientIn(l.caller), at("http", host, oldApp), 200, "ok")
+		expect(t, as("/valid"), at("https", host, ownApp), 200, "ok")
+		denied(clientIn(l.caller), at("http", host, ownApp))
+		expect(t, clientIn(l.caller), at("http", host, plain), 200, "ok")
+		if status, _, err := get(clientIn(l.caller), at("http", host, 15090)+"stats/prometheus"); err != nil || status != 200 {
+			t.Errorf("statistics: got %d, %v", status, err)
+		}
+		denied(clientIn(l.caller), at("http", host, closed))
+		must(t, l.caller.Do(func() error {
+			stream, err := tls.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(echoes)), tlsConfig(t, agent, id("/valid").String()))
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			return roundTrip(stream, "", "ping")
+		}))
 		remote := strings.TrimSuffix(net.JoinHostPort(caller, "0"), "0")
 		for _, event := range []string{"request", "plain_request", "handshake_refused"} {
 			x.waitEvent(event, map[string]string{"remote": remote})

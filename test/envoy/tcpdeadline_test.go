@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -117,11 +118,26 @@ func TestTCPEndsWithTheCallersCertificate(t *testing.T) {
 		if !containsAll(line, map[string]string{"peer": "spiffe://example.org/web", "self": "spiffe://example.org/db", "received": "", "sent": ""}) {
 			t.Errorf("a line without who it was: %v", line)
 		}
+		checkWhyItEnded(t, line, ttl/2)
 	}
 	for _, in := range p.Inbound {
 		if detours := x.statistic(fmt.Sprintf("cluster.early_%d.upstream_cx_total", in.Listen)); detours != 3 {
 			t.Errorf("%d connections to port %d made a detour, want the 3 that end early", detours, in.Listen)
 		}
+	}
+}
+
+// checkWhyItEnded wants a line to say that the time of its connection was over, which may be the longest there is.
+func checkWhyItEnded(t *testing.T, line map[string]any, longest time.Duration) {
+	t.Helper()
+	lasted, ok := line["ms"].(float64)
+	if life, early := line["life"].(string); early {
+		seconds, err := strconv.Atoi(life)
+		if over := time.Duration(lasted)*time.Millisecond - time.Duration(seconds)*time.Second; err != nil || seconds == 0 || over < 0 || over > slack {
+			t.Errorf("a line that does not say that the certificate ended (%v): %v", err, line)
+		}
+	} else if !ok || line["flags"] != "DT" || time.Duration(lasted)*time.Millisecond < longest-slack {
+		t.Errorf("a line that does not say that the time was over: %v", line)
 	}
 }
 

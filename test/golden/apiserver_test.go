@@ -39,6 +39,9 @@ func TestAPIServer(t *testing.T) {
 		{"Unlabelled", testUnlabelled},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
+		{"NetworkPolicyRights", testNetworkPolicyRights},
+		{"NetworkPolicies", testNetworkPolicies},
+		{"PolicyEngine", testPolicyEngine},
 		{"Check", testCheck}, // the last one: it stops the webhooks
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
@@ -58,8 +61,10 @@ func testCorpus(t *testing.T, s *apiServer) {
 func (s *apiServer) check(t *testing.T, c Case) {
 	in := c.input(t)
 	var accounts []string
-	if account := in.pod.Spec.ServiceAccountName; account != "" {
-		accounts = append(accounts, account)
+	for _, account := range []string{in.pod.Spec.ServiceAccountName, in.pod.Spec.DeprecatedServiceAccount} {
+		if account != "" {
+			accounts = append(accounts, account)
+		}
 	}
 	s.prepare(t, in.namespace, c.Name, accounts...)
 	s.use(in.injector)

@@ -85,6 +85,16 @@ var forgeries = map[string]func(*corev1.Pod) bool{
 	"Envoy's command": ofEnvoy(func(c *corev1.Container) { c.Command = []string{"sh"} }),
 	"Envoy's user":    ofEnvoy(func(c *corev1.Container) { c.SecurityContext.RunAsUser = new(int64) }),
 	"Envoy's probe":   ofEnvoy(func(c *corev1.Container) { c.StartupProbe = nil }),
+	"nothing captured": func(p *corev1.Pod) bool {
+		n := len(p.Spec.InitContainers)
+		p.Spec.InitContainers = slices.DeleteFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == intent.CaptureName })
+		return len(p.Spec.InitContainers) < n
+	},
+	"a port left open":            ofCapture(func(c *corev1.Container) { c.Args = append(c.Args, "--open", "8080") }),
+	"rules that are not written":  ofCapture(func(c *corev1.Container) { c.Args = append(c.Args, "--dry-run") }),
+	"another image that captures": ofCapture(func(c *corev1.Container) { c.Image = "forged" }),
+	"the gate in the status":      inStatus(`"15025:15021"`, `"15025:15022"`),
+	"no capture in the status":    inStatus(`"capture":"`, `"captured":"`),
 	"the Workload API taken away": eachContainer(func(p *corev1.Pod, c *corev1.Container) bool {
 		n := len(c.VolumeMounts)
 		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == inject.SocketVolume })
@@ -116,6 +126,9 @@ var smuggled = map[string]func(*corev1.Pod) bool{
 	}),
 	"a capability": ofEnvoy(func(c *corev1.Container) {
 		c.SecurityContext.Capabilities.Add = []corev1.Capability{"SYS_ADMIN"}
+	}),
+	"a capability beside NET_ADMIN": ofCapture(func(c *corev1.Container) {
+		c.SecurityContext.Capabilities.Add = append(c.SecurityContext.Capabilities.Add, "SYS_ADMIN")
 	}),
 	"all rights of the node": ofEnvoy(func(c *corev1.Container) {
 		c.SecurityContext.AllowPrivilegeEscalation, c.SecurityContext.Privileged = nil, new(true)
@@ -155,6 +168,17 @@ var smuggled = map[string]func(*corev1.Pod) bool{
 	},
 }
 
+// ofCapture changes the container that captures.
+func ofCapture(change func(*corev1.Container)) func(*corev1.Pod) bool {
+	return eachContainer(func(_ *corev1.Pod, c *corev1.Container) bool {
+		if c.Name != intent.CaptureName {
+			return false
+		}
+		change(c)
+		return true
+	})
+}
+
 // ofSidecar is ofEnvoy for what is the user's to say in a gateway.
 func ofSidecar(change func(*corev1.Container)) func(*corev1.Pod) bool {
 	return func(p *corev1.Pod) bool {
@@ -175,7 +199,7 @@ func ofApp(volume, path string) func(*corev1.Pod) bool {
 		named := func(v corev1.Volume) bool { return v.Name == volume }
 		at := func(m corev1.VolumeMount) bool { return m.MountPath == path }
 		has := slices.ContainsFunc(p.Spec.Volumes, named) && !slices.ContainsFunc(c.VolumeMounts, at)
-		if c.Name == intent.SidecarName || c.Name == intent.JWTName || !has {
+		if c.Name == intent.SidecarName || c.Name == intent.JWTName || c.Name == intent.CaptureName || !has {
 			return false
 		}
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: path, ReadOnly: true})

@@ -151,6 +151,8 @@ func testForgeries(t *testing.T, s *apiServer) {
 	for name, pod := range map[string]string{
 		"sidecar": `annotations: {spiffe.io/app-port: "8080", spiffe.io/allowed-peers: /web, spiffe.io/upstreams:
 			"[{listen: 8000, address: \"db.demo.svc:8443\", peers: [/db], jwt: {audience: db}}, {listen: 8001, address: \"db.example.org:443\", tls: {ca: {secret: db}}}]"}}, spec: {` + app + `}`,
+		"captured": `annotations: {spiffe.io/capture: inbound, spiffe.io/allowed-peers: /web}}, spec: {containers:
+			[{name: app, image: "app:1", ports: [{containerPort: 8080}]}], volumes: [{name: mine, emptyDir: {}}]}`,
 		"gateway": `annotations: {spiffe.io/mode: gateway, spiffe.io/inbound: "[{listen: 8443, peers: [/web], certificate: {secret: s}}]", spiffe.io/upstreams:
 			"[{match: /, address: \"db.demo.svc:8443\", peers: [/db]}]"}}, spec: {containers: [{name: envoy, image: auto}], volumes: [{name: mine, emptyDir: {}}]}`,
 		"socket": `annotations: {spiffe.io/mode: "sidecar,socket", spiffe.io/app-port: "8080", spiffe.io/allowed-peers: /web}}, spec: {` + app + `}`,

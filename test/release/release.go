@@ -69,6 +69,7 @@ func (r release) steps() []step {
 		step{"making the image for " + imagePlatforms(), r.writeImages},
 		step{"rendering the manifests", r.writeManifests},
 		step{"packaging the charts", r.writeCharts},
+		step{"packing the plugin of kubectl", r.writePlugin},
 		step{"adding up", writeSums},
 	)
 }

@@ -63,6 +63,7 @@ func TestRelease(t *testing.T) {
 	t.Run("programs", func(t *testing.T) { testPrograms(t, folder) })
 	t.Run("modules", func(t *testing.T) { testModules(t, r, folder) })
 	t.Run("images", func(t *testing.T) { testImages(t, r, folder) })
+	t.Run("plugin", func(t *testing.T) { testPlugin(t, folder) })
 	t.Run("charts", func(t *testing.T) { testCharts(t, r, folder) })
 	t.Run("manifests", func(t *testing.T) { testManifests(t, r, folder) })
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -44,10 +45,15 @@ func configurationMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 	if !pod.Spec.HostNetwork || !i.intent.Mode.Envoy() {
 		return nil
 	}
+	hint := fmt.Sprintf("set hostNetwork: false; or, for an app that takes its SVID from the Workload API itself, write %s: %s",
+		intent.AnnotationMode, intent.ModeSocket)
+	if others := intent.OnlyWithEnvoy(pod); len(others) > 0 {
+		hint += " and remove " + strings.Join(others, ", ")
+	}
 	return []intent.Mistake{{
 		Where: "spec.hostNetwork",
 		What:  "every process of the node could use the pod's identity through the node's loopback",
-		Hint:  fmt.Sprintf("set hostNetwork: false, or write %s: %s", intent.AnnotationMode, intent.ModeSocket),
+		Hint:  hint,
 	}}
 }
 

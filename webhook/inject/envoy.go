@@ -24,8 +24,8 @@ const patience = 3600
 
 // envoy is Envoy's container.
 func (i injection) envoy() corev1.Container {
-	probe := func(path string) corev1.ProbeHandler {
-		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(ir.ReadinessPort)}}
+	probe := func(path string, port int32) corev1.ProbeHandler {
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(port)}}
 	}
 	mount := func(volume, path string) corev1.VolumeMount {
 		return corev1.VolumeMount{Name: volume, MountPath: path, ReadOnly: true}
@@ -39,11 +39,13 @@ func (i injection) envoy() corev1.Container {
 		Resources: i.intent.Sidecar.Resources,
 		// Passes only when the SVID is there and the data listeners are up: until then no container of the user starts.
 		StartupProbe: &corev1.Probe{
-			ProbeHandler: probe(templates.ReadinessPath), PeriodSeconds: 1, FailureThreshold: patience,
+			ProbeHandler:     probe(templates.ReadinessPath, startupPort(i.intent.Proxy)),
+			PeriodSeconds:    1,
+			FailureThreshold: patience,
 		},
 		// A pod is ready when its app answers too; at the start, that would wait for an app which waits for Envoy.
 		ReadinessProbe: &corev1.Probe{
-			ProbeHandler: probe(templates.AppReadinessPath), PeriodSeconds: 2, FailureThreshold: 2,
+			ProbeHandler: probe(templates.AppReadinessPath, ir.ReadinessPort), PeriodSeconds: 2, FailureThreshold: 2,
 		},
 		SecurityContext: restricted(i.user),
 		VolumeMounts: []corev1.VolumeMount{

@@ -21,6 +21,10 @@ type EnvoyStatus struct {
 	AppAddresses []string `json:"appAddresses,omitempty"`
 	Upstreams    []uint16 `json:"upstreams,omitempty"` // ports on 127.0.0.1 for the app's requests to others
 	TCP          []uint16 `json:"tcp,omitempty"`       // ports on 127.0.0.1 for the app's TCP connections to others
+	// Names are those that the app calls, with their ports.
+	Names []string `json:"names,omitempty"`
+	// Redirects are from ports of a captured pod to Envoy's, such as "8080:8443".
+	Redirects []string `json:"redirects,omitempty"`
 	// IPFamily is that of the addresses it listens on, empty for IPv4.
 	IPFamily string `json:"ipFamily,omitempty"`
 	// RequestsCertificates says that a port takes callers with and without a certificate, which holds for all of an Envoy.
@@ -45,6 +49,7 @@ func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 		Secret:               in.CertificateSecret,
 		CAs:                  in.Proxy.CASecrets(),
 		Audiences:            in.Audiences(),
+		Redirects:            redirectsOf(in.Proxy),
 		Config:               config,
 	}
 	if f := in.Proxy.IPFamily; f != ir.IPv4 {
@@ -62,6 +67,10 @@ func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 	for _, up := range in.Proxy.Upstreams {
 		switch {
 		case in.Proxy.Gateway: // whose upstreams have no ports
+		case !up.Name.IsZero():
+			for _, port := range slices.Concat([]uint16{up.Listen}, up.Passthrough) {
+				s.Names = append(s.Names, up.Name.At(port))
+			}
 		case up.Protocol == ir.TCP:
 			s.TCP = append(s.TCP, up.Listen)
 		default:
@@ -84,6 +93,8 @@ func (s Status) envoy() EnvoyStatus {
 // certificates.
 func (s EnvoyStatus) samePorts(other EnvoyStatus) bool {
 	return sameSet(s.watched(), other.watched()) && sameSet(s.App, other.App) && sameSet(s.AppAddresses, other.AppAddresses) && sameSet(s.Upstreams, other.Upstreams) &&
+		sameSet(s.Names, other.Names) &&
+		sameSet(s.Redirects, other.Redirects) &&
 		s.RequestsCertificates == other.RequestsCertificates
 }
 

@@ -50,7 +50,7 @@ func differences[T any](a, b T) []string {
 func isOurContainer(name string) bool { return slices.Contains(ourContainers, name) }
 
 // ourContainers are the names of all that injection adds, in the order in which they start.
-var ourContainers = []string{intent.FilesName, intent.JWTName, intent.SidecarName}
+var ourContainers = []string{intent.CaptureName, intent.FilesName, intent.JWTName, intent.SidecarName}
 
 // sameOrder finds our containers where they are not before all others: these would start without mutual TLS.
 func sameOrder(arrived, injected *corev1.Pod) []intent.Mistake {

@@ -23,9 +23,9 @@ func TestIPFamilyOfAPodStays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		address := "address: 0.0.0.0,"
+		address := ": 0.0.0.0,"
 		if began != ir.IPv4 {
-			address = `address: "::",`
+			address = `: "::",`
 		}
 		for _, today := range []ir.IPFamily{ir.IPv4, ir.DualStack} {
 			injector := injectorWith(t, today)

@@ -73,6 +73,9 @@ func (i injection) lowestPort() uint16 {
 	}
 	for _, up := range i.intent.Proxy.Upstreams {
 		take(up.Listen)
+		for _, port := range up.Passthrough {
+			take(port)
+		}
 	}
 	take(i.intent.Proxy.Metrics.Port)
 	return lowest

@@ -25,7 +25,7 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 	if _, is := i.Platform.Quarantined(in.ID); is {
 		return registrar.Needs{}
 	}
-	if len(i.Platform.RefusedExceptions(ns, in))+len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
+	if len(i.refusedExceptions(ns)(in))+len(injection{Injector: i, intent: in}.mistakes(template)) > 0 {
 		return registrar.Needs{}
 	}
 	return registrar.Needs{Workloads: in.Workloads(template), Identity: registrar.IdentityHash(in.ID)}
@@ -152,7 +152,11 @@ func Trim(pod *corev1.Pod) *corev1.Pod {
 		}
 	}
 	out.Spec.ServiceAccountName, out.Spec.NodeName = pod.Spec.ServiceAccountName, nodeOf(pod)
-	out.Spec.InitContainers, out.Spec.Containers = namesOf(pod.Spec.InitContainers), namesOf(pod.Spec.Containers)
+	keep := namesOf
+	if StatusOf(pod).Capture != "" {
+		keep = declaredIn
+	}
+	out.Spec.InitContainers, out.Spec.Containers = keep(pod.Spec.InitContainers), keep(pod.Spec.Containers)
 	out.Status.Phase = pod.Status.Phase
 	return out
 }

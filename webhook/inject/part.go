@@ -32,9 +32,11 @@ var parts = []part{
 	gatewayPart,
 	drainPart,
 	lowPortsPart,
+	namesPart,
 	sidecarPart,
 	jwtPart,
 	filesPart,
+	capturePart,
 	configurationPart,
 	volumePart(ConfigVolume, configVolume),
 	volumePart(JWTVolume, jwtVolume),
@@ -83,7 +85,8 @@ func Original(pod *corev1.Pod) *corev1.Pod { return strip(pod) }
 func strip(pod *corev1.Pod) *corev1.Pod {
 	status := StatusOf(pod)
 	if !injected(pod) { // a copy of an injected pod, with any of the parts
-		status.JWT, status.Files = intent.JWTName, intent.FilesName
+		status.JWT, status.Files, status.Capture = intent.JWTName, intent.FilesName, intent.CaptureName
+		status.HostAliases = loopbackAliases(pod)
 	}
 	out := pod.DeepCopy()
 	for _, p := range slices.Backward(parts) {
@@ -128,12 +131,12 @@ func altered(arrived, injected *corev1.Pod) []intent.Mistake {
 
 // windowsMistakes find a pod for nodes on which none of the parts can be.
 func windowsMistakes(_ injection, pod *corev1.Pod) []intent.Mistake {
-	named := pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows
-	if !named && pod.Spec.NodeSelector[corev1.LabelOSStable] != string(corev1.Windows) {
+	where := windowsField(pod)
+	if where == "" {
 		return nil
 	}
 	return []intent.Mistake{{
-		Where: "spec.os.name",
+		Where: where,
 		What:  "expected linux, got windows",
 		Hint:  "there is no Envoy sidecar for Windows: remove the label",
 	}}

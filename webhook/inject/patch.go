@@ -17,7 +17,7 @@ import (
 type Operation = jsonpatch.Operation
 
 // Patch is the JSON patch from a pod to what injection made of it: labels, annotations, containers, volumes, the
-// grace period and sysctls, which is all that injection changes. Containers and volumes are matched by their names and not by
+// grace period, aliases of hosts and sysctls, which is all that injection changes. Containers and volumes are matched by their names and not by
 // their positions: with the sidecar in front, a field of the user's first init container that is newer than our API
 // version would else end on the sidecar. And comparing the whole pods would cost more than all the rest of an
 // admission.
@@ -36,6 +36,7 @@ func Patch(before, after *corev1.Pod) []Operation {
 	case is == nil && was != nil:
 		ops = append(ops, Operation{Operation: "remove", Path: gracePeriod})
 	}
+	ops = patchHostAliases(ops, before.Spec.HostAliases, after.Spec.HostAliases)
 	return append(ops, patchSysctls(before.Spec.SecurityContext, after.Spec.SecurityContext)...)
 }
 

@@ -96,6 +96,10 @@ func fixed(pod, wanted *corev1.Pod) []intent.Mistake {
 	if was.Mode != is.Mode {
 		mistakes = append(mistakes, needsNewPodFor("mode", was.Mode, is.Mode))
 	}
+	if was.Capture != is.Capture {
+		said := map[bool]string{true: "inbound", false: "none"}
+		mistakes = append(mistakes, needsNewPodFor("capture", said[was.Capture != ""], said[is.Capture != ""]))
+	}
 	today := is.envoy()
 	started := startedWith(pod, today)
 	if started.Secret != today.Secret {

@@ -13,7 +13,9 @@ type refusedExceptions func(intent.Intent) []intent.Mistake
 
 // refusedExceptions are those of a new pod.
 func (i Injector) refusedExceptions(ns intent.Namespace) refusedExceptions {
-	return func(in intent.Intent) []intent.Mistake { return i.Platform.RefusedExceptions(ns, in) }
+	return func(in intent.Intent) []intent.Mistake {
+		return append(i.Platform.RefusedExceptions(ns, in), intent.CaptureForbidden(ns, in)...)
+	}
 }
 
 // newExceptions are those that a running pod had not before: one that was admitted with an exception still takes other

@@ -30,6 +30,10 @@ func sidecarMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
 	if !i.intent.Mode.Gateway {
 		mistakes = reserved(pod, intent.SidecarName, "has the name of the injected sidecar")
+		for n := range mistakes {
+			mistakes[n].Hint = fmt.Sprintf("rename it, in somebody else's chart by a post-renderer such as kustomize; or leave the pod out by "+
+				"the label %s: %s", intent.LabelInject, intent.InjectDisabled)
+		}
 	}
 	ends := pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
 	if i.intent.Mode.Sidecar && !i.Kubernetes.hasNativeSidecars() && ends {

@@ -23,6 +23,7 @@ type Status struct {
 	Mode     string   `json:"mode"`
 	Sidecar  string   `json:"sidecar,omitempty"` // Envoy's container, if there is one
 	JWT      string   `json:"jwt,omitempty"`     // the container that fetches tokens and keys, if there is one
+	Capture  string   `json:"capture,omitempty"` // the init container that writes the rules of a captured pod, if there is one
 	Files    string   `json:"files,omitempty"`   // the container that keeps files, if there is one
 	Readers  []string `json:"readers,omitempty"` // the containers that see those files
 	Volumes  []string `json:"volumes"`
@@ -38,6 +39,8 @@ type Status struct {
 	ProbeGracePeriods map[string]int64 `json:"probeGracePeriods,omitempty"`
 	// UnprivilegedPorts says that the pod was given the sysctl with which Envoy binds ports below 1024.
 	UnprivilegedPorts bool `json:"unprivilegedPorts,omitempty"`
+	// HostAliases are the addresses of spec.hostAliases that stand for names which lead to Envoy.
+	HostAliases []string `json:"hostAliases,omitempty"`
 	// Envoy is what Envoy was started with. There is none in a pod without Envoy, or that an older version injected.
 	Envoy *EnvoyStatus `json:"envoy,omitempty"`
 }

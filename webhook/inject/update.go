@@ -121,6 +121,8 @@ func (i Injector) fixedChanges(ns intent.Namespace, before, wanted *corev1.Pod, 
 	case was.RequestsCertificates != is.envoy().RequestsCertificates:
 		return allNeedNewPod(changed,
 			"begins or ends to take callers with and without a certificate, which a running Envoy cannot")
+	case !sameSet(was.Names, is.envoy().Names):
+		return allNeedNewPod(changed, "calls other names, or other ports of them, and the aliases and ports of a running pod stay")
 	case as.Pod.Annotations[intent.AnnotationBootstrap] != wanted.Annotations[intent.AnnotationBootstrap]:
 		return allNeedNewPod(changed, "adds, removes or moves a port, and the ports of a running pod stay")
 	case was.Secret != is.envoy().Secret:

@@ -62,8 +62,13 @@ var annotations = slices.Concat([]annotation{
 		doc: "the identity asked for: a path in the own trust domain, or a full SPIFFE ID of it"},
 	{key: AnnotationFederatesWith, example: "auxiliary.org", live: true, parse: (*reader).parseFederatesWith,
 		doc: "foreign trust domains whose peers may appear in the lists of peers, separated by commas or white space"},
+	{key: AnnotationCapture, example: captureInbound, parse: (*reader).parseCapture,
+		doc: "inbound: the TCP ports that the app's containers declare are led to Envoy inside the pod, and its other ports closed, so that " +
+			"app, Service and the addresses of callers stay as they are; a port without a listener of its own gets one for allowed-peers, and " +
+			"inbound may leave listen out. none (default): callers call Envoy's ports"},
 	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
-		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost"},
+		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost, by the protocol that the name " +
+			"of the container's port says: http (default), http2, h2c, grpc, tcp, or a name that begins with one of them and a hyphen"},
 	{
 		key:     AnnotationAllowedPeers,
 		example: "/web, /ns/prod/*",
@@ -94,8 +99,9 @@ var annotations = slices.Concat([]annotation{
 		live:    true,
 		parse:   (*reader).parseUpstreams,
 		model:   modelUpstreams,
-		doc: "a YAML list of {listen, address, peers, protocol, host, tls, jwt}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and " +
-			"accepts only peers; in gateway mode {match, address, peers, protocol, host, tls, jwt}, routes by [host]/path of the inbound listeners; " +
+		doc: "a YAML list of {listen, address, peers, protocol, host, tls, jwt, passthrough}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and " +
+			`accepts only peers; listen may be a name and port that the app calls anyway, such as "api:8080": then address may be left out, if it ` +
+			"is that name and port too, and passthrough lists ports of that name where bytes go as they are; another name needs a new pod; in gateway mode {match, address, peers, protocol, host, tls, jwt}, routes by [host]/path of the inbound listeners; " +
 			"host is what every request says in Host (default: what was written; for 127.0.0.1 and localhost the name in address); " +
 			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod; " +
 			"tls in the place of peers is {ca, sni, clientCertificate}: address is outside the mesh, its server has a certificate of ca, " +
@@ -106,6 +112,9 @@ var annotations = slices.Concat([]annotation{
 	},
 	{key: AnnotationEnforcement, example: enforcementAudit, live: true, parse: (*reader).parseEnforcement,
 		doc: "enforce (default), or audit: every peer of a trusted domain passes, those outside the lists are logged and counted"},
+	{key: AnnotationPlainPorts, example: "9090, 9100", live: true, parse: (*reader).parsePlainPorts,
+		doc: "ports of the app, separated by commas or white space, that stay open for plain text where networkPolicies of the " +
+			"platform file close all but Envoy's"},
 	{key: AnnotationX509SVIDTTL, example: "30s", parse: (*reader).parseX509SVIDTTL, model: "svidTTL",
 		doc: "TTL of the X.509-SVID, a Go duration"},
 	{key: AnnotationJWTSVIDTTL, example: "5m", parse: (*reader).parseJWTSVIDTTL,

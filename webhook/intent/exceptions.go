@@ -25,6 +25,7 @@ const (
 	ExceptionSharePIDs    Exception = "shareProcessNamespace"
 	ExceptionHostPID      Exception = "hostPID"
 	ExceptionPrivateImage Exception = "proxyImage"
+	ExceptionPlainPorts   Exception = "plainPorts"
 )
 
 // exception is one row of the table of exceptions: everything that is known of one is known from here.
@@ -78,7 +79,7 @@ var exceptions = []exception{
 		name: ExceptionPodIP, doc: "apps on the address of their pod, where plain text reaches them past Envoy", told: true,
 		found: func(r *reader, _ *corev1.Pod) []Mistake {
 			return r.inListeners(func(l ir.Inbound) (field, what string) {
-				if l.AppHost != ir.PodIP {
+				if l.AppHost != ir.PodIP || r.Proxy.Captured {
 					return "", ""
 				}
 				return ".app", "plain text reaches an app on the address of its pod past Envoy"
@@ -126,6 +127,20 @@ var exceptions = []exception{
 			return []Mistake{{
 				Where: v.where(AnnotationProxyImage, ""),
 				What:  "whatever is in this image gets the SVID and its key, and decides who is let in",
+				Hint:  "remove it",
+			}}
+		},
+	},
+	{
+		name: ExceptionPlainPorts, doc: "ports of the app that are listed in " + AnnotationPlainPorts + ", which stay open for plain text",
+		found: func(r *reader, _ *corev1.Pod) []Mistake {
+			v, ok := r.written[AnnotationPlainPorts]
+			if !ok || !r.Mode.Envoy() {
+				return nil
+			}
+			return []Mistake{{
+				Where: v.where(AnnotationPlainPorts, ""),
+				What:  "plain text reaches the app on these ports past Envoy",
 				Hint:  "remove it",
 			}}
 		},
@@ -187,7 +202,7 @@ func (r *reader) inListeners(field func(ir.Inbound) (field, what string), hint s
 
 // appHostPorts are the ports of the app that the node shows as its own.
 func appHostPorts(r *reader, pod *corev1.Pod) []Mistake {
-	if !r.Mode.Sidecar {
+	if !r.Mode.Sidecar || r.Proxy.Captured { // then they lead to Envoy, if anywhere
 		return nil
 	}
 	var found []Mistake
@@ -221,13 +236,16 @@ func (p Platform) RefusedExceptions(ns Namespace, in Intent) []Mistake {
 	return refused
 }
 
-// Warnings are the exceptions of a pod that is admitted with them, but for those that say what they are.
+// Warnings are the exceptions of a pod that is admitted with them, but for those that say what they are, and the notes.
 func (p Platform) Warnings(ns Namespace, in Intent) []string {
 	var warnings []string
 	for _, found := range in.Exceptions {
 		if found.told && !p.refuses(ns, found) {
 			warnings = append(warnings, found.Mistake.String())
 		}
+	}
+	for _, note := range in.Notes {
+		warnings = append(warnings, note.String())
 	}
 	return warnings
 }

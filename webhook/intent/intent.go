@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -32,6 +33,8 @@ type Intent struct {
 	Files Files
 	// Exceptions are what [Platform.RefusedExceptions] decides on.
 	Exceptions []FoundException
+	// Notes are what the author of the pod should know.
+	Notes []Mistake
 	// Origins say where it was written.
 	Origins Origins
 }
@@ -44,12 +47,15 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 		return Intent{Subject: r.Subject}, over
 	}
 	mistakes := r.read()
+	r.captureDeclared(pod)
 	if over := r.countMistakes(pod); len(over) > 0 {
 		return r.Intent, append(over, mistakes...)
 	}
 	mistakes = append(mistakes, r.readIdentity()...)
 	mistakes = append(mistakes, r.claimMistakes()...)
+	mistakes = append(mistakes, r.readAppProtocols(pod)...)
 	r.complete(pod)
+	mistakes = append(mistakes, r.captureMistakes(pod)...)
 	r.findExceptions(pod)
 	r.findOrigins()
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told
@@ -87,6 +93,8 @@ func (r *reader) complete(pod *corev1.Pod) {
 		in.Audit = r.audit && in.ChecksRequests()
 		p.Inbound = append(p.Inbound, in)
 	}
+	p.PlaceNames()
+	r.noteNames()
 	p.Refuse(r.platform.Quarantine)
 	if !r.Mode.Envoy() {
 		return
@@ -135,11 +143,21 @@ func (p Platform) written(ns Namespace, pod *corev1.Pod) map[string]value {
 
 // onlyWithEnvoy are annotations that say what Envoy does.
 var onlyWithEnvoy = []string{
+	AnnotationCapture,
 	AnnotationAppPort,
 	AnnotationInbound,
 	AnnotationUpstreams,
 	AnnotationAllowedPeers,
 	AnnotationEnforcement,
+	AnnotationPlainPorts,
+}
+
+// OnlyWithEnvoy are the annotations of a pod's own that have no effect in a mode without Envoy.
+func OnlyWithEnvoy(pod *corev1.Pod) []string {
+	return slices.DeleteFunc(slices.Clone(onlyWithEnvoy), func(key string) bool {
+		_, has := pod.Annotations[key]
+		return !has
+	})
 }
 
 // applies says whether an annotation has a meaning for the pod. What a namespace gives to its pods by default and this
@@ -151,7 +169,7 @@ func (r *reader) applies(key string, v value) bool {
 	case key == AnnotationFiles:
 		return r.Mode.Files
 	case r.Mode.Gateway:
-		return key != AnnotationAppPort
+		return key != AnnotationAppPort && key != AnnotationCapture
 	}
 	return r.Mode.Envoy() || !slices.Contains(onlyWithEnvoy, key)
 }
@@ -200,8 +218,11 @@ func (r *reader) readRow(row annotation, v value) []Mistake {
 		return deny("has no effect in mode "+r.Mode.String()+", which has no files",
 			fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, r.Mode.withFiles()))
 	case !r.Mode.Envoy() && slices.Contains(onlyWithEnvoy, row.key):
-		return deny("has no effect in mode "+r.Mode.String()+", which has no Envoy",
-			fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, r.Mode.with("sidecar")))
+		hint := fmt.Sprintf("remove it, or write %s: %s", AnnotationMode, r.Mode.with("sidecar"))
+		if r.hostNetwork { // where no Envoy can be
+			hint = "remove it"
+		}
+		return deny("has no effect in mode "+r.Mode.String()+", which has no Envoy", hint)
 	}
 	var mistakes []Mistake
 	for _, p := range row.parse(r, v.text) {
@@ -224,9 +245,7 @@ func unknownAnnotation(key string, v value) Mistake {
 
 // subject is who a pod is to the API server.
 func subject(ns Namespace, pod *corev1.Pod) Subject {
-	account := pod.Spec.ServiceAccountName
-	if account == "" {
-		account = defaultAccount
-	}
+	// The API server takes the older spelling for the newer one; manifests have either.
+	account := cmp.Or(pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount, defaultAccount)
 	return Subject{Namespace: ns.Name, ServiceAccount: account, Labels: pod.Labels}
 }

@@ -28,6 +28,7 @@ const (
 	AnnotationSPIFFEID         = Prefix + "spiffe-id"
 	AnnotationAppPort          = Prefix + "app-port"
 	AnnotationAllowedPeers     = Prefix + "allowed-peers"
+	AnnotationCapture          = Prefix + "capture"
 	AnnotationInbound          = Prefix + "inbound"
 	AnnotationUpstreams        = Prefix + "upstreams"
 	AnnotationEnforcement      = Prefix + "enforcement"
@@ -43,6 +44,7 @@ const (
 	AnnotationProxyLogLevel    = Prefix + "proxy-log-level"
 	AnnotationProxyConcurrency = Prefix + "proxy-concurrency"
 	AnnotationProxyResources   = Prefix + "proxy-resources"
+	AnnotationPlainPorts       = Prefix + "plain-ports"
 	AnnotationRefresh          = Prefix + "refresh"
 )
 
@@ -65,6 +67,9 @@ const (
 	JWTName     = "spiffe-jwt"            // fetches tokens and keys
 	FilesName   = "spiffe-files"          // keeps SVID, key and bundles as files
 )
+
+// CaptureName is that of the init container which leads connections from outside to Envoy. It has no identity.
+const CaptureName = "spiffe-capture"
 
 // SocketMountPath is where containers see the directory of the SPIRE agent's socket.
 const SocketMountPath = "/run/spire/sockets"

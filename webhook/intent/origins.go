@@ -32,7 +32,7 @@ func (o Origin) Of(namespace string) string {
 
 // Origins are where the parts of an [Intent] were written.
 type Origins struct {
-	ID, AllowedPeers, Inbound, Upstreams Origin
+	ID, AllowedPeers, Inbound, Upstreams, Capture Origin
 
 	ownPeers []bool // of the inbound listeners: they do not take AllowedPeers
 }
@@ -65,6 +65,10 @@ func (r *reader) findOrigins() {
 		AllowedPeers: of("defaults.allowedPeers", AnnotationAllowedPeers),
 		Inbound:      of("", AnnotationInbound, AnnotationAppPort),
 		Upstreams:    of("", AnnotationUpstreams),
+		Capture:      of("defaults.capture", AnnotationCapture),
+	}
+	if r.Proxy.Captured && r.Origins.Inbound == (Origin{}) {
+		r.Origins.Inbound = r.Origins.Capture
 	}
 	for _, l := range r.inbound {
 		r.Origins.ownPeers = append(r.Origins.ownPeers, !l.defaultPeers)

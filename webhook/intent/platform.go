@@ -40,6 +40,10 @@ type Platform struct {
 	X509SVIDTTL   time.Duration
 	JWTSVIDTTL    time.Duration // zero is the SPIRE server's default
 	MinTLS        ir.TLSVersion // of public ports
+	Capture       bool          // of connections from outside for ports of the app
+
+	// NetworkPolicies has what is not Envoy's closed in the network.
+	NetworkPolicies bool
 
 	// AllowedExceptions are those that namespaces which require injection take.
 	AllowedExceptions []Exception
@@ -98,6 +102,7 @@ type Sidecar struct {
 	Tracing        ir.Tracing
 	JWT            OwnContainer
 	Files          OwnContainer // of the image of JWT if it names none
+	Capture        OwnContainer // without an image pods cannot be captured
 	// UnboundedStreams is that of [ir.Proxy].
 	UnboundedStreams bool
 }

@@ -73,6 +73,7 @@ sidecar:
   resources: {limits: {memory: 64Mi}}
   metrics: {port: 15091, include: [http.inbound_]}
   jwt: {image: injector, resources: {limits: {memory: 32Mi}}}
+  capture: {image: injector, resources: {limits: {memory: 16Mi}}}
   files: {image: files, resources: {limits: {memory: 16Mi}}}
 defaults:
   inboundPort: 9443
@@ -81,8 +82,10 @@ defaults:
   x509SVIDTTL: 30s
   jwtSVIDTTL: 5m
   minTLSVersion: "1.2"
+  capture: inbound
   drain: 0s
 quarantine: [/web, "spiffe://auxiliary.org/*"]
+networkPolicies: true
 required: {allow: [permissive, hostPID]}
 limits: {annotationBytes: 1, listeners: 2, upstreams: 3, routes: 4, peers: 5, callers: 6, rules: 7, trustDomains: 8, dnsNames: 9, containers: 10, entries: 11, ports: 12, objects: 13, entriesPerNamespace: 50}
 locked: [proxy-image, mode]
@@ -153,6 +156,7 @@ func TestParsePlatformInFull(t *testing.T) {
 			Concurrency:    2,
 			MaxConnections: 500,
 			Metrics:        ir.Metrics{Port: 15091, Include: []string{"http.inbound_"}},
+			Capture:        OwnContainer{Image: "injector", Resources: memoryLimit("16Mi")},
 			JWT:            OwnContainer{Image: "injector", Resources: memoryLimit("32Mi")},
 			Files:          OwnContainer{Image: "files", Resources: memoryLimit("16Mi")},
 
@@ -169,7 +173,9 @@ func TestParsePlatformInFull(t *testing.T) {
 		X509SVIDTTL:        30 * time.Second,
 		JWTSVIDTTL:         5 * time.Minute,
 		MinTLS:             ir.TLS12,
+		Capture:            true,
 		Quarantine:         peers,
+		NetworkPolicies:    true,
 		AllowedExceptions:  []Exception{ExceptionPermissive, ExceptionHostPID},
 		Bounds:             Bounds{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		Locked:             []string{"proxy-image", "mode"},
@@ -303,6 +309,11 @@ func TestParsePlatformRefuses(t *testing.T) {
 			`sidecar.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "envoy@sha256:abc"` +
 				"\n" +
 				`sidecar.jwt.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "inj ector"`},
+		{"captured without an image", "image: envoy}", "image: envoy, capture: {image: 'a b'}}\ndefaults: {capture: both}",
+			`sidecar.capture.image: expected an image such as envoy:v1.40.0, or envoy@sha256: with 64 hexadecimal digits, got "a b"` +
+				"\n" + `defaults.capture: expected none or inbound, got "both"`},
+		{"captured by default without an image", "image: envoy}", "image: envoy}\ndefaults: {capture: inbound}",
+			`defaults.capture: inbound takes sidecar.capture.image, the injector's own image, which is not there`},
 		{"an exception that is none", "image: envoy}", "image: envoy}\nrequired: {allow: [plain, sockt]}",
 			`required.allow[0]: expected socket or files or public …`},
 		{"no collector", "image: envoy", "image: envoy, tracing: {samplingPercent: 100}",

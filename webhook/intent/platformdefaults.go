@@ -70,6 +70,7 @@ var defaultsFields = []platformField{
 		}),
 	},
 	minTLSVersionField,
+	defaultCaptureField,
 	{
 		name:     "drain",
 		doc:      "how long a terminating pod still serves, up to 5m; 0s turns it off",

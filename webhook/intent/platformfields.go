@@ -76,6 +76,7 @@ var platformFields = []platformField{
 	quarantineField,
 	{name: "sidecar", fields: sidecarFields},
 	{name: "defaults", fields: defaultsFields},
+	networkPoliciesField,
 	{name: "required", fields: requiredFields},
 	{name: "limits", fields: limitsFields()},
 	{

@@ -78,6 +78,7 @@ var sidecarFields = []platformField{
 	},
 	streamsField,
 	{name: "jwt", fields: jwtFields},
+	{name: "capture", fields: captureFields},
 	{name: "files", fields: filesFields},
 	{
 		name:     "metrics",

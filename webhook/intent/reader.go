@@ -23,6 +23,7 @@ type reader struct {
 	platform Platform
 	written  map[string]value
 
+	hostNetwork bool        // the pod is in its node's network
 	modeUnclear bool        // it was not understood: what depends on it is not told
 	unclear     bool        // nor may be which annotations there are
 	askedID     spiffeid.ID // zero when not asked for
@@ -38,15 +39,18 @@ type reader struct {
 // listener is an inbound listener as it is written, with what it takes from elsewhere.
 type listener struct {
 	ir.Inbound
-	defaultPeers bool // its peers are those of allowed-peers
-	ownAudience  bool // its tokens are for the pod's own SPIFFE ID
+	defaultPeers bool   // its peers are those of allowed-peers
+	declaredBy   string // the container whose port it is for, if nobody wrote it and the pod is captured
+	ownAudience  bool   // its tokens are for the pod's own SPIFFE ID
 }
 
 func newReader(p Platform, ns Namespace, pod *corev1.Pod) *reader {
-	return &reader{
+	r := &reader{
 		platform: p,
 		written:  p.written(ns, pod),
 		peers:    p.AllowedPeers,
+
+		hostNetwork: pod.Spec.HostNetwork,
 		Intent: Intent{
 			Subject: subject(ns, pod),
 			Mode:    ModeSidecar,
@@ -58,6 +62,8 @@ func newReader(p Platform, ns Namespace, pod *corev1.Pod) *reader {
 			},
 		},
 	}
+	r.Proxy.Captured = p.Capture
+	return r
 }
 
 func (r *reader) trustDomain() spiffeid.TrustDomain { return r.platform.Cluster.TrustDomain }

@@ -31,7 +31,7 @@ func (r *reader) unusedMistakes() []Mistake {
 	where := "annotation " + AnnotationAllowedPeers
 	hasDefaultPeers := func(l listener) bool { return l.defaultPeers }
 	switch {
-	case !has(AnnotationAppPort) && !has(AnnotationInbound):
+	case !has(AnnotationAppPort) && !has(AnnotationInbound) && !r.Proxy.Captured:
 		mistakes = append(mistakes, Mistake{
 			Where: where,
 			What:  "has no effect without an inbound listener",
@@ -98,6 +98,9 @@ func (r *reader) hintFor(code ir.Code) string {
 	switch code {
 	case ir.NothingToDo:
 		hint := fmt.Sprintf("write %s, %s or both", AnnotationAppPort, AnnotationUpstreams)
+		if r.Proxy.Captured {
+			hint += ", or the ports of the app into ports of its container"
+		}
 		if r.Mode.Socket {
 			hint += fmt.Sprintf(", or %s: %s for the Workload API alone", AnnotationMode, ModeSocket)
 		}
@@ -107,6 +110,11 @@ func (r *reader) hintFor(code ir.Code) string {
 		return hint
 	case ir.GatewayIncomplete:
 		return fmt.Sprintf("write %s and %s", AnnotationInbound, AnnotationUpstreams)
+	case ir.AppIsSidecar:
+		if r.Proxy.Captured {
+			return "or leave listen out: callers call the app's own port, which is captured"
+		}
+		return ""
 	case ir.MatchNoGateway:
 		return "or add " + AnnotationMode + ": gateway"
 	case ir.RequestAudited, ir.ForwardedAudited:
@@ -145,29 +153,70 @@ func (r *reader) mistakeOf(p ir.Problem) (Mistake, bool) {
 		m.Where = r.written[AnnotationUpstreams].where(AnnotationUpstreams, fmt.Sprintf("[%d]%s", i, field))
 	case "appPorts":
 		m.Where = "container " + r.Proxy.AppPorts[i].Container + ", ports"
+		return sidecarOfMesh(m), true
 	case "probes":
 		m.Where = r.askers[r.Proxy.Probes[i]]
+		return sidecarOfMesh(m), true
 	}
 	return m, true
 }
+
+// freePort is one that nobody in the pod has, like the platform's.
+func (r *reader) freePort() uint16 {
+	port := r.platform.InboundPort
+	taken := func(port uint16) bool {
+		return slices.ContainsFunc(r.Proxy.AppPorts, func(a ir.AppPort) bool { return a.Port == port }) ||
+			slices.ContainsFunc(r.Proxy.Upstreams, func(up ir.Upstream) bool { return up.Listen == port }) || ir.IsOwnPort(int(port))
+	}
+	for taken(port) || port == r.platform.InboundPort {
+		if port += 1000; port < firstFreePort { // it began again
+			port = port%1000 + firstFreePort
+		}
+	}
+	return port
+}
+
+// firstFreePort is the least that [reader.freePort] proposes.
+const firstFreePort = 1024
 
 // inboundMistake is one in a listener, which may come from the short form, and its peers from allowed-peers.
 func (r *reader) inboundMistake(m Mistake, code ir.Code, i int, field string) (Mistake, bool) {
 	if code == ir.PeersMissing && r.inbound[i].defaultPeers {
 		m.Where, m.What = "annotation "+AnnotationAllowedPeers, "expected at least one peer that may call, got none"
 		m.Hint = `an example: "/web, /ns/prod/*"`
+		if l := r.inbound[i]; l.declaredBy != "" {
+			m.What += fmt.Sprintf(", for port %d of container %s, which is captured", l.App, l.declaredBy)
+			m.Hint += fmt.Sprintf(`; or add a listener for the port to %s: "- {app: %d, peers: [/web]}", or {app: %d, tls: none} for plain text`,
+				AnnotationInbound, l.App, l.App)
+		}
 		if r.Proxy.Inbound[i].Clients == ir.Request {
 			m.Hint += "; or clientCertificate: none, where nobody presents one"
 		}
 		return m, !r.unclear && !r.told.about(modelAllowedPeers)
 	}
-	if r.short {
-		m.Where = r.written[AnnotationAppPort].where(AnnotationAppPort, "")
-		if code == ir.AppOfGateway {
-			m.Hint = "write its listeners in " + AnnotationInbound
-		}
+	m.Where = r.whereInbound(i, field)
+	if !r.short || r.inbound[i].declaredBy != "" {
 		return m, true
 	}
-	m.Where = r.written[AnnotationInbound].where(AnnotationInbound, fmt.Sprintf("[%d]%s", i, field))
+	switch {
+	case code == ir.AppOfGateway:
+		m.Hint = "write its listeners in " + AnnotationInbound
+	case code == ir.PortTaken && field == ".listen":
+		m.What, _, _ = strings.Cut(m.What, ";")
+		m.What += fmt.Sprintf(", and is the platform's inboundPort, where Envoy would listen for %s", AnnotationAppPort)
+		m.Hint = fmt.Sprintf("write instead %s: [{listen: %d, app: %d}], and let the Service lead there; or %s: %s", AnnotationInbound,
+			r.freePort(), r.Proxy.Inbound[i].App, AnnotationCapture, "inbound")
+	}
 	return m, true
+}
+
+// whereInbound is where a listener was written: in the long form, in the short one, or as a port of a captured pod.
+func (r *reader) whereInbound(i int, field string) string {
+	switch l := r.inbound[i]; {
+	case l.declaredBy != "":
+		return "container " + l.declaredBy + ", ports"
+	case r.short:
+		return r.written[AnnotationAppPort].where(AnnotationAppPort, "")
+	}
+	return r.written[AnnotationInbound].where(AnnotationInbound, fmt.Sprintf("[%d]%s", i, field))
 }

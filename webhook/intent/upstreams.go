@@ -10,12 +10,14 @@ import (
 
 // upstreamItem is one item of the upstreams annotation as it is written.
 type upstreamItem struct {
-	Listen   *int     `json:"listen"`
-	Match    *string  `json:"match"`
-	Address  string   `json:"address"`
-	Peers    []string `json:"peers"`
-	Protocol string   `json:"protocol"`
-	Host     *string  `json:"host"`
+	Listen   json.RawMessage `json:"listen"` // a port, or a text with a name and a port
+	Match    *string         `json:"match"`
+	Address  string          `json:"address"`
+	Peers    []string        `json:"peers"`
+	Protocol string          `json:"protocol"`
+	Host     *string         `json:"host"`
+	// Passthrough are further ports of the name in listen.
+	Passthrough []int `json:"passthrough"`
 
 	JWT json.RawMessage `json:"jwt"` // an [upstreamJWT]
 	TLS json.RawMessage `json:"tls"` // an [upstreamTLS]
@@ -55,15 +57,19 @@ func (r *reader) parseUpstreams(v string) []problem {
 func (r *reader) upstream(path string, item upstreamItem) (ir.Upstream, []problem) {
 	var up ir.Upstream
 	f := fieldErrors{path: path}
-	up.Listen = f.port(".listen", item.Listen)
+	r.listen(&f, item.Listen, &up)
+	up.Passthrough = r.passthrough(&f, item.Passthrough)
 	var err error
 	if item.Match != nil {
 		up.Match, err = ir.ParseMatch(*item.Match)
 		f.add(".match", err)
 	}
-	if item.Address != "" {
+	switch {
+	case item.Address != "":
 		up.Address, err = ir.ParseAddress(item.Address)
 		f.add(".address", err)
+	case !up.Name.IsZero(): // the name says it, and the port is the one that the app calls
+		up.Address = up.Name.Address(up.Listen)
 	}
 	if item.Host != nil {
 		up.Host, err = ir.ParseHost(*item.Host)

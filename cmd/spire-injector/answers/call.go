@@ -40,6 +40,8 @@ type Step struct {
 	Check  string `json:"check"`
 	Status Status `json:"status"`
 	Reason
+	// OfCaller says that what fails is a call of somebody else: the workload itself is well.
+	OfCaller bool `json:"ofCaller,omitempty"`
 }
 
 // Request is what a call asks for; the zero value leaves it open.
@@ -101,7 +103,7 @@ func (c call) steps() []Step {
 
 // listener is that of the callee's Envoy which the call reaches.
 func (c call) listener() (in ir.Inbound, index int, ok bool) {
-	index = slices.IndexFunc(c.to.group.Intent.Proxy.Inbound, func(in ir.Inbound) bool { return in.Listen == c.to.port })
+	index = c.to.group.Intent.Proxy.ServerOf(c.to.port)
 	if index < 0 {
 		return ir.Inbound{}, 0, false
 	}
@@ -146,7 +148,16 @@ func (c call) port() (Status, Reason) {
 				c.where(""),
 		}
 	}
-	return OK, Reason{Found: fmt.Sprintf("%s, where the Envoy of %s listens", leads, c.callee())}
+	return OK, Reason{Found: leads + whereEnvoyServes(c.to)}
+}
+
+// whereEnvoyServes says how callers of a pod's port come to Envoy, which they do.
+func whereEnvoyServes(b backend) string {
+	p := b.group.Intent.Proxy
+	if in := p.Inbound[p.ServerOf(b.port)]; in.Listen != b.port {
+		return fmt.Sprintf(", which is captured: the Envoy of %s takes it on %d", b.group.Of, in.Listen)
+	}
+	return fmt.Sprintf(", where the Envoy of %s listens", b.group.Of)
 }
 
 // noListener is about an address that leads past Envoy.

@@ -1,6 +1,7 @@
 package answers
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -13,19 +14,28 @@ func (g Graph) WriteJSON(w io.Writer) error { return writeJSON(w, g) }
 // WriteText writes a line for each edge, below it what does not agree, and after them what else is let in.
 func (g Graph) WriteText(w io.Writer) error {
 	if len(g.Edges) > 0 {
-		t := newTable("CALLER", "CALLS", "PORT", "BY", "AGREEMENT")
+		columns := []string{"CALLER", "CALLS", "PORT", "BY", "AGREEMENT"}
+		if g.compared {
+			columns = append(columns, "CHANGE")
+		}
+		t := newTable(columns...)
 		for _, e := range g.Edges {
 			port, by := "", e.Address
 			if e.Port != 0 {
 				port = fmt.Sprint(e.Port)
 			}
 			if e.Listen != 0 {
-				by = fmt.Sprintf("127.0.0.1:%d → %s", e.Listen, e.Address)
+				by = fmt.Sprintf("%s:%d → %s", cmp.Or(e.Name, "127.0.0.1"), e.Listen, e.Address)
 			}
-			t.row(e.From, e.To, port, by, string(e.Agreement))
+			cells := []string{e.From, e.To, port, by, string(e.Agreement)}
+			if g.compared {
+				cells = append(cells, string(e.Change))
+			}
+			t.row(cells...)
 			if e.Reason != (Reason{}) {
 				t.below(e.lines()...)
 			}
+			t.below(e.Used)
 		}
 		if err := t.write(w); err != nil {
 			return err
@@ -53,8 +63,13 @@ func (g Graph) WriteText(w io.Writer) error {
 
 func (g Graph) summary() string {
 	counts := map[Agreement]int{}
+	changes := map[Change]int{}
 	for _, e := range g.Edges {
 		counts[e.Agreement]++
+		changes[e.Change]++
+	}
+	if g.compared {
+		return fmt.Sprintf("%s added, %d cut", agree(changes[Added], "edge", "edges"), changes[Gone])
 	}
 	text := agree(len(g.Edges), "edge", "edges")
 	for _, a := range []Agreement{Agrees, Mismatch, Unclear, Outside, Unused} {

@@ -14,7 +14,7 @@ import (
 // Explanation is what is known of a workload, or of a call, as ordered checks.
 type Explanation struct {
 	Subject string `json:"subject"`
-	// Passes says whether nothing of it fails, as far as is known.
+	// Passes says whether nothing of it fails, as far as is known. That somebody's call to it fails does not count.
 	Passes bool   `json:"passes"`
 	Steps  []Step `json:"steps"`
 	// Gaps are what could not be read, and what that leaves open.
@@ -22,7 +22,7 @@ type Explanation struct {
 }
 
 func (m *Mesh) explanation(subject string, steps []Step) Explanation {
-	fails := func(s Step) bool { return s.Status == Fails }
+	fails := func(s Step) bool { return s.Status == Fails && !s.OfCaller }
 	return Explanation{Subject: subject, Passes: !slices.ContainsFunc(steps, fails), Steps: steps, Gaps: m.Gaps()}
 }
 
@@ -60,6 +60,10 @@ func (m *Mesh) ExplainCall(from, to, namespace string, r Request) (Explanation, 
 			path = slices.DeleteFunc(path, func(s Step) bool { return s.Check == checkPort })
 		}
 		steps = append(steps, path...)
+		steps = append(steps, m.svidsOfCall(g, callee)...)
+		if to := callee.Group; to != nil || callee.Workload != nil {
+			steps = append(steps, m.seenBetween(g, cmp.Or(to, callee.Workload.main()), m.listenTo(g, callee))...)
+		}
 	}
 	return m.explanation(subject, steps), nil
 }
@@ -181,7 +185,7 @@ func upstreamText(g *Group, i int, up ir.Upstream) string {
 	if up.Listen == 0 {
 		return fmt.Sprintf("requests for %s go to %s (%s)", up.Match, up.Address, where)
 	}
-	return fmt.Sprintf("the app calls 127.0.0.1:%d, Envoy %s (%s)", up.Listen, up.Address, where)
+	return fmt.Sprintf("the app calls %s, Envoy %s (%s)", up.Called(), up.Address, where)
 }
 
 // noUpstream is about a caller that has no upstream to a callee.
@@ -237,7 +241,7 @@ func takesNoCalls(g *Group) Reason {
 // freePort is one on which no upstream of a group listens.
 func freePort(g *Group) uint16 {
 	port := uint16(8000)
-	for slices.ContainsFunc(g.Intent.Proxy.Upstreams, func(up ir.Upstream) bool { return up.Listen == port }) {
+	for slices.ContainsFunc(g.Intent.Proxy.Upstreams, func(up ir.Upstream) bool { return up.Name.IsZero() && up.Listen == port }) {
 		port++
 	}
 	return port

@@ -2,7 +2,6 @@ package answers
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
@@ -76,12 +75,12 @@ func (m *Mesh) servicePort(found Found, port uint16, leads string) Step {
 		}
 		p := b.group.Intent.Proxy
 		switch {
-		case slices.ContainsFunc(p.Inbound, func(in ir.Inbound) bool { return in.Listen == b.port }):
-			step.Found += ", where the Envoy of " + b.group.Of.String() + " listens"
+		case p.ServerOf(b.port) >= 0:
+			step.Found += whereEnvoyServes(b)
 		case len(p.Inbound) > 0:
 			step.Status = Note
 			step.Found += ", past the Envoy of " + b.group.Of.String() + ", which listens on " + join(m.listensBehind(found.service))
-			step.Remedy = "plain text comes in here; once nobody calls it, take the port away, and let the app listen on 127.0.0.1"
+			step.Remedy = pastEnvoy
 		}
 		return step
 	}
@@ -127,6 +126,7 @@ func (m *Mesh) about(g *Group) []Step {
 	}
 	add(checkIdentity, OK, Reason{Found: id})
 	steps = append(steps, m.readiness(g)...)
+	steps = append(steps, m.witnessed(g)...)
 	if !g.Known {
 		add(checkListens, Unknown, Reason{Found: "whom it lets in and calls is not known without the platform file"})
 	}
@@ -145,6 +145,7 @@ func (m *Mesh) about(g *Group) []Step {
 		for _, e := range m.edges(false) {
 			if e.To == g.Of.String() && e.Agreement != Unused {
 				add(checkCalledBy, statusOf(e), Reason{Found: m.edgeText(e.From+" by "+e.Address, e), Remedy: e.Remedy})
+				steps[len(steps)-1].OfCaller = true
 			}
 		}
 	}

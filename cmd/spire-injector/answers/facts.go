@@ -2,15 +2,18 @@ package answers
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -34,8 +37,12 @@ type Facts struct {
 	Live bool
 	// Only names the namespace that alone was read; empty for all.
 	Only string
+	// At is when they were read.
+	At time.Time
 	// Platform is the platform file; nil where it is not known.
 	Platform *intent.Platform
+	// Kubernetes is the cluster's version, the zero value for a current one.
+	Kubernetes inject.KubernetesVersion
 	// Serves says of a namespace, by its labels, whether the webhook is asked about its pods. Nil where that is not known.
 	Serves     func(namespaceLabels map[string]string) bool
 	Namespaces map[string]intent.Namespace // by name
@@ -43,6 +50,10 @@ type Facts struct {
 	Pods       []Pod
 	Services   []corev1.Service
 	Slices     []discoveryv1.EndpointSlice
+	// Agents are SPIRE's on the nodes, by the node's name.
+	Agents map[string]Agent
+	// Told is what Envoys said of themselves, by namespace/name of their pod.
+	Told map[string]Told
 	// Unread is what could not be read, with the reason.
 	Unread map[Source]error
 }
@@ -84,6 +95,11 @@ type Pod struct {
 	*corev1.Pod
 	// Config distinguishes states of its Envoy's configuration; empty without Envoy.
 	Config string
+	// Compared says that it was compared with what injection writes, and Altered what of it is something else.
+	Compared bool
+	Altered  string
+
+	kind [sha256.Size]byte // of those that are injected alike
 }
 
 // namespace is what of a namespace decides about its pods. One that is not known has nothing.

@@ -39,6 +39,7 @@ const (
 	webhookAway = "test/webhook-away" // they were created while nobody was asked
 	oldSidecar  = "test/old-sidecar"  // the image of their sidecar
 	unready     = "test/unready"
+	altered     = "test/altered" // somebody mounted a volume into their sidecar
 )
 
 func platform(t testing.TB) *intent.Platform {
@@ -95,15 +96,12 @@ func live(t testing.TB, manifests string) *fake.Clientset {
 			}
 			for n := range orOne(o.Spec.Replicas) {
 				if pod := admitted(t, ns, o, int(n)); pod != nil {
-					pods = append(pods, pod)
+					pods, all = append(pods, pod), append(all, pod)
 				}
 			}
 		case *corev1.Pod:
 			pods = append(pods, o)
 		}
-	}
-	for _, pod := range pods {
-		all = append(all, pod)
 	}
 	for _, object := range all {
 		if s, ok := object.(*corev1.Service); ok {
@@ -143,6 +141,10 @@ func admitted(t testing.TB, ns intent.Namespace, d *appsv1.Deployment, n int) *c
 	if err != nil {
 		return nil
 	}
+	if d.Annotations[altered] != "" {
+		c := &res.Pod.Spec.InitContainers[0]
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "more", MountPath: "/more"})
+	}
 	return res.Pod
 }
 
@@ -172,7 +174,7 @@ func sliceOf(s *corev1.Service, pods []*corev1.Pod) *discoveryv1.EndpointSlice {
 func gathered(t testing.TB, cluster API) Facts {
 	t.Helper()
 	f := Facts{Platform: platform(t), Serves: serves}
-	Gatherer{Client: cluster}.Gather(t.Context(), &f)
+	Gatherer{Client: cluster, Version: "v1.2.3"}.Gather(t.Context(), &f)
 	for source, err := range f.Unread {
 		t.Errorf("%s: %v", source, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -63,6 +64,8 @@ type Gatherer struct {
 	Namespace string
 	// Only has no other namespace read.
 	Only bool
+	// Version is that of the injector whose pods are compared with what it writes; empty for none.
+	Version string
 }
 
 // page is how many objects are read at a time.
@@ -72,6 +75,7 @@ const page = 250
 // [Facts.Unread].
 func (g Gatherer) Gather(ctx context.Context, f *Facts) {
 	f.Live = true
+	f.At = time.Now()
 	if f.Unread == nil {
 		f.Unread = map[Source]error{}
 	}
@@ -83,13 +87,21 @@ func (g Gatherer) Gather(ctx context.Context, f *Facts) {
 	if namespace != "" || g.Namespace == "" || !apierrors.IsForbidden(f.Unread[SourcePods]) {
 		return
 	}
-	only := Facts{Live: true, Only: g.Namespace, Platform: f.Platform, Serves: f.Serves, Unread: map[Source]error{}}
+	only := Facts{
+		Live:       true,
+		Only:       g.Namespace,
+		Platform:   f.Platform,
+		Kubernetes: f.Kubernetes,
+		Serves:     f.Serves,
+		Unread:     map[Source]error{},
+	}
 	for _, source := range []Source{SourcePlatform, SourceWebhooks} {
 		if err := f.Unread[source]; err != nil {
 			only.Unread[source] = err
 		}
 	}
 	g.read(ctx, &only, g.Namespace)
+	only.At = f.At
 	*f = only
 }
 
@@ -97,12 +109,13 @@ func (g Gatherer) Gather(ctx context.Context, f *Facts) {
 func (g Gatherer) read(ctx context.Context, f *Facts, namespace string) {
 	var wait sync.WaitGroup
 	var mutex sync.Mutex // of Unread and Templates
+	whole := podKinds{}
 	for _, step := range []struct {
 		source Source
 		read   func() error
 	}{
 		{SourceNamespaces, func() error { return g.namespaces(ctx, f, namespace) }},
-		{SourcePods, func() error { return g.pods(ctx, f, namespace) }},
+		{SourcePods, func() error { return g.pods(ctx, f, whole, namespace) }},
 		{SourceServices, func() error { return g.services(ctx, f, namespace) }},
 		{SourceSlices, func() error { return g.slices(ctx, f, namespace) }},
 		{SourceWorkloads, func() error { return g.workloads(ctx, f, &mutex, namespace) }},
@@ -117,6 +130,7 @@ func (g Gatherer) read(ctx context.Context, f *Facts, namespace string) {
 		})
 	}
 	wait.Wait()
+	f.compare(g.Version, whole)
 }
 
 func (g Gatherer) namespaces(ctx context.Context, f *Facts, namespace string) error {
@@ -130,8 +144,15 @@ func (g Gatherer) namespaces(ctx context.Context, f *Facts, namespace string) er
 	return err
 }
 
-func (g Gatherer) pods(ctx context.Context, f *Facts, namespace string) error {
-	return each(ctx, g.Client.CoreV1().Pods(namespace).List, func(pod *corev1.Pod) { f.Pods = append(f.Pods, NewPod(pod)) })
+func (g Gatherer) pods(ctx context.Context, f *Facts, whole podKinds, namespace string) error {
+	return each(ctx, g.Client.CoreV1().Pods(namespace).List, func(pod *corev1.Pod) {
+		f.addAgent(pod)
+		small := NewPod(pod)
+		if g.Version != "" {
+			whole.add(small.kind, pod)
+		}
+		f.Pods = append(f.Pods, small)
+	})
 }
 
 func (g Gatherer) services(ctx context.Context, f *Facts, namespace string) error {

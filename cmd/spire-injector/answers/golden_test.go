@@ -3,6 +3,7 @@ package answers
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -73,6 +74,20 @@ func answer(t *testing.T, m *Mesh, question string) []byte {
 			write(list.WriteJSON)
 		} else {
 			write(list.WriteText)
+		}
+	case "check":
+		found := m.Findings()
+		if len(words) > 1 {
+			s, err := ParseSupposition(words[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found, err = m.Suppose([]Supposition{s}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, f := range found {
+			fmt.Fprintf(&out, "%s %s: %s: %s\n    %s\n", f.Severity, f.Check, f.Where, f.Found, f.Remedy)
 		}
 	case "explain":
 		explained := func() (Explanation, error) { return m.Explain(words[1], "") }

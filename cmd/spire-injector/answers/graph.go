@@ -17,6 +17,7 @@ type Graph struct {
 	Gaps []string `json:"gaps,omitempty"`
 
 	trustDomain string
+	compared    bool // it has the edges alone that a change adds or cuts
 }
 
 // Node is a workload, a Service without workloads, or a place outside the cluster.
@@ -60,12 +61,17 @@ type Edge struct {
 	Agreement Agreement `json:"agreement"`
 	Address   string    `json:"address,omitempty"` // of the upstream
 	Listen    uint16    `json:"listen,omitempty"`  // where its app speaks to it
+	Name      string    `json:"name,omitempty"`    // by which its app calls it there; 127.0.0.1 without one
 	Port      uint16    `json:"port,omitempty"`    // of the other side
 	// Check is the one that fails or that nobody knows the result of, with the reason.
 	Check string `json:"check,omitempty"`
 	Reason
+	// Change is what a change does to it, and Used whether that was called lately.
+	Change Change `json:"change,omitempty"`
+	Used   string `json:"used,omitempty"`
 
 	namespaces [2]string
+	story      []Step
 }
 
 // Selection is a part of a graph. Empty fields select everything.
@@ -76,6 +82,11 @@ type Selection struct {
 
 // Graph draws who may call whom.
 func (m *Mesh) Graph(s Selection) (Graph, error) {
+	return m.graphOf(s, m.edges(s.From != "" || s.To != ""))
+}
+
+// graphOf has those of some edges that are selected, and their nodes.
+func (m *Mesh) graphOf(s Selection, edges []Edge) (Graph, error) {
 	g := Graph{Nodes: []Node{}, Edges: []Edge{}, Gaps: m.Gaps()}
 	if m.Platform == nil {
 		return g, fmt.Errorf("who may call whom is not known without the platform file: %w; name a copy of it with --config",
@@ -90,7 +101,6 @@ func (m *Mesh) Graph(s Selection) (Graph, error) {
 	if err != nil {
 		return g, fmt.Errorf("--to: %w", err)
 	}
-	edges := m.edges(to != nil || from != nil)
 	seen := map[string]bool{}
 	for _, e := range edges {
 		if from != nil && e.From != from.String() || to != nil && e.To != to.String() ||
@@ -184,7 +194,7 @@ func (m *Mesh) edges(wildcards bool) []Edge {
 	var edges []Edge
 	seen := map[string]bool{}
 	add := func(e Edge) {
-		key := fmt.Sprint(e)
+		key := fmt.Sprint(e.way(), e.Agreement, e.Check, e.Reason)
 		if !seen[key] {
 			seen[key] = true
 			edges = append(edges, e)
@@ -232,7 +242,7 @@ func (m *Mesh) edges(wildcards bool) []Edge {
 
 // edgesOf are those of one upstream: one for each workload that its address leads to.
 func (m *Mesh) edgesOf(g *Group, index int, up ir.Upstream) []Edge {
-	e := Edge{From: g.Of.String(), Address: up.Address.String(), Listen: up.Listen, namespaces: [2]string{g.Of.Namespace}}
+	e := Edge{From: g.Of.String(), Address: up.Address.String(), Listen: up.Listen, Name: up.Name.String(), namespaces: [2]string{g.Of.Namespace}}
 	if up.Server.External {
 		e.To, e.Agreement = e.Address, Outside
 		e.Found = fmt.Sprintf("outside the mesh: its server has a certificate of %s for %s", up.Server.CA, up.Server.Name)
@@ -254,7 +264,8 @@ func (m *Mesh) edgesOf(g *Group, index int, up ir.Upstream) []Edge {
 		one := e
 		one.To, one.Port, one.namespaces[1] = b.group.Of.String(), b.port, b.group.Of.Namespace
 		one.Agreement = Agrees
-		for _, s := range (call{mesh: m, from: g, up: up, index: index, service: d.service, to: b}).steps() {
+		one.story = (call{mesh: m, from: g, up: up, index: index, service: d.service, to: b}).steps()
+		for _, s := range one.story {
 			switch {
 			case s.Check == checkEndpoints: // who may call does not depend on who answers at the moment
 			case s.Status == Fails:

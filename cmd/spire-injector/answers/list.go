@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -20,6 +21,7 @@ type List struct {
 	Gaps []string `json:"gaps,omitempty"`
 
 	trustDomain string
+	asked       bool // Envoys were
 }
 
 // Listed are pods of one workload that are alike.
@@ -40,8 +42,16 @@ type Listed struct {
 	Images   []Count `json:"sidecarImages,omitempty"`
 	Configs  []Count `json:"configurations,omitempty"`
 	Versions []Count `json:"injectorVersions,omitempty"`
+	// Asked are the pods whose Envoys were asked; Rejecting of them go on with an older configuration than Configs.
+	Asked     int `json:"asked,omitempty"`
+	Rejecting int `json:"rejecting,omitempty"`
+	// SVIDExpires is when the first of their SVIDs does, and SVIDSeconds how long that is from now.
+	SVIDExpires *time.Time `json:"svidExpires,omitempty"`
+	SVIDSeconds *int64     `json:"svidSeconds,omitempty"`
 	// Why says what is wrong; nil if nothing is.
 	Why *Reason `json:"why,omitempty"`
+
+	ownImage bool // the sidecar's is chosen by annotation
 }
 
 // Listener is a port that serves callers.
@@ -59,6 +69,7 @@ type Listener struct {
 // Upstream is what the pods call.
 type Upstream struct {
 	Listen  uint16   `json:"listen,omitempty"`
+	Name    string   `json:"name,omitempty"` // by which the app calls it; 127.0.0.1 without one
 	Match   string   `json:"match,omitempty"`
 	Address string   `json:"address"`
 	Peers   []string `json:"peers,omitempty"`
@@ -72,7 +83,7 @@ type Count struct {
 
 // List lists the workloads of a namespace, or of all for the empty one.
 func (m *Mesh) List(namespace string) List {
-	l := List{Gaps: m.Gaps(), Workloads: []Listed{}}
+	l := List{Gaps: m.Gaps(), Workloads: []Listed{}, asked: m.Told != nil}
 	if m.Platform != nil {
 		l.SidecarImage, l.trustDomain = m.Platform.Sidecar.Image, m.Platform.Cluster.TrustDomain.IDString()
 	}
@@ -110,9 +121,26 @@ func (m *Mesh) rows(w *Workload) []Listed {
 			row.Images = counted(row.Images, pod.image())
 			row.Configs = counted(row.Configs, pod.Config)
 			row.Versions = counted(row.Versions, inject.StatusOf(pod.Pod).Version)
+			m.addTold(row, pod)
 		}
 	}
 	return rows
+}
+
+// addTold adds to a row what a pod's Envoy said, if it was asked.
+func (m *Mesh) addTold(row *Listed, pod Pod) {
+	told, asked := m.Told[pod.key()]
+	if !asked {
+		return
+	}
+	row.Asked++
+	if told.rejects() {
+		row.Rejecting++
+	}
+	if told.SVID != nil && (row.SVIDExpires == nil || told.SVID.Until.Before(*row.SVIDExpires)) {
+		left := int64(told.SVID.Until.Sub(m.At).Seconds())
+		row.SVIDExpires, row.SVIDSeconds = &told.SVID.Until, &left
+	}
 }
 
 // alike says whether pods of two groups have one row.
@@ -140,7 +168,7 @@ func (m *Mesh) meant(g *Group) bool {
 
 // row is that of a group, without its pods.
 func (m *Mesh) row(g *Group) Listed {
-	row := Listed{Object: g.Of.Object, State: g.told(), Mode: g.Mode}
+	row := Listed{Object: g.Of.Object, State: g.told(), Mode: g.Mode, ownImage: g.Asked.Annotations[intent.AnnotationProxyImage] != ""}
 	if !g.ID.IsZero() {
 		row.SPIFFEID = g.ID.String()
 	}
@@ -161,7 +189,7 @@ func (m *Mesh) row(g *Group) Listed {
 		row.Listeners = append(row.Listeners, listenerOf(g, i, in))
 	}
 	for _, up := range g.Intent.Proxy.Upstreams {
-		u := Upstream{Listen: up.Listen, Address: up.Address.String(), Peers: texts(up.Peers)}
+		u := Upstream{Listen: up.Listen, Name: up.Name.String(), Address: up.Address.String(), Peers: texts(up.Peers)}
 		if !up.Match.IsZero() {
 			u.Match = up.Match.String()
 		}
@@ -220,7 +248,7 @@ func (l List) Outdated() string {
 	for _, w := range l.Workloads {
 		old := 0
 		for _, c := range w.Images {
-			if c.Value != l.SidecarImage {
+			if c.Value != l.SidecarImage && !w.ownImage {
 				old += c.Pods
 				images[c.Value] += c.Pods
 			}

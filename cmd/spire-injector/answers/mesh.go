@@ -44,6 +44,7 @@ type Mesh struct {
 	byPod    map[string]*Group                      // by namespace/name
 	byID     map[string][]*Workload                 // by identity
 	parsed   map[[sha256.Size]byte]parsed
+	next     map[*Workload][]*Group // of their templates
 }
 
 // Workload is what makes pods that are alike, or a pod of its own.
@@ -111,6 +112,12 @@ func NewMesh(f Facts) *Mesh {
 		byPod:    map[string]*Group{},
 		byID:     map[string][]*Workload{},
 		parsed:   map[[sha256.Size]byte]parsed{},
+		next:     map[*Workload][]*Group{},
+	}
+	if f.Platform != nil {
+		// What is not known here the injector knows from its own pod. Nothing that is told depends on it.
+		known := f.Platform.WithClusterDomain("cluster.local")
+		m.Platform = &known
 	}
 	for _, slice := range f.Slices {
 		key := slice.Namespace + "/" + slice.Labels[discoveryv1.LabelServiceName]
@@ -219,6 +226,9 @@ func (m *Mesh) fromTemplate(w *Workload) *Group {
 	default:
 		m.parse(g)
 		g.ID, g.Mode = g.Intent.ID, g.Intent.Mode.String()
+		if len(g.Mistakes) == 0 {
+			g.Mistakes = m.injectionMistakes(g)
+		}
 		if len(g.Mistakes) > 0 {
 			g.State = Denied
 		}
@@ -244,6 +254,20 @@ func (m *Mesh) parse(g *Group) {
 		m.parsed[key] = known
 	}
 	g.Intent, g.Mistakes, g.Known = known.intent, known.mistakes, true
+}
+
+// injectionMistakes are those that only injection finds, such as a port that the app declares and Envoy needs.
+func (m *Mesh) injectionMistakes(g *Group) []intent.Mistake {
+	if m.Platform == nil {
+		return nil
+	}
+	injector := inject.Injector{Platform: *m.Platform, Kubernetes: m.Kubernetes}
+	_, err := injector.Inject(m.namespace(g.Of.Namespace), g.Asked)
+	var refusal *intent.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Mistakes
+	}
+	return nil
 }
 
 // serves says whether the webhook is asked about the pods of a namespace, true where that is not known.

@@ -6,6 +6,9 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
 )
 
 // writeJSON writes a value as one JSON object.
@@ -81,7 +84,11 @@ func (l List) WriteJSON(w io.Writer) error { return writeJSON(w, l) }
 // WriteText writes a line for each workload, below it what is wrong, and at the end how many there are.
 func (l List) WriteText(w io.Writer) error {
 	if len(l.Workloads) > 0 {
-		t := newTable("NAMESPACE", "WORKLOAD", "READY", "IDENTITY", "MODE", "LETS IN", "SIDECAR", "CONFIG", "STATE")
+		columns := []string{"NAMESPACE", "WORKLOAD", "READY", "IDENTITY", "MODE", "LETS IN", "SIDECAR", "CONFIG"}
+		if l.asked {
+			columns = append(columns, "SVID")
+		}
+		t := newTable(append(columns, "STATE")...)
 		for _, row := range l.Workloads {
 			var images, configs, peers []string
 			for _, c := range row.Images {
@@ -101,8 +108,17 @@ func (l List) WriteText(w io.Writer) error {
 			if of := max(row.Pods, int(row.Wanted)); of > 0 {
 				ready = fmt.Sprintf("%d/%d", row.Ready, of)
 			}
-			t.row(row.Namespace, row.Kind+" "+row.Name, ready, shortOf(row.SPIFFEID, l.trustDomain),
-				row.Mode, strings.Join(peers, "; "), strings.Join(images, ", "), strings.Join(configs, ", "), string(row.State))
+			if row.Rejecting > 0 {
+				configs = append(configs, fmt.Sprintf("rejected by %d of %d", row.Rejecting, row.Asked))
+			}
+			cells := []string{
+				row.Namespace, row.Kind + " " + row.Name, ready, shortOf(row.SPIFFEID, l.trustDomain), row.Mode,
+				strings.Join(peers, "; "), strings.Join(images, ", "), strings.Join(configs, ", "),
+			}
+			if l.asked {
+				cells = append(cells, row.left())
+			}
+			t.row(append(cells, string(row.State))...)
 			if row.Why != nil {
 				t.below(row.Why.lines()...)
 			}
@@ -120,6 +136,19 @@ func (l List) WriteText(w io.Writer) error {
 	}
 	_, err := fmt.Fprintln(w, l.summary())
 	return err
+}
+
+// left is how long the first SVID is valid.
+func (row Listed) left() string {
+	switch {
+	case row.SVIDSeconds != nil && *row.SVIDSeconds <= 0:
+		return "expired"
+	case row.SVIDSeconds != nil:
+		return duration.HumanDuration(time.Duration(*row.SVIDSeconds) * time.Second)
+	case row.Asked > 0:
+		return "unknown"
+	}
+	return ""
 }
 
 // text is a listener in a column.

@@ -36,8 +36,19 @@ func NewPod(pod *corev1.Pod) Pod {
 	if pod.Annotations[intent.AnnotationListeners] != "" {
 		p.Config = inject.ConfigDigest(pod)
 	}
+	if p.injected() {
+		p.kind = kindOf(pod)
+	}
 	return p
 }
+
+// runsEnvoy says whether there is an Envoy to ask.
+func (p Pod) runsEnvoy() bool {
+	return p.injected() && p.Config != "" && p.Status.Phase != corev1.PodPending && !p.ended() && p.DeletionTimestamp == nil
+}
+
+// key names the pod in maps.
+func (p Pod) key() string { return p.Namespace + "/" + p.Name }
 
 // injected says whether the webhook has made the pod what it is.
 func (p Pod) injected() bool { return p.Labels[intent.LabelIdentity] != "" }

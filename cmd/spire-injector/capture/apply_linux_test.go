@@ -155,11 +155,20 @@ func TestRulesAreReplaced(t *testing.T) {
 			}
 		}
 	}()
-	for n := range 40 {
+	// One that was led to a port by the old rules may find that port closed by the new ones.
+	const times = 40
+	refused := 0
+	for n := range times {
 		w.apply(t, []Rules{podRules(), before}[n%2])
-		if answer := <-calls; !strings.HasPrefix(answer, "envoy sees ") {
+		switch answer := <-calls; {
+		case answer == "refused":
+			refused++
+		case !strings.HasPrefix(answer, "envoy sees "):
 			t.Errorf("while rules are replaced: got %q", answer)
 		}
+	}
+	if refused > times/10 {
+		t.Errorf("while rules are replaced: %d of %d refused", refused, times)
 	}
 	w.apply(t, podRules())
 	close(ended)

@@ -39,6 +39,8 @@ func checks() []check {
 		{"reconciler", []Source{SourceInjector}, reconciler},
 		{"rollout", []Source{SourceInjector}, rollout},
 		{"dns", []Source{SourceDNS, SourceInjector, SourcePlatform}, dns},
+		{"ip-family", []Source{SourceInjector, SourcePlatform}, ipFamily},
+		{"network-policies", []Source{SourceInjector, SourcePlatform, SourcePolicies}, networkPolicies},
 		{"app-ports", []Source{SourcePods, SourceNamespaces, SourceInjector, SourcePlatform}, appPorts},
 		{"required", []Source{SourceRequired, SourceNamespaces, SourceInjector, SourcePlatform, SourceWebhooks}, requiredPods},
 	}

@@ -68,6 +68,9 @@ func appPorts(f Facts) []Finding {
 	pods := map[port]int{}
 	var order []port
 	for _, pod := range f.Declaring {
+		if inject.StatusOf(&pod).Capture != "" {
+			continue // whoever calls the port comes to Envoy
+		}
 		behind := inject.AppPorts(p, f.namespace(pod.Namespace), &pod)
 		for _, c := range pod.Spec.Containers {
 			for _, declared := range c.Ports {
@@ -86,8 +89,8 @@ func appPorts(f Facts) []Finding {
 		out = append(out, found(Warning, key.where, "container %s declares port %d, to which Envoy forwards, in %s",
 			key.container, key.number, plural(pods[key], "pod")).
 			expected("an app that is reached through its Envoy alone").
-			remedy("let the app listen on 127.0.0.1 and delete the containerPort: otherwise callers may reach the app around "+
-				"Envoy"))
+			remedy("let the app listen on 127.0.0.1 and delete the containerPort, after probes that name it say its number: "+
+				"otherwise callers may reach the app around Envoy"))
 	}
 	good := fine("", "%s, none of which declares the port behind its Envoy", plural(f.Injected, "injected pod"))
 	return orFine(out, good)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -100,9 +101,11 @@ type Settings struct {
 type Replica struct {
 	Name    string
 	Ready   bool
-	Unready string  // what it says that it lacks
-	Metrics Metrics // nil: it did not answer
-	Err     error   // why it did not
+	Unready string // what it says that it lacks
+	// Addresses are those of the pod, as far as they are known.
+	Addresses []netip.Addr
+	Metrics   Metrics // nil: it did not answer
+	Err       error   // why it did not
 }
 
 // Trial is what became of a pod that the injector has to refuse, and that is tried and not created.

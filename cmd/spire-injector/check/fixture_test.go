@@ -78,6 +78,11 @@ func healthy(t *testing.T) *cluster {
 		})
 	}
 	run(t, objects)
+	for _, object := range objects {
+		if p, ok := object.(*corev1.Pod); ok && p.Namespace == "spire-injector" {
+			p.Status.PodIPs = []corev1.PodIP{{IP: "10.244.0.7"}}
+		}
+	}
 	c := &cluster{fake.NewClientset(objects...), map[string]string{}}
 	c.Discovery().(*discoveryfake.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.36.3"}
 	c.pages[leaderName+":8080/metrics"] = followerMetrics() + leaderMetrics()

@@ -185,7 +185,7 @@ func expanded(c corev1.Container, namespace string) []string {
 const answerTime = 5 * time.Second
 
 func (g Gatherer) replica(ctx context.Context, pod corev1.Pod, s Settings) Replica {
-	r := Replica{Name: pod.Name, Ready: isReady(pod)}
+	r := Replica{Name: pod.Name, Ready: isReady(pod), Addresses: addressesOf(pod)}
 	if !r.Ready && pod.Status.Phase == corev1.PodRunning && s.HealthPort != "" {
 		if text, err := g.ask(ctx, pod, s.HealthPort, "/readyz", map[string]string{"verbose": ""}); err == nil || text != "" {
 			r.Unready = lacking(text)

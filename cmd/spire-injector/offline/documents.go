@@ -17,6 +17,7 @@ type document struct {
 	text   []byte // as it was written, up to the next marker
 	json   []byte // the same as JSON; nil when it holds nothing but comments
 	err    error  // that it cannot be read
+	twice  error  // that a key is written twice, of which json has the last
 }
 
 // split reads the documents of a YAML stream.
@@ -25,12 +26,15 @@ func split(input []byte) []document {
 	number := 0
 	for i := range docs {
 		d := &docs[i]
-		object, err := toJSON(d.text)
+		object, twice, err := toJSON(d.text)
 		if err == nil && object == nil {
 			continue
 		}
 		number++
 		d.number, d.json = number, object
+		if twice != nil {
+			d.twice = fmt.Errorf("document %d: expected each key once in what is injected: %w", number, twice)
+		}
 		if err != nil {
 			d.err = fmt.Errorf("document %d: expected a Kubernetes object in YAML or JSON: %w", number, err)
 		}
@@ -65,19 +69,29 @@ func cut(input []byte) []document {
 	return docs
 }
 
-// toJSON returns nil for a text that holds nothing.
-func toJSON(text []byte) ([]byte, error) {
+// toJSON returns nil for a text that holds nothing. As kubectl does it takes the last of keys that are written twice, and
+// says that there are some.
+func toJSON(text []byte) (object []byte, twice, err error) {
 	// A YAML parser would stop silently at the end of the first of two JSON objects, and the second would not be injected.
 	if trimmed := bytes.TrimSpace(text); bytes.HasPrefix(trimmed, []byte("{")) {
 		stream := json.NewDecoder(bytes.NewReader(trimmed))
 		var first json.RawMessage
 		if stream.Decode(&first) == nil && stream.More() {
-			return nil, errors.New("more follows after the end of a JSON object; put --- on a line between two objects")
+			return nil, nil, errors.New("more follows after the end of a JSON object; put --- on a line between two objects")
 		}
 	}
-	object, err := yaml.YAMLToJSONStrict(text)
-	if err != nil || string(object) == "null" {
-		return nil, err
+	object, err = yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		loose, failed := yaml.YAMLToJSON(text)
+		if failed != nil {
+			return nil, nil, err
+		}
+		if object = loose; repeatsKeys(text) {
+			twice = err
+		}
 	}
-	return object, nil
+	if string(object) == "null" {
+		return nil, nil, nil
+	}
+	return object, twice, nil
 }

@@ -60,6 +60,9 @@ func objects(d document) ([]object, error) {
 // flatten replaces a list by its items. The items of a typed list, such as a PodList, need not say what they are:
 // itemKind does.
 func flatten(o object, itemKind string) ([]object, error) {
+	if o.json[0] == '[' && itemKind == "" && o.pointer == "" {
+		return nil, nil // of something else, as values of a chart
+	}
 	if o.json[0] != '{' {
 		return nil, fmt.Errorf("%s: expected a Kubernetes object, with apiVersion and kind, got %.40s", o.where, o.json)
 	}
@@ -78,6 +81,10 @@ func flatten(o object, itemKind string) ([]object, error) {
 	case isList && concerns(kind):
 		return items(o, kind)
 	case !concerns(o.kind()):
+		if _, hasPod := podIn(o); hasPod || len(byTheClusterAlone(o)) > 0 {
+			_ = json.Unmarshal(o.json, &o.header) // what of it can be read
+			o.header.TypeMeta = t
+		}
 		return []object{o}, nil
 	}
 	if err := json.Unmarshal(o.json, &o.header); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spire-injector/spire-injector/registrar"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/networkpolicies"
 )
 
 // Output is what became of manifests.
@@ -22,6 +23,8 @@ type Output struct {
 	Manifests []byte
 	Workloads []registrar.Workload // the identities that they need
 	Warnings  []string             // each about an object that it names
+	// Pods are what counts of the injected pods for [Output.NetworkPolicies], by namespace.
+	Pods map[string][]networkpolicies.Pod
 }
 
 // Inject injects every pod and pod template of a YAML stream, also inside lists. Documents without a namespace are
@@ -36,26 +39,38 @@ func Inject(injector inject.Injector, defaultNamespace string, input []byte) (Ou
 		}
 	}
 	namespaces := namespacesIn(inDocument)
-	var out Output
+	out := Output{Pods: map[string][]networkpolicies.Pod{}}
 	var errs []error
 	for i, d := range docs {
 		errs = append(errs, d.err)
 		var ops []inject.Operation
+		warn := func(o object, warnings []string) {
+			for _, warning := range warnings {
+				out.Warnings = append(out.Warnings, fmt.Sprintf("%s: %s", o, warning))
+			}
+		}
 		for _, o := range inDocument[i] {
-			pointer, hasPod := inject.PodPointer(o.kind())
-			if !hasPod {
+			pointer, hasPod := podIn(o)
+			if !hasPod || hasNoTemplate(o, pointer) {
+				warn(o, byTheClusterAlone(o))
 				continue
 			}
-			res, err := injectObject(injector, namespaceOf(o, namespaces, defaultNamespace), o, pointer)
+			ns := namespaceOf(o, namespaces, defaultNamespace)
+			res, err := injectObject(injector, ns, o, pointer)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s:%s", o, mistakes(err)))
+				errs = append(errs, fmt.Errorf("%s:%s", o, strings.Join(append([]string{mistakes(err)}, misplaced(o, pointer)...), "\n  ")))
 				continue
+			}
+			warn(o, misplaced(o, pointer))
+			if len(res.workloads) > 0 && d.twice != nil {
+				errs, d.twice = append(errs, d.twice), nil
 			}
 			ops = append(ops, res.ops...)
 			out.Workloads = append(out.Workloads, res.workloads...)
-			for _, warning := range res.warnings {
-				out.Warnings = append(out.Warnings, fmt.Sprintf("%s: %s", o, warning))
+			if res.pod.Identity != "" {
+				out.Pods[ns.Name] = append(out.Pods[ns.Name], res.pod)
 			}
+			warn(o, res.warnings)
 		}
 		text, err := d.patched(ops)
 		errs = append(errs, err)
@@ -95,6 +110,7 @@ type injection struct {
 	ops       []inject.Operation   // on its document; none when it stays as it is
 	workloads []registrar.Workload // none when it is not injected
 	warnings  []string
+	pod       networkpolicies.Pod // without an identity when it is not injected
 }
 
 func injectObject(injector inject.Injector, ns intent.Namespace, o object, pointer string) (injection, error) {
@@ -107,15 +123,16 @@ func injectObject(injector inject.Injector, ns intent.Namespace, o object, point
 	}
 	var pod corev1.Pod
 	if err := json.Unmarshal(raw, &pod); err != nil {
-		return injection{}, fmt.Errorf("expected a pod at %q: %w", pointer, err)
+		return injection{}, typeMistake(raw, err)
 	}
 	res, err := injector.Inject(ns, &pod)
 	if err != nil {
 		return injection{}, err
 	}
+	counted, _ := networkpolicies.PodOf(injector.Platform, ns, res.Pod)
 	ops := inject.Patch(&pod, res.Pod)
 	if len(ops) == 0 {
-		return injection{workloads: res.Workloads, warnings: res.Warnings}, nil
+		return injection{workloads: res.Workloads, warnings: res.Warnings, pod: counted}, nil
 	}
 	var parts struct{ Metadata, Spec map[string]json.RawMessage }
 	if err := json.Unmarshal(raw, &parts); err != nil {
@@ -130,7 +147,7 @@ func injectObject(injector inject.Injector, ns intent.Namespace, o object, point
 	for i := range ops {
 		ops[i].Path = o.pointer + pointer + ops[i].Path
 	}
-	return injection{ops: ops, workloads: res.Workloads, warnings: res.Warnings}, nil
+	return injection{ops: ops, workloads: res.Workloads, warnings: res.Warnings, pod: counted}, nil
 }
 
 // patched is the document's text after the operations.

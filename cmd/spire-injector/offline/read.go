@@ -29,6 +29,9 @@ func Objects(input []byte) ([]Object, error) {
 		errs = append(errs, err)
 		for _, o := range all {
 			if pointer, hasPod := inject.PodPointer(o.kind()); hasPod {
+				if hasNoTemplate(o, pointer) {
+					continue
+				}
 				raw, err := inject.At(o.json, pointer)
 				if err == nil {
 					err = unquoted(raw)

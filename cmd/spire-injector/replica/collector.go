@@ -10,10 +10,12 @@ import (
 
 // The runtime collects garbage when there is as much of it as is in use. A replica uses little, and each admission makes
 // hundreds of kilobytes: it would spend a sixth of its time collecting. So garbage may be more, but never more than
-// this unless as much is in use, and [LimitMemory] stays in force.
+// this. Where much is in use it may be half of that: ten thousand pods fit into a replica with room to spare.
+// [LimitMemory] stays in force.
 const (
-	garbage     = 32 << 20
-	mostPercent = 400
+	garbage      = 32 << 20
+	mostPercent  = 400
+	leastPercent = 50
 )
 
 // paceInterval is how often it is looked at how much is in use. It changes slowly.
@@ -52,7 +54,7 @@ func collectorPercent(live uint64) int {
 	if live == 0 { // nobody knows before the first collection
 		return mostPercent
 	}
-	return int(min(max(garbage*100/live, 100), mostPercent)) //nolint:gosec // at most 400
+	return int(min(max(garbage*100/live, leastPercent), mostPercent)) //nolint:gosec // at most 400
 }
 
 // liveBytes are what the last collection found in use.

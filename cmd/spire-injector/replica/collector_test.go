@@ -16,13 +16,15 @@ func TestCollectorPercent(t *testing.T) {
 		16 << 20:  200,
 		24 << 20:  133,
 		32 << 20:  100,
-		150 << 20: 100,
+		48 << 20:  66,
+		64 << 20:  50,
+		150 << 20: 50,
 	} {
 		got := collectorPercent(live)
 		if got != want {
 			t.Errorf("with %d bytes in use: expected %d %%, got %d", live, want, got)
 		}
-		if more := live * uint64(got) / 100; more > max(live, garbage) {
+		if more := live * uint64(got) / 100; more > max(live/2, garbage) {
 			t.Errorf("with %d bytes in use: %d of garbage", live, more)
 		}
 	}

@@ -39,14 +39,14 @@ func spent(do func() error) (Cost, error) {
 	runtime.GC() // of what was left before
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	began, err := processorTime()
+	began, err := ProcessorTime()
 	if err != nil {
 		return Cost{}, err
 	}
 	if err := do(); err != nil {
 		return Cost{}, err
 	}
-	ended, err := processorTime()
+	ended, err := ProcessorTime()
 	if err != nil {
 		return Cost{}, err
 	}
@@ -54,8 +54,8 @@ func spent(do func() error) (Cost, error) {
 	return Cost{CPU: ended - began, Bytes: int(after.TotalAlloc - before.TotalAlloc)}, nil //nolint:gosec // far from it
 }
 
-// processorTime is that of this process so far.
-func processorTime() (time.Duration, error) {
+// ProcessorTime is that of this process so far.
+func ProcessorTime() (time.Duration, error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0, fmt.Errorf("reading the processor time of this process: %w", err)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/spire-injector/spire-injector/templates/verdict"
 	"github.com/spire-injector/spire-injector/webhook/rollout"
 )
 
@@ -61,7 +62,7 @@ func follow(plan *rollout.Plan, pods int) (time.Duration, error) {
 		wait, waits := plan.Wait(now)
 		switch {
 		case len(changed) > 0 && (!waits || len(changed) == outcomes):
-			plan.Done(changed[0], rollout.Taken)
+			plan.Done(changed[0], verdict.Taken)
 			changed = changed[1:]
 		case waits:
 			now = now.Add(max(wait, time.Millisecond))

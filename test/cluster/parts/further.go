@@ -88,7 +88,7 @@ func EnsureIstio(ctx context.Context, cache Cache, progress io.Writer) (string, 
 	p, err := modulePart(ctx, cache, "istio", IstioVersion, recipe{
 		what:     "building Istio's injection",
 		packages: []string{"."},
-		flags:    []string{"-ldflags", strip},
+		flags:    []string{"-trimpath", "-ldflags", strip},
 	})
 	if err != nil {
 		return "", err

@@ -47,7 +47,18 @@ func parse(document []byte) (*yaml.Node, error) {
 	if len(root.Content) != 1 {
 		return nil, errors.New("expected a document, got nothing")
 	}
+	resolveKeys(root.Content[0])
 	return root.Content[0], nil
+}
+
+// resolveKeys writes keys where aliases of them stand.
+func resolveKeys(n *yaml.Node) {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && child.Kind == yaml.AliasNode {
+			n.Content[i] = child.Alias
+		}
+		resolveKeys(child)
+	}
 }
 
 func render(root *yaml.Node) []byte {

@@ -58,8 +58,10 @@
 {{- if not $platform.spire.nodeSelectors }}
 {{- $_ := set $platform.spire "nodeSelectors" (list (printf "k8s_psat:cluster:%s" $platform.clusterName)) }}
 {{- end }}
-{{- with $platform.sidecar.jwt }}
+{{- range list $platform.sidecar.jwt $platform.sidecar.capture }}
+{{- if . }}
 {{- $_ := set . "image" (.image | default (include "spire-injector.image" $)) }}
+{{- end }}
 {{- end }}
 {{- toYaml $platform }}
 {{- end }}

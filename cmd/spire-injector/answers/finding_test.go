@@ -1,0 +1,153 @@
+package answers
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// found are the findings of one check.
+func found(m *Mesh, check string) string {
+	var out []string
+	for _, f := range m.Findings() {
+		if f.Check == check {
+			out = append(out, fmt.Sprintf("%s: %s: %s; %s", f.Severity, f.Where, f.Found, f.Remedy))
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// An app that does not listen is named with its port and where that was written.
+func TestFindSilentApps(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	for i := range f.Pods {
+		f.Pods[i].Status.Conditions = nil
+	}
+	f.Told = map[string]Told{f.Pods[0].key(): {Ports: new(true), Apps: new(false)}, f.Pods[1].key(): {Ports: new(true), Apps: new(true)}}
+	want := "error: Deployment " + f.Pods[0].Namespace + "/api: nothing listens on 127.0.0.1:8080 in container api (annotation spiffe.io/app-port), in 1 pod: " +
+		f.Pods[0].Name + "; let the app listen there"
+	if got := found(NewMesh(f), "app-listens"); !strings.HasPrefix(got, want) || strings.Contains(got, "\n") {
+		t.Errorf("expected %s, got %s", want, got)
+	}
+	if n := len(f.Unready()); n != 2 {
+		t.Errorf("expected both pods to be asked, got %d", n)
+	}
+	f.Told = nil
+	if got := found(NewMesh(f), "app-listens"); got != "ok: : 0 of 2 pods that are not ready said whether their app listens; " {
+		t.Errorf("got %s", got)
+	}
+}
+
+// SVIDs that nobody renews are told with the agent that should.
+func TestFindExpiring(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	f.At = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	pod := f.Pods[0]
+	pod.Spec.NodeName = "node1"
+	of := func(left time.Duration) string {
+		f.Told = map[string]Told{pod.key(): {AskedSVID: true, SVID: &SVID{ID: "spiffe://example.org/x", From: f.At.Add(left - time.Hour), Until: f.At.Add(left)}}}
+		return found(NewMesh(f), "workload-svids")
+	}
+	if got := of(30 * time.Minute); got != "ok: : 1 of 2 Envoys asked, on each node some: their SVIDs are valid; " {
+		t.Errorf("got %s", got)
+	}
+	if got := of(10 * time.Minute); !strings.HasPrefix(got, "warning: ") || !strings.Contains(got, "'s SVID expires in 10m, of 60m, and is not renewed") {
+		t.Errorf("got %s", got)
+	}
+	f.Agents = map[string]Agent{"node2": {Ready: true}}
+	if got := of(-27 * time.Second); !strings.Contains(got, "no SPIRE agent runs on node1; "+pod.key()+"'s SVID expired 27s ago; bring the agent back") {
+		t.Errorf("got %s", got)
+	}
+	f.Agents["node1"] = Agent{Pod: "spire/agent-1", Since: f.At}
+	f.Told = map[string]Told{pod.key(): {AskedSVID: true}}
+	if got := found(NewMesh(f), "workload-svids"); !strings.Contains(got, "SPIRE's agent spire/agent-1 on node1 is not ready since 12:00:00; "+pod.key()+" has no SVID") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Agents are found by their image, and one that is ready counts.
+func TestAgents(t *testing.T) {
+	t.Parallel()
+	agent := func(name, image string, ready corev1.ConditionStatus, args ...string) *corev1.Pod {
+		pod := &corev1.Pod{}
+		pod.Namespace, pod.Name, pod.Spec.NodeName = "spire", name, "node1"
+		pod.Spec.Containers = []corev1.Container{{Name: "c", Image: image, Command: args}}
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
+		return pod
+	}
+	var f Facts
+	f.addAgent(agent("other", "registry:5000/spire-server:1.15.3", corev1.ConditionTrue))
+	f.addAgent(agent("caller", "spire-agent:1.15.3", corev1.ConditionTrue, "spire-agent", "api", "fetch"))
+	if len(f.Agents) != 0 {
+		t.Errorf("got %+v", f.Agents)
+	}
+	f.addAgent(agent("one", "registry:5000/spire-agent@sha256:1", corev1.ConditionFalse))
+	f.addAgent(agent("two", "spire-agent:1.15.3", corev1.ConditionTrue))
+	f.addAgent(agent("three", "spire-agent", corev1.ConditionFalse))
+	if a := f.Agents["node1"]; a.Pod != "spire/two" || !a.Ready {
+		t.Errorf("got %+v", a)
+	}
+}
+
+// Of many pods some of each node are asked.
+func TestOfEachNode(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	pod := f.Pods[0]
+	f.Pods = nil
+	for i := range 3 * mostAsked {
+		other := pod.DeepCopy()
+		other.Name, other.Spec.NodeName = fmt.Sprint(i), "crowded"
+		if i >= 3*mostAsked-2 {
+			other.Spec.NodeName = "last"
+		}
+		f.Pods = append(f.Pods, Pod{Pod: other, Config: pod.Config})
+	}
+	asked := f.OfEachNode()
+	last := 0
+	for _, p := range asked {
+		if p.Spec.NodeName == "last" {
+			last++
+		}
+	}
+	if len(asked) != mostAsked || last != 2 {
+		t.Errorf("expected %d pods, 2 of the last node, got %d, %d", mostAsked, len(asked), last)
+	}
+}
+
+// One kind of mistake of hundreds of workloads does not hide the others.
+func TestFindingsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	pod := f.Pods[0]
+	for i := range 3 * mostFindings {
+		other := pod.DeepCopy()
+		other.Name, other.OwnerReferences = fmt.Sprint("w", i), nil
+		f.Pods = append(f.Pods, Pod{Pod: other, Config: pod.Config, Altered: "container envoy, command"})
+	}
+	got := found(NewMesh(f), "altered")
+	if n := strings.Count(got, "\n") + 1; n != mostFindings+1 || !strings.Contains(got, "40 more of that kind are not listed") {
+		t.Errorf("got %d findings: %s", n, got)
+	}
+}
+
+// What cannot be supposed is said before anything is read.
+func TestParseSupposition(t *testing.T) {
+	t.Parallel()
+	for text, part := range map[string]string{
+		"legacy": "expected NAMESPACE=VALUE", "=required": "expected NAMESPACE=VALUE", "legacy=require": `did you mean "required"?`,
+	} {
+		if _, err := ParseSupposition(text); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: expected %q, got %v", text, part, err)
+		}
+	}
+	f := gathered(t, live(t, twoNamespaces))
+	if _, err := f.Suppose([]Supposition{{"shap", "required"}}); err == nil || !strings.Contains(err.Error(), `did you mean "shop"?`) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/webhook/intent"
+)
+
+// purgePatience is how long SPIRE may take to answer.
+const purgePatience = 2 * time.Minute
+
+func newPurgeCommand() *cobra.Command {
+	var cluster clusterFlags
+	var config, workloadAPI string
+	var dryRun, force bool
+	cmd := &cobra.Command{
+		Use:   "purge --config FILE",
+		Short: "Remove the registration entries of a cluster from SPIRE, when the injector is gone for good",
+		Long: "Remove the registration entries of a cluster from SPIRE, when the injector is gone for good and SPIRE stays: those of " +
+			"workloads first, then the rows that\n" +
+			"place them on nodes. Entries of others are left alone, and so are the two that an install makes for the injector itself, by " +
+			"which it calls SPIRE, and\n" +
+			"federation relationships.\n\n" +
+			"It refuses to while injected pods run: they would lose their identities, and a replica that leads would register them again. " +
+			"Take the label off, let the\n" +
+			"pods restart, and remove the webhooks before. It calls SPIRE as the injector does, and runs where that can: in its pod.\n\n" +
+			"Exit codes: 0 removed, or nothing to remove, 1 refused or failed, 2 called wrongly.",
+		Example: "  kubectl -n spire-injector exec deployment/spire-injector -- /spire-injector purge \\\n" +
+			"    --config /etc/spire-injector/config.yaml --dry-run",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			platform, _, err := platformfile.Read(config)
+			if err != nil {
+				return err
+			}
+			if !force {
+				if err := noPodsLeft(ctx, cluster); err != nil {
+					return err
+				}
+			}
+			spire, err := spireapi.Dial(spireapi.Config{
+				ServerAddress: platform.ServerAddress,
+				AgentSocket:   agentAddress(serveFlags{workloadAPI: workloadAPI}, platform),
+				TrustDomain:   platform.Cluster.TrustDomain,
+			})
+			if err != nil {
+				return err
+			}
+			defer func() { _ = spire.Close() }()
+			ctx, cancel := context.WithTimeout(ctx, purgePatience)
+			defer cancel()
+			return purge(ctx, cmd.OutOrStdout(), spire, platform.Cluster, dryRun)
+		},
+	}
+	cluster.add(cmd)
+	cmd.Flags().StringVar(&config, "config", "config.yaml", "platform file")
+	cmd.Flags().StringVar(&workloadAPI, "workload-api", "", "Workload API of the own SVID (default by the platform file)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be removed")
+	cmd.Flags().BoolVar(&force, "force", false, "also while injected pods run: they lose their identities when their SVIDs expire")
+	return cmd
+}
+
+// noPodsLeft says why it is too early to purge.
+func noPodsLeft(ctx context.Context, cluster clusterFlags) error {
+	config, err := cluster.config()
+	if err != nil {
+		return err
+	}
+	client, err := coreclient.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	pods, err := client.Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: intent.LabelIdentity, Limit: 3})
+	if err != nil {
+		return fmt.Errorf("whether injected pods run is not known: %w; --force purges all the same", err)
+	}
+	if len(pods.Items) == 0 {
+		return nil
+	}
+	var names []string
+	for _, pod := range pods.Items {
+		names = append(names, pod.Namespace+"/"+pod.Name)
+	}
+	return fmt.Errorf("injected pods run, such as %s: take the label %s off their templates and let them restart, or lose their "+
+		"identities with --force", strings.Join(names, ", "), intent.LabelInject)
+}
+
+// purge removes what is the cluster's own: workloads before the rows that they hang below.
+func purge(ctx context.Context, out io.Writer, spire purged, cluster registrar.Cluster, dryRun bool) error {
+	all, err := spire.ListEntries(ctx, cluster)
+	if err != nil {
+		return fmt.Errorf("listing the entries of cluster %s: %w", cluster.Name, err)
+	}
+	own := slices.DeleteFunc(slices.Clone(all), func(e registrar.Entry) bool { return !cluster.Owns(e) })
+	slices.SortFunc(own, func(a, b registrar.Entry) int {
+		return cmp.Or(cmp.Compare(cluster.KindOf(a), cluster.KindOf(b)), strings.Compare(a.ID, b.ID))
+	})
+	ids := make([]string, len(own))
+	for i, e := range own {
+		ids[i] = e.ID
+	}
+	removed := 0
+	if !dryRun && len(ids) > 0 {
+		results, err := spire.DeleteEntries(ctx, ids)
+		if err != nil {
+			return fmt.Errorf("removing entries: %w; run it again", err)
+		}
+		for i, failed := range results {
+			if failed != nil {
+				fmt.Fprintf(out, "not removed: %s (%s): %v\n", ids[i], own[i].SPIFFEID, failed)
+				continue
+			}
+			removed++
+		}
+	} else {
+		for _, e := range own {
+			fmt.Fprintf(out, "%s (%s)\n", e.ID, e.SPIFFEID)
+		}
+	}
+	if others := len(all) - len(own); others > 0 {
+		fmt.Fprintf(out, "left alone, though below paths of this cluster, because somebody else made them: %d\n", others)
+	}
+	if dryRun {
+		_, err = fmt.Fprintf(out, "would remove %d entries of cluster %s\n", len(own), cluster.Name)
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "removed %d of %d entries of cluster %s\n", removed, len(own), cluster.Name); err != nil {
+		return err
+	}
+	if removed < len(own) {
+		return errors.New("some entries are left")
+	}
+	return nil
+}
+
+// purged is what of SPIRE is called.
+type purged interface {
+	registrar.EntryLister
+	registrar.EntryDeleter
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
+
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
+)
+
+// Only what is ours goes, and nothing in a dry run.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	td := spiffeid.RequireTrustDomainFromString("example.org")
+	cluster := registrar.Cluster{Name: "demo-cluster", TrustDomain: td}
+	server := spiretest.NewServer(td)
+	address, stop := server.ServeUnix(t)
+	t.Cleanup(stop)
+	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: td})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spire.Close() })
+	ids := func() string {
+		var out []string
+		for _, e := range server.Entries() {
+			out = append(out, e.GetId())
+		}
+		return strings.Join(out, " ")
+	}
+	put := func(e registrar.Entry) {
+		t.Helper()
+		if results, err := spire.CreateEntries(t.Context(), []registrar.Entry{e}); err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	workload := cluster.WorkloadEntry(registrar.Workload{
+		ID: spiffeid.RequireFromString("spiffe://example.org/ns/shop/api"), Namespace: "shop", ServiceAccount: "api", Container: "envoy",
+	})
+	put(workload)
+	put(cluster.NodeRow("abc", "0f6e3ab0-0000-4000-8000-000000000001"))
+	for _, id := range []string{"bootstrap.demo-cluster.node", "spire-injector.demo-cluster.theirs"} {
+		server.Put(&types.Entry{
+			Id:        id,
+			SpiffeId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/" + strings.ReplaceAll(id, ".", "/")},
+			ParentId:  &types.SPIFFEID{TrustDomain: "example.org", Path: "/spire/server"},
+			Selectors: []*types.Selector{{Type: "k8s_psat", Value: "cluster:demo-cluster"}},
+		})
+	}
+	before := ids()
+	for _, step := range []struct {
+		dryRun     bool
+		said, left string
+	}{
+		{true, "would remove 2 entries of cluster demo-cluster\n", before},
+		{false, "removed 2 of 2 entries of cluster demo-cluster\n", "bootstrap.demo-cluster.node spire-injector.demo-cluster.theirs"},
+		{false, "removed 0 of 0 entries of cluster demo-cluster\n", "bootstrap.demo-cluster.node spire-injector.demo-cluster.theirs"},
+	} {
+		var out strings.Builder
+		if err := purge(t.Context(), &out, spire, cluster, step.dryRun); err != nil {
+			t.Fatal(err)
+		}
+		if got := ids(); got != step.left || !strings.HasSuffix(out.String(), step.said) {
+			t.Errorf("expected %s and %q, got %s and %q", step.left, step.said, got, out.String())
+		}
+		if step.dryRun && !strings.Contains(out.String(), workload.ID+" (spiffe://example.org/ns/shop/api)") {
+			t.Errorf("got %s", out.String())
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package ir
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Redirect leads connections from outside a pod for one of its ports to another one, on which Envoy listens on all
+// addresses.
+type Redirect struct{ From, To uint16 }
+
+func (r Redirect) String() string { return fmt.Sprintf("%d:%d", r.From, r.To) }
+
+// Redirects are those of a captured pod, each port once: those of the app come to its listeners, and [CapturePort] to
+// readiness.
+func (p Proxy) Redirects() []Redirect {
+	if !p.Captured {
+		return nil
+	}
+	redirects := []Redirect{{From: CapturePort, To: ReadinessPort}}
+	for _, in := range p.Inbound {
+		redirects = append(redirects, Redirect{From: in.App, To: in.Listen})
+	}
+	return redirects
+}
+
+// ServerOf is the index of the listener to which connections from outside for a port of the pod come; -1 if none does.
+func (p Proxy) ServerOf(port uint16) int {
+	return slices.IndexFunc(p.Inbound, func(in Inbound) bool { return in.Listen == port || p.Captured && in.App == port })
+}
+
+// OpenPorts are the ports of a captured pod that answer from outside beside those to which Redirects lead, each once:
+// what Envoy and its helpers have for the kubelet and for Prometheus.
+func (p Proxy) OpenPorts() []uint16 {
+	if !p.Captured {
+		return nil
+	}
+	var ports []uint16
+	seen := map[uint16]bool{0: true}
+	open := func(port uint16) {
+		if !seen[port] {
+			ports = append(ports, port)
+		}
+		seen[port] = true
+	}
+	for _, probe := range p.Probes {
+		open(probe.Listen)
+	}
+	if p.HasTokens() {
+		open(JWTProbePort)
+	}
+	open(p.Metrics.Port)
+	return ports
+}
+
+// checkCaptured applies the rules of a captured pod, whose callers come to ports of the app.
+func (p Proxy) checkCaptured(found *problems) {
+	if !p.Captured {
+		return
+	}
+	if p.Gateway {
+		found.tell("captured", CaptureOfGateway, "a gateway has no app whose ports could be captured")
+		return
+	}
+	listens := map[uint16]uint16{}
+	for i, in := range p.Inbound {
+		if in.App == 0 {
+			continue
+		}
+		if earlier, twice := listens[in.App]; twice {
+			found.tell(fmt.Sprintf("inbound[%d].app", i), CapturedTwice,
+				"expected one listener for each port of the app, to which its callers are led, got another one for %d beside %d: "+
+					"remove one of both", in.App, earlier)
+			continue
+		}
+		listens[in.App] = in.Listen
+	}
+}
