@@ -66,7 +66,8 @@ func newFilesCommand() *cobra.Command {
 	cmd.Flags().StringVar(&signalName, "signal", "",
 		"signal for --process when certificates, key or bundles have changed: "+strings.Join(files.SignalNames(), ", "))
 	cmd.Flags().StringVar(&c.Notice.Process, "process", "", "name of the processes that get the signal, as in /proc/PID/comm")
-	cmd.Flags().BoolVar(&check, "check", false, "say whether the files are there and the certificate is valid, and do nothing else")
+	cmd.Flags().BoolVar(&check, "check", false,
+		"say whether the files are there and the certificate is valid, and do nothing else")
 	return cmd
 }
 
@@ -76,7 +77,8 @@ func noticeOf(signalName, process string) (files.Notice, error) {
 	}
 	sig, ok := files.Signals()[signalName]
 	if !ok {
-		return files.Notice{}, fmt.Errorf("--signal: expected one of %s, got %q", strings.Join(files.SignalNames(), ", "), signalName)
+		return files.Notice{}, fmt.Errorf("--signal: expected one of %s, got %q",
+			strings.Join(files.SignalNames(), ", "), signalName)
 	}
 	if process == "" {
 		return files.Notice{}, errors.New("--process: expected the name of the processes that get the signal, got nothing")

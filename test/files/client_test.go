@@ -42,8 +42,11 @@ func (c *connection) begin(plain net.Conn) error {
 		return err
 	}
 	answer := make([]byte, 1)
-	if _, err := io.ReadFull(plain, answer); err != nil || answer[0] != 'S' {
-		return fmt.Errorf("asking for TLS: expected S, got %q, %w", answer, err)
+	if _, err := io.ReadFull(plain, answer); err != nil {
+		return fmt.Errorf("asking for TLS: %w", err)
+	}
+	if answer[0] != 'S' {
+		return fmt.Errorf("asking for TLS: expected S, got %q", answer)
 	}
 	if err := c.tls.Handshake(); err != nil {
 		return err

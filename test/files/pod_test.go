@@ -36,7 +36,9 @@ const (
 )
 
 // below is a path in the pod's directory.
-func below(path ...string) string { return filepath.Join(append([]string{os.Getenv(dirVariable)}, path...)...) }
+func below(path ...string) string {
+	return filepath.Join(append([]string{os.Getenv(dirVariable)}, path...)...)
+}
 
 // pod is the first process of PID and mount namespaces of its own, as in a pod whose containers share their processes.
 // It runs until the database or the keeper of its files ends.
@@ -44,7 +46,9 @@ func pod(ctx context.Context) error {
 	for _, mount := range []func() error{
 		func() error { return syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "") },
 		func() error { return syscall.Mount("proc", "/proc", "proc", 0, "") },
-		func() error { return syscall.Mount(os.Getenv(treeVariable), below("postgresql"), "", syscall.MS_BIND, "") },
+		func() error {
+			return syscall.Mount(os.Getenv(treeVariable), below("postgresql"), "", syscall.MS_BIND, "")
+		},
 		func() error { return syscall.Mount("tmpfs", below("volume"), "tmpfs", 0, "mode=0777,size=1m") }, // as the kubelet's
 	} {
 		if err := mount(); err != nil {
@@ -60,7 +64,8 @@ func pod(ctx context.Context) error {
 	if err := keeper.Start(); err != nil {
 		return err
 	}
-	initdb := as(ctx, nobody, filepath.Join(programs[0], "initdb"), "--no-sync", "--auth=trust", "--username=postgres", below("data"))
+	initdb := as(ctx, nobody, filepath.Join(programs[0], "initdb"),
+		"--no-sync", "--auth=trust", "--username=postgres", below("data"))
 	if err := initdb.Run(); err != nil {
 		return fmt.Errorf("initdb: %w", err)
 	}
@@ -87,8 +92,8 @@ func pod(ctx context.Context) error {
 		return err
 	}
 	ended := make(chan error, 2)
-	go func() { ended <- fmt.Errorf("the keeper of the files has ended: %w", keeper.Wait()) }()
-	go func() { ended <- fmt.Errorf("the database has ended: %w", database.Wait()) }()
+	go func() { ended <- errors.Join(errors.New("the keeper of the files has ended"), keeper.Wait()) }()
+	go func() { ended <- errors.Join(errors.New("the database has ended"), database.Wait()) }()
 	return <-ended
 }
 
@@ -109,8 +114,10 @@ func strangersReadNothing(ctx context.Context) error {
 		var said bytes.Buffer
 		cat := as(ctx, stranger, "cat", below("volume", name))
 		cat.Stdout, cat.Stderr = nil, &said
-		if err := cat.Run(); err == nil || !bytes.Contains(said.Bytes(), []byte("Permission denied")) {
-			return fmt.Errorf("%s: expected that another user may not read it, got %w, %s", name, err, &said)
+		if err := cat.Run(); err == nil {
+			return fmt.Errorf("%s: another user reads it", name)
+		} else if !bytes.Contains(said.Bytes(), []byte("Permission denied")) {
+			return fmt.Errorf("%s: expected that another user may not read it, got %w: %s", name, err, &said)
 		}
 	}
 	return nil

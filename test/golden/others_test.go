@@ -156,6 +156,7 @@ func testForgeries(t *testing.T, s *apiServer) {
 		"gateway": `annotations: {spiffe.io/mode: gateway, spiffe.io/inbound: "[{listen: 8443, peers: [/web], certificate: {secret: s}}]", spiffe.io/upstreams:
 			"[{match: /, address: \"db.demo.svc:8443\", peers: [/db]}]"}}, spec: {containers: [{name: envoy, image: auto}], volumes: [{name: mine, emptyDir: {}}]}`,
 		"socket": `annotations: {spiffe.io/mode: "sidecar,socket", spiffe.io/app-port: "8080", spiffe.io/allowed-peers: /web}}, spec: {` + app + `}`,
+		"files":  `annotations: {spiffe.io/mode: "sidecar,files", spiffe.io/app-port: "8080", spiffe.io/allowed-peers: /web}}, spec: {securityContext: {runAsUser: 999}, ` + app + `}`,
 	} {
 		manifest := []byte(`{apiVersion: v1, kind: Pod, metadata: {generateName: ` + name + `-, namespace: forgeries, ` + pod + `}`)
 		shown, err := s.create(t, manifest, client.DryRunAll)

@@ -90,7 +90,7 @@ func (a *agent) change(what func()) {
 	a.changed = make(chan struct{})
 }
 
-func (a *agent) response(t *testing.T, id spiffeid.ID, life time.Duration) *workload.X509SVIDResponse {
+func (a *agent) response(t *testing.T) *workload.X509SVIDResponse {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(a.key)
 	if err != nil {
@@ -98,8 +98,8 @@ func (a *agent) response(t *testing.T, id spiffeid.ID, life time.Duration) *work
 	}
 	return &workload.X509SVIDResponse{
 		Svids: []*workload.X509SVID{{
-			SpiffeId:    id.String(),
-			X509Svid:    a.sign(t, &x509.Certificate{URIs: []*url.URL{id.URL()}}, life).Raw,
+			SpiffeId:    db.String(),
+			X509Svid:    a.sign(t, &x509.Certificate{URIs: []*url.URL{db.URL()}}, time.Hour).Raw,
 			X509SvidKey: key,
 			Bundle:      a.root.Raw,
 		}},
@@ -116,7 +116,7 @@ type watched struct {
 var refused = status.Error(codes.PermissionDenied, "no identity issued")
 
 func (w watched) FetchX509SVID(_ *workload.X509SVIDRequest, s workload.SpiffeWorkloadAPI_FetchX509SVIDServer) error {
-	return w.watch(s.Context(), func() error { return s.Send(w.response(w.t, db, time.Hour)) })
+	return w.watch(s.Context(), func() error { return s.Send(w.response(w.t)) })
 }
 
 func (w watched) FetchJWTBundles(_ *workload.JWTBundlesRequest, s workload.SpiffeWorkloadAPI_FetchJWTBundlesServer) error {

@@ -28,7 +28,8 @@ func Check(dir string, now time.Time) error {
 		return fmt.Errorf("%s and %s in %s: %w", SVIDFile, KeyFile, dir, err)
 	}
 	if end := svid.Certificates[0].NotAfter; !now.Before(end) {
-		return fmt.Errorf("expected a certificate that is valid in %s, got one that expired at %s", dir, end.Format(time.RFC3339))
+		return fmt.Errorf("expected a certificate that is valid in %s, got one that expired at %s",
+			dir, end.Format(time.RFC3339))
 	}
 	return nil
 }
