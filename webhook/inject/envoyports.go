@@ -2,6 +2,8 @@ package inject
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -12,7 +14,7 @@ import (
 
 // EnvoyPorts are the ports on which others than the pod itself call the Envoy of an injected pod, in order: those that
 // its container declares, for callers and statistics; readiness, which the rollout asks too; and those of the probes and
-// hooks that it answers. False says that the pod has no Envoy, or is not injected.
+// hooks that it answers; and, in a captured pod, the app's that lead to it. False says that the pod has no Envoy, or is not injected.
 func EnvoyPorts(pod *corev1.Pod) ([]uint16, bool) {
 	envoy := containerNamed(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), intent.SidecarName)
 	if envoy == nil || !injected(pod) {
@@ -27,6 +29,12 @@ func EnvoyPorts(pod *corev1.Pod) ([]uint16, bool) {
 	for _, p := range envoy.Ports {
 		if p.Protocol == corev1.ProtocolTCP || p.Protocol == "" {
 			add(p.ContainerPort)
+		}
+	}
+	for _, redirect := range StatusOf(pod).envoy().Redirects { // a network sees a connection before the pod's rules do
+		from, _, _ := strings.Cut(redirect, ":")
+		if port, err := strconv.ParseUint(from, 10, 16); err == nil {
+			add(int32(port)) //nolint:gosec // 16 bits
 		}
 	}
 	for c := range intent.ContainersOf(pod) {

@@ -14,7 +14,7 @@ import (
 
 func TestEnvoyPorts(t *testing.T) {
 	platform := webhooktest.Platform(t)
-	platform.Sidecar.JWT.Image = "injector"
+	platform.Sidecar.JWT.Image, platform.Sidecar.Capture.Image = "injector", "injector"
 	metrics := platform
 	metrics.Sidecar.Metrics = ir.Metrics{Port: 19090}
 	for _, test := range []struct {
@@ -48,6 +48,10 @@ func TestEnvoyPorts(t *testing.T) {
 				intent.AnnotationUpstreams: `[{match: /, address: "db.demo.svc:8443", peers: [/db]}]`,
 			}
 		}, want: []uint16{8443, 15021}},
+		{name: "captured", platform: platform, change: func(p *corev1.Pod) {
+			p.Annotations[intent.AnnotationCapture] = "inbound"
+			p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}}
+		}, want: []uint16{8080, 8443, 15021, 15025}},
 		{name: "no Envoy", platform: platform, change: func(p *corev1.Pod) {
 			p.Annotations = map[string]string{intent.AnnotationMode: "socket"}
 		}, without: true},
