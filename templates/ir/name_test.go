@@ -166,7 +166,7 @@ func name(t *testing.T, text string) Name {
 }
 
 // nameRules break those of names.
-func nameRules(t *testing.T) []struct {
+func nameRules() []struct {
 	code  Code
 	of    func(*testing.T) Proxy
 	spoil func(*Proxy)

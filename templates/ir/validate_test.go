@@ -319,7 +319,7 @@ func TestRules(t *testing.T) {
 	for _, row := range serverRules(t) {
 		tests = append(tests, row)
 	}
-	tests = append(tests, nameRules(t)...)
+	tests = append(tests, nameRules()...)
 	tests = append(tests, resilienceRules()...)
 	broken := map[Code]bool{}
 	for _, test := range tests {

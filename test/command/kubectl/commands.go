@@ -60,7 +60,7 @@ func newCommand(kubeconfig string, streams genericiooptions.IOStreams) (*cobra.C
 		ConfigFlags: flags, kinds: known,
 		mapper: restmapper.NewShortcutExpander(restmapper.NewDeferredDiscoveryRESTMapper(known), known, nil),
 	})
-	f := cmdutil.NewFactory(matched)
+	f := factory{cmdutil.NewFactory(matched)}
 	root := &cobra.Command{Use: "kubectl", SilenceErrors: true, SilenceUsage: true}
 	flags.AddFlags(root.PersistentFlags())
 	matched.AddFlags(root.PersistentFlags())
