@@ -44,7 +44,7 @@ func (e Envoys) forward(ctx context.Context, pod Pod, port uint16) (forwarded, e
 	if err != nil {
 		return forwarded{}, err
 	}
-	connection, _, err := spdy.Negotiate(upgrader, &http.Client{Transport: transport}, request, forwardProtocol)
+	connection, _, err := spdy.NegotiateStreaming(upgrader, &http.Client{Transport: transport}, request, forwardProtocol)
 	if err != nil {
 		return forwarded{}, err
 	}
