@@ -50,6 +50,10 @@ func (p Proxy) checkNames(found *problems, ports portOwners) {
 				found.tell(path, PortTaken, "%s is taken already by upstream %d; write each port of a name once", up.Name.At(port), earlier)
 			case IsOwnPort(int(port)):
 				found.tell(path, PortTaken, "port %d is one of the sidecar's own on all addresses of the pod", port)
+			case owner != "" && p.Captured:
+				found.tell(path, NameInTheWay,
+					"%s declares port %d, and as a captured app may listen on all addresses of the pod, where it is in the way of Envoy at %s, to "+
+						"which %s leads; let Envoy listen on another port of 127.0.0.1 and call that", owner, port, up.Loopback, up.Name)
 			case owner != "" && !p.leadsTo(port):
 				found.tell(path, NameInTheWay,
 					"%s declares port %d, and on all addresses of the pod, as most apps listen, it is in the way of Envoy at %s, to which "+

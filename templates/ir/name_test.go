@@ -212,6 +212,9 @@ func nameRules() []struct {
 			`upstreams[0].listen: container side declares port 9090, and on all addresses of the pod, as most apps listen, it is in the ` +
 				`way of Envoy at 127.0.1.1, to which api.shop leads; let it listen on 127.0.0.1 and name the port in inbound, or let ` +
 				`Envoy listen on another port of 127.0.0.1 and call that`},
+		{NameInTheWay, named, func(p *Proxy) { p.Captured, p.AppPorts = true, []AppPort{{Container: "app", Port: 8080}} },
+			`upstreams[2].listen: container app declares port 8080, and as a captured app may listen on all addresses of the pod, where it ` +
+				`is in the way of Envoy at 127.0.1.2, to which web.shop leads; let Envoy listen on another port of 127.0.0.1 and call that`},
 		{PassthroughOfPort, named, func(p *Proxy) { p.Upstreams[3].Passthrough = []uint16{22} },
 			`upstreams[3].passthrough: is for further ports of a name: write listen: "api:8080", or remove passthrough`},
 	}
