@@ -168,6 +168,8 @@ func (r *reader) applies(key string, v value) bool {
 		return true
 	case key == AnnotationFiles:
 		return r.Mode.Files
+	case key == AnnotationPlainPorts && r.Proxy.Captured:
+		return false
 	case r.Mode.Gateway:
 		return key != AnnotationAppPort && key != AnnotationCapture
 	}
@@ -223,6 +225,10 @@ func (r *reader) readRow(row annotation, v value) []Mistake {
 			hint = "remove it"
 		}
 		return deny("has no effect in mode "+r.Mode.String()+", which has no Envoy", hint)
+	}
+	if row.key == AnnotationPlainPorts && r.Proxy.Captured {
+		return deny("has no effect where ports are captured, which closes all others",
+			fmt.Sprintf("remove it, and write %s: [{app: 9090, tls: none}] for a port of plain text", AnnotationInbound))
 	}
 	var mistakes []Mistake
 	for _, p := range row.parse(r, v.text) {
