@@ -56,14 +56,22 @@ func (s *apiServer) withNetworkPolicies(t *testing.T) (own, admin client.Client)
 			must(t, s.Create(t.Context(), decoded(t, document)))
 		}
 	}
-	for _, namespace := range []string{"closed", "kube-system"} {
+	foreign := &networkingv1.NetworkPolicy{}
+	foreign.Namespace, foreign.Name = "closed", "foreign"
+	// One policy is about what is written, and another one about where.
+	for _, denied := range []*networkingv1.NetworkPolicy{foreign, keptPolicy("kube-system")} {
 		s.eventually(t, "the policies for the injector's NetworkPolicies", func() error {
-			foreign := &networkingv1.NetworkPolicy{}
-			foreign.Namespace, foreign.Name = namespace, "foreign"
-			return wantDenial(own.Create(t.Context(), foreign, client.DryRunAll))
+			return wantDenial(own.Create(t.Context(), denied.DeepCopy(), client.DryRunAll))
 		})
 	}
 	return own, admin
+}
+
+// keptPolicy is one that the injector may write where it serves.
+func keptPolicy(namespace string) *networkingv1.NetworkPolicy {
+	policy := networkpolicies.Policy{Identity: strings.Repeat("a", 26), Ports: []uint16{8443, 15021}}.Object(namespace)
+	policy.Labels = networkpolicies.Labels("spire-injector")
+	return policy
 }
 
 // wantDenial is nil for the denial of a policy of the API server's.
@@ -79,13 +87,7 @@ func testNetworkPolicyRights(t *testing.T, s *apiServer) {
 	s.prepare(t, intent.Namespace{Name: "closed"}, "closed")
 	s.prepare(t, intent.Namespace{Name: "not-closed", Labels: map[string]string{"injector.spiffe.io/release": "another"}}, "others")
 	own, admin := s.withNetworkPolicies(t)
-	identity := strings.Repeat("a", 26)
-	allowed := func(namespace string) *networkingv1.NetworkPolicy {
-		policy := networkpolicies.Policy{Identity: identity, Ports: []uint16{8443, 15021}}.Object(namespace)
-		policy.Labels = networkpolicies.Labels("spire-injector")
-		return policy
-	}
-	there := allowed("closed")
+	there := keptPolicy("closed")
 	must(t, own.Create(t.Context(), there))
 	changes := map[string]func(*networkingv1.NetworkPolicy){
 		"another name":        func(p *networkingv1.NetworkPolicy) { p.Name = "spire-injector-" + strings.Repeat("b", 26) },
@@ -110,7 +112,7 @@ func testNetworkPolicyRights(t *testing.T, s *apiServer) {
 		"pods of other labels too": func(p *networkingv1.NetworkPolicy) { p.Spec.PodSelector.MatchLabels["app"] = "db" },
 	}
 	for what, change := range changes {
-		policy := allowed("closed")
+		policy := keptPolicy("closed")
 		change(policy)
 		if err := wantDenial(own.Create(t.Context(), policy, client.DryRunAll)); err != nil {
 			t.Errorf("making %s: %v", what, err)
@@ -124,7 +126,7 @@ func testNetworkPolicyRights(t *testing.T, s *apiServer) {
 		}
 	}
 	for _, namespace := range []string{"not-closed", "kube-system"} {
-		policy := allowed(namespace)
+		policy := keptPolicy(namespace)
 		if err := wantDenial(own.Create(t.Context(), policy.DeepCopy())); err != nil {
 			t.Errorf("making one in namespace %s: %v", namespace, err)
 		}
@@ -137,7 +139,7 @@ func testNetworkPolicyRights(t *testing.T, s *apiServer) {
 		}
 		must(t, own.Delete(t.Context(), policy))
 	}
-	foreign := allowed("closed")
+	foreign := keptPolicy("closed")
 	foreign.Name, foreign.Labels = "foreign", nil
 	must(t, admin.Create(t.Context(), foreign))
 	taken := foreign.DeepCopy()

@@ -159,6 +159,7 @@ func (e Envoys) page(ctx context.Context, pod Pod, port uint16, path string) (te
 	defer cancel()
 	at := e.core.RESTClient().Get().Namespace(pod.Namespace).Resource("pods").
 		Name(utilnet.JoinSchemeNamePort("http", pod.Name, fmt.Sprint(port))).SubResource("proxy").Suffix(path).URL()
+	at.RawQuery = "" // the time of a kubeconfig, which would reach the pod as a part of what it is asked for
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return nil, 0, err

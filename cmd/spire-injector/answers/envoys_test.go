@@ -31,6 +31,10 @@ func apiServer(t *testing.T, pages map[string]string) Envoys {
 			return
 		}
 		answer, ok := pages[r.URL.Path[strings.Index(r.URL.Path, "/pods/")+len("/pods/"):]]
+		if r.URL.RawQuery != "" { // Envoy has pages of a path alone
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		if !ok {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"error trying to reach service: connection refused"}`)
@@ -43,7 +47,7 @@ func apiServer(t *testing.T, pages map[string]string) Envoys {
 		fmt.Fprint(w, answer)
 	}))
 	t.Cleanup(server.Close)
-	e, err := NewEnvoys(&rest.Config{Host: server.URL})
+	e, err := NewEnvoys(&rest.Config{Host: server.URL, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,6 +177,11 @@ func (m *Mesh) configuration(g *Group, asked []Pod) Step {
 	case known > 0:
 		return Step{Check: checkConfig, Status: OK, Reason: Reason{Found: "taken by Envoy as it was given last"}}
 	}
+	for _, pod := range asked {
+		if err := m.told(pod).Err; err != nil {
+			return Step{Check: checkConfig, Status: Unknown, Reason: Reason{Found: m.unanswered([]string{pod.Name}, asked)}}
+		}
+	}
 	return Step{}
 }
 
