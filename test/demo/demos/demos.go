@@ -8,6 +8,7 @@ import (
 	"github.com/spire-injector/spire-injector/test/demo/federated"
 	"github.com/spire-injector/spire-injector/test/demo/frontproxy"
 	"github.com/spire-injector/spire-injector/test/demo/jwt"
+	"github.com/spire-injector/spire-injector/test/demo/migrate"
 	"github.com/spire-injector/spire-injector/test/demo/nested"
 	"github.com/spire-injector/spire-injector/test/demo/oidc"
 	"github.com/spire-injector/spire-injector/test/demo/play"
@@ -20,6 +21,7 @@ func All() []play.Demo {
 		api.Demo(),
 		edge.Demo(),
 		frontproxy.Demo(),
+		migrate.Demo(),
 		workloads.Demo(),
 		jwt.Demo(),
 		nested.Demo(),
