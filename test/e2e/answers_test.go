@@ -44,7 +44,7 @@ func TestAnswers(t *testing.T) {
 	rollout(t, ns, "deployment/listed", "deployment/web", "deployment/around", "deployment/reader", "deployment/unlabelled", "deployment/lost")
 
 	t.Run("a caller that is not in the list", func(t *testing.T) {
-		awaitAnswer(t, program, 1, "the refusal", ns, "explain", "web", "listed",
+		awaitAnswer(t, program, 1, "the refusal", ns, "web", "listed",
 			fmt.Sprintf("fails allowed peers %s/listed lets in %s (annotation spiffe.io/allowed-peers); the caller is %s", ns, id(ns, "wbe"), id(ns, "web")),
 			"by the callee: ", "the other side's identity is not in the list (SAN_match)", "by the caller: ")
 		out, _ := answer(t, program, ns, "explain", "listed")
@@ -58,29 +58,29 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("expected %q, got %s", want, suggested)
 		}
 		carryOut(t, out, "now: kubectl ")
-		awaitAnswer(t, program, 0, "the call passes", ns, "explain", "web", "listed", "ok allowed peers", "passed, ")
+		awaitAnswer(t, program, 0, "the call passes", ns, "web", "listed", "ok allowed peers", "passed, ")
 	})
 	t.Run("a Service without the port of mutual TLS", func(t *testing.T) {
-		awaitAnswer(t, program, 1, "the port", ns, "explain", "reader", "around",
+		awaitAnswer(t, program, 1, "the port", ns, "reader", "around",
 			fmt.Sprintf("fails address Service %s/around: 80 → 8080, none to 8443, where its sidecars listen", ns),
 			"remedy ports of the Service: [{name: mtls, port: 8443, targetPort: 8443}]")
 		k(t, ns, "patch", "service", "around", "--type", "merge", "-p", `{"spec":{"ports":[{"name":"mtls","port":8443,"targetPort":8443}]}}`)
-		awaitAnswer(t, program, 0, "the call passes", ns, "explain", "reader", "around", "ok port around."+ns+".svc:8443 leads to 8443")
+		awaitAnswer(t, program, 0, "the call passes", ns, "reader", "around", "ok port around."+ns+".svc:8443 leads to 8443")
 	})
 	t.Run("a host that does not exist", func(t *testing.T) {
-		awaitAnswer(t, program, 1, "the host", ns, "explain", "lost", "listed",
+		awaitAnswer(t, program, 1, "the host", ns, "lost", "listed",
 			fmt.Sprintf("fails address no Service listd in %s; did you mean listed.%s.svc:8443?", ns, ns))
 	})
 	t.Run("a label on the Deployment itself", func(t *testing.T) {
-		awaitAnswer(t, program, 1, "the label", ns, "explain", "deploy/unlabelled", "", "fails asked neither Pod "+ns+"/unlabelled-",
+		awaitAnswer(t, program, 1, "the label", ns, "deploy/unlabelled", "", "fails asked neither Pod "+ns+"/unlabelled-",
 			"has it on itself, where it does nothing remedy move it to spec.template.metadata.labels")
 		k(t, ns, "patch", "deployment", "unlabelled", "--type", "merge", "-p",
 			`{"metadata":{"labels":{"spiffe.io/inject":null}},"spec":{"template":{"metadata":{"labels":{"spiffe.io/inject":"enabled"}}}}}`)
 		rollout(t, ns, "deployment/unlabelled")
-		awaitAnswer(t, program, 0, "its injection", ns, "explain", "deploy/unlabelled", "", "ok injected 1 pod")
+		awaitAnswer(t, program, 0, "its injection", ns, "deploy/unlabelled", "", "ok injected 1 pod")
 	})
 	t.Run("an app on another port", func(t *testing.T) {
-		awaitAnswer(t, program, 1, "the port", ns, "explain", "deaf", "",
+		awaitAnswer(t, program, 1, "the port", ns, "deaf", "",
 			"fails app nothing listens on 127.0.0.1:8081 in container app (annotation spiffe.io/app-port)")
 		if found := findings(t, program, ns); !strings.Contains(found, "app-listens: nothing listens on 127.0.0.1:8081 in container app") {
 			t.Errorf("expected the app among %s", found)
@@ -88,7 +88,7 @@ func TestAnswers(t *testing.T) {
 		k(t, ns, "patch", "deployment", "deaf", "--type", "merge", "-p",
 			`{"spec":{"template":{"metadata":{"annotations":{"spiffe.io/app-port":"8080"}}}}}`)
 		rollout(t, ns, "deployment/deaf")
-		awaitAnswer(t, program, 0, "its readiness", ns, "explain", "deaf", "", "ok ready all of them")
+		awaitAnswer(t, program, 0, "its readiness", ns, "deaf", "", "ok ready all of them")
 	})
 	t.Run("what is mended is found no more", func(t *testing.T) {
 		eventually(t, "the host alone among the findings", func() error {
@@ -113,8 +113,8 @@ func answer(t *testing.T, program, ns, command string, names ...string) (string,
 	return strings.Join(strings.Fields(string(out)), " "), cmd.ProcessState.ExitCode()
 }
 
-// awaitAnswer waits until a command about one or two names says all parts.
-func awaitAnswer(t *testing.T, program string, code int, what, ns, command, from, to string, parts ...string) {
+// awaitAnswer waits until one or two names are explained with all parts.
+func awaitAnswer(t *testing.T, program string, code int, what, ns, from, to string, parts ...string) {
 	t.Helper()
 	names := []string{from}
 	if to != "" {
@@ -122,7 +122,7 @@ func awaitAnswer(t *testing.T, program string, code int, what, ns, command, from
 	}
 	eventually(t, what, func() error {
 		start := time.Now()
-		out, got := answer(t, program, ns, command, names...)
+		out, got := answer(t, program, ns, "explain", names...)
 		for _, part := range parts {
 			if !strings.Contains(out, part) {
 				return fmt.Errorf("expected %q, got %s", part, out)
@@ -131,7 +131,7 @@ func awaitAnswer(t *testing.T, program string, code int, what, ns, command, from
 		if got != code {
 			return fmt.Errorf("expected exit code %d, got %d and %s", code, got, out)
 		}
-		t.Logf("%s %s after %s", command, strings.Join(names, " "), time.Since(start))
+		t.Logf("explained %s after %s", strings.Join(names, " "), time.Since(start))
 		return nil
 	})
 }
