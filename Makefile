@@ -58,8 +58,8 @@ TWO := ^TestDisruptive(DualStack|NodesOfTheInjector|TwoNodes)$$
 # The demos with several SPIRE servers, and what Helm installs, are about as long as all the others.
 LARGE := ^TestDemos$$/^(nested|federated|oidc|charts)$$|^TestCharts
 
-# Those that wait most come first, so that processors have work to the end.
-LANES = e2e-disruptive e2e-apart e2e-shared $(if $(KUBECONFIG),,e2e-nodes) e2e-demos e2e-large e2e-lifecycle
+# The longest come first, so that processors have work to the end.
+LANES = e2e-disruptive e2e-demos e2e-apart e2e-shared e2e-large $(if $(KUBECONFIG),,e2e-nodes) e2e-lifecycle
 
 # Four at a time, each on its own cluster, unless KUBECONFIG names one for all: most of them wait most of the time.
 .PHONY: e2e
@@ -103,7 +103,7 @@ e2e-nodes: e2e-programs
 
 # It starts and stops bare clusters of its own, which wait more than they compute.
 .PHONY: e2e-lifecycle
-e2e-lifecycle:
+e2e-lifecycle: e2e-programs
 	go test -count=1 -timeout 20m ./test/cluster/lifecycle
 
 .PHONY: bench
