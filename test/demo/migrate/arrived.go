@@ -85,8 +85,20 @@ func (s stage) Arrived(ctx context.Context, workload, expected string, peers []s
 func envoyLog(pod string) scene.Command { return inShop("logs", pod, "-c", scene.Sidecar) }
 
 // OutsiderCommand calls the API from the pod without an identity.
-func OutsiderCommand() scene.Command {
-	return inShop("exec", "deploy/"+Outsider, "--", "/sample", "get", "http://"+API+"/api")
+func OutsiderCommand() scene.Command { return outsiderCalls(API) }
+
+func outsiderCalls(service string) scene.Command {
+	return inShop("exec", "deploy/"+Outsider, "--", "/sample", "get", "http://"+service+"/api")
+}
+
+// Reachable waits until the node leads to Services whose pods are ready, which is somewhat later than that.
+func (s stage) Reachable(ctx context.Context, services ...string) error {
+	for _, service := range services {
+		if _, err := s.First(ctx, Namespace, "an answer of "+service, outsiderCalls(service), nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Served calls in plain text, and has to be answered.

@@ -21,6 +21,9 @@ func tellPlain(ctx context.Context, d demo) (any, error) {
 	if err == nil {
 		err = d.scene.RolledOut(ctx, Namespace, API, Web, Batch, Outsider)
 	}
+	if err == nil {
+		err = d.scene.Reachable(ctx, API, Web)
+	}
 	done()
 	if err != nil {
 		return nil, err
