@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/files"
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -18,7 +17,8 @@ import (
 
 func newFilesCommand() *cobra.Command {
 	var c files.Config
-	var id, signalName string
+	var from agentFlags
+	var signalName string
 	var tokens []string
 	var check bool
 	cmd := &cobra.Command{
@@ -39,13 +39,10 @@ func newFilesCommand() *cobra.Command {
 				return files.Check(c.Dir, time.Now())
 			}
 			var err error
-			if c.ID, err = spiffeid.FromString(id); err != nil {
-				return usageError{fmt.Errorf("--spiffe-id: expected one such as spiffe://example.org/db, got %q: %w", id, err)}
+			if c.ID, err = from.identity("spiffe://example.org/db"); err != nil {
+				return err
 			}
-			if c.WorkloadAPI == "" {
-				return usageError{errors.New("--workload-api: expected the agent's address, " +
-					"such as unix:///run/spire/sockets/agent.sock, got nothing")}
-			}
+			c.WorkloadAPI = from.address
 			if c.Notice, err = noticeOf(signalName, c.Notice.Process); err != nil {
 				return usageError{err}
 			}
@@ -58,8 +55,7 @@ func newFilesCommand() *cobra.Command {
 			return files.Run(ctx, c)
 		},
 	}
-	cmd.Flags().StringVar(&c.WorkloadAPI, "workload-api", "", "address of the Workload API")
-	cmd.Flags().StringVar(&id, "spiffe-id", "", "the identity whose files are kept")
+	from.add(cmd, "the identity whose files are kept")
 	cmd.Flags().StringVar(&c.Dir, "dir", intent.FilesMountPath, "directory of the files")
 	cmd.Flags().StringArrayVar(&tokens, "token", nil,
 		"FILE=AUDIENCE: keep a JWT-SVID for the audience in the file; may be given several times")

@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
-	"github.com/spiffe/go-spiffe/v2/workloadapi"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/agentapi"
 )
 
 // Config is what Run is to do.
@@ -27,17 +25,10 @@ type Config struct {
 // Token is a JWT-SVID that is kept in a file.
 type Token struct{ File, Audience string }
 
-// Bounds of waiting for the agent, which is local and may be away.
-const (
-	fetchTimeout = 5 * time.Second
-	retry        = 200 * time.Millisecond
-	longestRetry = 5 * time.Second
-)
-
 // Run works until the context ends. It writes nothing before it has everything. An error is about this machine, not
 // about the agent, for which it waits.
 func Run(ctx context.Context, c Config) error {
-	client, err := dial(ctx, c.WorkloadAPI)
+	client, err := agentapi.Dial(ctx, c.WorkloadAPI)
 	if err != nil {
 		return err
 	}
@@ -98,22 +89,3 @@ func keepFiles(ctx context.Context, c Config, v *volume, w *watcher) error {
 		c.Log.Info("signalled", "process", c.Notice.Process, "processes", sent)
 	}
 }
-
-func dial(ctx context.Context, address string) (*workloadapi.Client, error) {
-	client, err := workloadapi.New(ctx, workloadapi.WithAddr(address), workloadapi.WithBackoffStrategy(steady{}),
-		workloadapi.WithDialOptions(grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: retry, Multiplier: 1, MaxDelay: retry},
-			MinConnectTimeout: time.Second,
-		})))
-	if err != nil {
-		return nil, fmt.Errorf("the Workload API at %s: %w", address, err)
-	}
-	return client, nil
-}
-
-// steady asks the agent again and again at the same interval: it refuses until the registration entry has arrived.
-type steady struct{}
-
-func (steady) NewBackoff() workloadapi.Backoff { return steady{} }
-func (steady) Next() time.Duration             { return retry }
-func (steady) Reset()                          {}

@@ -20,6 +20,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/agentapi"
 )
 
 // start runs the program until the test is over, or stop is called.
@@ -58,7 +60,7 @@ func TestRun(t *testing.T) {
 	start(t, Config{
 		WorkloadAPI: a.serve(t), ID: db, Dir: dir, Log: silent, Tokens: []Token{{"api.jwt", "spiffe://example.org/api"}},
 	})
-	time.Sleep(3 * retry)
+	time.Sleep(3 * agentapi.Retry)
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Fatalf("before there is an entry: %v, %v", entries, err)
 	}

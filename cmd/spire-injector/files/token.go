@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/agentapi"
 )
 
 // keepToken has a fresh token until the context ends. One that cannot be renewed stays: whoever is shown it says that it
@@ -12,10 +14,10 @@ import (
 func keepToken(ctx context.Context, t Token, w *watcher, fetch func(context.Context) (*jwtsvid.SVID, error)) {
 	failures := 0
 	for {
-		within, cancel := context.WithTimeout(ctx, fetchTimeout)
+		within, cancel := context.WithTimeout(ctx, agentapi.FetchTimeout)
 		svid, err := fetch(within)
 		cancel()
-		wait := min(retry<<min(failures, 10), longestRetry)
+		wait := agentapi.RetryAfter(failures)
 		failures++
 		switch {
 		case ctx.Err() != nil:
@@ -36,11 +38,7 @@ func keepToken(ctx context.Context, t Token, w *watcher, fetch func(context.Cont
 	}
 }
 
-// untilHalf is how long until half of a token's lifetime is over, when agents renew it.
+// untilHalf is how long until half of a token's lifetime is over.
 func untilHalf(svid *jwtsvid.SVID, now time.Time) time.Duration {
-	issued := now
-	if at, ok := svid.Claims["iat"].(float64); ok {
-		issued = time.Unix(int64(at), 0)
-	}
-	return issued.Add(svid.Expiry.Sub(issued) / 2).Sub(now)
+	return agentapi.Half(agentapi.IssuedAt(svid, now), svid.Expiry).Sub(now)
 }

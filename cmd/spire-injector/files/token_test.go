@@ -11,6 +11,8 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/agentapi"
 )
 
 func mustPKCS8(t *testing.T, a *agent) []byte {
@@ -72,7 +74,7 @@ func TestKeepToken(t *testing.T) {
 			t.Errorf("without an agent: asked %d times", len(asked))
 		}
 		away = false
-		time.Sleep(longestRetry)
+		time.Sleep(agentapi.LongestRetry)
 		synctest.Wait()
 		if string(w.byFile["a.jwt"]) == second {
 			t.Error("the agent is back, and there is no new token")

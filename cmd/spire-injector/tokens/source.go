@@ -14,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/agentapi"
 	"github.com/spire-injector/spire-injector/templates"
 )
 
@@ -93,7 +94,7 @@ func (s *source) due(failures int) time.Time {
 		}
 		return s.current.half()
 	}
-	again := now.Add(min(retry<<min(failures-1, 10), longestRetry))
+	again := now.Add(agentapi.RetryAfter(failures - 1))
 	if end := s.current.end(); s.current.text != "" && end.Before(again) {
 		return end
 	}
@@ -132,9 +133,9 @@ func (s *source) renew(ctx context.Context) (ok bool, err error) {
 // patience is how long to wait for the agent: no longer than the current token lasts.
 func (s *source) patience() time.Duration {
 	if s.current.text == "" {
-		return fetchTimeout
+		return agentapi.FetchTimeout
 	}
-	return max(min(fetchTimeout, time.Until(s.current.end())), time.Millisecond)
+	return max(min(agentapi.FetchTimeout, time.Until(s.current.end())), time.Millisecond)
 }
 
 // write replaces the file at once for whoever reads it.
@@ -154,10 +155,7 @@ func (s *source) write(t token) error {
 }
 
 func newToken(svid *jwtsvid.SVID, now time.Time) token {
-	t := token{text: svid.Marshal(), issued: now, expiry: svid.Expiry}
-	if at, ok := svid.Claims["iat"].(float64); ok {
-		t.issued = time.Unix(int64(at), 0)
-	}
+	t := token{text: svid.Marshal(), issued: agentapi.IssuedAt(svid, now), expiry: svid.Expiry}
 	// go-spiffe has parsed it by these algorithms already, of which only the header is of interest.
 	if parsed, err := jwt.ParseSigned(t.text, []jose.SignatureAlgorithm{
 		jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512,
@@ -168,7 +166,7 @@ func newToken(svid *jwtsvid.SVID, now time.Time) token {
 }
 
 // half is when to renew it.
-func (t token) half() time.Time { return t.issued.Add(t.expiry.Sub(t.issued) / 2) }
+func (t token) half() time.Time { return agentapi.Half(t.issued, t.expiry) }
 
 // end is from when on it is not sent any more: early enough for a request that is under way.
 func (t token) end() time.Time { return t.expiry.Add(-time.Second) }

@@ -22,6 +22,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/agentapi"
 	"github.com/spire-injector/spire-injector/templates"
 )
 
@@ -260,11 +261,11 @@ func TestDue(t *testing.T) {
 			want     time.Duration
 		}{
 			"none yet":                         {token{}, 0, 0},
-			"none, and the agent is away":      {token{}, 1, retry},
-			"ever more seldom":                 {token{}, 3, 4 * retry},
-			"but not too seldom":               {token{}, 100, longestRetry},
+			"none, and the agent is away":      {token{}, 1, agentapi.Retry},
+			"ever more seldom":                 {token{}, 3, 4 * agentapi.Retry},
+			"but not too seldom":               {token{}, 100, agentapi.LongestRetry},
 			"half of its time":                 {holding(time.Hour), 0, 30 * time.Minute},
-			"the agent is away for long":       {holding(time.Hour), 100, longestRetry},
+			"the agent is away for long":       {holding(time.Hour), 100, agentapi.LongestRetry},
 			"it has to be taken away soon":     {holding(3 * time.Second), 100, 2 * time.Second},
 			"it cannot last until another try": {holding(time.Second), 1, 0},
 		} {
@@ -273,7 +274,7 @@ func TestDue(t *testing.T) {
 				t.Errorf("%s: expected %s, got %s", name, test.want, got)
 			}
 		}
-		for expires, want := range map[time.Duration]time.Duration{0: fetchTimeout, time.Hour: fetchTimeout, 3 * time.Second: 2 * time.Second, time.Second: time.Millisecond} {
+		for expires, want := range map[time.Duration]time.Duration{0: agentapi.FetchTimeout, time.Hour: agentapi.FetchTimeout, 3 * time.Second: 2 * time.Second, time.Second: time.Millisecond} {
 			s := &source{}
 			if expires > 0 {
 				s.current = holding(expires)

@@ -18,11 +18,10 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/agentapi"
 	"github.com/spire-injector/spire-injector/templates"
 )
 
@@ -37,16 +36,9 @@ type Config struct {
 	Log          *slog.Logger
 }
 
-// Bounds of waiting for the agent, which is local and may be away.
-const (
-	fetchTimeout = 5 * time.Second
-	retry        = 200 * time.Millisecond
-	longestRetry = 5 * time.Second
-)
-
 // Run works until the context ends. An error is about this machine, not about the agent, for which it waits.
 func Run(ctx context.Context, c Config) error {
-	client, err := dial(ctx, c.WorkloadAPI)
+	client, err := agentapi.Dial(ctx, c.WorkloadAPI)
 	if err != nil {
 		return err
 	}
@@ -77,18 +69,6 @@ func Run(ctx context.Context, c Config) error {
 	return all.Wait()
 }
 
-func dial(ctx context.Context, address string) (*workloadapi.Client, error) {
-	client, err := workloadapi.New(ctx, workloadapi.WithAddr(address), workloadapi.WithBackoffStrategy(steady{}),
-		workloadapi.WithDialOptions(grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: retry, Multiplier: 1, MaxDelay: retry},
-			MinConnectTimeout: time.Second,
-		})))
-	if err != nil {
-		return nil, fmt.Errorf("the Workload API at %s: %w", address, err)
-	}
-	return client, nil
-}
-
 // newSources makes a source for each audience, each with its file.
 func newSources(c Config, client *workloadapi.Client, k *keys) ([]*source, error) {
 	out := make([]*source, len(c.Audiences))
@@ -107,13 +87,6 @@ func newSources(c Config, client *workloadapi.Client, k *keys) ([]*source, error
 	}
 	return out, nil
 }
-
-// steady asks the agent again and again at the same interval: it refuses until the registration entry has arrived.
-type steady struct{}
-
-func (steady) NewBackoff() workloadapi.Backoff { return steady{} }
-func (steady) Next() time.Duration             { return retry }
-func (steady) Reset()                          {}
 
 var _ workloadapi.JWTBundleWatcher = (*keys)(nil)
 
