@@ -2,7 +2,6 @@ package inject
 
 import (
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -20,8 +19,7 @@ var capturePart = part{
 	add:      addCapture,
 	remove: func(pod *corev1.Pod, was Status) {
 		if was.Capture != "" {
-			named := func(c corev1.Container) bool { return c.Name == intent.CaptureName }
-			pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, named)
+			removeInitContainer(pod, intent.CaptureName)
 		}
 	},
 	same: func(arrived, injected *corev1.Pod) []intent.Mistake {
@@ -58,10 +56,7 @@ func addCapture(i injection, pod *corev1.Pod) {
 			{Name: ConfigVolume, MountPath: serviceAccountDir, ReadOnly: true}, // as in Envoy's
 		},
 	}
-	if pod.Spec.Resources != nil {
-		c.Resources = corev1.ResourceRequirements{}
-	}
-	pod.Spec.InitContainers = append([]corev1.Container{c}, pod.Spec.InitContainers...)
+	putFirst(pod, c)
 }
 
 // captureArgs is the command line of that container.

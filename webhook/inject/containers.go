@@ -6,6 +6,7 @@ import (
 	"iter"
 	"reflect"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -52,6 +53,28 @@ func removeContainer(pod *corev1.Pod, name string) {
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, named)
 	pod.Spec.Containers = slices.DeleteFunc(pod.Spec.Containers, named)
 }
+
+// removeInitContainer removes all init containers of a name.
+func removeInitContainer(pod *corev1.Pod, name string) {
+	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name })
+}
+
+// putFirst puts an init container in front of all others.
+func putFirst(pod *corev1.Pod, c corev1.Container) {
+	pod.Spec.InitContainers = append([]corev1.Container{withinBudget(pod, c)}, pod.Spec.InitContainers...)
+}
+
+// withinBudget is a container of ours without resources if the pod has a budget for all its containers: a share of ours
+// could exceed what the user's already add up to.
+func withinBudget(pod *corev1.Pod, c corev1.Container) corev1.Container {
+	if pod.Spec.Resources != nil {
+		c.Resources = corev1.ResourceRequirements{}
+	}
+	return c
+}
+
+// literal is an argument of which the kubelet makes the text again: it replaces $(NAME), and $$ by $.
+func literal(arg string) string { return strings.ReplaceAll(arg, "$", "$$") }
 
 // reserved finds a container that has the name of one of ours.
 func reserved(pod *corev1.Pod, name, what string) []intent.Mistake {

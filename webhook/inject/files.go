@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -31,8 +30,7 @@ var filesPart = part{
 		if was.Files == "" {
 			return
 		}
-		named := func(c corev1.Container) bool { return c.Name == intent.FilesName }
-		pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, named)
+		removeInitContainer(pod, intent.FilesName)
 		for c := range intent.ContainersOf(pod) {
 			c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, isFilesMount)
 		}
@@ -83,10 +81,7 @@ func addFiles(i injection, pod *corev1.Pod) {
 			{Name: FilesVolume, MountPath: serviceAccountDir, ReadOnly: true}, // as in Envoy's
 		},
 	}
-	if pod.Spec.Resources != nil {
-		c.Resources = corev1.ResourceRequirements{}
-	}
-	pod.Spec.InitContainers = append([]corev1.Container{c}, pod.Spec.InitContainers...)
+	putFirst(pod, c)
 }
 
 // filesImage is empty when the platform names none.
@@ -96,13 +91,12 @@ func (i injection) filesImage() string {
 
 // filesArgs is the command line of that container.
 func (i injection) filesArgs() []string {
-	escaped := func(s string) string { return strings.ReplaceAll(s, "$", "$$") } // as for audiences
 	args := []string{"files", "--workload-api", workloadAPIAddress(i.Platform), "--spiffe-id", i.intent.ID.String()}
 	for _, t := range i.intent.Files.Tokens {
-		args = append(args, "--token", escaped(t.File+"="+t.Audience))
+		args = append(args, "--token", literal(t.File+"="+t.Audience))
 	}
 	if s := i.intent.Files.Signal; s.Name != "" {
-		args = append(args, "--signal", s.Name, "--process", escaped(s.Process))
+		args = append(args, "--signal", s.Name, "--process", literal(s.Process))
 	}
 	return args
 }
@@ -111,10 +105,7 @@ func filesVolume(i injection) *corev1.VolumeSource {
 	if !i.intent.Mode.Files {
 		return nil
 	}
-	return &corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-		Medium:    corev1.StorageMediumMemory,
-		SizeLimit: new(resource.MustParse(filesVolumeSize)),
-	}}
+	return memoryVolume(filesVolumeSize)
 }
 
 // readers are the user's containers that see the files.

@@ -3,10 +3,8 @@ package inject
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/templates"
@@ -27,8 +25,7 @@ var jwtPart = part{
 	add:      addJWT,
 	remove: func(pod *corev1.Pod, was Status) {
 		if was.JWT != "" {
-			named := func(c corev1.Container) bool { return c.Name == intent.JWTName }
-			pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, named)
+			removeInitContainer(pod, intent.JWTName)
 		}
 	},
 	same: func(arrived, injected *corev1.Pod) []intent.Mistake {
@@ -66,10 +63,7 @@ func addJWT(i injection, pod *corev1.Pod) {
 			{Name: ConfigVolume, MountPath: serviceAccountDir, ReadOnly: true}, // as in Envoy's
 		},
 	}
-	if pod.Spec.Resources != nil {
-		c.Resources = corev1.ResourceRequirements{}
-	}
-	pod.Spec.InitContainers = append([]corev1.Container{c}, pod.Spec.InitContainers...)
+	putFirst(pod, c)
 }
 
 // audienceFlag is the flag of that container for each audience.
@@ -79,8 +73,7 @@ const audienceFlag = "--audience"
 func (i injection) jwtArgs() []string {
 	args := []string{"tokens", "--workload-api", workloadAPIAddress(i.Platform), "--spiffe-id", i.intent.ID.String()}
 	for _, audience := range i.intent.Audiences() {
-		// The kubelet replaces $(NAME), and $$ by $.
-		args = append(args, audienceFlag, strings.ReplaceAll(audience, "$", "$$"))
+		args = append(args, audienceFlag, literal(audience))
 	}
 	return args
 }
@@ -89,10 +82,7 @@ func jwtVolume(i injection) *corev1.VolumeSource {
 	if !i.intent.Tokens() {
 		return nil
 	}
-	return &corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-		Medium:    corev1.StorageMediumMemory,
-		SizeLimit: new(resource.MustParse(jwtVolumeSize)),
-	}}
+	return memoryVolume(jwtVolumeSize)
 }
 
 func jwtMistakes(i injection, pod *corev1.Pod) []intent.Mistake {

@@ -51,15 +51,10 @@ func sidecarMistakes(i injection, pod *corev1.Pod) []intent.Mistake {
 func addSidecar(i injection, pod *corev1.Pod) {
 	i.status.Sidecar = intent.SidecarName
 	c := i.envoy()
-	if pod.Spec.Resources != nil {
-		// The pod has a budget for all its containers: a share of ours could exceed what the user's already add up to.
-		c.Resources = corev1.ResourceRequirements{}
-	}
 	if !i.Kubernetes.hasNativeSidecars() {
-		pod.Spec.Containers = append([]corev1.Container{c}, pod.Spec.Containers...)
+		pod.Spec.Containers = append([]corev1.Container{withinBudget(pod, c)}, pod.Spec.Containers...)
 		return
 	}
 	c.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
-	// First, so that the user's own init containers already have mTLS.
-	pod.Spec.InitContainers = append([]corev1.Container{c}, pod.Spec.InitContainers...)
+	putFirst(pod, c) // so that the user's own init containers already have mTLS
 }

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -106,5 +107,13 @@ func certificateVolume(i injection) *corev1.VolumeSource {
 			{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey},
 			{Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey},
 		},
+	}}
+}
+
+// memoryVolume is in the node's memory, of which it takes as much as a size such as 1Mi at most.
+func memoryVolume(size string) *corev1.VolumeSource {
+	return &corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+		Medium:    corev1.StorageMediumMemory,
+		SizeLimit: new(resource.MustParse(size)),
 	}}
 }
