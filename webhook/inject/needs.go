@@ -38,7 +38,7 @@ func (i Injector) NeedsOfTemplate(ns intent.Namespace, template *corev1.Pod) reg
 // not allow it today, or does not understand any more what the pod asks for, its entries stay as they are: a running
 // pod keeps its identity, and an identity that is not allowed is not minted again.
 func (i Injector) NeedsOfPod(ns intent.Namespace, pod *corev1.Pod) registrar.Needs {
-	if !injected(pod) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+	if !injected(pod) || intent.Ended(pod) {
 		return registrar.Needs{}
 	}
 	needs := i.needsOfReplicas(ns, pod)

@@ -38,3 +38,8 @@ func appPorts(pod *corev1.Pod) []ir.AppPort {
 	}
 	return all
 }
+
+// Ended says whether all containers of a pod have ended, and none starts again.
+func Ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}

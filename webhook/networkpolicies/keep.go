@@ -48,7 +48,7 @@ func written(ports []uint16) string {
 
 // PodOf is what counts of a pod, whole or as [KeepPorts] leaves it. False says that it has ended, and counts for nothing.
 func PodOf(platform intent.Platform, ns intent.Namespace, pod *corev1.Pod) (Pod, bool) {
-	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+	if intent.Ended(pod) {
 		return Pod{}, false
 	}
 	p := Pod{Identity: pod.Labels[intent.LabelIdentity]}
@@ -75,10 +75,7 @@ func alike(before, after any) bool {
 	if !okB || !okA {
 		return false
 	}
-	ended := func(p *corev1.Pod) bool {
-		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-	}
-	return b.UID == a.UID && ended(b) == ended(a) &&
+	return b.UID == a.UID && intent.Ended(b) == intent.Ended(a) &&
 		b.Labels[intent.LabelIdentity] == a.Labels[intent.LabelIdentity] &&
 		b.Annotations[keptPorts] == a.Annotations[keptPorts] &&
 		b.Annotations[intent.AnnotationPlainPorts] == a.Annotations[intent.AnnotationPlainPorts]

@@ -264,5 +264,5 @@ func podOf(pod *corev1.Pod) Pod {
 
 // ended says whether a pod is past changes.
 func ended(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	return pod.DeletionTimestamp != nil || intent.Ended(pod)
 }

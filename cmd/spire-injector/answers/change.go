@@ -157,15 +157,11 @@ func (m *Mesh) used(e Edge) string {
 	if from == nil || to == nil {
 		return ""
 	}
-	var logs []*Log
-	var names []string
+	var pods []Pod
 	for _, g := range to.Groups {
-		for _, pod := range m.witnesses(g) {
-			if log := m.told(pod).Log; log != nil {
-				logs, names = append(logs, log), append(names, pod.Name)
-			}
-		}
+		pods = append(pods, m.witnesses(g)...)
 	}
+	logs, names := m.logsOf(pods)
 	if len(logs) == 0 {
 		return ""
 	}

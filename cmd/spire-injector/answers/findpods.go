@@ -40,10 +40,11 @@ func (m *Mesh) findAltered() []Finding {
 }
 
 func (m *Mesh) saysUnaltered() string {
-	if m.count(func(p Pod) bool { return p.Compared }) == 0 {
+	compared := m.count(func(p Pod) bool { return p.Compared })
+	if compared == 0 {
 		return ""
 	}
-	return agree(m.count(func(p Pod) bool { return p.Compared }), "injected pod", "injected pods") + " compared with what injection writes"
+	return agree(compared, "injected pod", "injected pods") + " compared with what injection writes"
 }
 
 // findSilentApps finds pods whose Envoy serves, and whose app does not answer behind it.
@@ -106,19 +107,9 @@ func (m *Mesh) nothingListens(g *Group) Reason {
 }
 
 func (m *Mesh) saysListening() string {
-	n, unready := 0, 0
-	for _, w := range m.Workloads {
-		for _, g := range w.Groups {
-			for _, pod := range g.Pods {
-				if pod.runsEnvoy() && !pod.ready() {
-					unready++
-					if m.told(pod).Apps != nil {
-						n++
-					}
-				}
-			}
-		}
-	}
+	isUnready := func(p Pod) bool { return p.runsEnvoy() && !p.ready() }
+	unready := m.count(isUnready)
+	n := m.count(func(p Pod) bool { return isUnready(p) && m.told(p).Apps != nil })
 	switch {
 	case !m.Live:
 		return ""
@@ -184,19 +175,8 @@ func (m *Mesh) svid(pod Pod) (Status, Reason) {
 }
 
 func (m *Mesh) saysValid() string {
-	asked, have := 0, 0
-	for _, w := range m.Workloads {
-		for _, g := range w.Groups {
-			for _, pod := range g.Pods {
-				if pod.runsEnvoy() {
-					have++
-					if m.told(pod).SVID != nil {
-						asked++
-					}
-				}
-			}
-		}
-	}
+	have := m.count(Pod.runsEnvoy)
+	asked := m.count(func(p Pod) bool { return p.runsEnvoy() && m.told(p).SVID != nil })
 	switch {
 	case have == 0:
 		return ""

@@ -184,15 +184,14 @@ func listenerPort(listener string) uint16 {
 // mergedSeen are calls of several logs, those that are alike together, the last first.
 func mergedSeen(logs ...*Log) []Seen {
 	var out []Seen
+	known := map[Seen]int{}
 	for _, l := range logs {
-		if l == nil {
-			continue
-		}
 		for _, s := range l.Seen {
-			at := slices.IndexFunc(out, func(o Seen) bool {
-				return o.Kind == s.Kind && o.Peer == s.Peer && o.Address == s.Address && o.Port == s.Port && o.Reason == s.Reason
-			})
-			if at < 0 {
+			alike := s
+			alike.Count, alike.First, alike.Last = 0, time.Time{}, time.Time{}
+			at, ok := known[alike]
+			if !ok {
+				known[alike] = len(out)
 				out = append(out, s)
 				continue
 			}

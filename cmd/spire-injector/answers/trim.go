@@ -53,9 +53,7 @@ func (p Pod) key() string { return p.Namespace + "/" + p.Name }
 // injected says whether the webhook has made the pod what it is.
 func (p Pod) injected() bool { return p.Labels[intent.LabelIdentity] != "" }
 
-func (p Pod) ended() bool {
-	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
+func (p Pod) ended() bool { return intent.Ended(p.Pod) }
 
 func (p Pod) ready() bool {
 	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Status == corev1.ConditionTrue })

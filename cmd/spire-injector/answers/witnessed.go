@@ -195,15 +195,19 @@ func (t Told) rejects() bool {
 	return verdict.Standing(t.Updates).Outcome == verdict.Rejected
 }
 
-// lately says who was refused, and which calls failed, as far as logs reach back.
-func (m *Mesh) lately(asked []Pod) []Step {
-	var logs []*Log
-	var names []string
-	for _, pod := range asked {
+// logsOf are the logs that were read, and the names of their pods.
+func (m *Mesh) logsOf(pods []Pod) (logs []*Log, names []string) {
+	for _, pod := range pods {
 		if log := m.told(pod).Log; log != nil {
 			logs, names = append(logs, log), append(names, pod.Name)
 		}
 	}
+	return logs, names
+}
+
+// lately says who was refused, and which calls failed, as far as logs reach back.
+func (m *Mesh) lately(asked []Pod) []Step {
+	logs, names := m.logsOf(asked)
 	if len(logs) == 0 {
 		return nil
 	}
@@ -345,13 +349,7 @@ func (m *Mesh) seenBetween(from, to *Group, listen uint16) []Step {
 		{to, func(s Seen) bool { return s.Peer == from.ID.String() && s.Kind != Called }, "callee"},
 		{from, func(s Seen) bool { return s.Port == listen && (s.Kind == Called || s.Kind == Failed) }, "caller"},
 	} {
-		var logs []*Log
-		var names []string
-		for _, pod := range m.witnesses(side.of) {
-			if log := m.told(pod).Log; log != nil {
-				logs, names = append(logs, log), append(names, pod.Name)
-			}
-		}
+		logs, names := m.logsOf(m.witnesses(side.of))
 		if len(logs) == 0 {
 			continue
 		}

@@ -99,7 +99,7 @@ func (g Gatherer) pods(ctx context.Context, f *Facts) error {
 		}
 	}
 	return g.eachPod(ctx, metav1.NamespaceAll, intent.LabelIdentity, func(pod corev1.Pod) {
-		if hasEnded(pod) {
+		if intent.Ended(&pod) {
 			return
 		}
 		f.Injected++

@@ -24,7 +24,7 @@ func (g Gatherer) required(ctx context.Context, f *Facts) error {
 			continue
 		}
 		if err := g.eachPod(ctx, ns.Name, "", func(pod corev1.Pod) {
-			if hasEnded(pod) || pod.DeletionTimestamp != nil {
+			if intent.Ended(&pod) || pod.DeletionTimestamp != nil {
 				return
 			}
 			r := RequiredPod{Injected: pod.Labels[intent.LabelIdentity] != "", Pod: corev1.Pod{ObjectMeta: pod.ObjectMeta}}
@@ -38,10 +38,6 @@ func (g Gatherer) required(ctx context.Context, f *Facts) error {
 		}
 	}
 	return nil
-}
-
-func hasEnded(pod corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // mostShortfalls bounds the findings of one report: a namespace may have thousands of pods.
