@@ -19,7 +19,7 @@ func sameInContainers(arrived, injected *corev1.Pod, view func(corev1.Container)
 	var mistakes []intent.Mistake
 	for arrived, injected := range containerLists(arrived, injected) {
 		for _, c := range injected {
-			if isOurContainer(c.Name) { // which [sameContainer] compares as a whole
+			if IsOurContainer(c.Name) { // which [sameContainer] compares as a whole
 				continue
 			}
 			want := view(c)

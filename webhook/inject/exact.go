@@ -46,8 +46,8 @@ func differences[T any](a, b T) []string {
 	return fields
 }
 
-// isOurContainer says whether injection gives a container its name.
-func isOurContainer(name string) bool { return slices.Contains(ourContainers, name) }
+// IsOurContainer says whether injection gives a container its name.
+func IsOurContainer(name string) bool { return slices.Contains(ourContainers, name) }
 
 // ourContainers are the names of all that injection adds, in the order in which they start.
 var ourContainers = []string{intent.CaptureName, intent.FilesName, intent.JWTName, intent.SidecarName}
@@ -57,7 +57,7 @@ func sameOrder(arrived, injected *corev1.Pod) []intent.Mistake {
 	var mistakes []intent.Mistake
 	for arrived, injected := range containerLists(arrived, injected) {
 		for n, c := range injected {
-			if !isOurContainer(c.Name) {
+			if !IsOurContainer(c.Name) {
 				break
 			}
 			if at := indexOf(arrived, c.Name); at >= 0 && at != n {
@@ -86,7 +86,7 @@ func sameMounts(arrived, injected *corev1.Pod, volume string) []intent.Mistake {
 			if c := containerNamed(injected, a.Name); c != nil {
 				want = mountsOf(*c)
 			}
-			if !isOurContainer(a.Name) && !equality.Semantic.DeepEqual(mountsOf(a), want) {
+			if !IsOurContainer(a.Name) && !equality.Semantic.DeepEqual(mountsOf(a), want) {
 				mistakes = append(mistakes, isAltered("container "+a.Name+", mounts of volume "+volume))
 			}
 		}

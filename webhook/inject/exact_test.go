@@ -139,7 +139,7 @@ func everything(t *testing.T, injector Injector) map[string]*corev1.Pod {
 		}
 		pods[name] = res.Pod
 		for c := range intent.ContainersOf(res.Pod) { // as the API server stores them
-			if isOurContainer(c.Name) {
+			if IsOurContainer(c.Name) {
 				*c = defaulted(*c)
 			}
 		}
@@ -190,7 +190,7 @@ func TestNothingOfOursCanBeAltered(t *testing.T) {
 			}
 		}
 		for c := range intent.ContainersOf(pod) {
-			if isOurContainer(c.Name) {
+			if IsOurContainer(c.Name) {
 				what := "container " + c.Name
 				alterations("", reflect.ValueOf(c).Elem(), func(path string) { refused(what, path) })
 			}
@@ -265,7 +265,7 @@ func TestInjectAgainTidiesUp(t *testing.T) {
 			t.Errorf("%s: the patched pod is not the one that was decided (-want +got):\n%s", name, diff)
 		}
 		for c := range intent.ContainersOf(res.Pod) {
-			if isOurs := isOurContainer(c.Name); c.Name != "other" && isOurs == (len(c.Env) > 0) {
+			if isOurs := IsOurContainer(c.Name); c.Name != "other" && isOurs == (len(c.Env) > 0) {
 				t.Errorf("%s, container %s has the variables %v", name, c.Name, c.Env)
 			}
 		}

@@ -112,7 +112,7 @@ func filesVolume(i injection) *corev1.VolumeSource {
 func (i injection) readers(pod *corev1.Pod) []*corev1.Container {
 	var all []*corev1.Container
 	for c := range intent.ContainersOf(pod) {
-		if listed := i.intent.Files.Containers; !isOurContainer(c.Name) && (listed == nil || slices.Contains(listed, c.Name)) {
+		if listed := i.intent.Files.Containers; !IsOurContainer(c.Name) && (listed == nil || slices.Contains(listed, c.Name)) {
 			all = append(all, c)
 		}
 	}

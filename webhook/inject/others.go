@@ -44,7 +44,7 @@ func tidied(pod *corev1.Pod) *corev1.Pod {
 	out := pod.DeepCopy()
 	changed := false
 	for c := range intent.ContainersOf(out) {
-		if isOurContainer(c.Name) {
+		if IsOurContainer(c.Name) {
 			changed = withoutOthersAdditions(c) || changed
 		}
 	}
@@ -61,7 +61,7 @@ func tidied(pod *corev1.Pod) *corev1.Pod {
 
 func hasOurContainer(pod *corev1.Pod) bool {
 	for c := range intent.ContainersOf(pod) {
-		if isOurContainer(c.Name) {
+		if IsOurContainer(c.Name) {
 			return true
 		}
 	}

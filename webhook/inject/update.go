@@ -167,7 +167,7 @@ func imageMistakes(before, after *corev1.Pod) []intent.Mistake {
 	}
 	var mistakes []intent.Mistake
 	for c := range intent.ContainersOf(after) {
-		if isOurContainer(c.Name) && c.Image != images[c.Name] {
+		if IsOurContainer(c.Name) && c.Image != images[c.Name] {
 			mistakes = append(mistakes, needsNewPod("container "+c.Name+", image"))
 		}
 	}

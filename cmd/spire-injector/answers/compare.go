@@ -64,7 +64,7 @@ func alteredOf(mistakes []intent.Mistake) string {
 		name, isContainer := strings.CutPrefix(name, "container ")
 		switch {
 		case !isContainer:
-		case name != intent.SidecarName && name != intent.JWTName:
+		case !inject.IsOurContainer(name):
 			places = append(places, m.Where)
 		case rest == "":
 		default:
@@ -86,7 +86,7 @@ func kindOf(pod *corev1.Pod) [sha256.Size]byte {
 	var containers []corev1.Container
 	var others []mounts
 	for c := range intent.ContainersOf(pod) {
-		if c.Name == intent.SidecarName || c.Name == intent.JWTName {
+		if inject.IsOurContainer(c.Name) {
 			own := *c
 			own.VolumeMounts = slices.Clone(c.VolumeMounts)
 			for i := range own.VolumeMounts { // each pod's volume with its token has a name of its own
