@@ -112,8 +112,6 @@ func certificateVolume(i injection) *corev1.VolumeSource {
 
 // memoryVolume is in the node's memory, of which it takes as much as a size such as 1Mi at most.
 func memoryVolume(size string) *corev1.VolumeSource {
-	return &corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-		Medium:    corev1.StorageMediumMemory,
-		SizeLimit: new(resource.MustParse(size)),
-	}}
+	limit := resource.MustParse(size)
+	return &corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: &limit}}
 }
