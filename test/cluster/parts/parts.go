@@ -11,9 +11,9 @@ import (
 // Versions of what is not pinned by a go.sum of test/tools, and of the modules there whose version shows in a file
 // name, a flag or an image name. A test compares the latter with the go.mod files.
 const (
-	KubernetesVersion = "v1.36.3"
+	KubernetesVersion = "v1.37.2"
 	CoreDNSVersion    = "v1.12.4"
-	EtcdVersion       = "v3.6.8"
+	EtcdVersion       = "v3.7.0"
 	CNIVersion        = "v1.9.1"
 	SPIREVersion      = "v1.15.3"
 	EnvoyVersion      = "1.40.0"
