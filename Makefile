@@ -42,8 +42,9 @@ unit: ## Run the tests that need no cluster (real Envoy included)
 	go test -timeout 45m -p 4 -parallel 8 -ldflags '-s -w' $(UNIT)
 
 # Lanes run parts of two packages' tests, each on a cluster of its own. The programs are linked once, for all of them,
-# and collect garbage seldom: memory is what there is enough of.
-LANE = cd $(1) && GOGC=400 $(2) $(CURDIR)/bin/$(notdir $(1)).test -test.v -test.timeout 50m -test.parallel 4
+# and collect garbage seldom: memory is what there is enough of. What failed tests keep is in bin/_artifacts.
+LANE = cd $(1) && GOGC=400 $(2) $(CURDIR)/bin/$(notdir $(1)).test -test.v -test.timeout 50m -test.parallel 4 \
+	-test.artifacts -test.outputdir $(CURDIR)/bin
 
 .PHONY: e2e-programs
 e2e-programs:

@@ -19,9 +19,7 @@ func certManager(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if t.Failed() {
-				tell(ctx, t, "cert-manager")
-				logs, err := shared.k.Run(ctx, "--namespace", "cert-manager", "logs", "deployment/cert-manager", "--tail=20")
-				t.Logf("logs of cert-manager (%v)\n%s", err, logs)
+				tell(ctx, t, "cert-manager", "logs", "deployment/cert-manager", "--tail=20")
 			}
 			if err := remove(ctx); err != nil {
 				t.Error(err)

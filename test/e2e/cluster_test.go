@@ -22,7 +22,7 @@ import (
 const patience = 2 * time.Minute
 
 // namespace makes a namespace for one test and removes it afterwards. When the test fails, what happened in it is
-// logged.
+// told.
 func namespace(t *testing.T) string {
 	t.Helper()
 	return namespaceNamed(t, strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(t.Name(), "Test"), "Disruptive")))
@@ -45,18 +45,6 @@ func namespaceNamed(t *testing.T, what string) string {
 		}
 	})
 	return name
-}
-
-// tell logs the state of a namespace.
-func tell(ctx context.Context, t *testing.T, namespace string) {
-	for _, args := range [][]string{
-		{"get", "pods", "-o", "wide"},
-		{"get", "events", "--sort-by=.lastTimestamp"},
-		{"logs", "--prefix", "--all-containers", "--selector", "app", "--tail=20"},
-	} {
-		out, err := shared.k.Run(ctx, append(args, "--namespace", namespace)...)
-		t.Logf("kubectl %s (%v)\n%s", strings.Join(args, " "), err, out)
-	}
 }
 
 func must(t *testing.T, err error) {

@@ -33,10 +33,7 @@ func releaseOf(t *testing.T, served string, r install.Release) (injector string)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if t.Failed() {
-			tell(ctx, t, r.Name)
-			logs, err := shared.k.Run(ctx, "--namespace", r.Name, "logs", "--selector", "app.kubernetes.io/name=spire-injector",
-				"--prefix", "--tail=20")
-			t.Logf("logs of the injector (%v)\n%s", err, logs)
+			tell(ctx, t, r.Name, "logs", "--selector", "app.kubernetes.io/name=spire-injector", "--prefix", "--tail=20")
 		}
 		if err := r.Uninstall(ctx, shared.env); err != nil {
 			t.Error(err)
