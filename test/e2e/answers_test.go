@@ -23,11 +23,12 @@ func TestAnswers(t *testing.T) {
 			"spiffe.io/app-port": appPort, "spiffe.io/allowed-peers": peers,
 		})}
 	}
-	caller := func(name, host, to string) workload {
+	callerOf := func(name, address, to string) workload {
 		return workload{name: name, command: []string{"/sample", "client", "--url", url, "--every", "2s"}, annotations: identified(ns, name, map[string]string{
-			"spiffe.io/upstreams": list(item{"listen": 8000, "address": host + "." + ns + ".svc:8443", "peers": []string{id(ns, to)}}),
+			"spiffe.io/upstreams": list(item{"listen": 8000, "address": address, "peers": []string{id(ns, to)}}),
 		})}
 	}
+	caller := func(name, host, to string) workload { return callerOf(name, host+"."+ns+".svc:8443", to) }
 	listed := server("listed", id(ns, "wbe"), "8080")
 	around := server("around", id(ns, "*"), "8080")
 	aroundService := around.service(ns)
@@ -40,7 +41,8 @@ func TestAnswers(t *testing.T) {
 	apply(t, listed.service(ns), listed.deployment(ns), caller("web", "listed", "listed").deployment(ns),
 		aroundService, around.deployment(ns), caller("reader", "around", "around").deployment(ns),
 		deaf.service(ns), deaf.deployment(ns), unlabelled.service(ns), misplaced,
-		caller("lost", "listd", "listed").deployment(ns))
+		caller("lost", "listd", "listed").deployment(ns), caller("askew", "around", "arund").deployment(ns),
+		callerOf("straight", "around."+ns+".svc:80", "around").deployment(ns))
 	rollout(t, ns, "deployment/listed", "deployment/web", "deployment/around", "deployment/reader", "deployment/unlabelled", "deployment/lost")
 
 	t.Run("a caller that is not in the list", func(t *testing.T) {
@@ -64,12 +66,37 @@ func TestAnswers(t *testing.T) {
 		awaitAnswer(t, program, 1, "the port", ns, "reader", "around",
 			fmt.Sprintf("fails address Service %s/around: 80 → 8080, none to 8443, where its sidecars listen", ns),
 			"remedy ports of the Service: [{name: mtls, port: 8443, targetPort: 8443}]")
-		k(t, ns, "patch", "service", "around", "--type", "merge", "-p", `{"spec":{"ports":[{"name":"mtls","port":8443,"targetPort":8443}]}}`)
+		k(t, ns, "patch", "service", "around", "--type", "merge", "-p",
+			`{"spec":{"ports":[{"name":"plain","port":80,"targetPort":8080},{"name":"mtls","port":8443,"targetPort":8443}]}}`)
 		awaitAnswer(t, program, 0, "the call passes", ns, "reader", "around", "ok port around."+ns+".svc:8443 leads to 8443")
 	})
 	t.Run("a host that does not exist", func(t *testing.T) {
 		awaitAnswer(t, program, 1, "the host", ns, "lost", "listed",
 			fmt.Sprintf("fails address no Service listd in %s; did you mean listed.%s.svc:8443?", ns, ns))
+	})
+	t.Run("another ID expected", func(t *testing.T) {
+		awaitAnswer(t, program, 1, "the expected ID", ns, "askew", "around",
+			fmt.Sprintf("fails expected ID around.%s.svc:8443 is Deployment %s/around, %s; the caller accepts %s alone",
+				ns, ns, id(ns, "around"), id(ns, "arund")),
+			fmt.Sprintf("remedy write peers: [%s] in annotation spiffe.io/upstreams[0].peers", id(ns, "around")))
+		apply(t, caller("askew", "around", "around").deployment(ns))
+		rollout(t, ns, "deployment/askew")
+		awaitAnswer(t, program, 0, "the call passes", ns, "askew", "around", "ok expected ID", "passed, ")
+	})
+	t.Run("an upstream to the app's own port", func(t *testing.T) {
+		awaitAnswer(t, program, 1, "the port", ns, "straight", "around",
+			fmt.Sprintf("fails port around.%s.svc:80 leads to 8080, the app itself, past its sidecar, which listens on 8443", ns))
+		apply(t, caller("straight", "around", "around").deployment(ns))
+		k(t, ns, "patch", "service", "around", "--type", "merge", "-p",
+			`{"spec":{"ports":[{"name":"mtls","port":8443,"targetPort":8443}]}}`)
+		rollout(t, ns, "deployment/straight")
+		awaitAnswer(t, program, 0, "the call passes", ns, "straight", "around", "passed, ")
+	})
+	t.Run("what is told when it is applied", func(t *testing.T) {
+		idle := workload{name: "idle", command: []string{"/pause"}, annotations: identified(ns, "idle", nil)}
+		if got, want := refused(t, idle.deployment(ns)), "the sidecar would have nothing to do"; !strings.Contains(got, want) {
+			t.Errorf("a workload that neither takes calls nor makes any: expected %q, got %s", want, got)
+		}
 	})
 	t.Run("a label on the Deployment itself", func(t *testing.T) {
 		awaitAnswer(t, program, 1, "the label", ns, "deploy/unlabelled", "", "fails asked neither Pod "+ns+"/unlabelled-",
