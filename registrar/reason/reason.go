@@ -34,6 +34,7 @@ const (
 	RegistrationDeferred Reason = "RegistrationDeferred"
 	NotLabelled          Reason = "NotLabelled"
 	PodDisabled          Reason = "PodDisabled"
+	MirrorPod            Reason = "MirrorPod"
 	AlreadyInjected      Reason = "AlreadyInjected"
 	Unchanged            Reason = "Unchanged"
 	LeftoversRemoved     Reason = "LeftoversRemoved"
@@ -133,6 +134,7 @@ var rows = [...]Row{
 	},
 	{NotLabelled, Decision, "neither the pod nor its namespace asks for injection", none},
 	{PodDisabled, Decision, "the pod's own label says disabled", none},
+	{MirrorPod, Decision, "the pod mirrors a static one, which its node runs from a file", none},
 	{AlreadyInjected, Decision, "the pod already is what injection would make of it", none},
 	{Unchanged, Decision, "the update touches nothing of the injector's", none},
 	{

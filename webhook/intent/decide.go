@@ -28,8 +28,12 @@ type Decision struct {
 //	enabled      inject            inject    inject     inject
 //	disabled     leave             leave     leave      refuse
 //
-// Any other value is a mistake and refused, on the pod as on the namespace.
+// Any other value is a mistake and refused, on the pod as on the namespace. The mirror of a static pod is left alone
+// whatever they say: the kubelet runs the file that it was made from, and removes the mirror of no file.
 func Decide(ns Namespace, pod *corev1.Pod) (Decision, error) {
+	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		return Decision{false, reason.MirrorPod}, nil
+	}
 	var mistakes []Mistake
 	onPod, podLabelled := pod.Labels[LabelInject]
 	switch onPod {

@@ -81,6 +81,18 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestDecideLeavesMirrorsOfStaticPodsAlone(t *testing.T) {
+	ns := Namespace{Name: "demo", Labels: labelled(InjectRequired)}
+	for _, label := range []string{absent, InjectEnabled, "true"} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Labels: labelled(label), Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "3f7d1c"},
+		}}
+		if got, err := Decide(ns, pod); err != nil || got != (Decision{false, reason.MirrorPod}) {
+			t.Errorf("label %q: expected it to be left alone, got %+v, %v", label, got, err)
+		}
+	}
+}
+
 // wantMistakes checks that an error is a refusal with exactly these mistakes.
 func wantMistakes(t *testing.T, err error, why reason.Reason, want []string) {
 	t.Helper()

@@ -16,7 +16,9 @@ func NewPod(pod *corev1.Pod) Pod {
 	small := inject.Trim(pod)
 	small.CreationTimestamp, small.DeletionTimestamp = pod.CreationTimestamp, pod.DeletionTimestamp
 	small.OwnerReferences = pod.OwnerReferences
-	maps.DeleteFunc(small.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, intent.Prefix) })
+	maps.DeleteFunc(small.Annotations, func(key, _ string) bool {
+		return !strings.HasPrefix(key, intent.Prefix) && key != corev1.MirrorPodAnnotationKey
+	})
 	keep := func(to, from []corev1.Container) {
 		for i := range from {
 			to[i].Ports = from[i].Ports

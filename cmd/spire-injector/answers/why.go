@@ -51,6 +51,11 @@ func (w *Workload) onItself() Reason {
 func (m *Mesh) notAsked(g *Group) Reason {
 	w, ns := g.Of, m.namespace(g.Of.Namespace)
 	switch {
+	case g.decided == reason.MirrorPod:
+		return Reason{
+			Found:  fmt.Sprintf("%s mirrors a static pod, which its node runs from a file", g.oneOfThem()),
+			Remedy: "run it by a DaemonSet or a Deployment: what admission makes of a mirror changes nothing of the file",
+		}
 	case g.decided == reason.PodDisabled:
 		return Reason{
 			Found:  fmt.Sprintf("%s has the label %s: %s", g.oneOfThem(), intent.LabelInject, intent.InjectDisabled),
