@@ -8,11 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -150,52 +146,4 @@ func startGreeter(t *testing.T, text string) uint16 {
 		}
 	}()
 	return port
-}
-
-// resolvers are programs that look names up in their own ways, call some URLs, and print a line with the Host that the
-// callee saw of each.
-var resolvers = map[string][]string{
-	"python3": {"-c", `import sys, urllib.request
-for url in sys.argv[1:]: print(urllib.request.urlopen(url).headers["Saw-Host"])`},
-	"curl": {"-sS", "-w", "%header{saw-host}\n"},
-	"node": {"-e", `(async () => { for (const url of process.argv.slice(1))
-		await new Promise(done => require("http").get(url, r => { r.resume(); console.log(r.headers["saw-host"]); done() })) })()`},
-}
-
-// callByResolvers calls a name, in all spellings, by the programs that this machine has, with a table of hosts as the
-// kubelet writes it, and without a DNS server.
-func callByResolvers(t *testing.T, hosts []ir.NamedHost, name string, port uint16) {
-	if os.Geteuid() != 0 {
-		t.Skip("takes root, for a table of hosts of its own")
-	}
-	dir := t.TempDir()
-	var table strings.Builder
-	table.WriteString("127.0.0.1\tlocalhost\n")
-	var spellings []string
-	for _, host := range hosts {
-		table.WriteString(host.IP + "\t" + strings.Join(host.Name.Spellings(), "\t") + "\n")
-		if slices.Contains(host.Name.Spellings(), name) {
-			spellings = host.Name.Spellings()
-		}
-	}
-	must(t, os.WriteFile(filepath.Join(dir, "hosts"), []byte(table.String()), 0o644))
-	must(t, os.WriteFile(filepath.Join(dir, "resolv.conf"), []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), 0o644))
-	var urls []string
-	want := ""
-	for _, spelling := range spellings {
-		host := fmt.Sprintf("%s:%d", spelling, port)
-		urls, want = append(urls, "http://"+host+"/"), want+host+"\n"
-	}
-	const script = `mount --bind "$1/hosts" /etc/hosts; mount --bind "$1/resolv.conf" /etc/resolv.conf; shift; exec "$@"`
-	for program, args := range resolvers {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Logf("no %s on this machine", program)
-			continue
-		}
-		out, err := exec.CommandContext(t.Context(), "unshare",
-			slices.Concat([]string{"--mount", "sh", "-ec", script, "sh", dir, program}, args, urls)...).CombinedOutput()
-		if got := string(out); err != nil || got != want {
-			t.Errorf("by %s callees saw %q, %v, want %q", program, got, err, want)
-		}
-	}
 }

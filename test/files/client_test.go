@@ -12,10 +12,7 @@ import (
 )
 
 // connection is one to PostgreSQL, in its own protocol (version 3.0), by TLS.
-type connection struct {
-	tls  *tls.Conn
-	peer string // serial number of the server's certificate
-}
+type connection struct{ tls *tls.Conn }
 
 // dialTimeout is how long connecting, and a query, may take at most.
 const dialTimeout = 10 * time.Second
@@ -51,7 +48,6 @@ func (c *connection) begin(plain net.Conn) error {
 	if err := c.tls.Handshake(); err != nil {
 		return err
 	}
-	c.peer = c.tls.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	startup := binary.BigEndian.AppendUint32(nil, 3<<16)
 	startup = append(startup, "user\x00postgres\x00database\x00postgres\x00\x00"...)
 	return c.ask(message(0, startup))

@@ -1,2 +1,2 @@
-// Package files runs a real PostgreSQL on the files that the program of mode files keeps by a real SPIRE agent.
+// Package files runs real programs on the files that the program of mode files keeps by a real SPIRE agent.
 package files

@@ -127,8 +127,9 @@ func (s *Server) Stop() {
 	s.Process.Stop()
 }
 
-// Mint returns an SVID that the server makes for whoever asks on its private socket; path is that of its SPIFFE ID.
-func (s *Server) Mint(ctx context.Context, path string, life time.Duration) (tls.Certificate, error) {
+// Mint returns an SVID that the server makes for whoever asks on its private socket; path is that of its SPIFFE ID, names
+// are its DNS names.
+func (s *Server) Mint(ctx context.Context, path string, life time.Duration, names ...string) (tls.Certificate, error) {
 	id, err := spiffeid.FromPath(s.Domain, path)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -137,7 +138,9 @@ func (s *Server) Mint(ctx context.Context, path string, life time.Duration) (tls
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{id.URL()}}, key)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		URIs: []*url.URL{id.URL()}, DNSNames: names,
+	}, key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

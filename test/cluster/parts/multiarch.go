@@ -3,11 +3,14 @@ package parts
 import "runtime"
 
 // multiarch is the name of the folders below /lib where Debian keeps this architecture's libraries.
-func multiarch() string {
+func multiarch() string { return machine() + "-linux-gnu" }
+
+// machine is what Debian calls this architecture in such names.
+func machine() string {
 	switch runtime.GOARCH {
 	case "arm64":
-		return "aarch64-linux-gnu"
+		return "aarch64"
 	default:
-		return "x86_64-linux-gnu"
+		return "x86_64"
 	}
 }

@@ -246,12 +246,45 @@ func TestFailedCommandShowsTheEndOfItsOutput(t *testing.T) {
 	}
 }
 
-func TestPostgreSQLVersion(t *testing.T) {
-	got, err := postgreSQLVersion("postgresql\n  Depends: postgresql-15\n  Suggests: postgresql-doc\n")
-	if err != nil || got != "15" {
-		t.Errorf("got %q, %v; want 15", got, err)
+func TestVersionInDependencies(t *testing.T) {
+	for _, test := range []struct{ depends, prefix, suffix, want string }{
+		{"postgresql\n  Depends: postgresql-15\n  Suggests: postgresql-doc\n", "postgresql-", "", "15"},
+		{
+			"default-jre-headless\n  Depends: java-common\n  Depends: openjdk-17-jre-headless\n",
+			"openjdk-", "-jre-headless", "17",
+		},
+	} {
+		if got, err := versionIn(test.depends, test.prefix, test.suffix); err != nil || got != test.want {
+			t.Errorf("got %q, %v; want %s", got, err, test.want)
+		}
 	}
-	if got, err := postgreSQLVersion("postgresql\n  Suggests: postgresql-doc\n"); err == nil || !strings.Contains(err.Error(), "Suggests: postgresql-doc") {
+	got, err := versionIn("postgresql\n  Suggests: postgresql-doc\n", "postgresql-", "")
+	if err == nil || !strings.Contains(err.Error(), "Suggests: postgresql-doc") {
 		t.Errorf("got %q, %v; want an error with what apt-cache said", got, err)
+	}
+}
+
+func TestLinksStayInTheTree(t *testing.T) {
+	tree := t.TempDir()
+	below := func(path string) string { return filepath.Join(tree, path) }
+	moved := tree + "-moved"
+	t.Cleanup(func() { os.RemoveAll(moved) })
+	if err := errors.Join(
+		os.MkdirAll(below("usr/lib/program"), 0o755),
+		os.MkdirAll(below("etc/program"), 0o755),
+		os.WriteFile(below("etc/program/settings"), []byte("a=b"), 0o600),
+		os.Symlink("/etc/program/settings", below("usr/lib/program/settings")),
+		os.Symlink("/etc/nothing", below("usr/lib/program/other")),
+		keepLinksInside(tree),
+		os.Rename(tree, moved),
+	); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(moved, "usr/lib/program/settings"))
+	if err != nil || string(text) != "a=b" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if to, err := os.Readlink(filepath.Join(moved, "usr/lib/program/other")); err != nil || to != "/etc/nothing" {
+		t.Errorf("got %q, %v, want a link out of the tree as it was", to, err)
 	}
 }

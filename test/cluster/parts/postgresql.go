@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strings"
 )
 
 // PostgreSQL is PostgreSQL's server and the libraries that this machine lacks, unpacked from its distribution's
@@ -40,23 +39,9 @@ func unpackPostgreSQL(ctx context.Context, stage string) error {
 	if err := unpack(ctx, stage, []string{latest}); err != nil {
 		return err
 	}
-	depends, err := command{env: []string{"LC_ALL=C"}, argv: []string{"apt-cache", "depends", latest}}.run(ctx)
-	if err != nil {
-		return err
-	}
-	version, err := postgreSQLVersion(depends)
+	version, err := defaultVersion(ctx, latest, "postgresql-", "")
 	if err != nil {
 		return err
 	}
 	return unpack(ctx, stage, []string{"postgresql-" + version, "postgresql-client-" + version, "libpq5"})
-}
-
-// postgreSQLVersion finds the version in what apt-cache says of the package postgresql.
-func postgreSQLVersion(depends string) (string, error) {
-	for line := range strings.Lines(depends) {
-		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: postgresql-"); ok {
-			return version, nil
-		}
-	}
-	return "", fmt.Errorf("apt-cache: expected the package postgresql to depend on postgresql-VERSION, got\n%s", depends)
 }

@@ -96,11 +96,36 @@ func unpackSystem(ctx context.Context, stage string) error {
 
 // unpack fetches packages, and those of their dependencies that this machine lacks, and unpacks all into stage/tree.
 func unpack(ctx context.Context, stage string, packages []string) error {
+	return unpackFetched(ctx, stage, func(archives string) command {
+		return apt("", append([]string{"--yes", "--no-install-recommends", "--reinstall", "--download-only",
+			"--option", "Dir::Cache::archives=" + archives, "--option", "Debug::NoLocking=true", "install"}, packages...))
+	})
+}
+
+// unpackAlone is unpack without dependencies, for packages that do what tests need without them. Nor does it fetch
+// others that belong to a package and that this machine has in an older version.
+func unpackAlone(ctx context.Context, stage string, packages []string) error {
+	return unpackFetched(ctx, stage, func(archives string) command {
+		return apt(archives, append([]string{"download"}, packages...))
+	})
+}
+
+// apt is apt-get, which only fetches.
+func apt(dir string, args []string) command {
+	return command{
+		dir:  dir,
+		env:  []string{"DEBIAN_FRONTEND=noninteractive"},
+		argv: append([]string{"apt-get", "--option", "APT::Sandbox::User=root"}, args...),
+	}
+}
+
+// unpackFetched unpacks the packages that a command puts into a folder.
+func unpackFetched(ctx context.Context, stage string, fetch func(archives string) command) error {
 	archives := filepath.Join(stage, "archives")
 	if err := os.MkdirAll(filepath.Join(archives, "partial"), 0o755); err != nil {
 		return err
 	}
-	if err := download(ctx, archives, packages); err != nil {
+	if err := download(ctx, fetch(archives)); err != nil {
 		return err
 	}
 	files, err := filepath.Glob(filepath.Join(archives, "*.deb"))
@@ -116,13 +141,7 @@ func unpack(ctx context.Context, stage string, packages []string) error {
 	return os.RemoveAll(archives)
 }
 
-func download(ctx context.Context, archives string, packages []string) error {
-	fetch := command{
-		env: []string{"DEBIAN_FRONTEND=noninteractive"},
-		argv: append([]string{"apt-get", "--yes", "--no-install-recommends", "--reinstall", "--download-only",
-			"--option", "Dir::Cache::archives=" + archives, "--option", "Debug::NoLocking=true",
-			"--option", "APT::Sandbox::User=root", "install"}, packages...),
-	}
+func download(ctx context.Context, fetch command) error {
 	_, err := fetch.run(ctx)
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -136,6 +155,27 @@ func download(ctx context.Context, archives string, packages []string) error {
 	}
 	_, err = fetch.run(ctx)
 	return err
+}
+
+// defaultVersion tells which version of something a distribution takes by default: that of the package on which a
+// package without files depends, between prefix and suffix of its name. The lists of packages have to be there.
+func defaultVersion(ctx context.Context, of, prefix, suffix string) (string, error) {
+	depends, err := command{env: []string{"LC_ALL=C"}, argv: []string{"apt-cache", "depends", of}}.run(ctx)
+	if err != nil {
+		return "", err
+	}
+	return versionIn(depends, prefix, suffix)
+}
+
+// versionIn finds the version in what apt-cache says of a package's dependencies.
+func versionIn(depends, prefix, suffix string) (string, error) {
+	for line := range strings.Lines(depends) {
+		name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: "+prefix)
+		if version, also := strings.CutSuffix(name, suffix); ok && also {
+			return version, nil
+		}
+	}
+	return "", fmt.Errorf("apt-cache: expected a dependency on %sVERSION%s, got\n%s", prefix, suffix, depends)
 }
 
 // linkSystem gathers the programs of stage/tree in stage/bin.
