@@ -5,6 +5,7 @@ package browser
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -63,8 +64,8 @@ func Start(t *testing.T) *Browser {
 		t.Fatal(err)
 	}
 	home := t.TempDir()
-	//nolint:gosec // its program is the one that was just provided
-	cmd := exec.Command(installed.Program,
+	// It ends by its pipe, so that the processes that it started end with it.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), installed.Program,
 		"--remote-debugging-pipe",
 		"--user-data-dir="+home,
 		"--no-sandbox", // which needs rights that a container lacks; the pages are ours
