@@ -96,6 +96,21 @@ func generated(cfg templates.Config) map[string]string {
 	return all
 }
 
+// ConfigOf is the configuration that an injected pod carries. One without Envoy has none.
+func ConfigOf(pod *corev1.Pod) templates.Config {
+	config := templates.Config{
+		Bootstrap:     pod.Annotations[intent.AnnotationBootstrap],
+		Listeners:     pod.Annotations[intent.AnnotationListeners],
+		Clusters:      pod.Annotations[intent.AnnotationClusters],
+		Authorization: pod.Annotations[intent.AnnotationAuthorization],
+		Certificate:   pod.Annotations[intent.AnnotationCertificate],
+	}
+	for n := range config.CAs {
+		config.CAs[n] = pod.Annotations[intent.AnnotationCA(n)]
+	}
+	return config
+}
+
 // configVolume has the generated configuration as files.
 func configVolume(i injection) *corev1.VolumeSource {
 	if !i.intent.Mode.Envoy() {

@@ -87,6 +87,12 @@ func TestEnvoyStatus(t *testing.T) {
 	if got := res.Pod.Annotations[intent.AnnotationStatus]; !strings.Contains(got, want) {
 		t.Errorf("expected %s in %s", want, got)
 	}
+	carried := generated(ConfigOf(res.Pod))
+	for _, f := range configFiles() {
+		if carried[f.annotation] != res.Pod.Annotations[f.annotation] {
+			t.Errorf("%s: expected %q, got %q", f.file, res.Pod.Annotations[f.annotation], carried[f.annotation])
+		}
+	}
 }
 
 // A running Envoy can take what says the same of ports, in whatever order.

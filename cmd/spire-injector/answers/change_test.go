@@ -60,7 +60,7 @@ func TestWithout(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := gathered(t, live(t, string(archive.Files[0].Data)))
-	log := ParseLog([]byte(`{"time":"2026-01-01T11:54:00.000Z","event":"request","listener":"inbound_8443","peer":"spiffe://example.org/ns/shop/web","status":200}`))
+	log := logOf(t, `{"time":"2026-01-01T11:54:00.000Z","event":"request","listener":"inbound_8443","peer":"spiffe://example.org/ns/shop/web","status":200}`)
 	f.Told = map[string]Told{"shop/api-5d8f9c-0": {Log: &log}}
 	before, after := NewMesh(f), NewMesh(f)
 	removal, err := ParseRemoval("shop/api:/ns/shop/web")

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -35,7 +37,13 @@ func (f *Facts) compare(version string, whole podKinds) {
 		if inject.StatusOf(pod).Version != version {
 			continue
 		}
-		injector := inject.Injector{Platform: *f.Platform, Version: version, Kubernetes: f.Kubernetes}
+		injector := inject.Injector{
+			Platform:   *f.Platform,
+			Version:    version,
+			Kubernetes: f.Kubernetes,
+			// That of the platform file is not compared, and making it would take most of the time.
+			Generate: func(ir.Proxy) (templates.Config, error) { return inject.ConfigOf(pod), nil },
+		}
 		_, err := injector.Validate(f.namespace(pod.Namespace), pod)
 		var refusal *intent.Refusal
 		switch {
@@ -77,8 +85,12 @@ func alteredOf(mistakes []intent.Mistake) string {
 	return strings.Join(places, "; ")
 }
 
-// kindOf is equal for pods that injection made alike of templates that are alike.
+// kindOf is equal for pods that injection made alike of templates that are alike, and zero for those that it did not
+// make.
 func kindOf(pod *corev1.Pod) [sha256.Size]byte {
+	if pod.Labels[intent.LabelIdentity] == "" {
+		return [sha256.Size]byte{}
+	}
 	type mounts struct {
 		Name   string
 		Mounts []corev1.VolumeMount

@@ -2,7 +2,6 @@ package answers
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,12 +129,12 @@ func (e Envoys) log(ctx context.Context, pod Pod) (*Log, error) {
 		return nil, fmt.Errorf("reading the log of %s: %w", pod.key(), err)
 	}
 	defer func() { _ = stream.Close() }()
-	text, err := io.ReadAll(io.LimitReader(stream, mostLog))
+	bounded := &io.LimitedReader{R: stream, N: mostLog}
+	log, err := ReadLog(bounded)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of %s: %w", pod.key(), err)
 	}
-	log := ParseLog(text)
-	log.Cut = log.Cut || len(text) == mostLog || bytes.Count(text, []byte("\n")) >= mostLines
+	log.Cut = log.Cut || bounded.N == 0
 	return &log, nil
 }
 

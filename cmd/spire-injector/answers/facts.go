@@ -111,7 +111,8 @@ type Pod struct {
 	Compared bool
 	Altered  string
 
-	kind [sha256.Size]byte // of those that are injected alike
+	kind    [sha256.Size]byte // of those that are injected alike
+	written int               // bytes of annotations that injection wrote: most of all Envoy's configuration
 }
 
 // namespace is what of a namespace decides about its pods. One that is not known has nothing.

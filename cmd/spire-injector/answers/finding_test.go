@@ -2,6 +2,7 @@ package answers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,5 +160,28 @@ func TestParseSupposition(t *testing.T) {
 	f := gathered(t, live(t, twoNamespaces))
 	if _, err := f.Suppose([]Supposition{{"shap", "required"}}); err == nil || !strings.Contains(err.Error(), `did you mean "shop"?`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What the next pod's configuration would take is told by what running pods have, and where that is close it is made.
+func TestFindTooLarge(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	const most = 256 << 10 // that the API server takes of annotations
+	at := slices.IndexFunc(f.Pods, func(p Pod) bool { return p.Namespace == f.Templates[0].Namespace })
+	written := f.Pods[at].written
+	of := func(filler int) string {
+		template := &f.Templates[0]
+		template.Pod = template.Pod.DeepCopy()
+		template.Pod.Annotations["example.org/filler"] = strings.Repeat("x", filler)
+		return found(NewMesh(f), "next-pods")
+	}
+	for _, filler := range []int{0, most - 3*written, most - written - 1000} {
+		if got := of(filler); got != "ok: : no workload's next pod would be denied; " {
+			t.Errorf("%d bytes beside %d: got %s", filler, written, got)
+		}
+	}
+	if got := of(most - written); !strings.HasPrefix(got, "error: ") || !strings.Contains(got, "annotations: expected at most 262144 bytes together with") {
+		t.Errorf("got %s", got)
 	}
 }

@@ -149,6 +149,7 @@ func (g Gatherer) pods(ctx context.Context, f *Facts, whole podKinds, namespace 
 		f.addAgent(pod)
 		small := NewPod(pod)
 		if g.Version != "" {
+			small.kind = kindOf(pod)
 			whole.add(small.kind, pod)
 		}
 		f.Pods = append(f.Pods, small)

@@ -47,11 +47,16 @@ func (m *Mesh) whoIs(p ir.Peer) []*Workload {
 	if !p.IsPrefix() {
 		return m.byID[p.String()]
 	}
-	var found []*Workload
+	key := p.String()
+	found, known := m.below[key]
+	if known {
+		return found
+	}
 	for _, w := range m.Workloads {
 		if slices.ContainsFunc(w.Groups, func(g *Group) bool { return p.Matches(g.ID) }) {
 			found = append(found, w)
 		}
 	}
+	m.below[key] = found
 	return found
 }

@@ -8,11 +8,12 @@ import (
 
 // Sizes of a picture, in pixels.
 const (
-	charWidth  = 7
+	charWidth  = 8
 	lineHeight = 18
 	boxPadding = 10
 	rowGap     = 22
 	columnGap  = 190
+	labelRise  = 7
 )
 
 // picture is a graph with places: callers to the left of whom they call.
@@ -81,13 +82,19 @@ func (g Graph) picture() picture {
 	for i, e := range g.Edges {
 		from, to := at[e.From], at[e.To]
 		x1, y1, x2, y2 := from.X+from.Width, from.Y+from.Height/2, to.X, to.Y+to.Height/2
-		bend := max(columnGap/2, (x2-x1)/2)
+		bend, bow, at := max(columnGap/2, (x2-x1)/2), 0, 0.5
+		if ranks[e.To] != ranks[e.From]+1 { // below the boxes of the columns between: three quarters of it in the middle
+			bow = (max(from.Height, to.Height) + rowGap) * 2 / 3
+		}
+		if bow > 0 && x1 < x2 { // the label stands before those boxes
+			at = columnGap / 3.0 / float64(x2-x1)
+		}
 		p.Arrows = append(p.Arrows, arrow{
 			Edge:   e,
 			Number: i,
-			Path:   fmt.Sprintf("M%d,%d C%d,%d %d,%d %d,%d", x1, y1, x1+bend, y1, x2-bend, y2, x2, y2),
-			X:      (x1 + x2) / 2,
-			Y:      (y1+y2)/2 - 4,
+			Path:   fmt.Sprintf("M%d,%d C%d,%d %d,%d %d,%d", x1, y1, x1+bend, y1+bow, x2-bend, y2+bow, x2, y2),
+			X:      onCurve(at, x1, x1+bend, x2-bend, x2),
+			Y:      onCurve(at, y1, y1+bow, y2+bow, y2) - labelRise,
 			Label:  e.label(),
 		})
 		if x2 < x1 { // back to a caller: the bow needs room
@@ -95,6 +102,12 @@ func (g Graph) picture() picture {
 		}
 	}
 	return p
+}
+
+// onCurve is a coordinate of a cubic Bézier curve, between 0 at its beginning and 1 at its end.
+func onCurve(t float64, a, b, c, d int) int {
+	u := 1 - t
+	return int(u*u*u*float64(a) + 3*u*u*t*float64(b) + 3*u*t*t*float64(c) + t*t*t*float64(d))
 }
 
 // ranks are the columns of nodes: each right of its callers, but for calls that lead in a circle.

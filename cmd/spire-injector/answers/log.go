@@ -2,8 +2,9 @@ package answers
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -73,20 +74,22 @@ type line struct {
 	Upstream string      `json:"upstream"`
 }
 
-// ParseLog reads an Envoy's log. Lines that are neither of its access log nor of its own are passed over.
-func ParseLog(text []byte) Log {
+// ReadLog reads the end of an Envoy's log, a line at a time. Lines that are neither of its access log nor of its own
+// are passed over.
+func ReadLog(r io.Reader) (Log, error) {
 	var l Log
 	known := map[Seen]int{}
-	scanner := bufio.NewScanner(bytes.NewReader(text))
+	lines := 0
+	scanner := bufio.NewScanner(r)
 	scanner.Buffer(make([]byte, 0, 64<<10), mostAnswer)
-	for scanner.Scan() {
+	for ; scanner.Scan(); lines++ {
 		raw := scanner.Bytes()
 		if len(raw) > 0 && raw[0] == '[' {
 			l.addOwn(string(raw))
 			continue
 		}
 		var of line
-		if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &of) != nil || of.Event == "" {
+		if !of.read(raw) {
 			continue
 		}
 		l.reach(of.Time)
@@ -107,8 +110,13 @@ func ParseLog(text []byte) Log {
 		l.Seen[at].Count++
 		l.Seen[at].Last = of.Time
 	}
-	l.Cut = l.Cut || scanner.Err() != nil
-	return l
+	err := scanner.Err()
+	tooLong := errors.Is(err, bufio.ErrTooLong)
+	l.Cut = tooLong || lines >= mostLines
+	if tooLong {
+		err = nil
+	}
+	return l, err
 }
 
 // reach says that there is a line of some time.

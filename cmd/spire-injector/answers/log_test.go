@@ -1,6 +1,7 @@
 package answers
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,8 +30,18 @@ const callerLog = `{"time":"2026-01-01T11:40:00.000Z","event":"upstream_request"
 {"time":"2026-01-01T11:42:00.000Z","event":"upstream_request","listener":"upstream_8000","peer":"spiffe://example.org/ns/m4/api","status":500,"flags":"-"}
 `
 
+// logOf is what a log says.
+func logOf(t testing.TB, text string) Log {
+	t.Helper()
+	l, err := ReadLog(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // What a log says is counted by what it is about; a line that is none of ours says nothing.
-func TestParseLog(t *testing.T) {
+func TestReadLog(t *testing.T) {
 	t.Parallel()
 	of := func(l Log) string {
 		var out []string
@@ -39,7 +50,7 @@ func TestParseLog(t *testing.T) {
 		}
 		return strings.Join(out, "\n")
 	}
-	l := ParseLog([]byte(calleeLog))
+	l := logOf(t, calleeLog)
 	const want = `2 refused spiffe://example.org/ns/m4/web 8443 TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:SAN_match
 1 refused 10.9.9.9 8443 TLS_error:|1:HTTP_REQUEST
 1 denied spiffe://example.org/ns/m4/ok 8443 POST /v1 rbac_access_denied_matched_policy[none]
@@ -54,7 +65,7 @@ func TestParseLog(t *testing.T) {
 	}
 	const calls = `1 failed  8000 remote connection failure, transport failure reason: TLS_error:|1:WRONG_VERSION_NUMBER
 2 called spiffe://example.org/ns/m4/api 8000 `
-	if got := of(ParseLog([]byte(callerLog))); got != calls {
+	if got := of(logOf(t, callerLog)); got != calls {
 		t.Errorf("got %s", got)
 	}
 }
@@ -67,19 +78,46 @@ func TestLogsAreBounded(t *testing.T) {
 		fmt.Fprintf(&b, `{"time":"2026-01-01T11:54:00.000Z","event":"request","listener":"inbound_8443","peer":"p","status":403,"path":"/%d%s"}`+"\n",
 			i, strings.Repeat("x", 2*mostReason))
 	}
-	l := ParseLog([]byte(b.String()))
+	l := logOf(t, b.String())
 	if len(l.Seen) != mostSeen || len(l.Seen[0].Reason) > 2*mostReason {
 		t.Errorf("got %d of %q", len(l.Seen), l.Seen[0].Reason)
 	}
 }
 
-// FuzzParseLog reads what an app's caller, or another container, made of a log.
-func FuzzParseLog(f *testing.F) {
+// FuzzLine reads any line as encoding/json does.
+func FuzzLine(f *testing.F) {
+	for text := range strings.Lines(calleeLog + callerLog) {
+		f.Add([]byte(strings.TrimSpace(text)))
+	}
+	for _, text := range []string{
+		`{}`, `{"event":"a"`, `{"event":"a"}}`, `{"event":"a",}`, `{"event":"a" ,"ms":1}`, `{"Event":"a"}`, `{"event":"a","event":"b"}`,
+		`{"event":"a","status":"200"}`, `{"event":"a","status":01}`, `{"event":"a","status":-1}`, `{"event":"a","status":2e2}`,
+		`{"event":"a","peer":1}`, `{"event":"a","peer":null,"time":null}`, `{"event":"a","path":"\u0041"}`, "{\"event\":\"a\",\"path\":\"\xff\"}",
+		"{\"event\":\"a\",\"path\":\"\t\"}", `{"event":"a","path":"ä"}`, `{"event":"a","ms":1.5}`, `{"event":"a","x":{"event":"b"}}`,
+		`{"event":"a","time":"2026-01-01"}`, `{"event":"a","time":"2026-01-01T11:54:00+01:00"}`, `{"event":"a","status":}`, `{"":"","event":"a"}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var want line
+		is := len(raw) > 0 && raw[0] == '{' && json.Unmarshal(raw, &want) == nil && want.Event != ""
+		var got line
+		ok := got.read(raw)
+		at := got.Time
+		got.Time = want.Time // which may say its place in other words
+		if ok != is || ok && (got != want || !at.Equal(want.Time)) {
+			t.Errorf("%q: expected %v %+v, got %v %+v", raw, is, want, ok, got)
+		}
+	})
+}
+
+// FuzzReadLog reads what an app's caller, or another container, made of a log.
+func FuzzReadLog(f *testing.F) {
 	f.Add([]byte(calleeLog))
 	f.Add([]byte(callerLog))
 	f.Add([]byte("[" + strings.Repeat("a", 70000)))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if l := ParseLog(text); len(l.Seen) > mostSeen {
+		if l := logOf(t, string(text)); len(l.Seen) > mostSeen {
 			t.Errorf("got %d", len(l.Seen))
 		}
 	})
@@ -95,7 +133,7 @@ func witnessedMistakes(t *testing.T) *Mesh {
 	f := gathered(t, live(t, string(archive.Files[0].Data)))
 	f.At = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	svid := &SVID{ID: "spiffe://example.org/ns/m4/api", From: f.At.Add(-30 * time.Minute), Until: f.At.Add(30 * time.Minute)}
-	api, web := ParseLog([]byte(calleeLog)), ParseLog([]byte(callerLog))
+	api, web := logOf(t, calleeLog), logOf(t, callerLog)
 	f.Told = map[string]Told{
 		"m4/api-5d8f9c-0": {Ports: new(true), Apps: new(true), SVID: svid, AskedSVID: true, Log: &api},
 		"m4/web-5d8f9c-0": {Ports: new(true), Apps: new(true), SVID: svid, AskedSVID: true, Log: &web},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -17,6 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
+	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -43,6 +46,7 @@ type Mesh struct {
 	slices   map[string][]discoveryv1.EndpointSlice // by namespace/name of their Service
 	byPod    map[string]*Group                      // by namespace/name
 	byID     map[string][]*Workload                 // by identity
+	below    map[string][]*Workload                 // by item that ends in /*, once it was asked for
 	parsed   map[[sha256.Size]byte]parsed
 	next     map[*Workload][]*Group // of their templates
 }
@@ -111,6 +115,7 @@ func NewMesh(f Facts) *Mesh {
 		slices:   map[string][]discoveryv1.EndpointSlice{},
 		byPod:    map[string]*Group{},
 		byID:     map[string][]*Workload{},
+		below:    map[string][]*Workload{},
 		parsed:   map[[sha256.Size]byte]parsed{},
 		next:     map[*Workload][]*Group{},
 	}
@@ -261,11 +266,39 @@ func (m *Mesh) injectionMistakes(g *Group) []intent.Mistake {
 	if m.Platform == nil {
 		return nil
 	}
-	injector := inject.Injector{Platform: *m.Platform, Kubernetes: m.Kubernetes}
+	injector := inject.Injector{Platform: *m.Platform, Kubernetes: m.Kubernetes, Generate: g.likeRunning()}
 	_, err := injector.Inject(m.namespace(g.Of.Namespace), g.Asked)
+	if err != nil && injector.Generate != nil { // to be told by what there would be
+		injector.Generate = nil
+		_, err = injector.Inject(m.namespace(g.Of.Namespace), g.Asked)
+	}
 	var refusal *intent.Refusal
 	if errors.As(err, &refusal) {
 		return refusal.Mistakes
+	}
+	return nil
+}
+
+// probeSize is more than Envoy's configuration takes for a probe, of which running pods are kept without.
+const probeSize = 4 << 10
+
+// likeRunning takes the place of what makes Envoy's configuration where pods run that have one for the same ports and
+// upstreams: making it is most of what a check of all workloads takes. Of a proxy that follows the rules it can only be
+// too large, so that there is twice as much instead. Nil where no such pod runs.
+func (g *Group) likeRunning() func(ir.Proxy) (templates.Config, error) {
+	for _, other := range g.Of.Groups {
+		if !other.serves() || len(other.Pods) == 0 ||
+			!reflect.DeepEqual(other.Intent.Proxy.Inbound, g.Intent.Proxy.Inbound) ||
+			!reflect.DeepEqual(other.Intent.Proxy.Upstreams, g.Intent.Proxy.Upstreams) {
+			continue
+		}
+		size := 2 * other.Pods[0].written
+		return func(p ir.Proxy) (templates.Config, error) {
+			if len(p.Validate()) > 0 {
+				return templates.Generate(p)
+			}
+			return templates.Config{Bootstrap: strings.Repeat(" ", size+probeSize*len(p.Probes))}, nil
+		}
 	}
 	return nil
 }

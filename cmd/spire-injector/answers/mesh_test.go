@@ -1,8 +1,6 @@
 package answers
 
 import (
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -131,81 +129,5 @@ func TestRequest(t *testing.T) {
 		if got := r.matches(rule); got != want {
 			t.Errorf("%s: expected %v, got %v", request, want, got)
 		}
-	}
-}
-
-// BenchmarkAnswers answers for 2,000 pods of 300 workloads, each of which calls the next.
-func BenchmarkAnswers(b *testing.B) {
-	const workloads, replicas = 300, 7
-	var documents []string
-	for i := range workloads {
-		documents = append(documents, fmt.Sprintf(`apiVersion: apps/v1
-kind: Deployment
-metadata: {name: w%[1]d, namespace: n%[3]d}
-spec:
-  template:
-    metadata:
-      labels: {app: w%[1]d, spiffe.io/inject: enabled}
-      annotations:
-        spiffe.io/spiffe-id: /ns/n%[3]d/w%[1]d
-        spiffe.io/app-port: "8080"
-        spiffe.io/allowed-peers: "/ns/n%[3]d/*, /ns/n%[4]d/*"
-        spiffe.io/upstreams: '[{listen: 8000, address: "w%[2]d.n%[4]d.svc:8443", peers: [/ns/n%[4]d/w%[2]d]}]'
-    spec: {containers: [{name: app, image: app}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: w%[1]d, namespace: n%[3]d}
-spec: {selector: {app: w%[1]d}, ports: [{port: 8443}]}`, i, (i+1)%workloads, i%20, (i+1)%workloads%20))
-	}
-	f := gathered(b, live(b, strings.Join(documents, "\n---\n")))
-	for _, pod := range f.Pods[:workloads] {
-		for n := 1; n < replicas; n++ {
-			other := pod.DeepCopy()
-			other.Name = fmt.Sprintf("%s-%d", pod.Name, n)
-			f.Pods = append(f.Pods, Pod{Pod: other, Config: pod.Config})
-		}
-	}
-	log := []byte(strings.Repeat(`{"time":"2026-01-01T11:54:00.000Z","event":"request","listener":"inbound_8443","peer":"spiffe://example.org/ns/n6/w6",`+
-		`"remote":"10.0.0.8:1","status":200,"method":"GET","path":"/v1/users","ms":3,"flags":"-"}`+"\n", mostLines))
-	for name, ask := range map[string]func(*Mesh) error{
-		"list": func(m *Mesh) error { return m.List("").WriteText(io.Discard) },
-		"graph": func(m *Mesh) error {
-			g, err := m.Graph(Selection{})
-			if err == nil && len(g.Edges) != workloads {
-				err = fmt.Errorf("expected %d edges, got %d", workloads, len(g.Edges))
-			}
-			return err
-		},
-		"explain": func(m *Mesh) error { _, err := m.Explain("n7/w7", ""); return err },
-		"explain a call": func(m *Mesh) error {
-			_, err := m.ExplainCall("n7/w7", "n8/w8", "", Request{})
-			return err
-		},
-		"check": func(m *Mesh) error {
-			for _, f := range m.Findings() {
-				if f.Severity == Broken && f.Check != "calls" {
-					return fmt.Errorf("got %+v", f)
-				}
-			}
-			return nil
-		},
-		"suggest": func(m *Mesh) error {
-			for range mostWitnesses { // as many logs as are read at most, of as many lines
-				if l := ParseLog(log); len(l.Seen) != 1 {
-					return fmt.Errorf("got %+v", l.Seen)
-				}
-			}
-			_, err := m.Suggest("n7/w7", "")
-			return err
-		},
-	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if err := ask(NewMesh(f)); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

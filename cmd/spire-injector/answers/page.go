@@ -20,9 +20,22 @@ type view struct {
 	Picture picture
 	Summary string
 	Gaps    []string
+	// By which it draws a part of the picture: pixels around all boxes, below each, right of a column, and from a line to
+	// its label.
+	Margin, Below, Between, Rise int
 }
 
-func (g Graph) view() view { return view{Picture: g.picture(), Summary: g.summary(), Gaps: g.Gaps} }
+func (g Graph) view() view {
+	return view{
+		Picture: g.picture(),
+		Summary: g.summary(),
+		Gaps:    g.Gaps,
+		Margin:  boxPadding,
+		Below:   rowGap,
+		Between: columnGap,
+		Rise:    labelRise,
+	}
+}
 
 // WriteSVG writes the graph as a picture.
 func (g Graph) WriteSVG(w io.Writer) error { return pages().ExecuteTemplate(w, "svg", g.picture()) }

@@ -9,9 +9,9 @@ import (
 func TestSuggest(t *testing.T) {
 	t.Parallel()
 	m := witnessedMistakes(t)
-	log := ParseLog([]byte(calleeLog +
-		`{"time":"2026-01-01T11:58:00.000Z","event":"handshake_refused","listener":"inbound_8443","peer":"spiffe://example.org/ns/m4/forged","reason":"TLS_error:|1:CERTIFICATE_VERIFY_FAILED"}` + "\n" +
-		`{"time":"2026-01-01T11:58:30.000Z","event":"handshake_refused","listener":"inbound_8443","peer":"spiffe://example.org/ns/shop/stolen","reason":"TLS_error:|1:SAN_match"}` + "\n"))
+	log := logOf(t, calleeLog+
+		`{"time":"2026-01-01T11:58:00.000Z","event":"handshake_refused","listener":"inbound_8443","peer":"spiffe://example.org/ns/m4/forged","reason":"TLS_error:|1:CERTIFICATE_VERIFY_FAILED"}`+"\n"+
+		`{"time":"2026-01-01T11:58:30.000Z","event":"handshake_refused","listener":"inbound_8443","peer":"spiffe://example.org/ns/shop/stolen","reason":"TLS_error:|1:SAN_match"}`+"\n")
 	m.Told["m4/api-5d8f9c-0"] = Told{Log: &log}
 	pods, err := m.Witnesses("m4/svc/api", "")
 	if err != nil || len(pods) != 1 {

@@ -37,9 +37,9 @@ func NewPod(pod *corev1.Pod) Pod {
 	p := Pod{Pod: small}
 	if pod.Annotations[intent.AnnotationListeners] != "" {
 		p.Config = inject.ConfigDigest(pod)
-	}
-	if p.injected() {
-		p.kind = kindOf(pod)
+		for _, key := range intent.WrittenByWebhook() {
+			p.written += len(pod.Annotations[key])
+		}
 	}
 	return p
 }
