@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -113,6 +114,25 @@ func PlanFederation(wanted, current []Relationship) (create, update []Relationsh
 	return create, update
 }
 
+// PlannedFederation returns those of the current relationships that are just as wanted, and how many others there are with
+// a wanted trust domain. SPIRE does not say who made a relationship: only these can be the work of whoever wants them so.
+func PlannedFederation(wanted, current []Relationship) (same []Relationship, others int) {
+	want := map[spiffeid.TrustDomain]Relationship{}
+	for _, r := range slices.Backward(wanted) { // the first counts
+		want[r.TrustDomain] = r.Canonical()
+	}
+	for _, r := range current {
+		switch w, is := want[r.TrustDomain]; {
+		case !is:
+		case w == r.Canonical():
+			same = append(same, r)
+		default:
+			others++
+		}
+	}
+	return same, others
+}
+
 // Bundle is what SPIRE holds of a foreign trust domain's bundle, without its keys.
 type Bundle struct {
 	TrustDomain spiffeid.TrustDomain
@@ -146,6 +166,13 @@ type RelationshipWriter interface {
 	CreateFederationRelationships(ctx context.Context, relationships []Relationship) ([]error, error)
 	// UpdateFederationRelationships sets endpoint and profile, and fails for a trust domain that has none.
 	UpdateFederationRelationships(ctx context.Context, relationships []Relationship) ([]error, error)
+}
+
+// RelationshipDeleter removes federation relationships. Bundles that SPIRE has got by them stay.
+type RelationshipDeleter interface {
+	// DeleteFederationRelationships removes each on its own; the results are in the same order and as many, nil or an
+	// [Error]. One that is not there is removed. An error means that SPIRE did not answer about any of them.
+	DeleteFederationRelationships(ctx context.Context, tds []spiffeid.TrustDomain) ([]error, error)
 }
 
 // BundleRefresher has SPIRE fetch a bundle.

@@ -89,6 +89,22 @@ func (c Cluster) KindOf(e Entry) EntryKind {
 	return KindForeign
 }
 
+// OnNode says whether SPIRE authorizes the agent of a node, given by its UID, for the entry of a workload: by a row of that
+// node, or one of all nodes. All are SPIRE's entries by their IDs.
+func (c Cluster) OnNode(all map[string]Entry, workload Entry, nodeUID string) bool {
+	placing := []Entry{c.NodeAlias()}
+	if !c.isAlias(workload.ParentID) {
+		identity := strings.TrimPrefix(c.below(workload.ParentID), "/id/")
+		placing = []Entry{c.NodeRow(identity, nodeUID), c.ClusterRow(identity)}
+	}
+	for _, row := range placing {
+		if have, ok := all[row.ID]; ok && have.SPIFFEID == row.SPIFFEID && have.SPIFFEID == workload.ParentID {
+			return true
+		}
+	}
+	return false
+}
+
 // Owns says whether an entry that SPIRE holds is ours to change.
 func (c Cluster) Owns(e Entry) bool { return c.KindOf(e) != KindForeign }
 

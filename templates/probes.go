@@ -53,7 +53,7 @@ func (p envoy) probeListeners() []*listenerv3.Listener {
 	}
 	var out []*listenerv3.Listener
 	for _, port := range ports {
-		out = append(out, forKubelet(answering(probeListener(port), port, routes[port], answers[port]...), port))
+		out = append(out, forKubelet(answering(probeListener(port), port, nil, routes[port], answers[port]...), port))
 	}
 	return out
 }

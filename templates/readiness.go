@@ -39,6 +39,7 @@ func (p envoy) readinessListener() *listenerv3.Listener {
 	return answering(
 		readinessName,
 		ir.ReadinessPort,
+		p.saysWhatIsMissing(),
 		[]*routev3.Route{updatesRoute()},
 		healthAnswer(ReadinessPath, ownPorts),
 		healthAnswer(AppReadinessPath, withApp...),
@@ -46,8 +47,10 @@ func (p envoy) readinessListener() *listenerv3.Listener {
 }
 
 // answering is a listener for questions from outside, which are not logged. It has the given routes and answers, and
-// 404 for everything else.
-func answering(name string, port uint16, routes []*routev3.Route, answers ...*hcmv3.HttpFilter) *listenerv3.Listener {
+// 404 for everything else. What is said with errors, if anything, is in errors.
+func answering(
+	name string, port uint16, errors *hcmv3.LocalReplyConfig, routes []*routev3.Route, answers ...*hcmv3.HttpFilter,
+) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:    name,
 		Address: socketAddress("0.0.0.0", port),
@@ -63,6 +66,7 @@ func answering(name string, port uint16, routes []*routev3.Route, answers ...*hc
 				// What is asked for is compared as it comes, and no mark of Envoy is added to it.
 				GenerateRequestId: no(),
 				HttpFilters:       append(answers, router()),
+				LocalReplyConfig:  errors,
 			})},
 		}},
 	}

@@ -15,6 +15,7 @@ func newExplainCommand() *cobra.Command {
 	var flags answerFlags
 	var output, request string
 	var ask bool
+	var spire spireFlags
 	cmd := &cobra.Command{
 		Use:   "explain POD|KIND/NAME|SERVICE [TO]",
 		Short: "Explain a workload, or whether a call from one to another would pass",
@@ -31,13 +32,18 @@ func newExplainCommand() *cobra.Command {
 			"and, in the end of their logs, who was refused lately, how often, since when and why, from both sides of a call, and how " +
 			"far back that reaches. This takes\n" +
 			"the rights to get pods/proxy and pods/log and to create pods/portforward; --envoys=false leaves it out.\n\n" +
+			"With --spire it asks SPIRE's server whether the registration entries exist, and are placed on the pods' nodes. It calls " +
+			"SPIRE as the injector does, and runs\n" +
+			"where that can: in its pod. Otherwise an entry is what the webhook registered when it admitted the pod.\n\n" +
 			"Names are POD, KIND/NAME, NAMESPACE/NAME or NAMESPACE/KIND/NAME. NetworkPolicies are not read. What is not known is " +
 			"unknown, and no check passes for it.\n\n" +
 			"Exit codes: 0 nothing of the workload or the call fails, also if a call of somebody else to it does, 1 something fails " +
 			"or cannot be found, 2 called wrongly.",
 		Example: "  spire-injector explain shop/api\n" +
 			"  spire-injector explain deploy/web deploy/api -n shop --request 'GET /v1/users'\n" +
-			"  spire-injector explain shop/web shop/api -f shop.yaml --config config.yaml",
+			"  spire-injector explain shop/web shop/api -f shop.yaml --config config.yaml\n" +
+			"  kubectl -n spire-injector exec deployment/spire-injector -- /spire-injector explain shop/api --spire --envoys=false \\\n" +
+			"    --config /etc/spire-injector/config.yaml",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usageError{fmt.Errorf("expected a workload, or a caller and a callee, got %d names; see spire-injector explain --help",
@@ -60,6 +66,11 @@ func newExplainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if spire.ask {
+				if err := spire.askInto(cmd.Context(), mesh, flags); err != nil {
+					return err
+				}
+			}
 			explanation, err := explain(mesh, args, flags.namespace, asked)
 			if err != nil {
 				return err
@@ -80,6 +91,7 @@ func newExplainCommand() *cobra.Command {
 	flags.add(cmd, "namespace of names that say none (default all); with -f also that of documents that name none")
 	flags.addFiles(cmd)
 	cmd.Flags().StringVar(&request, "request", "", "method and path of the call, such as 'GET /v1/users'")
+	spire.add(cmd)
 	cmd.Flags().BoolVar(&ask, "envoys", true, "ask the Envoys of running pods")
 	cmd.Flags().StringVarP(&output, "output", "o", outputText, "text or json")
 	flags.completes(cmd, true)

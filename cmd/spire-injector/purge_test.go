@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
@@ -70,5 +72,61 @@ func TestPurge(t *testing.T) {
 		if step.dryRun && !strings.Contains(out.String(), workload.ID+" (spiffe://example.org/ns/shop/api)") {
 			t.Errorf("got %s", out.String())
 		}
+	}
+}
+
+// Of federation relationships those go that are as the platform file has them; bundles stay.
+func TestPurgeFederation(t *testing.T) {
+	t.Parallel()
+	td := spiffeid.RequireTrustDomainFromString("example.org")
+	server := spiretest.NewServer(td)
+	address, stop := server.ServeUnix(t)
+	t.Cleanup(stop)
+	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: td})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spire.Close() })
+	relationship := func(domain, url string) registrar.Relationship {
+		return registrar.Relationship{
+			TrustDomain: spiffeid.RequireTrustDomainFromString(domain), BundleEndpointURL: url, Profile: registrar.HTTPSWeb,
+		}
+	}
+	var wanted []registrar.Federated
+	for _, r := range []registrar.Relationship{
+		relationship("ours.org", "https://ours.org"), relationship("changed.org", "https://changed.org"), relationship("gone.org", "https://gone.org"),
+	} {
+		wanted = append(wanted, registrar.Federated{Relationship: r, Refresh: time.Minute})
+	}
+	results, err := spire.CreateFederationRelationships(t.Context(), []registrar.Relationship{
+		wanted[0].Relationship, relationship("changed.org", "https://elsewhere.org"), relationship("theirs.org", "https://theirs.org"),
+	})
+	if err := errors.Join(append(results, err)...); err != nil {
+		t.Fatal(err)
+	}
+	server.PutBundle(&types.Bundle{TrustDomain: "ours.org", SequenceNumber: 1})
+	const left = "left alone, because they are not as the platform file has them: 1 federation relationships\n"
+	for _, step := range []struct {
+		dryRun      bool
+		said, there string
+	}{
+		{true, left + "federation with ours.org (https://ours.org)\nwould remove 1 federation relationships\n", "ours.org changed.org theirs.org"},
+		{false, left + "removed 1 of 1 federation relationships\n", "changed.org theirs.org"},
+		{false, left + "removed 0 of 0 federation relationships\n", "changed.org theirs.org"},
+	} {
+		var out strings.Builder
+		if err := purgeFederation(t.Context(), &out, spire, wanted, step.dryRun); err != nil {
+			t.Fatal(err)
+		}
+		var there []string
+		for _, r := range server.Relationships() {
+			there = append(there, r.GetTrustDomain())
+		}
+		if got := strings.Join(there, " "); got != step.there || out.String() != step.said {
+			t.Errorf("expected %s and %q, got %s and %q", step.there, step.said, got, out.String())
+		}
+	}
+	if b, err := spire.FederatedBundle(t.Context(), wanted[0].TrustDomain); err != nil || b.SequenceNumber != 1 {
+		t.Errorf("the bundle: %+v, %v", b, err)
 	}
 }

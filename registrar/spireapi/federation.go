@@ -79,6 +79,33 @@ func (c *Client) UpdateFederationRelationships(
 	)
 }
 
+// DeleteFederationRelationships implements [registrar.RelationshipDeleter].
+func (c *Client) DeleteFederationRelationships(ctx context.Context, tds []spiffeid.TrustDomain) ([]error, error) {
+	call := c.call("BatchDeleteFederationRelationship")
+	if err := call.prepare(ctx); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(tds))
+	for i, td := range tds {
+		names[i] = td.Name()
+	}
+	resp, err := c.trustDomains.BatchDeleteFederationRelationship(ctx,
+		&trustdomainv1.BatchDeleteFederationRelationshipRequest{TrustDomains: names})
+	if err != nil {
+		return nil, call.failed(ctx, err)
+	}
+	if got, want := len(resp.GetResults()), len(tds); got != want {
+		return nil, call.nonsense("%d results for %d federation relationships", got, want)
+	}
+	results := make([]error, len(tds))
+	for i, r := range resp.GetResults() {
+		if st := resultStatus(r.GetStatus()); st.Code() != codes.OK && st.Code() != codes.NotFound {
+			results[i] = call.rejected(fmt.Sprintf("remove the federation relationship with %q", tds[i]), st)
+		}
+	}
+	return results, nil
+}
+
 // RefreshBundle implements [registrar.BundleRefresher].
 func (c *Client) RefreshBundle(ctx context.Context, td spiffeid.TrustDomain) error {
 	call := c.call("RefreshBundle")

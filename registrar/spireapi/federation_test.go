@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	bundlev1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
+	trustdomainv1 "github.com/spiffe/spire-api-sdk/proto/spire/api/server/trustdomain/v1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
+	"google.golang.org/grpc/codes"
 
 	"github.com/spire-injector/spire-injector/registrar"
 )
@@ -167,5 +169,39 @@ func TestRefreshBundle(t *testing.T) {
 	}
 	if b, err := client.FederatedBundle(t.Context(), otherOrg); err != nil || b.SequenceNumber != 9 {
 		t.Errorf("bundle %+v, %v; want what is published", b, err)
+	}
+}
+
+func TestDeleteFederationRelationships(t *testing.T) {
+	server, client := serve(t)
+	results, err := client.CreateFederationRelationships(t.Context(), []registrar.Relationship{webRelationship(otherOrg)})
+	if err != nil || results[0] != nil {
+		t.Fatal(results, err)
+	}
+	absent := spiffeid.RequireTrustDomainFromString("absent.org")
+	results, err = client.DeleteFederationRelationships(t.Context(), []spiffeid.TrustDomain{otherOrg, absent})
+	if err != nil || results[0] != nil || results[1] != nil {
+		t.Errorf("%v, %v; want both removed", results, err)
+	}
+	if left := server.Relationships(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	server.Tamper(func(resp any) {
+		if r, ok := resp.(*trustdomainv1.BatchDeleteFederationRelationshipResponse); ok {
+			r.Results[0].Status = &types.Status{Code: int32(codes.PermissionDenied), Message: "no"}
+		}
+	})
+	results, err = client.DeleteFederationRelationships(t.Context(), []spiffeid.TrustDomain{otherOrg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, results[0], registrar.Denied, `does not remove the federation relationship with "other.org"`)
+	server.Tamper(func(resp any) {
+		if r, ok := resp.(*trustdomainv1.BatchDeleteFederationRelationshipResponse); ok {
+			r.Results = nil
+		}
+	})
+	if _, err := client.DeleteFederationRelationships(t.Context(), []spiffeid.TrustDomain{otherOrg}); err == nil {
+		t.Error("no result for one relationship is taken")
 	}
 }

@@ -7,8 +7,8 @@ type Metrics struct {
 	Port uint16
 	// Include are prefixes of the names, in Envoy's own spelling with dots, of the statistics that are kept at all; the
 	// admin interface has no others either. An asterisk stands for any text without a dot: "cluster.*.upstream_rq_" has
-	// the requests to all clusters. Empty keeps everything. What readiness needs and what tells of rejected configuration
-	// is always kept. [DefaultStatistics] is a good list.
+	// the requests to all clusters. Empty keeps everything. What readiness needs, what tells of rejected configuration,
+	// and when the SVID expires is always kept. [DefaultStatistics] is a good list.
 	Include []string
 }
 

@@ -76,6 +76,27 @@ func Standing(now templates.Updates) Verdict {
 	return Verdict{Outcome: Taken}
 }
 
+// First concludes from one look at a new Envoy how it took what it was given first: a file that was refused and never
+// taken is not in force.
+func First(now templates.Updates) Verdict {
+	var refused []string
+	read := len(now) > 0
+	for _, file := range slices.Sorted(maps.Keys(now)) {
+		u := now[file]
+		if u.Refused > 0 && u.Taken == 0 {
+			refused = append(refused, file)
+		}
+		read = read && u.Taken > 0
+	}
+	switch {
+	case len(refused) > 0:
+		return Verdict{Outcome: Rejected, Files: refused}
+	case read:
+		return Verdict{Outcome: Taken}
+	}
+	return Verdict{Outcome: Pending}
+}
+
 func restarted(before, after templates.Updates) bool {
 	for file, was := range before {
 		if now := after[file]; now.Taken < was.Taken || now.Refused < was.Refused {

@@ -15,6 +15,31 @@ const (
 	ecds = templates.AuthorizationFile
 )
 
+func TestFirst(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		now  templates.Updates
+		want Verdict
+	}{
+		"nothing known":     {nil, Verdict{Outcome: Pending}},
+		"not read":          {templates.Updates{lds: {}, cds: {}}, Verdict{Outcome: Pending}},
+		"read in part":      {templates.Updates{lds: {}, cds: {Taken: 1}}, Verdict{Outcome: Pending}},
+		"taken":             {templates.Updates{lds: {Taken: 1}, cds: {Taken: 1}}, Verdict{Outcome: Taken}},
+		"refused later":     {templates.Updates{lds: {Taken: 1, Refused: 1}, cds: {Taken: 2}}, Verdict{Outcome: Taken}},
+		"listeners refused": {templates.Updates{lds: {Refused: 1}, cds: {Taken: 1}}, Verdict{Rejected, []string{lds}}},
+		"all refused": {
+			templates.Updates{lds: {Refused: 1}, cds: {Refused: 2}, ecds: {}}, Verdict{Rejected, []string{cds, lds}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(test.want, First(test.now)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	first := templates.Updates{lds: {Taken: 1}, cds: {Taken: 1}}

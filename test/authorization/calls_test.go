@@ -45,6 +45,12 @@ func refederate(ctx context.Context, conn grpc.ClientConnInterface, relationship
 	return join(err, response.GetResults())
 }
 
+func unfederate(ctx context.Context, conn grpc.ClientConnInterface, domains ...string) error {
+	response, err := trustdomainv1.NewTrustDomainClient(conn).BatchDeleteFederationRelationship(ctx,
+		&trustdomainv1.BatchDeleteFederationRelationshipRequest{TrustDomains: domains})
+	return join(err, response.GetResults())
+}
+
 func join[T interface{ GetStatus() *types.Status }](err error, results []T) error {
 	errs := []error{err}
 	for _, result := range results {

@@ -145,6 +145,9 @@ func TestInjectorMay(t *testing.T) {
 			_, err := trustdomainv1.NewTrustDomainClient(conn).ListFederationRelationships(ctx, &trustdomainv1.ListFederationRelationshipsRequest{})
 			return err
 		}},
+		{"remove that", func(ctx context.Context, conn grpc.ClientConnInterface) error {
+			return unfederate(ctx, conn, "partner.test")
+		}},
 	}) {
 		if err := a.call(t.Context(), injector); err != nil {
 			t.Errorf("%s: %v", a.name, err)
@@ -277,6 +280,9 @@ func injectorMayNot(t *testing.T, s server) attempts {
 		{"change such a federation", func(ctx context.Context, conn grpc.ClientConnInterface) error {
 			return refederate(ctx, conn, &types.FederationRelationship{TrustDomain: "partner.test"})
 		}},
+		{"remove such a federation", func(ctx context.Context, conn grpc.ClientConnInterface) error {
+			return unfederate(ctx, conn, "partner.test")
+		}},
 		{"mint an X.509-SVID", func(ctx context.Context, conn grpc.ClientConnInterface) error {
 			_, err := svidv1.NewSVIDClient(conn).MintX509SVID(ctx, &svidv1.MintX509SVIDRequest{Csr: csr})
 			return err
@@ -330,7 +336,7 @@ func otherMethods(t *testing.T) attempts {
 		"entry.v1.Entry.ListEntries", "bundle.v1.Bundle.GetBundle", "bundle.v1.Bundle.ListFederatedBundles", "bundle.v1.Bundle.GetFederatedBundle",
 		"trustdomain.v1.TrustDomain.ListFederationRelationships", "trustdomain.v1.TrustDomain.GetFederationRelationship",
 		"trustdomain.v1.TrustDomain.BatchCreateFederationRelationship", "trustdomain.v1.TrustDomain.BatchUpdateFederationRelationship",
-		"trustdomain.v1.TrustDomain.RefreshBundle",
+		"trustdomain.v1.TrustDomain.BatchDeleteFederationRelationship", "trustdomain.v1.TrustDomain.RefreshBundle",
 	} {
 		needed["spire.api.server."+name] = true
 	}

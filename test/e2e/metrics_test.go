@@ -148,7 +148,7 @@ func TestMonitoringManifests(t *testing.T) {
 		}
 	}
 	slices.Sort(kinds)
-	if want := []string{"ConfigMap", "PodMonitor", "PrometheusRule"}; !slices.Equal(kinds, want) {
+	if want := []string{"ConfigMap", "PodMonitor", "PodMonitor", "PrometheusRule"}; !slices.Equal(kinds, want) {
 		t.Errorf("expected %v, got %v", want, kinds)
 	}
 }

@@ -1,10 +1,13 @@
 package envoy
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 )
@@ -47,6 +50,8 @@ func TestMetrics(t *testing.T) {
 		"envoy_cluster_manager_cds_update_rejected{} 0",
 		"envoy_cluster_manager_cds_update_failure{} 0",
 		"envoy_server_live{} 1",
+		fmt.Sprintf(`envoy_listener_ssl_certificate_expiration_unix_time_seconds{envoy_tls_certificate="spiffe://example",spiffe_id="spiffe://example.org/api",envoy_listener_address="0.0.0.0_%d"} %d`,
+			p.Inbound[0].Listen, svidExpiry(t, x)),
 		"envoy_envoy_overload_actions_reset_high_memory_stream_count{} 0",
 		fmt.Sprintf(`envoy_http_downstream_rq_overload_close{envoy_http_conn_manager_prefix="inbound_%d"} 0`, p.Inbound[0].Listen),
 		fmt.Sprintf(`envoy_listener_downstream_cx_overload_reject{envoy_listener_address="0.0.0.0_%d"} 0`, p.Inbound[0].Listen),
@@ -60,7 +65,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	for _, unwanted := range []string{"envoy_runtime_", `prefix="readiness"`, "envoy_filesystem_", "spire_agent", "envoy_workers_"} {
+	for _, unwanted := range []string{"envoy_runtime_", `prefix="readiness"`, "envoy_filesystem_", "expiration_unix_time_seconds{envoy_tls_certificate=\"spiffe://example\",spiffe_id=\"spiffe://example.org_", "spire_agent", "envoy_workers_"} {
 		if strings.Contains(page, unwanted) {
 			t.Errorf("%s is on the page", unwanted)
 		}
@@ -78,5 +83,54 @@ func TestMetrics(t *testing.T) {
 	}
 	if got := len(x.events("")); got != lines {
 		t.Errorf("%d lines more in the log", got-lines)
+	}
+}
+
+// svidExpiry is when the SVID of an Envoy expires, in seconds since 1970, as its admin interface has it.
+func svidExpiry(t *testing.T, x *proxy) int64 {
+	t.Helper()
+	_, page, err := get(http.DefaultClient, x.admin+"/certs")
+	must(t, err)
+	var certs struct {
+		Certificates []struct {
+			Chain []struct {
+				Until time.Time `json:"expiration_time"`
+			} `json:"cert_chain"`
+		} `json:"certificates"`
+	}
+	must(t, json.Unmarshal([]byte(page), &certs))
+	for _, c := range certs.Certificates {
+		if len(c.Chain) > 0 {
+			return c.Chain[0].Until.Unix()
+		}
+	}
+	t.Fatal("Envoy has no SVID")
+	return 0
+}
+
+// A client has no listener with its SVID, and all statistics have the same names as some.
+func TestExpiryOfSVIDs(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/api")
+	p := apiProxy(t, agent, "/valid")
+	p.Inbound = nil
+	p.Upstreams = []ir.Upstream{{Listen: freePort(t), Address: address(t, freePort(t)), Peers: peers(t, "/api")}}
+	for name, include := range map[string][]string{"some": ir.DefaultStatistics(), "all": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := p
+			p.Upstreams = slices.Clone(p.Upstreams)
+			p.Upstreams[0].Listen = freePort(t)
+			p.Metrics = ir.Metrics{Port: freePort(t), Include: include}
+			x := startProxy(t, p)
+			x.waitReady()
+			_, page, err := get(http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/stats/prometheus", p.Metrics.Port))
+			must(t, err)
+			want := fmt.Sprintf(`envoy_cluster_ssl_certificate_expiration_unix_time_seconds{envoy_tls_certificate="spiffe://example",spiffe_id="spiffe://example.org/api",envoy_cluster_name="upstream_%d"} %d`,
+				p.Upstreams[0].Listen, svidExpiry(t, x))
+			if !strings.Contains(page, want+"\n") {
+				t.Errorf("missing: %s", want)
+			}
+		})
 	}
 }

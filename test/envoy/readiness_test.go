@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spire-injector/spire-injector/templates"
+	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/templates/verdict"
 )
 
 // TestReadinessWaitsForTheSVID: before it, neither probe nor port answers; after it, both do within about a second,
@@ -73,9 +76,66 @@ func TestReadinessOfABadListener(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, templates.ListenersFile), []byte(`{"resources":[]}`), 0o644))
 	})
 	eventually(t, 5*time.Second, "503", answers(http.DefaultClient, x.ready, 503))
+	expect(t, http.DefaultClient, x.ready, 503, fmt.Sprintf("Envoy does not accept connections on 127.0.0.1:%d: its log says why\n", p.Inbound[0].Listen))
 	expect(t, http.DefaultClient, x.admin+"/ready", 200, "LIVE\n")
 	x.apply(p)
 	t.Logf("ready %s after the good file", x.waitReady())
+}
+
+// TestReadinessSaysWhatIsMissing: a 503 names the addresses that do not answer, and only that has a body.
+func TestReadinessSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/api")
+	p := apiProxy(t, agent, "/valid")
+	p.Inbound[0].App = freePort(t) // where nothing listens
+	x := startProxy(t, p)
+	x.waitReady()
+	expect(t, http.DefaultClient, x.ready, 200, "")
+	missing := fmt.Sprintf("nothing listens on 127.0.0.1:%d, or Envoy itself is not ready: see /ready\n", p.Inbound[0].App)
+	eventually(t, 5*time.Second, "503", answers(http.DefaultClient, x.ready+"/app", 503))
+	expect(t, http.DefaultClient, x.ready+"/app", 503, missing)
+	expect(t, http.DefaultClient, strings.TrimSuffix(x.ready, "/ready")+"/other", 404, "")
+	app, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p.Inbound[0].App))
+	must(t, err)
+	defer app.Close()
+	eventually(t, 10*time.Second, "200", answers(http.DefaultClient, x.ready+"/app", 200))
+	expect(t, http.DefaultClient, x.ready+"/app", 200, "")
+}
+
+// TestFirstConfigurationRejected: an Envoy that rejects what it is given first says so on its page, by which the pod is
+// told of.
+func TestFirstConfigurationRejected(t *testing.T) {
+	t.Parallel()
+	agent := startAgent(t, "/api")
+	p := apiProxy(t, agent, "/valid")
+	taken, err := net.Listen("tcp", "127.0.0.1:0") // without which Envoy cannot bind
+	must(t, err)
+	defer taken.Close()
+	p.Upstreams = []ir.Upstream{{
+		Listen:  uint16(taken.Addr().(*net.TCPAddr).Port),
+		Address: address(t, freePort(t)),
+		Peers:   peers(t, "/api"),
+	}}
+	x := startProxy(t, p)
+	eventually(t, 10*time.Second, "a verdict", func() error {
+		status, page, err := get(http.DefaultClient, strings.TrimSuffix(x.ready, templates.ReadinessPath)+templates.UpdatesPath)
+		if err != nil || status != http.StatusOK {
+			return fmt.Errorf("status %d, %v", status, err)
+		}
+		updates, err := templates.ParseUpdates([]byte(page))
+		if err != nil {
+			return err
+		}
+		want := verdict.Verdict{Outcome: verdict.Rejected, Files: []string{templates.ListenersFile}}
+		if got := verdict.First(updates); !reflect.DeepEqual(got, want) {
+			return fmt.Errorf("got %+v of %+v", got, updates)
+		}
+		return nil
+	})
+	taken.Close() // whoever listened there would pass for Envoy
+	eventually(t, 10*time.Second, "503", answers(http.DefaultClient, x.ready, 503))
+	expect(t, http.DefaultClient, x.ready, 503, fmt.Sprintf(
+		"Envoy does not accept connections on one of 127.0.0.1:%d, 127.0.0.1:%d: its log says why\n", p.Inbound[0].Listen, p.Upstreams[0].Listen))
 }
 
 // TestAdminOnlyReads: the app's container reaches the admin interface, and must not be able to change Envoy.

@@ -55,7 +55,7 @@ func Known() Metrics {
 		Prefix + "federation_relationship_in_place":          {"trust_domain": nil},
 		Prefix + "federation_bundle_present":                 {"trust_domain": nil},
 
-		Prefix + "rollout_pods":            {"state": {"outdated", "rejected", "needs_new_pod", "invalid"}},
+		Prefix + "rollout_pods":            {"state": {"outdated", "rejected", "needs_new_pod", "invalid", "rejected_at_start"}},
 		Prefix + "rollout_paused":          {},
 		Prefix + "rollout_refreshes_total": {"outcome": {"taken", "rejected", "unknown", "failed"}},
 
@@ -70,6 +70,23 @@ func Known() Metrics {
 	known.histogram(Prefix+"spire_request_duration_seconds", Labels{"method": nil})
 	known.histogram(Prefix+"reconcile_duration_seconds", Labels{"kind": kind})
 	return known
+}
+
+// KnownOfEnvoys are those statistics of Envoys that alerts and the dashboard read, as they are without
+// sidecar.metrics.include in the platform file.
+func KnownOfEnvoys() Metrics {
+	svid := Labels{"envoy_tls_certificate": nil, "spiffe_id": nil}
+	return Metrics{
+		"envoy_listener_ssl_certificate_expiration_unix_time_seconds": svid,
+		"envoy_cluster_ssl_certificate_expiration_unix_time_seconds":  svid,
+		"envoy_listener_ssl_fail_verify_san":                          {"envoy_listener_address": nil},
+		"envoy_listener_ssl_fail_verify_error":                        {"envoy_listener_address": nil},
+		"envoy_listener_ssl_fail_verify_no_cert":                      {"envoy_listener_address": nil},
+		"envoy_http_rbac_denied":                                      {"envoy_http_conn_manager_prefix": nil},
+		"envoy_http_downstream_rq_total":                              {"envoy_http_conn_manager_prefix": nil},
+		"envoy_tcp_downstream_cx_total":                               {"envoy_tcp_prefix": nil},
+		"envoy_server_live":                                           {},
+	}
 }
 
 // histogram adds what a histogram is in Prometheus.

@@ -220,6 +220,7 @@ func (o *outcome) do(ctx context.Context, r *Rollout) error {
 	case verdict.Unknown:
 		logger.Info("a running pod was changed, and does not say what became of it", "error", o.why)
 	case verdict.Taken, verdict.Pending:
+		delete(r.first.rejected, key) // what it has now is another one
 		logger.V(1).Info("a running pod took its configuration")
 	}
 	if o.of.changedAgain {

@@ -14,6 +14,7 @@ const (
 	stateRejected    = "rejected"
 	stateNeedsNewPod = "needs_new_pod"
 	stateInvalid     = "invalid"
+	stateNeverTook   = "rejected_at_start"
 )
 
 // outcomeFailed is that of a change which the API server or our own webhook refused.
@@ -51,7 +52,8 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 				"state: outdated (wait for " +
 				"their turn), rejected (their Envoy refuses what they were given), needs_new_pod (their ports or identity would " +
 				"change), " +
-				"invalid (their namespace or the platform file would have them refused).",
+				"invalid (their namespace or the platform file would have them refused), rejected_at_start (their Envoy refuses the " +
+				"first that they were given).",
 		}, []string{"state"}),
 		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spire_injector_rollout_refreshes_total",
@@ -90,7 +92,9 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-func states() []string { return []string{stateOutdated, stateRejected, stateNeedsNewPod, stateInvalid} }
+func states() []string {
+	return []string{stateOutdated, stateRejected, stateNeedsNewPod, stateInvalid, stateNeverTook}
+}
 
 func (m *Metrics) refreshed(outcome string) { m.refreshes.WithLabelValues(outcome).Inc() }
 
@@ -101,7 +105,7 @@ func (m *Metrics) update(r *Rollout) {
 	m.quarantinePods.WithLabelValues(stateNeedsNewPod).Set(float64(len(r.unsafe)))
 	m.quarantinePods.WithLabelValues(stateHolding).Set(float64(len(r.held)))
 	plan := r.plan
-	count := map[string]int{stateOutdated: plan.Outdated(), stateRejected: plan.Rejecting()}
+	count := map[string]int{stateOutdated: plan.Outdated(), stateRejected: plan.Rejecting(), stateNeverTook: len(r.first.rejected)}
 	maps.Copy(count, r.stuck.count)
 	for _, state := range states() {
 		m.pods.WithLabelValues(state).Set(float64(count[state]))

@@ -63,6 +63,7 @@ type Rollout struct {
 	stuck    podStates         // pods that cannot follow, by their state in the metrics
 	awaited  map[Pod]*await    // pods whose outcome is awaited
 	urgent   urgent
+	first    first
 	held     map[Pod]string // pods whose identity is quarantined, by the item of the list
 	unsafe   map[Pod]bool   // pods that need a new one to refuse whom they should
 	resynced bool           // all pods have been compared, or are about to be again
@@ -79,6 +80,7 @@ func New(c Config) *Rollout {
 		stuck:    newPodStates(),
 		awaited:  map[Pod]*await{},
 		urgent:   newUrgent(),
+		first:    newFirst(),
 		held:     map[Pod]string{},
 		unsafe:   map[Pod]bool{},
 	}
@@ -242,6 +244,7 @@ func (r *Rollout) forget(pod Pod) {
 	}
 	r.plan.Gone(pod)
 	r.stuck.forget(pod)
+	r.first.forget(pod)
 	for _, of := range []map[Pod]string{r.wrote, r.held} {
 		delete(of, pod)
 	}

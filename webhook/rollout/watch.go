@@ -13,7 +13,7 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// PodWatch notifies the rollout of pods whose configuration changes, whoever changes it. Its pods are those of the
+// PodWatch notifies the rollout of new pods, and of pods whose configuration changes, whoever changes it. Its pods are those of the
 // manager's cache, which has to keep the digest of their configuration: see [KeepConfig].
 type PodWatch struct {
 	Cache   cache.Informers
@@ -30,7 +30,7 @@ func (w *PodWatch) Start(ctx context.Context) error {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
 	handler, err := informer.AddEventHandler(
-		toolscache.ResourceEventHandlerFuncs{UpdateFunc: w.updated, DeleteFunc: w.deleted})
+		toolscache.ResourceEventHandlerFuncs{AddFunc: w.added, UpdateFunc: w.updated, DeleteFunc: w.deleted})
 	if err != nil {
 		return fmt.Errorf("watching injected pods: %w", err)
 	}
@@ -38,11 +38,21 @@ func (w *PodWatch) Start(ctx context.Context) error {
 	return informer.RemoveEventHandler(handler)
 }
 
+func (w *PodWatch) added(object any) {
+	if pod, ok := object.(*corev1.Pod); ok && starts(pod) {
+		w.Rollout.PodStarts(podOf(pod))
+	}
+}
+
 func (w *PodWatch) updated(before, after any) {
 	was, okBefore := before.(*corev1.Pod)
 	is, okAfter := after.(*corev1.Pod)
 	switch {
-	case !okBefore || !okAfter || was.UID != is.UID:
+	case !okBefore || !okAfter:
+	case was.UID != is.UID:
+		w.added(is)
+	case starts(is) && !starts(was):
+		w.Rollout.PodStarts(podOf(is))
 	case was.Annotations[keptConfig] != is.Annotations[keptConfig]:
 		w.Rollout.PodChanged(podOf(is), is.Annotations[keptConfig])
 	case saysOtherwise(was, is):

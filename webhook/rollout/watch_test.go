@@ -30,6 +30,13 @@ func condensed(t *testing.T, p *corev1.Pod) *corev1.Pod {
 	return twice.(*corev1.Pod)
 }
 
+// pending is a pod that does not run yet.
+func pending(p *corev1.Pod, node string) *corev1.Pod {
+	out := p.DeepCopy()
+	out.Spec.NodeName, out.Status.Phase = node, corev1.PodPending
+	return out
+}
+
 func TestKeepConfig(t *testing.T) {
 	t.Parallel()
 	failing := errors.New("no")
@@ -52,6 +59,7 @@ func TestPodWatch(t *testing.T) {
 	inWorld(t, 1, []string{"a/0"}, func(w *world) {
 		watch := PodWatch{Rollout: w.rollout}
 		first := w.pods[pod("a/0").NamespacedName]
+		first.Status.Phase = corev1.PodRunning
 		changed := first.DeepCopy()
 		changed.Annotations[intent.AnnotationListeners] += " "
 		labelled := changed.DeepCopy()
@@ -63,7 +71,7 @@ func TestPodWatch(t *testing.T) {
 		image := first.DeepCopy()
 		image.Spec.InitContainers[0].Image = "other"
 		next := func() task {
-			time.Sleep(time.Second)
+			time.Sleep(firstAfter + time.Second)
 			if w.rollout.queue.Len() == 0 {
 				return nil
 			}
@@ -81,6 +89,11 @@ func TestPodWatch(t *testing.T) {
 			{"the user's annotations alone", func() { watch.updated(condensed(t, first), condensed(t, drifted)) }, podMayHaveDrifted{podOf(first)}},
 			{"the image alone", func() { watch.updated(condensed(t, first), condensed(t, image)) }, nil},
 			{"another pod", func() { watch.updated(condensed(t, changed), condensed(t, another)) }, nil},
+			{"new, without a node", func() { watch.added(condensed(t, pending(first, ""))) }, nil},
+			{"new", func() { watch.added(condensed(t, pending(first, "n1"))) }, podStarts{podOf(first)}},
+			{"gets a node", func() { watch.updated(condensed(t, pending(first, "")), condensed(t, pending(first, "n1"))) }, podStarts{podOf(first)}},
+			{"still starts", func() { watch.updated(condensed(t, pending(first, "n1")), condensed(t, pending(first, "n1"))) }, nil},
+			{"no new pod", func() { watch.added(nil) }, nil},
 			{"no pod", func() { watch.updated(first, nil) }, nil},
 			{"gone", func() { watch.deleted(condensed(t, first)) }, podGone{podOf(first)}},
 			{"gone unseen", func() { watch.deleted(toolscache.DeletedFinalStateUnknown{Obj: condensed(t, another)}) }, podGone{podOf(another)}},

@@ -52,6 +52,8 @@ type Facts struct {
 	Slices     []discoveryv1.EndpointSlice
 	// Agents are SPIRE's on the nodes, by the node's name.
 	Agents map[string]Agent
+	// SPIRE is what its server says of registration entries; nil if it was not asked.
+	SPIRE *Registered
 	// Told is what Envoys said of themselves, by namespace/name of their pod.
 	Told map[string]Told
 	// Unread is what could not be read, with the reason.

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/spire-injector/spire-injector/templates/verdict"
-	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -73,17 +72,7 @@ func (m *Mesh) witnessed(g *Group) []Step {
 	if len(g.Pods) == 0 {
 		return nil
 	}
-	var steps []Step
-	status := inject.StatusOf(g.Pods[0].Pod)
-	if len(status.EntryIDs) > 0 {
-		found := "registered at admission as " + someOf(status.EntryIDs)
-		s := Step{Check: checkEntry, Status: OK, Reason: Reason{Found: found}}
-		if status.Deferred {
-			s.Status = Note
-			s.Found = "to be registered as " + someOf(status.EntryIDs) + ": SPIRE did not answer at admission, so that it came later, or has not"
-		}
-		steps = append(steps, s)
-	}
+	steps := m.entries(g)
 	asked := m.witnesses(g)
 	if len(asked) == 0 {
 		return steps
@@ -187,12 +176,8 @@ func (m *Mesh) configuration(g *Group, asked []Pod) Step {
 
 // rejects says whether Envoy refused last what it was given last, or the first that it was given.
 func (t Told) rejects() bool {
-	for _, u := range t.Updates {
-		if u.Refused > 0 && u.Taken == 0 {
-			return true
-		}
-	}
-	return verdict.Standing(t.Updates).Outcome == verdict.Rejected
+	return verdict.First(t.Updates).Outcome == verdict.Rejected ||
+		verdict.Standing(t.Updates).Outcome == verdict.Rejected
 }
 
 // logsOf are the logs that were read, and the names of their pods.

@@ -86,6 +86,14 @@ may(injector) if {
   }
 }
 
+may(injector) if {
+  input.full_method == "/spire.api.server.trustdomain.v1.TrustDomain/BatchDeleteFederationRelationship"
+  every trust_domain in input.req.trust_domains {
+    some domain in injector.federation
+    domain in {"*", trust_domain}
+  }
+}
+
 ### Entries
 
 # A workload, on the nodes that rows place its identity on.

@@ -141,6 +141,21 @@ func (s *Server) updateRelationship(
 	return result(codes.OK, "OK"), s.relationship(stored, output)
 }
 
+// BatchDeleteFederationRelationship removes each on its own, and leaves its bundle. One that does not exist is NOT_FOUND.
+func (s *Server) BatchDeleteFederationRelationship(
+	_ context.Context,
+	req *trustdomainv1.BatchDeleteFederationRelationshipRequest,
+) (*trustdomainv1.BatchDeleteFederationRelationshipResponse, error) {
+	one := func(td string) *trustdomainv1.BatchDeleteFederationRelationshipResponse_Result {
+		st := result(codes.OK, "OK")
+		if !s.relationships.delete(ofTrustDomain[*types.FederationRelationship](td)) {
+			st = result(codes.NotFound, "federation relationship not found")
+		}
+		return &trustdomainv1.BatchDeleteFederationRelationshipResponse_Result{Status: st, TrustDomain: td}
+	}
+	return &trustdomainv1.BatchDeleteFederationRelationshipResponse{Results: each(s, req.GetTrustDomains(), one)}, nil
+}
+
 // RefreshBundle fetches the bundle that was published, if there is a relationship.
 func (s *Server) RefreshBundle(_ context.Context, req *trustdomainv1.RefreshBundleRequest) (*emptypb.Empty, error) {
 	s.mu.Lock()

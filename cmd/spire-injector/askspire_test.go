@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/answers"
+	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/registrar/spireapi"
+	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
+)
+
+// What SPIRE's server says of an entry: that it is there, and on which nodes.
+func TestRegistered(t *testing.T) {
+	t.Parallel()
+	td := spiffeid.RequireTrustDomainFromString("example.org")
+	cluster, err := registrar.NewCluster("demo-cluster", td)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := spiretest.NewServer(td)
+	address, stop := server.ServeUnix(t)
+	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: td})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spire.Close() })
+	entryOf := func(name string) registrar.Entry {
+		return cluster.WorkloadEntry(registrar.Workload{
+			ID: spiffeid.RequireFromPath(td, "/ns/shop/"+name), Namespace: "shop", ServiceAccount: name, Container: "envoy",
+		})
+	}
+	const first, second = "0f6e3ab0-0000-4000-8000-000000000001", "0f6e3ab0-0000-4000-8000-000000000002"
+	api, batch, absent := entryOf("api"), entryOf("batch"), entryOf("absent")
+	for _, e := range []registrar.Entry{
+		api, cluster.NodeRow(registrar.IdentityHash(api.SPIFFEID), first), batch, cluster.ClusterRow(registrar.IdentityHash(batch.SPIFFEID)),
+	} {
+		if results, err := spire.CreateEntries(t.Context(), []registrar.Entry{e}); err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	said := registered(t.Context(), spire, cluster, map[string]string{"n1": first, "n2": second})
+	if said.Err != nil || !said.Has(api.ID) || !said.Has(batch.ID) || said.Has(absent.ID) {
+		t.Errorf("%v: %v, %v and %v", said.Err, said.Has(api.ID), said.Has(batch.ID), said.Has(absent.ID))
+	}
+	for _, test := range []struct {
+		entry         registrar.Entry
+		node          string
+		placed, known bool
+	}{
+		{api, "n1", true, true},
+		{api, "n2", false, true},
+		{batch, "n1", true, true},
+		{batch, "n2", true, true},
+		{api, "n3", false, false},
+	} {
+		if placed, known := said.Placed(test.entry.ID, test.node); placed != test.placed && known || known != test.known {
+			t.Errorf("%s on %s: %v, known %v", test.entry.SPIFFEID, test.node, placed, known)
+		}
+	}
+	stop()
+	if said := registered(t.Context(), spire, cluster, nil); said.Err == nil || said.Has != nil {
+		t.Errorf("of a server that is away: %+v", said)
+	}
+}
+
+// How SPIRE is called is known by the platform file alone, and of manifests it knows nothing.
+func TestSPIREIsAskedOfAClusterAlone(t *testing.T) {
+	t.Parallel()
+	mesh := answers.NewMesh(answers.Facts{})
+	for want, of := range map[string]answerFlags{"--config": {}, "got manifests": {files: []string{"x"}}} {
+		var usage usageError
+		if err := (spireFlags{ask: true}).askInto(t.Context(), mesh, of); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected a mistake of the caller with %q, got %v", want, err)
+		}
+	}
+}
