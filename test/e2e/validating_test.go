@@ -371,7 +371,8 @@ func TestDisruptiveValidatingWebhookHoldsWithoutPolicy(t *testing.T) {
 	must(t, shared.k.Get(t.Context(), &all, "validatingadmissionpolicybindings"))
 	bindings := []string{"patch", "validatingadmissionpolicybinding", "--type", "merge"}
 	for _, b := range all.Items {
-		if strings.HasPrefix(b.Spec.PolicyName, "spire-injector") {
+		if strings.HasPrefix(b.Spec.PolicyName, "spire-injector") &&
+			slices.Contains(b.Spec.ValidationActions, admissionregistrationv1.Deny) {
 			bindings = append(bindings, b.Name)
 		}
 	}

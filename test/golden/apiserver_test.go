@@ -37,6 +37,7 @@ func TestAPIServer(t *testing.T) {
 		{"Others", testOthers},
 		{"Subresources", testSubresources},
 		{"Unlabelled", testUnlabelled},
+		{"Authors", testAuthors},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
 		{"NetworkPolicyRights", testNetworkPolicyRights},

@@ -54,7 +54,7 @@ func testCheck(t *testing.T, s *apiServer) {
 	}
 	findings := look()
 	want(findings, "kubernetes", check.OK, "Kubernetes v1.")
-	want(findings, "policies", check.OK, "5 policies")
+	want(findings, "policies", check.OK, "9 policies")
 	want(findings, "excluded-namespaces", check.OK, "kube-system, spire-injector")
 	want(findings, "webhook-answers", check.OK, "")
 	want(findings, "replicas", check.Error, "no replica is ready")

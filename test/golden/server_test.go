@@ -143,7 +143,7 @@ spec: {policyName: barrier, validationActions: [Deny]}
 func (s *apiServer) register(t *testing.T) {
 	t.Helper()
 	documents := []byte(barrier)
-	for _, file := range []string{"webhook.yaml", "webhook-validating.yaml", "policy.yaml"} {
+	for _, file := range []string{"webhook.yaml", "webhook-validating.yaml", "policy.yaml", "policy-authors.yaml"} {
 		data, err := os.ReadFile(filepath.Join(manifests, file))
 		must(t, err)
 		documents = append(append(documents, "\n---\n"...), data...)

@@ -57,6 +57,7 @@ func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) 
 	r.complete(pod)
 	mistakes = append(mistakes, r.captureMistakes(pod)...)
 	r.findExceptions(pod)
+	r.noteOpenPort(ns, pod)
 	r.findOrigins()
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told
 	// already.

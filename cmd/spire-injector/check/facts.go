@@ -63,7 +63,9 @@ type Facts struct {
 	Validating *admissionregistrationv1.ValidatingWebhookConfiguration // nil: there is none
 	// Policies are those that there are, by name, each with the names of the bindings that have it deny.
 	Policies map[string][]string
-	Trial    Trial
+	// Warning are the names of the bindings that have a policy warn, by its name.
+	Warning map[string][]string
+	Trial   Trial
 
 	Platform File
 	// PlatformHash is what replicas export that work by Platform.

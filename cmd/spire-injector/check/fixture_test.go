@@ -55,7 +55,8 @@ const (
 func healthy(t *testing.T) *cluster {
 	t.Helper()
 	objects := append(manifest(t, "spire/base", "spire", "server.yaml", "agent.yaml"),
-		manifest(t, "injector/base", "spire-injector", "deployment.yaml", "webhook.yaml", "webhook-validating.yaml", "policy.yaml")...)
+		manifest(t, "injector/base", "spire-injector", "deployment.yaml", "webhook.yaml", "webhook-validating.yaml", "policy.yaml",
+			"policy-authors.yaml")...)
 	objects = append(objects,
 		configMap("spire", "spire-server", "server.conf", file(t, "spire/base/server.conf")),
 		configMap("spire", "spire-agent", "agent.conf", file(t, "spire/base/agent.conf")),

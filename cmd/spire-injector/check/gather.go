@@ -33,7 +33,7 @@ const page = 200
 // Gather reads what there is. What cannot be read is in [Facts.Unread], with the reason; without the version nothing
 // else is read.
 func (g Gatherer) Gather(ctx context.Context) Facts {
-	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string][]string{}}
+	f := Facts{Names: g.Names, Unread: map[Source]error{}, Policies: map[string][]string{}, Warning: map[string][]string{}}
 	for _, step := range []struct {
 		source Source
 		read   func(context.Context, *Facts) error
@@ -275,8 +275,12 @@ func (g Gatherer) policies(ctx context.Context, f *Facts) error {
 	}
 	for _, b := range bindings.Items {
 		denying, there := f.Policies[b.Spec.PolicyName]
-		if there && slices.Contains(b.Spec.ValidationActions, admissionregistrationv1.Deny) {
+		switch {
+		case !there:
+		case slices.Contains(b.Spec.ValidationActions, admissionregistrationv1.Deny):
 			f.Policies[b.Spec.PolicyName] = append(denying, b.Name)
+		case slices.Contains(b.Spec.ValidationActions, admissionregistrationv1.Warn):
+			f.Warning[b.Spec.PolicyName] = append(f.Warning[b.Spec.PolicyName], b.Name)
 		}
 	}
 	return nil

@@ -208,17 +208,46 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// The check knows every binding of the manifest.
+// The check knows every binding of the manifests, of those that deny and of those that warn.
 func TestEachBindingIsChecked(t *testing.T) {
 	t.Parallel()
-	for policy, bindings := range healthy(t).gather(t).Policies {
-		for _, b := range bindings {
-			f := healthy(t).gather(t)
-			f.Policies[policy] = slices.DeleteFunc(f.Policies[policy], func(other string) bool { return other == b })
-			got := policies(f)
-			if len(got) != 1 || got[0].Where != "ValidatingAdmissionPolicyBinding "+b {
-				t.Errorf("without the binding %s: expected a finding about it, got %+v", b, got)
+	for _, tt := range []struct {
+		of      func(Facts) map[string][]string
+		atLeast int
+	}{
+		{func(f Facts) map[string][]string { return f.Policies }, 6},
+		{func(f Facts) map[string][]string { return f.Warning }, 3},
+	} {
+		all := tt.of(healthy(t).gather(t))
+		if len(all) < tt.atLeast {
+			t.Errorf("expected %d policies or more, got %v", tt.atLeast, all)
+		}
+		for policy, bindings := range all {
+			for _, b := range bindings {
+				f := healthy(t).gather(t)
+				tt.of(f)[policy] = slices.DeleteFunc(tt.of(f)[policy], func(other string) bool { return other == b })
+				got := policies(f)
+				if len(got) != 1 || got[0].Where != "ValidatingAdmissionPolicyBinding "+b {
+					t.Errorf("without the binding %s: expected a finding about it, got %+v", b, got)
+				}
 			}
+		}
+	}
+}
+
+// Who removes a policy that guards pods loses something, and with the others words alone.
+func TestEachPolicyIsChecked(t *testing.T) {
+	t.Parallel()
+	for policy := range healthy(t).gather(t).Policies {
+		f := healthy(t).gather(t)
+		delete(f.Policies, policy)
+		want := Error
+		if slices.Contains([]string{"spire-injector-template-labels", "spire-injector-misplaced", "spire-injector-excluded",
+			"spire-injector-namespaces"}, policy) {
+			want = Warning
+		}
+		if got := policies(f); len(got) != 1 || got[0].Where != "ValidatingAdmissionPolicy "+policy || got[0].Status != want {
+			t.Errorf("without the policy %s: expected %s, got %+v", policy, want, got)
 		}
 	}
 }

@@ -166,19 +166,35 @@ func excludedNamespaces(f Facts) []Finding {
 	return orFine(out, fine("", "pods in %s are left alone", strings.Join(excluded, ", ")))
 }
 
-// boundPolicies are those of manifests/injector/base/policy.yaml, with their bindings. What is written here follows the
-// name of the webhook configurations.
-var boundPolicies = []struct {
+// boundPolicy is a policy of the manifests with its bindings. What is written here follows the name of the webhook
+// configurations.
+type boundPolicy struct {
 	policy   string
 	bindings []string
-}{
-	{"", []string{"", "-labelled", "-asked-of-namespace"}},
-	{"-by-hand", []string{"-by-hand"}},
-	{"-changes", []string{"-changes", "-status"}},
-	{"-scheduling", []string{"-scheduling"}},
-	{"-own-changes", []string{"-own-changes"}},
+	warns    bool // and does not deny
 }
 
+// policyFiles are those of manifests/injector/base that have policies, and why to apply them.
+var policyFiles = []struct {
+	file, why string
+	policies  []boundPolicy
+}{
+	{"policy.yaml", "they guard injected pods also while the injector is down", []boundPolicy{
+		{policy: "", bindings: []string{"", "-labelled", "-asked-of-namespace"}},
+		{policy: "-by-hand", bindings: []string{"-by-hand"}},
+		{policy: "-changes", bindings: []string{"-changes", "-status"}},
+		{policy: "-scheduling", bindings: []string{"-scheduling"}},
+		{policy: "-own-changes", bindings: []string{"-own-changes"}},
+	}},
+	{"policy-authors.yaml", "they tell authors of mistakes that are silent otherwise", []boundPolicy{
+		{policy: "-template-labels", bindings: []string{"-template-labels"}},
+		{policy: "-misplaced", bindings: []string{"-misplaced"}, warns: true},
+		{policy: "-excluded", bindings: []string{"-excluded", "-excluded-workloads"}, warns: true},
+		{policy: "-namespaces", bindings: []string{"-namespaces"}, warns: true},
+	}},
+}
+
+// policies looks for all policies and their bindings. Without those that only tell authors nothing is less safe.
 func policies(f Facts) []Finding {
 	if f.Injector == nil {
 		return nil
@@ -187,24 +203,37 @@ func policies(f Facts) []Finding {
 		return nil
 	}
 	var out []Finding
-	for _, p := range boundPolicies {
-		name := f.Settings.Webhooks + p.policy
-		denying, there := f.Policies[name]
-		if !there {
-			out = append(out, found(Error, "ValidatingAdmissionPolicy "+name, "there is none").
-				expected("the policies of manifests/injector/base/policy.yaml").
-				remedy("apply them: they guard injected pods also while the injector is down"))
-			continue
+	bound := 0
+	for n, file := range policyFiles {
+		severity := Error
+		if n > 0 {
+			severity = Warning
 		}
-		for _, b := range p.bindings {
-			if binding := f.Settings.Webhooks + b; !slices.Contains(denying, binding) {
-				out = append(out, found(Error, "ValidatingAdmissionPolicyBinding "+binding, "there is none that has the policy %s deny", name).
-					expected("one with the action Deny").
-					remedy("apply manifests/injector/base/policy.yaml again"))
+		path := "manifests/injector/base/" + file.file
+		for _, p := range file.policies {
+			bound++
+			name := f.Settings.Webhooks + p.policy
+			bindings, there := f.Policies[name]
+			verb, action := "deny", "Deny"
+			if p.warns {
+				bindings, verb, action = f.Warning[name], "warn", "Warn"
+			}
+			if !there {
+				out = append(out, found(severity, "ValidatingAdmissionPolicy "+name, "there is none").
+					expected("the policies of %s", path).
+					remedy("apply them: %s", file.why))
+				continue
+			}
+			for _, b := range p.bindings {
+				if binding := f.Settings.Webhooks + b; !slices.Contains(bindings, binding) {
+					out = append(out, found(severity, "ValidatingAdmissionPolicyBinding "+binding, "there is none that has the policy %s %s", name, verb).
+						expected("one with the action %s", action).
+						remedy("apply %s again", path))
+				}
 			}
 		}
 	}
-	return orFine(out, fine("", "%d policies are bound", len(boundPolicies)))
+	return orFine(out, fine("", "%d policies are bound", bound))
 }
 
 // trial judges the answer to a pod with a mistake, which the webhook alone knows to be one.
