@@ -102,13 +102,12 @@ func (r *reader) complete(pod *corev1.Pod) {
 		in.Audit = r.audit && in.ChecksRequests()
 		p.Inbound = append(p.Inbound, in)
 	}
+	if r.Mode.Envoy() {
+		p.AppPorts = appPorts(pod)
+	}
 	p.PlaceNames()
 	r.noteNames()
 	p.Refuse(r.platform.Quarantine)
-	if !r.Mode.Envoy() {
-		return
-	}
-	p.AppPorts = appPorts(pod)
 	if r.Mode.Sidecar {
 		r.readProbes(pod)
 	}
