@@ -31,8 +31,12 @@ func TestCapturedPorts(t *testing.T) {
 	for _, port := range []int{app, oldApp, plain, closed} {
 		addresses = append(addresses, fmt.Sprintf(":%d", port))
 	}
+	var own []net.Listener
 	for _, address := range addresses {
 		listener := listenIn(t, l.callee, address)
+		if len(own) < len(hosts) {
+			own = append(own, listener)
+		}
 		go func() { _ = http.Serve(listener, answer) }()
 	}
 	lines := listenIn(t, l.callee, fmt.Sprintf(":%d", echoes))
@@ -48,6 +52,10 @@ func TestCapturedPorts(t *testing.T) {
 			{Listen: 15301, App: ownApp, AppHost: ir.PodIP, Peers: valid},
 			{Listen: 15302, App: echoes, Protocol: ir.TCP, Peers: peers(t, "/valid", "/api")},
 			{Listen: 15303, App: plain, TLS: ir.None},
+		},
+		Probes: []ir.Probe{
+			{Listen: ir.ProbePort, Path: "/probe/own", App: ownApp, AppHost: ir.PodIP, Target: "/"},
+			{Listen: ir.ProbePort, Path: "/probe/app", App: app, Kind: ir.ProbeTCP},
 		},
 		// The pod calls itself by names, on ports that its app has on all addresses.
 		Upstreams: []ir.Upstream{
@@ -108,6 +116,11 @@ func TestCapturedPorts(t *testing.T) {
 		expect(t, clientIn(l.caller), at("http", host, oldApp), 200, "ok")
 		expect(t, as("/valid"), at("https", host, ownApp), 200, "ok")
 		denied(clientIn(l.caller), at("http", host, ownApp))
+		for _, probe := range []string{"own", "app"} {
+			if status, _, err := get(clientIn(l.caller), at("http", host, ir.ProbePort)+"probe/"+probe); err != nil || status != 200 {
+				t.Errorf("probe %s at %s: got %d, %v", probe, host, status, err)
+			}
+		}
 		expect(t, clientIn(l.caller), at("http", host, plain), 200, "ok")
 		if status, _, err := get(clientIn(l.caller), at("http", host, 15090)+"stats/prometheus"); err != nil || status != 200 {
 			t.Errorf("statistics: got %d, %v", status, err)
@@ -128,6 +141,15 @@ func TestCapturedPorts(t *testing.T) {
 		expect(t, clientIn(l.callee), at("http", host, app), 200, "ok") // from inside, past Envoy
 	}
 	expect(t, clientIn(l.callee), at("http", "127.0.0.1", app), 200, "ok")
+
+	for _, listener := range own {
+		must(t, listener.Close())
+	}
+	for _, host := range hosts {
+		if status, _, err := get(clientIn(l.caller), at("http", host, ir.ProbePort)+"probe/own"); err != nil || status != 503 {
+			t.Errorf("the probe of an app that has ended, at %s: got %d, %v", host, status, err)
+		}
+	}
 
 	if sent := x.events("upstream_request"); len(sent) > 0 {
 		t.Errorf("nobody has called a name, but Envoy sent %v", sent)
