@@ -82,6 +82,12 @@ func (p envoy) fromCalledAddress(l *listenerv3.Listener, in ir.Inbound) *listene
 	if p.endsEarly(in) {
 		shared = filterstatev3.FilterStateValue_ONCE // with the listener of [envoy.earlyListener]
 	}
+	rememberCalled(l, shared)
+	return l
+}
+
+// rememberCalled has each connection to a listener remember which address its caller called.
+func rememberCalled(l *listenerv3.Listener, shared filterstatev3.FilterStateValue_SharedWithUpstream) {
 	for _, chain := range l.FilterChains {
 		if chain.Name == readinessName {
 			continue
@@ -98,5 +104,4 @@ func (p envoy) fromCalledAddress(l *listenerv3.Listener, in ir.Inbound) *listene
 			}},
 		})}, chain.Filters...)
 	}
-	return l
 }

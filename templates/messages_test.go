@@ -370,7 +370,8 @@ func TestPortsAreReachableAsMeant(t *testing.T) {
 			for _, port := range up.Passthrough {
 				want[fmt.Sprintf("%s:%d", up.Loopback, port)] = passthroughName(up, port)
 			}
-			switch at := fmt.Sprintf("%s:%d", up.ListenIP(), up.Listen); {
+			ip, port := up.Socket()
+			switch at := fmt.Sprintf("%s:%d", ip, port); {
 			case !up.Match.IsZero():
 			case up.Protocol == ir.TCP:
 				want[at] = upstreamCluster(up)

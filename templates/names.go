@@ -22,7 +22,8 @@ func upstreamCluster(up ir.Upstream) string {
 	case !up.Match.IsZero():
 		return "route_" + up.Match.String()
 	case !up.Name.IsZero(): // several names may have one port
-		return fmt.Sprintf("%s%s:%d", upstreamPrefix, up.Loopback, up.Listen)
+		ip, port := up.Socket()
+		return fmt.Sprintf("%s%s:%d", upstreamPrefix, ip, port)
 	}
 	return fmt.Sprintf("%s%d", upstreamPrefix, up.Listen)
 }

@@ -27,7 +27,7 @@ func (p envoy) outbound() []*listenerv3.Listener {
 	var out []*listenerv3.Listener
 	requests := map[requestListener]*listenerv3.Listener{}
 	for _, up := range p.Upstreams {
-		address, of := socketAddress(up.ListenIP(), up.Listen), listenerOf(up)
+		address, of := socketAddress(up.Socket()), listenerOf(up)
 		switch {
 		case !up.Match.IsZero():
 		case up.Protocol == ir.TCP:
@@ -126,7 +126,7 @@ func (p envoy) tcpUpstream(up ir.Upstream) *listenerv3.Listener {
 	withstandConnections(tcp, up.Resilience)
 	return &listenerv3.Listener{
 		Name:             name,
-		Address:          socketAddress(up.ListenIP(), up.Listen),
+		Address:          socketAddress(up.Socket()),
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		FilterChains: []*listenerv3.FilterChain{
 			readinessProbeChain(),

@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -40,8 +41,10 @@ func (p envoy) probeListeners() []*listenerv3.Listener {
 	var ports []uint16
 	routes := map[uint16][]*routev3.Route{}
 	answers := map[uint16][]*hcmv3.HttpFilter{}
+	onPodIP := map[uint16]bool{}
 	for _, probe := range p.Probes {
 		port := probe.Listen
+		onPodIP[port] = onPodIP[port] || probe.AppHost == ir.PodIP
 		if len(routes[port])+len(answers[port]) == 0 {
 			ports = append(ports, port)
 		}
@@ -53,7 +56,11 @@ func (p envoy) probeListeners() []*listenerv3.Listener {
 	}
 	var out []*listenerv3.Listener
 	for _, port := range ports {
-		out = append(out, forKubelet(answering(probeListener(port), port, nil, routes[port], answers[port]...), port))
+		listener := forKubelet(answering(probeListener(port), port, nil, routes[port], answers[port]...), port)
+		if onPodIP[port] {
+			rememberCalled(listener, filterstatev3.FilterStateValue_NONE)
+		}
+		out = append(out, listener)
 	}
 	return out
 }

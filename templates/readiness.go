@@ -116,7 +116,7 @@ func (p envoy) ownAddresses() []*corev3.Address {
 		switch shared, of := up.Protocol != ir.TCP, listenerOf(up); {
 		case !up.Match.IsZero():
 		case !shared || !requests[of]:
-			out = append(out, socketAddress(up.ListenIP(), up.Listen))
+			out = append(out, socketAddress(up.Socket()))
 			requests[of] = requests[of] || shared
 		}
 		for _, port := range up.Passthrough {

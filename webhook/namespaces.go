@@ -14,12 +14,15 @@ import (
 type Namespaces struct {
 	Cached client.Reader
 	Direct client.Reader // the API server itself
+	// Services is the cache of [IndexServices], for who decides on new pods; nil reads none. It counts for what is live
+	// too: a pod does not wait for lists of the API server's.
+	Services client.Reader
 }
 
 // Namespace reads from the cache, and from the API server what the cache does not know yet: a pod often follows its
 // namespace by milliseconds.
 func (n Namespaces) Namespace(ctx context.Context, name string) (intent.Namespace, error) {
-	ns, err := read(ctx, n.Cached, name, client.UnsafeDisableDeepCopy) // who decides reads it
+	ns, err := n.read(ctx, n.Cached, name, client.UnsafeDisableDeepCopy) // who decides reads it
 	if apierrors.IsNotFound(err) {
 		return n.Live(ctx, name)
 	}
@@ -28,13 +31,21 @@ func (n Namespaces) Namespace(ctx context.Context, name string) (intent.Namespac
 
 // Live reads from the API server.
 func (n Namespaces) Live(ctx context.Context, name string) (intent.Namespace, error) {
-	return read(ctx, n.Direct, name)
+	return n.read(ctx, n.Direct, name)
 }
 
-func read(ctx context.Context, from client.Reader, name string, how ...client.GetOption) (intent.Namespace, error) {
+func (n Namespaces) read(
+	ctx context.Context, from client.Reader, name string, how ...client.GetOption,
+) (intent.Namespace, error) {
 	var ns corev1.Namespace
 	if err := from.Get(ctx, client.ObjectKey{Name: name}, &ns, how...); err != nil {
 		return intent.Namespace{}, err
 	}
-	return intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, nil
+	out := intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	if n.Services == nil {
+		return out, nil
+	}
+	var err error
+	out.Services, err = servicesIn(ctx, n.Services, name)
+	return out, err
 }

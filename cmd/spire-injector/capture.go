@@ -10,7 +10,7 @@ import (
 )
 
 func newCaptureCommand() *cobra.Command {
-	var redirects, open []string
+	var redirects, names, open []string
 	var ipFamily string
 	var dryRun bool
 	cmd := &cobra.Command{
@@ -21,14 +21,14 @@ func newCaptureCommand() *cobra.Command {
 			"program's file lacks the capability cap_net_admin=p, which it has in the injector's image.\n\n" +
 			"It writes one nftables table for IPv4 and IPv6, in the place of that of an earlier run, and prints it. If\n" +
 			"that fails, nothing has changed. Connections by way of loopback stay as they are, those of kubectl\n" +
-			"port-forward included. So do those that the pod opens, and UDP.\n\n" +
+			"port-forward included. So do those that the pod opens, but for names that --name leads to Envoy, and UDP.\n\n" +
 			"Exit codes: 0 the rules are in force, 1 failed, 2 called wrongly.",
 		Example: "  # 8080 of the app comes to Envoy's 8443, 15025 to its readiness; 15022 (probes) and 9090 (plain) stay\n" +
 			"  # open.\n" +
 			"  spire-injector capture --redirect 8080:8443 --redirect 15025:15021 --open 15022 --open 9090",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			rules, err := captureRules(redirects, open)
+			rules, err := captureRules(redirects, names, open)
 			if err != nil {
 				return usageError{err}
 			}
@@ -47,6 +47,8 @@ func newCaptureCommand() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&redirects, "redirect", nil,
 		"a port, and the one on which Envoy listens in its place; may be given several times")
+	cmd.Flags().StringArrayVar(&names, "name", nil, "an address of loopback that stands for a name in the pod, its port, and the port "+
+		"of 127.0.0.1 on which Envoy listens in its place, such as 127.0.1.1:8080:15500; may be given several times")
 	cmd.Flags().StringArrayVar(&open, "open", nil, "a further port that answers from outside; may be given several times")
 	cmd.Flags().StringVar(&ipFamily, "ip-family", ir.IPv4.String(),
 		"addresses on which Envoy listens: IPv4, IPv6 or DualStack; rules are for both")
@@ -55,7 +57,7 @@ func newCaptureCommand() *cobra.Command {
 }
 
 // captureRules reads the values of the flags. They are valid.
-func captureRules(redirects, open []string) (capture.Rules, error) {
+func captureRules(redirects, names, open []string) (capture.Rules, error) {
 	var rules capture.Rules
 	for _, text := range redirects {
 		redirect, err := capture.ParseRedirect(text)
@@ -63,6 +65,13 @@ func captureRules(redirects, open []string) (capture.Rules, error) {
 			return rules, fmt.Errorf("--redirect: %w", err)
 		}
 		rules.Redirects = append(rules.Redirects, redirect)
+	}
+	for _, text := range names {
+		name, err := capture.ParseNameRedirect(text)
+		if err != nil {
+			return rules, fmt.Errorf("--name: %w", err)
+		}
+		rules.Names = append(rules.Names, name)
 	}
 	for _, text := range open {
 		port, err := capture.ParsePort(text)

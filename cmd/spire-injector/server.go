@@ -184,7 +184,7 @@ func (s *server) run(ctx context.Context) error {
 			For:    s.flags.grace + s.flags.resync,
 			Where:  intent.FieldEntriesPerNamespace,
 		}}),
-		s.addRollout, s.addNetworkPolicies, s.addCertificate, s.addHealth, s.addMetrics, s.registerMetrics, s.warmNamespaces,
+		s.addRollout, s.addNetworkPolicies, s.addCertificate, s.addHealth, s.addMetrics, s.registerMetrics, s.warmCache,
 	} {
 		if err := add(ctx); err != nil {
 			return err
@@ -259,13 +259,15 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		spire := registrar.New(s.platform.Cluster, s.spire, options)
 		injector := s.inForce.Get
 		namespaces := webhook.Namespaces{Cached: s.manager.GetCache(), Direct: s.manager.GetAPIReader()}
+		withServices := namespaces
+		withServices.Services = s.manager.GetCache()
 		server := s.manager.GetWebhookServer()
 		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
 		for name, handler := range map[string]admission.Handler{
 			webhook.MutatePod: &webhook.Handler{
 				Injector:   injector,
 				Registrar:  spire,
-				Namespaces: namespaces,
+				Namespaces: withServices,
 				Metrics:    admissions,
 				Turns:      turns,
 				Served:     webhook.ServedBy(s.manager.GetCache(), s.flags.webhookConfig),
@@ -274,7 +276,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 			webhook.ValidateWorkload: &webhook.WorkloadValidator{
-				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
+				Injector: injector, Namespaces: withServices, Metrics: admissions, Turns: turns,
 			},
 		} {
 			answers := webhook.Reviews{Webhook: &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}}
@@ -316,10 +318,13 @@ func (s *server) registerMetrics(context.Context) error {
 	}.Register(metrics.Registry)
 }
 
-// warmNamespaces fills the cache before the first pod comes: namespaces are read at admission.
-func (s *server) warmNamespaces(ctx context.Context) error {
+// warmCache fills the cache before the first pod comes: namespaces and Services are read at admission.
+func (s *server) warmCache(ctx context.Context) error {
 	if _, err := s.manager.GetCache().GetInformer(ctx, &corev1.Namespace{}); err != nil {
 		return fmt.Errorf("watching namespaces: %w", err)
+	}
+	if err := webhook.IndexServices(ctx, s.manager.GetFieldIndexer()); err != nil {
+		return fmt.Errorf("watching Services: %w", err)
 	}
 	return nil
 }
@@ -423,6 +428,7 @@ func watchedObjects(f serveFlags) (map[client.Object]cache.ByObject, error) {
 			watched[object] = by
 		}
 	}
+	watched[&corev1.Service{}] = cache.ByObject{Transform: webhook.TrimService}
 	maps.Copy(watched, f.certificate().Watched())
 	if f.configMap != "" {
 		watched[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{

@@ -24,6 +24,26 @@ func (p Proxy) Redirects() []Redirect {
 	return redirects
 }
 
+// NameRedirect leads the app's connections for a port of a name's address in the pod to one of 127.0.0.1, on which Envoy
+// listens.
+type NameRedirect struct {
+	IP string // of loopback
+	Redirect
+}
+
+func (r NameRedirect) String() string { return r.IP + ":" + r.Redirect.String() }
+
+// NameRedirects are those of a captured pod.
+func (p Proxy) NameRedirects() []NameRedirect {
+	var redirects []NameRedirect
+	for _, up := range p.Upstreams {
+		if up.Behind != 0 {
+			redirects = append(redirects, NameRedirect{up.Loopback, Redirect{From: up.Listen, To: up.Behind}})
+		}
+	}
+	return redirects
+}
+
 // ServerOf is the index of the listener to which connections from outside for a port of the pod come; -1 if none does.
 func (p Proxy) ServerOf(port uint16) int {
 	return slices.IndexFunc(p.Inbound, func(in Inbound) bool { return in.Listen == port || p.Captured && in.App == port })

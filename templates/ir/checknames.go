@@ -16,6 +16,10 @@ func nameChecks() []upstreamCheck {
 		{".listen", NamePlace, func(p Proxy, up Upstream) string {
 			return unless(up.Name.IsZero() == (up.Loopback == ""), "expected an address of loopback for %s, got %q", up.Name, up.Loopback)
 		}},
+		{".listen", NamePlace, func(p Proxy, up Upstream) string {
+			return unless(up.Behind == 0 || p.Captured && !up.Name.IsZero(),
+				"expected no port behind %d, to which only the rules of a captured pod lead, got %d", up.Listen, up.Behind)
+		}},
 		{".passthrough", PassthroughOfPort, func(_ Proxy, up Upstream) string {
 			return unless(len(up.Passthrough) == 0 || !up.Name.IsZero(),
 				`is for further ports of a name: write listen: "api:8080", or remove passthrough`)
@@ -41,7 +45,7 @@ func (p Proxy) checkNames(found *problems, ports portOwners) {
 			found.tell(path+".listen", NamePlace, "expected an address of loopback for %s alone, got that of %s", up.Name, other)
 		}
 		names[up.Loopback] = up.Name
-		claim := func(path string, port uint16) {
+		claim := func(path string, port, behind uint16) {
 			earlier, twice := taken[place{up.Loopback, port}]
 			owner := ports.app[port]
 			switch {
@@ -50,10 +54,12 @@ func (p Proxy) checkNames(found *problems, ports portOwners) {
 				found.tell(path, PortTaken, "%s is taken already by upstream %d; write each port of a name once", up.Name.At(port), earlier)
 			case IsOwnPort(int(port)):
 				found.tell(path, PortTaken, "port %d is one of the sidecar's own on all addresses of the pod", port)
+			case behind != 0: // Envoy is elsewhere
 			case owner != "" && p.Captured:
 				found.tell(path, NameInTheWay,
 					"%s declares port %d, and as a captured app may listen on all addresses of the pod, where it is in the way of Envoy at %s, to "+
-						"which %s leads; let Envoy listen on another port of 127.0.0.1 and call that", owner, port, up.Loopback, up.Name)
+						"which %s leads; give the port an upstream of its own, to which the pod's rules lead, with peers or with tls", owner, port,
+					up.Loopback, up.Name)
 			case owner != "" && !p.leadsTo(port):
 				found.tell(path, NameInTheWay,
 					"%s declares port %d, and on all addresses of the pod, as most apps listen, it is in the way of Envoy at %s, to which "+
@@ -64,9 +70,9 @@ func (p Proxy) checkNames(found *problems, ports portOwners) {
 				taken[place{up.Loopback, port}] = i
 			}
 		}
-		claim(path+".listen", up.Listen)
+		claim(path+".listen", up.Listen, up.Behind)
 		for n, port := range up.Passthrough {
-			claim(fmt.Sprintf("%s.passthrough[%d]", path, n), port)
+			claim(fmt.Sprintf("%s.passthrough[%d]", path, n), port, 0)
 		}
 	}
 }

@@ -38,6 +38,8 @@ func (p Proxy) checkPorts(found *problems) portOwners {
 	for i, up := range p.Upstreams {
 		path := fmt.Sprintf("upstreams[%d].listen", i)
 		switch {
+		case up.Behind != 0:
+			ports.claim(found, path, up.Behind, fmt.Sprintf("upstream %d", i))
 		case !up.Name.IsZero():
 		case up.Listen != 0:
 			ports.claim(found, path, up.Listen, fmt.Sprintf("upstream %d", i))

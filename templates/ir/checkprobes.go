@@ -29,7 +29,7 @@ func (p Proxy) checkProbes(found *problems, ports portOwners) {
 		} else if probe.App == 0 {
 			found.tell(path+".app", AppMissing, "expected an app port from 1 to 65535, got none")
 		}
-		if !probe.AppHost.valid() || probe.AppHost == PodIP {
+		if !probe.AppHost.valid() || !p.PassesOn(probe) {
 			found.tell(path+".app", AppAddress, "expected an app on loopback, got %q", probe.AppHost)
 		}
 		if text := probe.pathProblem(); text != "" {

@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -170,7 +171,8 @@ func IPOfName(n int) string {
 	return fmt.Sprintf("127.0.%d.%d", 1+n/perNet, 1+n%perNet)
 }
 
-// PlaceNames gives the upstreams with a name their addresses of loopback.
+// PlaceNames gives the upstreams with a name their addresses of loopback, and ports behind those that the app may have
+// itself. It needs all other ports of the proxy.
 func (p *Proxy) PlaceNames() {
 	ips := map[Name]string{}
 	for _, host := range p.NamedHosts() {
@@ -179,14 +181,59 @@ func (p *Proxy) PlaceNames() {
 	for i := range p.Upstreams {
 		p.Upstreams[i].Loopback = ips[p.Upstreams[i].Name]
 	}
+	p.placeBehind()
 }
 
-// ListenIP is the address of loopback where the app finds the upstream.
+// firstBehind is the first port for [Upstream.Behind].
+const firstBehind = 15500
+
+// placeBehind depends on the ports that there are, and not on the order of the upstreams: a running pod keeps its rules.
+func (p *Proxy) placeBehind() {
+	if !p.Captured {
+		return
+	}
+	taken, declared := map[uint16]bool{p.Metrics.Port: true}, map[uint16]bool{}
+	for _, app := range p.AppPorts {
+		taken[app.Port], declared[app.Port] = true, true
+	}
+	for _, in := range p.Inbound {
+		taken[in.Listen] = true
+	}
+	var placed []*Upstream
+	for i := range p.Upstreams {
+		up := &p.Upstreams[i]
+		if up.Name.IsZero() {
+			taken[up.Listen] = true
+		} else if declared[up.Listen] {
+			placed = append(placed, up)
+		}
+	}
+	slices.SortStableFunc(placed, func(a, b *Upstream) int {
+		return cmp.Or(strings.Compare(a.Name.String(), b.Name.String()), cmp.Compare(a.Listen, b.Listen))
+	})
+	next := uint16(firstBehind)
+	for _, up := range placed {
+		for taken[next] {
+			next++
+		}
+		up.Behind, taken[next] = next, true
+	}
+}
+
+// ListenIP is the address of loopback that the app calls for the upstream.
 func (up Upstream) ListenIP() string {
 	if up.Name.IsZero() {
 		return loopback
 	}
 	return up.Loopback
+}
+
+// Socket is where Envoy listens for the app's calls to the upstream.
+func (up Upstream) Socket() (ip string, port uint16) {
+	if up.Behind != 0 {
+		return loopback, up.Behind
+	}
+	return up.ListenIP(), up.Listen
 }
 
 // Called is what the app calls, for people.

@@ -119,6 +119,53 @@ func TestNamesHaveAddresses(t *testing.T) {
 	}
 }
 
+// In a captured pod Envoy leaves ports of the app to it, and listens elsewhere: where no other has a port, and on the same
+// one in whatever order upstreams are written.
+func TestNamesOnPortsOfCapturedApps(t *testing.T) {
+	p := sidecar(t)
+	p.Captured = true
+	p.AppPorts = []AppPort{{Container: "app", Port: 8080}, {Container: "app", Port: 15500}}
+	p.Inbound[0].Listen, p.Metrics.Port = 15501, 15503
+	p.Upstreams[0].Listen = 15502
+	for _, text := range []string{"web:8080", "api:8080", "api:9000", "db:15500"} {
+		up := p.Upstreams[0]
+		var err error
+		if up.Name, up.Listen, err = ParseName(text, "shop", "cluster.local"); err != nil {
+			t.Fatal(err)
+		}
+		p.Upstreams = append(p.Upstreams, up)
+	}
+	want := []string{"127.0.1.1:8080:15504", "127.0.1.2:15500:15505", "127.0.1.3:8080:15506"}
+	for range 2 {
+		p.PlaceNames()
+		if found := p.Validate(); len(found) > 0 {
+			t.Fatal(found)
+		}
+		var got []string
+		for _, r := range p.NameRedirects() {
+			got = append(got, r.String())
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		for _, up := range p.Upstreams {
+			ip, port := up.Socket()
+			if behind := up.Behind != 0; behind != (ip == "127.0.0.1" && port != up.Listen) {
+				t.Errorf("%s: Envoy listens at %s:%d", up.Called(), ip, port)
+			}
+		}
+		slices.Reverse(p.Upstreams)
+	}
+	p.Captured = false
+	for i := range p.Upstreams {
+		p.Upstreams[i].Behind = 0
+	}
+	if p.PlaceNames(); len(p.NameRedirects()) > 0 {
+		t.Error("without capture nothing leads to another port")
+	}
+}
+
 // What an upstream's address says is looked up as the name that it is, wherever it is written.
 func TestNamesAreLookedUp(t *testing.T) {
 	p := Proxy{ClusterDomain: "cluster.local", Upstreams: []Upstream{
@@ -212,9 +259,15 @@ func nameRules() []struct {
 			`upstreams[0].listen: container side declares port 9090, and on all addresses of the pod, as most apps listen, it is in the ` +
 				`way of Envoy at 127.0.1.1, to which api.shop leads; let it listen on 127.0.0.1 and name the port in inbound, or let ` +
 				`Envoy listen on another port of 127.0.0.1 and call that`},
-		{NameInTheWay, named, func(p *Proxy) { p.Captured, p.AppPorts = true, []AppPort{{Container: "app", Port: 8080}} },
-			`upstreams[2].listen: container app declares port 8080, and as a captured app may listen on all addresses of the pod, where it ` +
-				`is in the way of Envoy at 127.0.1.2, to which web.shop leads; let Envoy listen on another port of 127.0.0.1 and call that`},
+		{NameInTheWay, named, func(p *Proxy) {
+			p.Captured, p.AppPorts = true, []AppPort{{Container: "app", Port: 8080}, {Container: "app", Port: 22}}
+			p.PlaceNames()
+		},
+			`upstreams[0].passthrough[0]: container app declares port 22, and as a captured app may listen on all addresses of the pod, where ` +
+				`it is in the way of Envoy at 127.0.1.1, to which api.shop leads; give the port an upstream of its own, to which the pod's ` +
+				`rules lead, with peers or with tls`},
+		{NamePlace, named, func(p *Proxy) { p.Upstreams[0].Behind = 15500 },
+			`upstreams[0].listen: expected no port behind 8000, to which only the rules of a captured pod lead, got 15500`},
 		{PassthroughOfPort, named, func(p *Proxy) { p.Upstreams[3].Passthrough = []uint16{22} },
 			`upstreams[3].passthrough: is for further ports of a name: write listen: "api:8080", or remove passthrough`},
 	}

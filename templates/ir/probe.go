@@ -10,8 +10,7 @@ type Probe struct {
 	// Path is the exact path that the kubelet asks for, unique on its port; none for gRPC.
 	Path string
 	Kind ProbeKind
-	// App is the app's port, and AppHost the address on loopback on which it listens: an app on the address of the pod is
-	// asked by the kubelet itself.
+	// App is the app's port, and AppHost the address on which it listens; see [Proxy.PassesOn].
 	App     uint16
 	AppHost AppHost
 	// OwnHost says that the kubelet sends a Host that the user wrote. Otherwise the app sees the address that the kubelet
@@ -42,3 +41,10 @@ func (k ProbeKind) valid() bool { return known(probeKinds(), k) }
 
 // HasTarget says whether the app is asked for a path.
 func (k ProbeKind) HasTarget() bool { return k == ProbeHTTP || k == ProbeHTTPS }
+
+// PassesOn says whether the kubelet asks Envoy in the place of the app. It reaches an app on the address of the pod itself,
+// unless that one's ports are captured. Then requests go on to the address that it calls; for TCP Envoy would have to know
+// the address before anybody calls.
+func (p Proxy) PassesOn(pr Probe) bool {
+	return pr.AppHost != PodIP || p.Captured && pr.Kind != ProbeTCP
+}

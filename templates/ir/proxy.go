@@ -107,6 +107,9 @@ type Upstream struct {
 	Name Name
 	// Loopback is the address that stands for Name in the pod; empty without one. [Proxy.PlaceNames] sets it.
 	Loopback string
+	// Behind is the port of 127.0.0.1 on which Envoy listens in the place of Listen at Loopback, where the rules of a captured
+	// pod lead there: the app may have Listen on all addresses. Zero without such rules. [Proxy.PlaceNames] sets it.
+	Behind uint16
 	// Passthrough are further ports of Name, where bytes go as they are, by TCP without TLS, to the same port of Name.
 	Passthrough []uint16
 	// Match is the part of a gateway's requests that goes to Address.

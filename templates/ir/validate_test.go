@@ -121,6 +121,9 @@ func TestRules(t *testing.T) {
 		{AppAddress, gateway, func(p *Proxy) { p.Inbound[0].AppHost = PodIP },
 			`inbound[0].app: expected an address of loopback or podIP with a port, got "podIP"`},
 		{AppAddress, sidecar, func(p *Proxy) { p.Probes[0].AppHost = PodIP }, `probes[0].app: expected an app on loopback, got "podIP"`},
+		{AppAddress, sidecar, func(p *Proxy) {
+			p.Captured, p.Probes[0].AppHost, p.Probes[0].Kind, p.Probes[0].Target = true, PodIP, ProbeTCP, ""
+		}, `probes[0].app: expected an app on loopback, got "podIP"`},
 		{AppAddress, sidecar, func(p *Proxy) { p.Probes[0].AppHost = "10.0.0.7" }, `probes[0].app: expected an app on loopback, got "10.0.0.7"`},
 		{AppAddresses, sidecar, func(p *Proxy) {
 			p.Inbound = append(p.Inbound, p.Inbound[0])

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +17,8 @@ import (
 )
 
 // TestCapturedPorts: an app that listens on all addresses is called on its own port, by IPv4 and IPv6, and whoever
-// calls comes to Envoy, which sees their addresses. The gate is open when there are rules, and Envoy is ready.
+// calls comes to Envoy, which sees their addresses. The gate is open when there are rules, and Envoy is ready. What the
+// app calls by name comes to Envoy too, on ports that the app has itself.
 func TestCapturedPorts(t *testing.T) {
 	t.Parallel()
 	agent, l := startAgent(t, "/api", "/valid", "/invalid"), newLink(t)
@@ -29,8 +31,12 @@ func TestCapturedPorts(t *testing.T) {
 	for _, port := range []int{app, oldApp, plain, closed} {
 		addresses = append(addresses, fmt.Sprintf(":%d", port))
 	}
+	var own []net.Listener
 	for _, address := range addresses {
 		listener := listenIn(t, l.callee, address)
+		if len(own) < len(hosts) {
+			own = append(own, listener)
+		}
 		go func() { _ = http.Serve(listener, answer) }()
 	}
 	lines := listenIn(t, l.callee, fmt.Sprintf(":%d", echoes))
@@ -38,15 +44,32 @@ func TestCapturedPorts(t *testing.T) {
 	valid := peers(t, "/valid")
 	p := ir.Proxy{
 		ID: id("/api"), SVIDTTL: time.Minute, AgentSocket: agent.socket, IPFamily: ir.DualStack, Captured: true,
-		Metrics: ir.Metrics{Port: 15090},
+		Metrics:  ir.Metrics{Port: 15090},
+		AppPorts: []ir.AppPort{{Container: "app", Port: app}, {Container: "app", Port: echoes}},
 		Inbound: []ir.Inbound{
-			{Listen: 8443, App: app, Peers: valid},
+			{Listen: 8443, App: app, Peers: peers(t, "/valid", "/api")},
 			{Listen: 15300, App: oldApp, Peers: valid, TLS: ir.Permissive},
 			{Listen: 15301, App: ownApp, AppHost: ir.PodIP, Peers: valid},
-			{Listen: 15302, App: echoes, Protocol: ir.TCP, Peers: valid},
+			{Listen: 15302, App: echoes, Protocol: ir.TCP, Peers: peers(t, "/valid", "/api")},
 			{Listen: 15303, App: plain, TLS: ir.None},
 		},
+		Probes: []ir.Probe{
+			{Listen: ir.ProbePort, Path: "/probe/own", App: ownApp, AppHost: ir.PodIP, Target: "/"},
+			{Listen: ir.ProbePort, Path: "/probe/app", App: app, Kind: ir.ProbeTCP},
+		},
+		// The pod calls itself by names, on ports that its app has on all addresses.
+		Upstreams: []ir.Upstream{
+			{Address: parsed(t, "127.0.0.1:8443"), Peers: peers(t, "/api")},
+			{Address: parsed(t, "127.0.0.1:15302"), Peers: peers(t, "/api"), Protocol: ir.TCP},
+		},
+		ClusterDomain: "cluster.local",
 	}
+	for i, port := range []int{app, echoes} {
+		var err error
+		p.Upstreams[i].Name, p.Upstreams[i].Listen, err = ir.ParseName(fmt.Sprintf("name-%d:%d", i, port), "shop", "cluster.local")
+		must(t, err)
+	}
+	p.PlaceNames()
 	x := startProxyIn(t, l.callee, p)
 	x.waitReady()
 	_, text, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(x.ready, "http://"), "/ready"), ":")
@@ -77,6 +100,11 @@ func TestCapturedPorts(t *testing.T) {
 		}
 		rules.Redirects = append(rules.Redirects, capture.Redirect(r))
 	}
+	for _, r := range p.NameRedirects() {
+		rules.Names = append(rules.Names, capture.NameRedirect{
+			From: netip.AddrPortFrom(netip.MustParseAddr(r.IP), r.From), To: r.To,
+		})
+	}
 	rules.Open = p.OpenPorts()
 	must(t, l.callee.Do(func() error { return capture.Apply(t.Context(), rules, ir.DualStack) }))
 	for caller, host := range hosts {
@@ -88,6 +116,11 @@ func TestCapturedPorts(t *testing.T) {
 		expect(t, clientIn(l.caller), at("http", host, oldApp), 200, "ok")
 		expect(t, as("/valid"), at("https", host, ownApp), 200, "ok")
 		denied(clientIn(l.caller), at("http", host, ownApp))
+		for _, probe := range []string{"own", "app"} {
+			if status, _, err := get(clientIn(l.caller), at("http", host, ir.ProbePort)+"probe/"+probe); err != nil || status != 200 {
+				t.Errorf("probe %s at %s: got %d, %v", probe, host, status, err)
+			}
+		}
 		expect(t, clientIn(l.caller), at("http", host, plain), 200, "ok")
 		if status, _, err := get(clientIn(l.caller), at("http", host, 15090)+"stats/prometheus"); err != nil || status != 200 {
 			t.Errorf("statistics: got %d, %v", status, err)
@@ -108,4 +141,30 @@ func TestCapturedPorts(t *testing.T) {
 		expect(t, clientIn(l.callee), at("http", host, app), 200, "ok") // from inside, past Envoy
 	}
 	expect(t, clientIn(l.callee), at("http", "127.0.0.1", app), 200, "ok")
+
+	for _, listener := range own {
+		must(t, listener.Close())
+	}
+	for _, host := range hosts {
+		if status, _, err := get(clientIn(l.caller), at("http", host, ir.ProbePort)+"probe/own"); err != nil || status != 503 {
+			t.Errorf("the probe of an app that has ended, at %s: got %d, %v", host, status, err)
+		}
+	}
+
+	if sent := x.events("upstream_request"); len(sent) > 0 {
+		t.Errorf("nobody has called a name, but Envoy sent %v", sent)
+	}
+	expect(t, clientIn(l.callee), at("http", p.Upstreams[0].Loopback, app), 200, "ok")
+	x.waitEvent("upstream_request", map[string]string{
+		"listener": fmt.Sprintf("upstream_127.0.0.1:%d", p.Upstreams[0].Behind), "host": fmt.Sprintf("127.0.1.1:%d", app), "peer": id("/api").String(),
+	})
+	must(t, l.callee.Do(func() error {
+		stream, err := net.Dial("tcp", net.JoinHostPort(p.Upstreams[1].Loopback, strconv.Itoa(echoes)))
+		if err != nil {
+			return err
+		}
+		defer stream.Close()
+		return roundTrip(stream, "", "ping")
+	}))
+	x.waitEvent("upstream_connection", map[string]string{"peer": id("/api").String()})
 }

@@ -42,6 +42,7 @@ func TestAPIServer(t *testing.T) {
 		{"Rollout", testRollout},
 		{"NetworkPolicyRights", testNetworkPolicyRights},
 		{"NetworkPolicies", testNetworkPolicies},
+		{"Services", testServices},
 		{"PolicyEngine", testPolicyEngine},
 		{"Check", testCheck}, // the last one: it stops the webhooks
 	} {
@@ -69,6 +70,7 @@ func (s *apiServer) check(t *testing.T, c Case) {
 	}
 	s.prepare(t, in.namespace, c.Name, accounts...)
 	s.use(in.injector)
+	s.goBy(in.namespace.Services)
 	res, refusal := in.injector.Inject(in.namespace, in.pod)
 	manifest := in.manifest(t)
 	if in.pod.Name == "" && in.pod.GenerateName == "" {
@@ -103,6 +105,7 @@ func (s *apiServer) check(t *testing.T, c Case) {
 	}
 
 	s.use(in.injector)
+	s.goBy(in.namespace.Services)
 	printed := s.offline(t, in, manifest)
 	if in.pod.GenerateName == "" {
 		printed = merge(t, printed, `{"metadata": {"name": null, "generateName": "offline-"}}`)
@@ -122,6 +125,7 @@ func (s *apiServer) check(t *testing.T, c Case) {
 	}
 
 	s.use(in.injector)
+	s.goBy(in.namespace.Services)
 	tried, err := s.create(t, merge(t, manifest, `{"metadata": {"name": null, "generateName": "dry-run-"}}`), client.DryRunAll)
 	if err != nil {
 		t.Fatalf("dry run: %v", err)
@@ -211,7 +215,7 @@ func (s *apiServer) offline(t *testing.T, in input, manifest []byte) []byte {
 	namespace, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Namespace",
 		"metadata": map[string]any{"name": in.namespace.Name, "labels": in.namespace.Labels, "annotations": in.namespace.Annotations}})
 	must(t, err)
-	out, err := offline.Inject(in.injector, "other", slices.Concat(namespace, []byte("\n---\n"), manifest))
+	out, err := offline.Inject(in.injector, "other", slices.Concat(namespace, []byte("\n---\n"), manifest, []byte("\n"), in.services))
 	must(t, err)
 	printed, err := yaml.YAMLToJSON(bytes.Split(out.Manifests, []byte("\n---\n"))[1])
 	must(t, err)

@@ -34,6 +34,7 @@ const (
 	platformFile  = "platform.yaml"  // optional
 	namespaceFile = "namespace.yaml" // a v1 Namespace; optional, then one named demo without labels
 	podFile       = "pod.yaml"
+	servicesFile  = "services.yaml" // the Services of the namespace; optional, then none
 	// kubernetesFile is the version of the cluster; optional, then a current one.
 	kubernetesFile = "kubernetes.txt"
 	// spireFile is the kind of error that SPIRE answers every registration with, such as unavailable; optional, then none.
@@ -52,6 +53,7 @@ type Case struct {
 	Platform  []byte
 	Namespace []byte
 	Pod       []byte
+	Services  []byte
 	// Kubernetes is the version of the cluster, empty for a current one.
 	Kubernetes string
 	// SPIRE is the kind of error that SPIRE answers with, empty if it registers.
@@ -108,6 +110,8 @@ func readCase(path string) (Case, error) {
 			c.Namespace = f.Data
 		case f.Name == podFile:
 			c.Pod = f.Data
+		case f.Name == servicesFile:
+			c.Services = f.Data
 		case f.Name == kubernetesFile:
 			c.Kubernetes = strings.TrimSpace(string(f.Data))
 		case f.Name == spireFile:
@@ -115,8 +119,8 @@ func readCase(path string) (Case, error) {
 		case f.Name == apiServerFile:
 			c.APIServer = strings.TrimSpace(string(f.Data))
 		default:
-			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s, %s, %s, %s or %s…", f.Name,
-				platformFile, namespaceFile, podFile, kubernetesFile, spireFile, apiServerFile, wantPrefix)
+			return Case{}, fmt.Errorf("unexpected file %s: expected %s, %s, %s, %s, %s, %s, %s or %s…", f.Name,
+				platformFile, namespaceFile, podFile, servicesFile, kubernetesFile, spireFile, apiServerFile, wantPrefix)
 		}
 	}
 	if c.Pod == nil {

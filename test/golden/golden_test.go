@@ -81,7 +81,7 @@ func run(t *testing.T, c Case, s standards) map[string]string {
 		t.Fatal(yamlErr)
 	}
 	out, commandErr := offline.Inject(in.injector, "other", slices.Concat(
-		merge(t, namespace, `{"apiVersion": "v1", "kind": "Namespace"}`), []byte("\n---\n"), in.manifest(t)))
+		merge(t, namespace, `{"apiVersion": "v1", "kind": "Namespace"}`), []byte("\n---\n"), in.manifest(t), []byte("\n"), in.services))
 
 	if err != nil {
 		if answer.Allowed || len(answer.Patch) > 0 || len(registered) > 0 {

@@ -2,6 +2,8 @@ package golden
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -19,6 +21,7 @@ type input struct {
 	namespace intent.Namespace
 	pod       *corev1.Pod
 	raw       []byte // the pod as JSON, with all that the case says
+	services  []byte // in YAML, of the namespace
 	spireErr  error  // of every registration; nil for none
 }
 
@@ -38,6 +41,22 @@ func (c Case) input(t *testing.T) input {
 	var ns corev1.Namespace
 	mustUnmarshal(t, c.Namespace, &ns)
 	in.namespace = intent.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	for _, document := range strings.Split(string(c.Services), "---\n") {
+		if document == "" {
+			continue
+		}
+		text, err := yaml.YAMLToJSON([]byte(document))
+		if err != nil {
+			t.Fatalf("%s: %v", servicesFile, err)
+		}
+		text = merge(t, text, fmt.Sprintf(`{"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": %q}}`, ns.Name))
+		in.services = slices.Concat(in.services, []byte("---\n"), text, []byte("\n"))
+		var s corev1.Service
+		mustUnmarshal(t, text, &s)
+		if one, says := intent.ServiceOf(&s); says {
+			in.namespace.Services = append(in.namespace.Services, one)
+		}
+	}
 	mustUnmarshal(t, c.Pod, in.pod)
 	if in.raw, err = yaml.YAMLToJSON(c.Pod); err != nil {
 		t.Fatal(err)

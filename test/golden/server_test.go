@@ -46,6 +46,7 @@ type apiServer struct {
 	mu       sync.Mutex
 	injector inject.Injector // what the webhooks decide with
 	spire    *recorder
+	services []intent.Service    // that /mutate-pod and /validate-workload go by
 	handed   []admission.Request // that /mutate-pod was asked
 	answered []admission.Response
 
@@ -85,6 +86,7 @@ func (s *apiServer) serveWebhooks(t *testing.T, clientCA string) {
 	callers, err := clientcert.New(clientCA, nil)
 	must(t, err)
 	namespaces := webhook.Namespaces{Cached: s, Direct: s}
+	withServices := andServices{namespaces, s}
 	injector := func() inject.Injector {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -95,7 +97,7 @@ func (s *apiServer) serveWebhooks(t *testing.T, clientCA string) {
 		s.mu.Lock()
 		spire := s.spire
 		s.mu.Unlock()
-		res := (&webhook.Handler{Injector: injector, Registrar: spire, Namespaces: namespaces}).Handle(ctx, req)
+		res := (&webhook.Handler{Injector: injector, Registrar: spire, Namespaces: withServices}).Handle(ctx, req)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.handed, s.answered = append(s.handed, req), append(s.answered, res)
@@ -106,7 +108,7 @@ func (s *apiServer) serveWebhooks(t *testing.T, clientCA string) {
 		s.validated.Add(1)
 		return validator.Handle(ctx, req)
 	})}})
-	mux.Handle("/validate-workload", webhook.Reviews{Webhook: &admission.Webhook{Handler: &webhook.WorkloadValidator{Injector: injector, Namespaces: namespaces}}})
+	mux.Handle("/validate-workload", webhook.Reviews{Webhook: &admission.Webhook{Handler: &webhook.WorkloadValidator{Injector: injector, Namespaces: withServices}}})
 	mux.Handle("/cloud", addToAll("AWS_ROLE_ARN"))
 	mux.Handle("/stranger", addToAll("LD_PRELOAD"))
 	s.webhooks = httptest.NewUnstartedServer(callers.Wrap(mux))
@@ -114,6 +116,27 @@ func (s *apiServer) serveWebhooks(t *testing.T, clientCA string) {
 	s.webhooks.StartTLS() // which adds the certificate
 	callers.Configure(s.webhooks.TLS)
 	t.Cleanup(s.webhooks.Close)
+}
+
+// andServices are namespaces with the Services of the case that is played.
+type andServices struct {
+	webhook.NamespaceReader
+	of *apiServer
+}
+
+func (n andServices) Namespace(ctx context.Context, name string) (intent.Namespace, error) {
+	return n.with(n.NamespaceReader.Namespace(ctx, name))
+}
+
+func (n andServices) Live(ctx context.Context, name string) (intent.Namespace, error) {
+	return n.with(n.NamespaceReader.Live(ctx, name))
+}
+
+func (n andServices) with(ns intent.Namespace, err error) (intent.Namespace, error) {
+	n.of.mu.Lock()
+	defer n.of.mu.Unlock()
+	ns.Services = n.of.services
+	return ns, err
 }
 
 // authority is what the API server verifies our webhooks by.
@@ -231,8 +254,15 @@ func (s *apiServer) remove(t *testing.T, pod map[string]any) {
 func (s *apiServer) use(injector inject.Injector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.injector, s.spire, s.handed, s.answered = injector, &recorder{}, nil, nil
+	s.injector, s.spire, s.services, s.handed, s.answered = injector, &recorder{}, nil, nil, nil
 	s.injector.Decisions = inject.NewDecisions()
+}
+
+// goBy has the webhooks see Services, until the next call of use.
+func (s *apiServer) goBy(services []intent.Service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.services = services
 }
 
 // eventually asks until there is no error.

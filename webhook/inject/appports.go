@@ -18,7 +18,7 @@ func AppPorts(p intent.Platform, ns intent.Namespace, pod *corev1.Pod) []uint16 
 	if e := StatusOf(pod).Envoy; e != nil {
 		return slices.Sorted(slices.Values(e.App))
 	}
-	in, mistakes := intent.ParseIntent(p, ns, strip(pod))
+	in, mistakes := intent.ParseAdmitted(p, ns, strip(pod), AppProtocolsOf(pod))
 	if len(mistakes) > 0 || !in.Mode.Sidecar {
 		return nil
 	}

@@ -65,6 +65,9 @@ func captureArgs(p ir.Proxy) []string {
 	for _, redirect := range p.Redirects() {
 		args = append(args, "--redirect", redirect.String())
 	}
+	for _, redirect := range p.NameRedirects() {
+		args = append(args, "--name", redirect.String())
+	}
 	for _, port := range p.OpenPorts() {
 		args = append(args, "--open", fmt.Sprint(port))
 	}
@@ -84,6 +87,9 @@ func startupPort(p ir.Proxy) int32 {
 func redirectsOf(p ir.Proxy) []string {
 	var redirects []string
 	for _, r := range p.Redirects() {
+		redirects = append(redirects, r.String())
+	}
+	for _, r := range p.NameRedirects() {
 		redirects = append(redirects, r.String())
 	}
 	return redirects

@@ -3,6 +3,7 @@ package inject
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -47,6 +48,7 @@ func NewDecisions() *Decisions {
 
 // Create is [Injector.Inject] for the API server: the result has a patch and no pod, and may be remembered.
 func (i Injector) Create(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
+	ns = ns.Selecting(pod) // Services of other pods change nothing
 	var kept *lru.Cache
 	if i.Decisions != nil {
 		kept = i.Decisions.created
@@ -158,7 +160,15 @@ func recognitionOfNamespace(ns intent.Namespace) (recognition, bool) {
 		return recognition{}, false
 	}
 	space, err := in.Marshal()
-	return sha256.Sum256(space), err == nil
+	if err != nil || len(ns.Services) == 0 {
+		return sha256.Sum256(space), err == nil
+	}
+	services, err := json.Marshal(ns.Services)
+	if len(services) > maxRecognised {
+		return recognition{}, false
+	}
+	of := sha256.Sum256(space)
+	return sha256.Sum256(append(of[:], services...)), err == nil
 }
 
 // anyTokenVolume is in the place of the name of the volume with the service account's token, which ends at random. No

@@ -1,7 +1,6 @@
 package inject
 
 import (
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,24 +79,12 @@ func (i injection) envoyPorts() []corev1.ContainerPort {
 		ports = append(ports, corev1.ContainerPort{Name: name, ContainerPort: int32(port), Protocol: corev1.ProtocolTCP})
 	}
 	for _, l := range i.intent.Proxy.Inbound {
-		declare(PortName(l), l.Listen)
+		declare(intent.PortName(l), l.Listen)
 	}
 	if port := i.intent.Proxy.Metrics.Port; port != 0 {
 		declare("envoy-metrics", port)
 	}
 	return ports
-}
-
-// PortName is that of a listener's port among those of Envoy's container, which Services may name.
-func PortName(l ir.Inbound) string {
-	name := "mtls"
-	switch {
-	case l.TLS == ir.None:
-		name = "plain"
-	case l.Clients != ir.Require:
-		name = "tls"
-	}
-	return fmt.Sprintf("%s-%d", name, l.Listen)
 }
 
 // restricted has the words of Pod Security "restricted", exactly.

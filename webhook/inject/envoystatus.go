@@ -29,6 +29,8 @@ type EnvoyStatus struct {
 	IPFamily string `json:"ipFamily,omitempty"`
 	// RequestsCertificates says that a port takes callers with and without a certificate, which holds for all of an Envoy.
 	RequestsCertificates bool `json:"requestsCertificates,omitempty"`
+	// AppProtocols are what its app speaks, such as "8080:grpc", where names of ports and Services say it and it is not HTTP/1.
+	AppProtocols []string `json:"appProtocols,omitempty"`
 	// TCPDeadlines says that its bootstrap allows [ir.Proxy.TCPDeadlines].
 	TCPDeadlines bool `json:"tcpDeadlines,omitempty"`
 	// Secret is the one whose certificate Envoy presents, empty if it presents its SVID.
@@ -50,6 +52,7 @@ func envoyStatus(in intent.Intent, config string) *EnvoyStatus {
 		CAs:                  in.Proxy.CASecrets(),
 		Audiences:            in.Audiences(),
 		Redirects:            redirectsOf(in.Proxy),
+		AppProtocols:         statusOfProtocols(in.AppProtocols),
 		Config:               config,
 	}
 	if f := in.Proxy.IPFamily; f != ir.IPv4 {

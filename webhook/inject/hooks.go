@@ -32,7 +32,7 @@ func withoutHooks(probes []ir.Probe) []ir.Probe {
 
 // redirectHooks notes the hooks as they were, by "container/kind".
 func redirectHooks(i injection, pod *corev1.Pod) {
-	for _, hook := range intent.HooksOf(pod, i.intent.Proxy.AppHostOf) {
+	for _, hook := range intent.HooksOf(pod, i.intent.Proxy) {
 		if i.status.Hooks == nil {
 			i.status.Hooks = map[string]corev1.HTTPGetAction{}
 		}

@@ -27,10 +27,11 @@ type Injector struct {
 	// Decisions are those that were made by all the other fields; nil remembers none.
 	Decisions *Decisions
 
-	running      bool     // the pod has its identity already, and keeps it while it is quarantined
-	jsonFiles    bool     // its Envoy looks for JSON, as in pods of older versions
-	tcpDeadlines bool     // of a running pod: its Envoy was started with what they need
-	readers      []string // of an injected pod: what sees its files, so that containers that came later do not count
+	running      bool                // the pod has its identity already, and keeps it while it is quarantined
+	jsonFiles    bool                // its Envoy looks for JSON, as in pods of older versions
+	tcpDeadlines bool                // of a running pod: its Envoy was started with what they need
+	admitted     intent.AppProtocols // of an injected pod: what its app speaks
+	readers      []string            // of an injected pod: what sees its files, so that containers that came later do not count
 }
 
 // Result is what became of a pod.
@@ -100,7 +101,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	// one is no fault, if it looks the same.
 	before, own := StatusOf(pod), i.Version
 	i.Version, i.readers = before.Version, before.Readers
-	i.Platform = i.platformOf(pod)
+	i.Platform, i.admitted = i.platformOf(pod), AppProtocolsOf(pod)
 	res, err := i.inject(ns, strip(pod), i.refusedExceptions(ns))
 	if err == nil {
 		res, err = withStatus(res, func(s *Status) { s.admittedLike(before) })
@@ -122,7 +123,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 // inject is injection of a pod that carries nothing of ours. Refused are the mistakes in what is asked for that come of
 // where and when it is; nil finds none.
 func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedExceptions) (Result, error) {
-	in, inAnnotations := intent.ParseIntent(i.Platform, ns, pod)
+	in, inAnnotations := intent.ParseAdmitted(i.Platform, ns, pod, i.admitted)
 	if intent.IsOver(inAnnotations) { // nothing is made of it
 		return Result{}, intent.Refuse(reason.OverLimit, inAnnotations)
 	}

@@ -84,7 +84,7 @@ func (i Injector) findNeeds(ns intent.Namespace, pod *corev1.Pod) replicaNeeds {
 			return replicaNeeds{Needs: registrar.Needs{Held: status.EntryIDs}, nowhere: true}
 		}
 	}
-	in, mistakes := intent.ParseIntent(i.Platform, ns, base)
+	in, mistakes := intent.ParseAdmitted(i.Platform, ns, base, AppProtocolsOf(pod))
 	if in.ID.String() != status.SPIFFEID {
 		id, err := spiffeid.FromString(status.SPIFFEID)
 		if err == nil {

@@ -31,7 +31,7 @@ var probesPart = part{
 // redirectProbes notes the probes as they were, by "container/kind".
 func redirectProbes(i injection, pod *corev1.Pod) {
 	originals := map[string]corev1.ProbeHandler{}
-	for _, probe := range intent.ProbesOf(pod, i.intent.Proxy.AppHostOf) {
+	for _, probe := range intent.ProbesOf(pod, i.intent.Proxy) {
 		originals[probe.Key()] = completed(*probe.Handler.DeepCopy())
 		redirect(probe.Handler, probe.Asked)
 	}

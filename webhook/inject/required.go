@@ -26,7 +26,7 @@ func (i Injector) newExceptions(ns intent.Namespace, before *corev1.Pod) refused
 		if len(refused) == 0 {
 			return nil
 		}
-		was, _ := intent.ParseIntent(i.Platform, ns, strip(before)) // what of it is understood
+		was, _ := intent.ParseAdmitted(i.Platform, ns, strip(before), i.admitted) // what of it is understood
 		had := i.Platform.RefusedExceptions(ns, was)
 		return slices.DeleteFunc(refused, func(m intent.Mistake) bool { return slices.Contains(had, m) })
 	}

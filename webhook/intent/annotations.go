@@ -67,8 +67,9 @@ var annotations = slices.Concat([]annotation{
 			"app, Service and the addresses of callers stay as they are; a port without a listener of its own gets one for allowed-peers, and " +
 			"inbound may leave listen out. none (default): callers call Envoy's ports"},
 	{key: AnnotationAppPort, example: `"8080"`, parse: (*reader).parseAppPort, model: modelInbound + "[0].app",
-		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost, by the protocol that the name " +
-			"of the container's port says: http (default), http2, h2c, grpc, tcp, or a name that begins with one of them and a hyphen"},
+		doc: "one inbound mTLS listener on the platform's inbound port, forwarding to this port on localhost, by the protocol that " +
+			"appProtocol of its Services says, or else the name of the container's port: http (default), http2, h2c, grpc, tcp, or a name " +
+			"that begins with one of them and a hyphen"},
 	{
 		key:     AnnotationAllowedPeers,
 		example: "/web, /ns/prod/*",

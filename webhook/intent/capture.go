@@ -141,23 +141,16 @@ func (r *reader) captureMistakes(pod *corev1.Pod) []Mistake {
 			mistakes = append(mistakes, m)
 		}
 	}
-	asks := func(app uint16, where string) {
-		if r.Proxy.AppHostOf(app) != ir.PodIP {
-			return
+	for _, p := range ProbesOf(pod, ir.Proxy{}) { // with those that are not passed on
+		if p.Asked.AppHost = r.Proxy.AppHostOf(p.Asked.App); r.Proxy.PassesOn(p.Asked) {
+			continue
 		}
 		mistakes = append(mistakes, Mistake{
-			Where: where,
-			What: fmt.Sprintf("asks the app at the address of the pod, on port %d, which is captured: the kubelet would be "+
-				"denied like anybody who calls in plain text", app),
-			Hint: "let the app listen on all addresses or on 127.0.0.1, and write its port without podIP",
+			Where: fmt.Sprintf("container %s, %sProbe", p.Container.Name, p.Kind),
+			What: fmt.Sprintf("asks by TCP for port %d at the address of the pod, which is captured: the kubelet would be answered "+
+				"by Envoy, whether or not the app listens", p.Asked.App),
+			Hint: "write httpGet, grpc or exec; or let the app listen on all addresses or on 127.0.0.1, and write its port without podIP",
 		})
-	}
-	onLoopback := func(uint16) ir.AppHost { return "" }
-	for _, p := range ProbesOf(pod, onLoopback) {
-		asks(p.Asked.App, fmt.Sprintf("container %s, %sProbe", p.Container.Name, p.Kind))
-	}
-	for _, h := range HooksOf(pod, onLoopback) {
-		asks(h.Asked.App, fmt.Sprintf("container %s, lifecycle.%s", h.Container.Name, h.Kind))
 	}
 	return mistakes
 }

@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"fmt"
 	"iter"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,18 @@ func appPorts(pod *corev1.Pod) []ir.AppPort {
 		}
 	}
 	return all
+}
+
+// PortName is the name of a listener's port on Envoy's container, by which Services may lead to it.
+func PortName(l ir.Inbound) string {
+	name := "mtls"
+	switch {
+	case l.TLS == ir.None:
+		name = "plain"
+	case l.Clients != ir.Require:
+		name = "tls"
+	}
+	return fmt.Sprintf("%s-%d", name, l.Listen)
 }
 
 // Ended says whether all containers of a pod have ended, and none starts again.

@@ -13,6 +13,9 @@ type Namespace struct {
 	Name        string
 	Labels      map[string]string
 	Annotations map[string]string // defaults for the annotations of the namespace's pods
+	// Services are those of the namespace that say what is spoken on ports. Running pods, and what runs without a cluster,
+	// go without.
+	Services []Service
 }
 
 // Decision says whether a pod is injected, and why.

@@ -21,8 +21,8 @@ func (h PodHook) Key() string { return h.Container.Name + "/" + h.Kind }
 
 // HooksOf are the hooks of a pod that Envoy has to do with. They point into the pod. Envoy takes them at any time: the
 // app starts after it, and ends before it.
-// The app is where hostOf says of a port, as for [ProbesOf].
-func HooksOf(pod *corev1.Pod, hostOf func(port uint16) ir.AppHost) []PodHook {
+// The app is where the proxy says, as for [ProbesOf].
+func HooksOf(pod *corev1.Pod, proxy ir.Proxy) []PodHook {
 	var all []PodHook
 	for c := range ContainersOf(pod) {
 		if c.Lifecycle == nil {
@@ -36,8 +36,8 @@ func HooksOf(pod *corev1.Pod, hostOf func(port uint16) ir.AppHost) []PodHook {
 				continue
 			}
 			asked, ok := probeOf(c, h.kind, corev1.ProbeHandler{HTTPGet: h.handler.HTTPGet})
-			asked.AppHost = hostOf(asked.App)
-			if !ok || asked.AppHost == ir.PodIP {
+			asked.AppHost = proxy.AppHostOf(asked.App)
+			if !ok || !proxy.PassesOn(asked) {
 				continue
 			}
 			asked.Listen, asked.Path = ir.HookPort, HookPath(c, h.kind)
@@ -62,10 +62,10 @@ func (r *reader) readProbes(pod *corev1.Pod) {
 		r.askers[asked] = where
 		r.Proxy.Probes = append(r.Proxy.Probes, asked)
 	}
-	for _, p := range ProbesOf(pod, r.Proxy.AppHostOf) {
+	for _, p := range ProbesOf(pod, r.Proxy) {
 		add(p.Asked, fmt.Sprintf("container %s, %sProbe", p.Container.Name, p.Kind))
 	}
-	for _, h := range HooksOf(pod, r.Proxy.AppHostOf) {
+	for _, h := range HooksOf(pod, r.Proxy) {
 		add(h.Asked, fmt.Sprintf("container %s, lifecycle.%s", h.Container.Name, h.Kind))
 	}
 }

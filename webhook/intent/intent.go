@@ -29,6 +29,8 @@ type Intent struct {
 	Sidecar Sidecar
 	// CertificateSecret names the Secret whose certificate inbound listeners present; empty if none does.
 	CertificateSecret string
+	// AppProtocols are what was found of the app's ports; nil if nothing but HTTP/1 was.
+	AppProtocols AppProtocols
 	// Files are of no meaning without mode files.
 	Files Files
 	// Exceptions are what [Platform.RefusedExceptions] decides on.
@@ -42,7 +44,14 @@ type Intent struct {
 // ParseIntent reads the annotations of a pod over those of its namespace over the platform's defaults. The intent is of
 // use only without mistakes.
 func ParseIntent(p Platform, ns Namespace, pod *corev1.Pod) (Intent, []Mistake) {
+	return ParseAdmitted(p, ns, pod, nil)
+}
+
+// ParseAdmitted is [ParseIntent] of a pod that was admitted and whose app speaks what was found then: neither the names of
+// its ports nor Services count. Nil is a new pod.
+func ParseAdmitted(p Platform, ns Namespace, pod *corev1.Pod, admitted AppProtocols) (Intent, []Mistake) {
 	r := newReader(p, ns, pod)
+	r.admitted = admitted
 	if over := r.sizeMistakes(pod); len(over) > 0 {
 		return Intent{Subject: r.Subject}, over
 	}
@@ -94,13 +103,12 @@ func (r *reader) complete(pod *corev1.Pod) {
 		in.Audit = r.audit && in.ChecksRequests()
 		p.Inbound = append(p.Inbound, in)
 	}
+	if r.Mode.Envoy() {
+		p.AppPorts = appPorts(pod)
+	}
 	p.PlaceNames()
 	r.noteNames()
 	p.Refuse(r.platform.Quarantine)
-	if !r.Mode.Envoy() {
-		return
-	}
-	p.AppPorts = appPorts(pod)
 	if r.Mode.Sidecar {
 		r.readProbes(pod)
 	}

@@ -55,7 +55,7 @@ func (r *reader) noteNames() {
 	}
 	told := map[uint16]bool{}
 	for i, up := range r.Proxy.Upstreams {
-		if up.Name.IsZero() || told[up.Listen] {
+		if up.Name.IsZero() || up.Behind != 0 || told[up.Listen] {
 			continue
 		}
 		for _, in := range r.Proxy.Inbound {

@@ -30,8 +30,8 @@ func (p PodProbe) Key() string { return p.Container.Name + "/" + p.Kind }
 // ProbesOf are the probes of a pod that Envoy has to do with, with the port on which Envoy takes each. They point into
 // the pod.
 //
-// The app is where hostOf says of a port: on the address of the pod the kubelet asks it without Envoy.
-func ProbesOf(pod *corev1.Pod, hostOf func(port uint16) ir.AppHost) []PodProbe {
+// The listeners of the proxy say where the app is; see [ir.Proxy.PassesOn].
+func ProbesOf(pod *corev1.Pod, proxy ir.Proxy) []PodProbe {
 	var all []PodProbe
 	grpcPorts := map[uint16]uint16{} // the app's port to Envoy's
 	nextGRPCPort := uint16(ir.FirstGRPCProbePort)
@@ -44,8 +44,8 @@ func ProbesOf(pod *corev1.Pod, hostOf func(port uint16) ir.AppHost) []PodProbe {
 				continue
 			}
 			asked, ok := probeOf(c, p.kind, p.probe.ProbeHandler)
-			asked.AppHost = hostOf(asked.App)
-			if !ok || asked.AppHost == ir.PodIP {
+			asked.AppHost = proxy.AppHostOf(asked.App)
+			if !ok || !proxy.PassesOn(asked) {
 				continue
 			}
 			if asked.Kind == ir.ProbeGRPC {

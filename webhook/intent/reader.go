@@ -20,8 +20,10 @@ const maxRefresh = 64
 // reader fills an [Intent] in, annotation by annotation. Its parse methods are the parsers of the table.
 type reader struct {
 	Intent
-	platform Platform
-	written  map[string]value
+	platform  Platform
+	namespace Namespace
+	written   map[string]value
+	admitted  AppProtocols // nil for a new pod
 
 	hostNetwork bool        // the pod is in its node's network
 	modeUnclear bool        // it was not understood: what depends on it is not told
@@ -46,9 +48,10 @@ type listener struct {
 
 func newReader(p Platform, ns Namespace, pod *corev1.Pod) *reader {
 	r := &reader{
-		platform: p,
-		written:  p.written(ns, pod),
-		peers:    p.AllowedPeers,
+		platform:  p,
+		namespace: ns,
+		written:   p.written(ns, pod),
+		peers:     p.AllowedPeers,
 
 		hostNetwork: pod.Spec.HostNetwork,
 		Intent: Intent{

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
-	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
@@ -372,7 +371,7 @@ func targetOf(p corev1.ServicePort, g *Group) (uint16, bool) {
 		}
 	}
 	for _, in := range g.Intent.Proxy.Inbound {
-		if p.TargetPort.StrVal == inject.PortName(in) {
+		if p.TargetPort.StrVal == intent.PortName(in) {
 			return in.Listen, true
 		}
 	}

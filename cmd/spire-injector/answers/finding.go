@@ -50,7 +50,9 @@ func looks() []look {
 		{"altered", "containers of ours as injection writes them", (*Mesh).findAltered, (*Mesh).saysUnaltered},
 		{"app-listens", "an app that listens where its Envoy looks for it", (*Mesh).findSilentApps, (*Mesh).saysListening},
 		{"workload-svids", "SVIDs that are renewed before they expire", (*Mesh).findExpiring, (*Mesh).saysValid},
-		{"services", "Services that lead to the sidecars", (*Mesh).findServices, func(*Mesh) string {
+		{"services", "Services that lead to the sidecars", func(m *Mesh) []Finding {
+			return append(m.findServices(), m.findProtocols()...)
+		}, func(*Mesh) string {
 			return "Services lead to the sidecars of the pods behind them"
 		}},
 		{"calls", "callers and callees that agree", (*Mesh).findMismatches, func(m *Mesh) string {

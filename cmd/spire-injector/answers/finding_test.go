@@ -8,6 +8,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // found are the findings of one check.
@@ -183,5 +186,32 @@ func TestFindTooLarge(t *testing.T) {
 	}
 	if got := of(most - written); !strings.HasPrefix(got, "error: ") || !strings.Contains(got, "annotations: expected at most 262144 bytes together with") {
 		t.Errorf("got %s", got)
+	}
+}
+
+// Pods that a Service came after speak what they were injected with, until there are new ones.
+func TestFindProtocols(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	before := found(NewMesh(f), "services")
+	pod := f.Pods[0]
+	says := "grpc"
+	f.Services = append(f.Services, corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: "late"},
+		Spec: corev1.ServiceSpec{
+			Selector: pod.Labels,
+			Ports:    []corev1.ServicePort{{Port: 8443, AppProtocol: &says}},
+		},
+	})
+	want := "warning: Deployment " + pod.Namespace + "/api: Envoy speaks http to port 8080 of the app, and in new pods it will speak grpc"
+	if got := found(NewMesh(f), "services"); !strings.Contains(got, want) || strings.Contains(before, "in new pods") {
+		t.Errorf("expected %s, got %s, and before the Service %s", want, got, before)
+	}
+	for _, p := range f.Pods {
+		p.Annotations[intent.AnnotationInbound] = `[{listen: 8443, app: 8080, peers: [/ns/a/web]}]`
+		delete(p.Annotations, intent.AnnotationAppPort)
+	}
+	if got := found(NewMesh(f), "services"); strings.Contains(got, "in new pods") {
+		t.Errorf("what inbound says is found by nobody else, got %s", got)
 	}
 }

@@ -91,7 +91,7 @@ func (f *Facts) addNamespace(ns *corev1.Namespace) {
 
 func trimService(s *corev1.Service) corev1.Service {
 	return corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, CreationTimestamp: s.CreationTimestamp},
 		Spec: corev1.ServiceSpec{
 			Type:      s.Spec.Type,
 			ClusterIP: s.Spec.ClusterIP,

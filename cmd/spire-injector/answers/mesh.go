@@ -43,6 +43,7 @@ type Mesh struct {
 	Workloads []*Workload // by namespace, name and kind
 
 	services map[string]*corev1.Service             // by namespace/name
+	saying   map[string][]intent.Service            // what is spoken on ports, by namespace
 	slices   map[string][]discoveryv1.EndpointSlice // by namespace/name of their Service
 	byPod    map[string]*Group                      // by namespace/name
 	byID     map[string][]*Workload                 // by identity
@@ -75,7 +76,8 @@ type Group struct {
 	Known  bool
 	// Mistakes are those for which a new pod that says the same would be denied now.
 	Mistakes []intent.Mistake
-	decided  reason.Reason // by the labels
+	decided  reason.Reason       // by the labels
+	admitted intent.AppProtocols // of pods that were injected
 	// Why says what it is that the pods are not injected, or that new ones would be denied; empty for others.
 	Why Reason
 }
@@ -112,6 +114,7 @@ func NewMesh(f Facts) *Mesh {
 	m := &Mesh{
 		Facts:    f,
 		services: map[string]*corev1.Service{},
+		saying:   map[string][]intent.Service{},
 		slices:   map[string][]discoveryv1.EndpointSlice{},
 		byPod:    map[string]*Group{},
 		byID:     map[string][]*Workload{},
@@ -129,7 +132,11 @@ func NewMesh(f Facts) *Mesh {
 		m.slices[key] = append(m.slices[key], slice)
 	}
 	for i := range f.Services {
-		m.services[f.Services[i].Namespace+"/"+f.Services[i].Name] = &f.Services[i]
+		of := f.Services[i].Namespace
+		m.services[of+"/"+f.Services[i].Name] = &f.Services[i]
+		if s, says := intent.ServiceOf(&f.Services[i]); says {
+			m.saying[of] = append(m.saying[of], s)
+		}
 	}
 	workloads := map[Object]*Workload{}
 	of := func(o Object) *Workload {
@@ -196,7 +203,7 @@ func (m *Mesh) group(w *Workload, pod Pod) *Group {
 		if id, err := spiffeid.FromString(status.SPIFFEID); err == nil {
 			g.ID = id
 		}
-		g.Asked = inject.Original(pod.Pod)
+		g.Asked, g.admitted = inject.Original(pod.Pod), inject.AppProtocolsOf(pod.Pod)
 	}
 	if g.State == Injected {
 		m.parse(g)
@@ -248,10 +255,10 @@ func (m *Mesh) parse(g *Group) {
 		return
 	}
 	ns := m.namespace(g.Of.Namespace)
-	key := digestOf(ns.Name, ours(g.Asked.Annotations), g.Asked.Labels, g.Asked.Spec.ServiceAccountName, portsOf(g.Asked))
+	key := digestOf(ns.Name, ours(g.Asked.Annotations), g.Asked.Labels, g.Asked.Spec.ServiceAccountName, portsOf(g.Asked), g.admitted)
 	known, ok := m.parsed[key]
 	if !ok {
-		known.intent, known.mistakes = intent.ParseIntent(*m.Platform, ns, g.Asked)
+		known.intent, known.mistakes = intent.ParseAdmitted(*m.Platform, ns, g.Asked, g.admitted)
 		if !intent.IsOver(known.mistakes) {
 			known.mistakes = append(known.mistakes, m.Platform.RefusedExceptions(ns, known.intent)...)
 			known.mistakes = append(known.mistakes, m.Platform.QuarantineMistakes(known.intent.ID)...)
@@ -301,6 +308,13 @@ func (g *Group) likeRunning() func(ir.Proxy) (templates.Config, error) {
 		}
 	}
 	return nil
+}
+
+// namespace is what of a namespace decides about its new pods.
+func (m *Mesh) namespace(name string) intent.Namespace {
+	ns := m.Facts.namespace(name)
+	ns.Services = m.saying[name]
+	return ns
 }
 
 // serves says whether the webhook is asked about the pods of a namespace, true where that is not known.

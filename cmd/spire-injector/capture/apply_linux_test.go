@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -84,6 +85,45 @@ func TestCapture(t *testing.T) {
 		expect(w.pod, host, envoyPort, "envoy")
 		expect(w.pod, host, gatePort, "refused")
 	}
+}
+
+// TestNames: what the app calls by a name's address comes to Envoy though the app has the port itself, on all addresses;
+// other ports and addresses do not.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.servePod(t)
+	const behind, other = 15500, 15501
+	for port, name := range map[uint16]string{behind: "name", other: "other name"} {
+		listener, err := w.pod.Listen(t.Context(), fmt.Sprintf("127.0.0.1:%d", port))
+		must(t, err)
+		t.Cleanup(func() { listener.Close() })
+		go answerAll(listener, name)
+	}
+	expect := func(host string, port uint16, want string) {
+		t.Helper()
+		if got := ask(t, w.pod, host, port); !strings.HasPrefix(got, want+" sees ") {
+			t.Errorf("%s port %d: expected %s, got %q", host, port, want, got)
+		}
+	}
+	expect("127.0.1.1", appPort, "app")
+	rules := podRules()
+	rules.Names = []NameRedirect{
+		{netip.AddrPortFrom(netip.MustParseAddr("127.0.1.1"), appPort), behind},
+		{netip.AddrPortFrom(netip.MustParseAddr("127.0.1.2"), appPort), other},
+	}
+	w.apply(t, rules)
+	expect("127.0.1.1", appPort, "name")
+	expect("127.0.1.2", appPort, "other name")
+	for _, host := range []string{"127.0.0.1", "127.0.1.3", "::1", podAddresses["IPv4"], podAddresses["IPv6"]} {
+		expect(host, appPort, "app")
+	}
+	expect("127.0.1.1", plainPort, "app")
+	if got := ask(t, w.outside, podAddresses["IPv4"], appPort); !strings.HasPrefix(got, "envoy sees ") {
+		t.Errorf("from outside: got %q", got)
+	}
+	w.apply(t, podRules()) // which has no names
+	expect("127.0.1.1", appPort, "app")
 }
 
 // TestCallsOfThePod: the pod calls others as before, from whatever port, and is answered.

@@ -3,14 +3,18 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// Rules are what becomes of TCP connections that come from outside the pod. A port that is in no rule is closed.
+// Rules are what becomes of TCP connections that come from outside the pod, where a port that is in no rule is closed, and
+// of those that the pod opens to names of its own.
 type Rules struct {
 	Redirects []Redirect
+	// Names are for connections from inside the pod. Envoy opens none of these: it asks DNS for where a name leads.
+	Names []NameRedirect
 	// Open are ports that answer themselves, beside those to which Redirects lead: what Envoy has for the kubelet and for
 	// Prometheus, and ports of the app that stay plain.
 	Open []uint16
@@ -20,6 +24,44 @@ type Rules struct {
 type Redirect struct{ From, To uint16 }
 
 func (r Redirect) String() string { return fmt.Sprintf("%d:%d", r.From, r.To) }
+
+// NameRedirect leads connections to an address of loopback, which stands for a name in the pod, to a port of 127.0.0.1 on
+// which Envoy listens. So the app may have the port itself, on all addresses.
+type NameRedirect struct {
+	From netip.AddrPort
+	To   uint16
+}
+
+func (r NameRedirect) String() string { return fmt.Sprintf("%s:%d", r.From, r.To) }
+
+// ParseNameRedirect reads what [NameRedirect.String] writes.
+func ParseNameRedirect(s string) (NameRedirect, error) {
+	wrong := fmt.Errorf("expected an address with its port, and a port of Envoy, such as 127.0.1.1:8080:15500, got %q", s)
+	at := strings.LastIndexByte(s, ':')
+	if at < 0 {
+		return NameRedirect{}, wrong
+	}
+	from, err := netip.ParseAddrPort(s[:at])
+	if err != nil {
+		return NameRedirect{}, wrong
+	}
+	to, err := ParsePort(s[at+1:])
+	if err != nil {
+		return NameRedirect{}, wrong
+	}
+	return NameRedirect{from, to}, nil
+}
+
+// mistake is what is wrong with it by itself; empty for nothing. Envoy listens on 127.0.0.1 beside the app.
+func (r NameRedirect) mistake() string {
+	switch ip := r.From.Addr(); {
+	case !ip.Is4() || !ip.IsLoopback() || ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}):
+		return "expected an address of loopback other than 127.0.0.1, such as 127.0.1.1"
+	case r.From.Port() == 0 || r.To == 0:
+		return "expected ports from 1 to 65535"
+	}
+	return ""
+}
 
 // maxPorts is the most of each kind. It fits into one message to the kernel.
 const maxPorts = 1024
@@ -56,9 +98,9 @@ func (r Rules) Validate() error {
 	if len(r.Redirects) == 0 {
 		return errors.New("expected at least one port that is redirected, got none: every port would be closed")
 	}
-	if len(r.Redirects) > maxPorts || len(r.Open) > maxPorts {
-		return fmt.Errorf("expected at most %d ports that are redirected, and as many that are open, got %d and %d", maxPorts,
-			len(r.Redirects), len(r.Open))
+	if len(r.Redirects) > maxPorts || len(r.Open) > maxPorts || len(r.Names) > maxPorts {
+		return fmt.Errorf("expected at most %d ports that are redirected, as many that are open, and as many of names, got %d, %d "+
+			"and %d", maxPorts, len(r.Redirects), len(r.Open), len(r.Names))
 	}
 	var mistakes []error
 	wrong := func(format string, args ...any) { mistakes = append(mistakes, fmt.Errorf(format, args...)) }
@@ -87,6 +129,16 @@ func (r Rules) Validate() error {
 			wrong("open %d: the port is redirected to %d; a port is either open or redirected", port, next)
 		}
 	}
+	named := map[netip.AddrPort]uint16{}
+	for _, name := range r.Names {
+		before, twice := named[name.From]
+		if mistake := name.mistake(); mistake != "" {
+			wrong("name %s: %s", name, mistake)
+		} else if twice {
+			wrong("name %s: it is already redirected to %d", name, before)
+		}
+		named[name.From] = name.To
+	}
 	return errors.Join(mistakes...)
 }
 
@@ -107,6 +159,7 @@ const (
 	setReachable    = "reachable"
 	chainPrerouting = "prerouting"
 	chainInput      = "input"
+	chainOutput     = "output"
 )
 
 // String is the table as the program nft writes and reads it.
@@ -117,6 +170,16 @@ func (r Rules) String() string {
 	}
 	for _, port := range r.reachable() {
 		open = append(open, strconv.Itoa(int(port)))
+	}
+	names := ""
+	for n, name := range r.Names {
+		if n == 0 {
+			names = "\n\tchain " + chainOutput + " {\n\t\ttype nat hook output priority -100; policy accept;\n"
+		}
+		names += fmt.Sprintf("\t\tip daddr %s tcp dport %d redirect to :%d\n", name.From.Addr(), name.From.Port(), name.To)
+	}
+	if names != "" {
+		names += "\t}\n"
 	}
 	return fmt.Sprintf(`table inet %[1]s {
 	map %[2]s {
@@ -140,7 +203,7 @@ func (r Rules) String() string {
 		type filter hook input priority filter; policy accept;
 		iifname != "lo" tcp flags syn / syn,ack tcp dport != @%[4]s counter reject with tcp reset
 	}
-}
+%[8]s}
 `, tableName, mapCaptured, strings.Join(redirects, ", "), setReachable, strings.Join(open, ", "), chainPrerouting,
-		chainInput)
+		chainInput, names)
 }

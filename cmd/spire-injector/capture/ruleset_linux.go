@@ -62,7 +62,7 @@ func (r Rules) ruleset(family nftables.TableFamily) ruleset {
 		Priority: nftables.ChainPriorityFilter,
 		Policy:   new(nftables.ChainPolicyAccept),
 	}
-	return ruleset{
+	out := ruleset{
 		table:  table,
 		sets:   []filledSet{captured, reachable},
 		chains: []*nftables.Chain{prerouting, input},
@@ -71,6 +71,22 @@ func (r Rules) ruleset(family nftables.TableFamily) ruleset {
 			{Table: table, Chain: input, Exprs: rejectUnless(reachable.Set)},
 		},
 	}
+	if len(r.Names) == 0 {
+		return out
+	}
+	output := &nftables.Chain{
+		Name:     chainOutput,
+		Table:    table,
+		Type:     nftables.ChainTypeNAT,
+		Hooknum:  nftables.ChainHookOutput,
+		Priority: nftables.ChainPriorityNATDest,
+		Policy:   new(nftables.ChainPolicyAccept),
+	}
+	out.chains = append(out.chains, output)
+	for _, name := range r.Names {
+		out.rules = append(out.rules, &nftables.Rule{Table: table, Chain: output, Exprs: redirectName(name)})
+	}
+	return out
 }
 
 // register is where an expression leaves a value for the next one.
@@ -89,6 +105,25 @@ func redirectTo(captured *nftables.Set) []expr.Any {
 		},
 		&expr.Redir{RegisterProtoMin: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
 	)
+}
+
+// redirectName leads connections of the pod's own for an address and port to a port of 127.0.0.1, which is where the kernel
+// redirects what begins in the pod.
+func redirectName(name NameRedirect) []expr.Any {
+	const daddr = 16 // RFC 791, section 3.1
+	ip := name.From.Addr().As4()
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.NFPROTO_IPV4}},
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: daddr, Len: 4},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: ip[:]},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.IPPROTO_TCP}},
+		destinationPort(),
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: port(name.From.Port())},
+		&expr.Immediate{Register: register, Data: port(name.To)},
+		&expr.Redir{RegisterProtoMin: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
+	}
 }
 
 // rejectUnless refuses new connections for ports outside a set. Only the first packet of a connection has SYN without

@@ -77,18 +77,21 @@ func (w world) serve(t *testing.T, name string, ports ...uint16) {
 		listener, err := w.pod.Listen(t.Context(), fmt.Sprintf(":%d", port))
 		must(t, err)
 		t.Cleanup(func() { listener.Close() })
+		go answerAll(listener, name)
+	}
+}
+
+// answerAll answers until the listener is closed.
+func answerAll(listener net.Listener, name string) {
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			return
+		}
 		go func() {
-			for {
-				connection, err := listener.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer connection.Close()
-					caller, meant := connection.RemoteAddr().(*net.TCPAddr), originalDestination(connection)
-					fmt.Fprintf(connection, "%s sees %s for %s", name, caller.AddrPort().Addr().Unmap().WithZone(""), meant)
-				}()
-			}
+			defer connection.Close()
+			caller, meant := connection.RemoteAddr().(*net.TCPAddr), originalDestination(connection)
+			fmt.Fprintf(connection, "%s sees %s for %s", name, caller.AddrPort().Addr().Unmap().WithZone(""), meant)
 		}()
 	}
 }

@@ -47,7 +47,10 @@ func (o object) String() string { return fmt.Sprintf("%s (%s)", o.where, o.heade
 
 func (o object) kind() string { return o.header.APIVersion + "/" + o.header.Kind }
 
-const namespaceKind = "v1/Namespace"
+const (
+	namespaceKind = "v1/Namespace"
+	serviceKind   = "v1/Service"
+)
 
 // objects are those of one document. The error names every one that cannot be read.
 func objects(d document) ([]object, error) {
@@ -80,6 +83,11 @@ func flatten(o object, itemKind string) ([]object, error) {
 		return items(o, "")
 	case isList && concerns(kind):
 		return items(o, kind)
+	case isList && kind == serviceKind:
+		if services, err := items(o, kind); err == nil {
+			return services, nil
+		}
+		return []object{o}, nil // passes through as it is
 	case !concerns(o.kind()):
 		if _, hasPod := podIn(o); hasPod || len(byTheClusterAlone(o)) > 0 {
 			_ = json.Unmarshal(o.json, &o.header) // what of it can be read

@@ -3,6 +3,7 @@ package offline
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func Inject(injector inject.Injector, defaultNamespace string, input []byte) (Ou
 			inDocument[i], docs[i].err = objects(docs[i])
 		}
 	}
-	namespaces := namespacesIn(inDocument)
+	namespaces, services := namespacesIn(inDocument), servicesIn(inDocument, defaultNamespace)
 	out := Output{Pods: map[string][]networkpolicies.Pod{}}
 	var errs []error
 	for i, d := range docs {
@@ -56,6 +57,7 @@ func Inject(injector inject.Injector, defaultNamespace string, input []byte) (Ou
 				continue
 			}
 			ns := namespaceOf(o, namespaces, defaultNamespace)
+			ns.Services = services[ns.Name]
 			res, err := injectObject(injector, ns, o, pointer)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s:%s", o, strings.Join(append([]string{mistakes(err)}, misplaced(o, pointer)...), "\n  ")))
@@ -92,6 +94,24 @@ func namespacesIn(inDocument [][]object) map[string]intent.Namespace {
 		}
 	}
 	return namespaces
+}
+
+// servicesIn are those that say what is spoken on ports, by namespace. One that cannot be read passes through as others do.
+func servicesIn(inDocument [][]object, defaultNamespace string) map[string][]intent.Service {
+	services := map[string][]intent.Service{}
+	for _, objects := range inDocument {
+		for _, o := range objects {
+			var s corev1.Service
+			if o.kind() != serviceKind || json.Unmarshal(o.json, &s) != nil {
+				continue
+			}
+			if one, says := intent.ServiceOf(&s); says {
+				namespace := cmp.Or(s.Namespace, defaultNamespace)
+				services[namespace] = append(services[namespace], one)
+			}
+		}
+	}
+	return services
 }
 
 func namespaceOf(o object, known map[string]intent.Namespace, defaultNamespace string) intent.Namespace {

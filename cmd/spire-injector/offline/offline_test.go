@@ -111,3 +111,40 @@ func TestTwoObjectsInOneDocument(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Services of a pod's namespace say what its app speaks, wherever they stand in the input. All of them pass through, also
+// those that nobody understands.
+func TestServicesSayWhatAppsSpeak(t *testing.T) {
+	t.Parallel()
+	platform, err := intent.ParsePlatform([]byte(platformText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {spiffe.io/inject: enabled, app: p}, annotations: " +
+			"{spiffe.io/app-port: \"8080\", spiffe.io/allowed-peers: /web}}\nspec: {containers: [{name: app, image: app}]}\n"
+		spec    = "spec: {selector: {app: p}, ports: [{port: 8080, appProtocol: grpc}]}"
+		service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n" + spec + "\n"
+	)
+	for text, counts := range map[string]bool{
+		service: true,
+		"apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Service, metadata: {name: s}, " + spec + "}]\n": true,
+		"apiVersion: v1\nkind: ServiceList\nitems: [{metadata: {name: s}, " + spec + "}]\n":                         true,
+		strings.Replace(service, "name: s", "name: s, namespace: usual", 1):                                         true,
+		strings.Replace(service, "name: s", "name: s, namespace: other", 1):                                         false,
+		strings.Replace(service, "8080", "http", 1):                                                                 false,
+		"apiVersion: v1\nkind: ServiceList\nitems: none\n":                                                          false,
+	} {
+		out, err := Inject(inject.Injector{Platform: platform, Version: "test"}, "usual", []byte(pod+"---\n"+text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if told := slices.ContainsFunc(out.Warnings, func(w string) bool { return strings.Contains(w, "speaks grpc") }); told != counts {
+			t.Errorf("%s: expected that it counts: %t, got warnings %q", text, counts, out.Warnings)
+		}
+		if !strings.HasSuffix(string(out.Manifests), "---\n"+text) {
+			t.Errorf("%s: got %s", text, out.Manifests)
+		}
+	}
+}
