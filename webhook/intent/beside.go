@@ -30,7 +30,7 @@ func (r *reader) noteOpenPort(ns Namespace, pod *corev1.Pod) {
 			Where: port.where,
 			What: fmt.Sprintf("port %d stays open beside Envoy: unless the app listens on 127.0.0.1 alone, plain text reaches it there",
 				in.App),
-			Hint: fmt.Sprintf("let it, and leave the port out here after probes that name it say its number; or write %s: %s",
+			Hint: fmt.Sprintf("let it listen there alone and declare the port no more, with its number in probes that name it; or write %s: %s",
 				AnnotationCapture, captureInbound),
 		})
 	}
