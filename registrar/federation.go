@@ -114,8 +114,8 @@ func PlanFederation(wanted, current []Relationship) (create, update []Relationsh
 	return create, update
 }
 
-// PlannedFederation returns those of the current relationships that are just as wanted, and how many others there are with
-// a wanted trust domain. SPIRE does not say who made a relationship: only these can be the work of whoever wants them so.
+// PlannedFederation returns those of the current relationships that are just as wanted, and how many others there are
+// with a wanted trust domain. SPIRE does not say who made a relationship: only these can be the work of whoever wants them so.
 func PlannedFederation(wanted, current []Relationship) (same []Relationship, others int) {
 	want := map[spiffeid.TrustDomain]Relationship{}
 	for _, r := range slices.Backward(wanted) { // the first counts

@@ -89,8 +89,8 @@ func (c Cluster) KindOf(e Entry) EntryKind {
 	return KindForeign
 }
 
-// OnNode says whether SPIRE authorizes the agent of a node, given by its UID, for the entry of a workload: by a row of that
-// node, or one of all nodes. All are SPIRE's entries by their IDs.
+// OnNode says whether SPIRE authorizes the agent of a node, given by its UID, for the entry of a workload: by a row of
+// that node, or one of all nodes. All are SPIRE's entries by their IDs.
 func (c Cluster) OnNode(all map[string]Entry, workload Entry, nodeUID string) bool {
 	placing := []Entry{c.NodeAlias()}
 	if !c.isAlias(workload.ParentID) {

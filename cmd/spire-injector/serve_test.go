@@ -40,6 +40,7 @@ type apiServer struct {
 // kinds of the lists, by the last part of their path.
 var kinds = map[string]metav1.TypeMeta{
 	"pods":         {APIVersion: "v1", Kind: "Pod"},
+	"services":     {APIVersion: "v1", Kind: "Service"},
 	"namespaces":   {APIVersion: "v1", Kind: "Namespace"},
 	"nodes":        {APIVersion: "v1", Kind: "Node"},
 	"secrets":      {APIVersion: "v1", Kind: "Secret"},

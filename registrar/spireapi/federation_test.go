@@ -195,7 +195,7 @@ func TestDeleteFederationRelationships(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, results[0], registrar.Denied, `does not remove the federation relationship with "other.org"`)
+	wantKind(t, results[0], registrar.Denied, "denies BatchDeleteFederationRelationship")
 	server.Tamper(func(resp any) {
 		if r, ok := resp.(*trustdomainv1.BatchDeleteFederationRelationshipResponse); ok {
 			r.Results = nil

@@ -3,6 +3,7 @@ package envoy
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/test/monitoring"
 )
 
 // TestMetrics: one page, of the statistics that are asked for.
@@ -63,6 +65,16 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{"envoy_overload_heap_pressure{} ", "envoy_tracing_opentelemetry_spans_dropped{} "} {
 		if !strings.Contains(page, want) {
 			t.Errorf("missing: %s", want)
+		}
+	}
+	exported, err := monitoring.Exported(page)
+	must(t, err)
+	for name, labels := range monitoring.KnownOfEnvoys() {
+		if strings.HasPrefix(name, "envoy_tcp_") || strings.HasPrefix(name, "envoy_cluster_ssl_certificate_") {
+			continue // this one has no such port, and a listener with its SVID
+		}
+		if got := slices.Sorted(maps.Keys(exported[name])); !slices.Equal(got, slices.Sorted(maps.Keys(labels))) {
+			t.Errorf("%s, which alerts or the dashboard read, has the labels %q", name, got)
 		}
 	}
 	for _, unwanted := range []string{"envoy_runtime_", `prefix="readiness"`, "envoy_filesystem_", "expiration_unix_time_seconds{envoy_tls_certificate=\"spiffe://example\",spiffe_id=\"spiffe://example.org_", "spire_agent", "envoy_workers_"} {

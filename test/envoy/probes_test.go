@@ -204,7 +204,7 @@ func TestAppReadiness(t *testing.T) {
 	x := startProxy(t, p)
 	x.waitReady()
 	both := strings.TrimSuffix(x.ready, templates.ReadinessPath) + templates.AppReadinessPath
-	expect(t, http.DefaultClient, both, 503, "")
+	eventually(t, 5*time.Second, "no readiness of the app", answers(http.DefaultClient, both, 503))
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p.Inbound[0].App))
 	must(t, err)
 	t.Logf("ready %s after the app listens", eventually(t, 3*time.Second, "readiness of the app", answers(http.DefaultClient, both, 200)))

@@ -75,10 +75,9 @@ func Known() Metrics {
 // KnownOfEnvoys are those statistics of Envoys that alerts and the dashboard read, as they are without
 // sidecar.metrics.include in the platform file.
 func KnownOfEnvoys() Metrics {
-	svid := Labels{"envoy_tls_certificate": nil, "spiffe_id": nil}
 	return Metrics{
-		"envoy_listener_ssl_certificate_expiration_unix_time_seconds": svid,
-		"envoy_cluster_ssl_certificate_expiration_unix_time_seconds":  svid,
+		"envoy_listener_ssl_certificate_expiration_unix_time_seconds": {"envoy_tls_certificate": nil, "spiffe_id": nil, "envoy_listener_address": nil},
+		"envoy_cluster_ssl_certificate_expiration_unix_time_seconds":  {"envoy_tls_certificate": nil, "spiffe_id": nil, "envoy_cluster_name": nil},
 		"envoy_listener_ssl_fail_verify_san":                          {"envoy_listener_address": nil},
 		"envoy_listener_ssl_fail_verify_error":                        {"envoy_listener_address": nil},
 		"envoy_listener_ssl_fail_verify_no_cert":                      {"envoy_listener_address": nil},

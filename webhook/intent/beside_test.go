@@ -8,7 +8,8 @@ import (
 )
 
 const openPort = "container app, ports[0]: port 8080 stays open beside Envoy: unless the app listens on 127.0.0.1 alone, plain text " +
-	"reaches it there; let it, and leave the port out here after probes that name it say its number; or write spiffe.io/capture: inbound"
+	"reaches it there; let it listen there alone and declare the port no more, with its number in probes that name it; or write " +
+	"spiffe.io/capture: inbound"
 
 // A declared app-port is told of where nothing closes it, and nobody has said that it is to be open.
 func TestOpenPortIsToldOf(t *testing.T) {

@@ -51,8 +51,10 @@ func TestFirstRejectedConfigurationIsReported(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 1, []string{"a/0", "a/1", "b/0"}, func(w *world) {
 		w.lead()
-		w.starting(cannotBind, "a/0", "b/0")
-		time.Sleep(time.Minute - time.Second)
+		w.starting(cannotBind, "a/0")
+		time.Sleep(time.Second)
+		w.starting(cannotBind, "b/0")
+		time.Sleep(time.Minute - 2*time.Second)
 		w.wantEvents(
 			"a/0 ConfigurationRejected: Envoy rejects the first configuration that this pod was given (listeners.yaml)",
 			"b/0 ConfigurationRejected")

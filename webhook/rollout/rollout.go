@@ -258,6 +258,7 @@ func (r *Rollout) known() []Pod {
 	out := r.plan.Pods()
 	out = slices.AppendSeq(out, maps.Keys(r.stuck.of))
 	out = slices.AppendSeq(out, maps.Keys(r.held))
+	out = slices.AppendSeq(out, maps.Keys(r.first.rejected))
 	return slices.AppendSeq(out, maps.Keys(r.urgent.pods))
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// PodWatch notifies the rollout of new pods, and of pods whose configuration changes, whoever changes it. Its pods are those of the
-// manager's cache, which has to keep the digest of their configuration: see [KeepConfig].
+// PodWatch notifies the rollout of new pods, and of pods whose configuration changes, whoever changes it. Its pods are
+// those of the manager's cache, which has to keep the digest of their configuration: see [KeepConfig].
 type PodWatch struct {
 	Cache   cache.Informers
 	Rollout *Rollout

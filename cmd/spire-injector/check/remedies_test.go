@@ -290,7 +290,7 @@ func notCarriedOut() []string {
 		"run the check as somebody who may", "say the version with the injector's flag", "upgrade: ", "wait ", "the leader's log", "kubectl -n ",
 		"kubectl get events", "spire-server bundle set", "look at the alerts", "mount it from one", "see yourself", "the replica's log", "find out who does",
 		"check again in some seconds", "see the leader's log", "replace those that need a new pod", "mend those above", "nothing, if the server is elsewhere",
-		"the API server does not ask the injector", "if it is the connection", "look from the SPIRE server at ",
+		"the API server does not ask the injector", "if it is the connection", "look from the SPIRE server",
 		"injectorchecks.go: put together elsewhere", "networkchecks.go: put together elsewhere",
 		"registrationchecks.go: put together elsewhere", "requiredchecks.go: put together elsewhere",
 	}
