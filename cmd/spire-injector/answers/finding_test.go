@@ -199,7 +199,7 @@ func TestFindProtocols(t *testing.T) {
 	f.Services = append(f.Services, corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: "late"},
 		Spec: corev1.ServiceSpec{
-			Selector: pod.Labels,
+			Selector: map[string]string{"app": "api"},
 			Ports:    []corev1.ServicePort{{Port: 8443, AppProtocol: &says}},
 		},
 	})
