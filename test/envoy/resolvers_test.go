@@ -22,9 +22,9 @@ for url in sys.argv[1:]: print(urllib.request.urlopen(url).headers["Saw-Host"])`
 		await new Promise(done => require("http").get(url, r => { r.resume(); console.log(r.headers["saw-host"]); done() })) })()`},
 }
 
-// resolvers are commands that look names up in their own ways, call the URLs that are their further arguments, and print
-// a line with the Host that the callee saw of each. Those of the C library that containers often have, and of Java, are
-// always there.
+// resolvers are commands that look names up in their own ways, call the URLs that are their further arguments, and
+// print a line with the Host that the callee saw of each. Those of musl, which is the C library of many containers, and
+// of Java are always there.
 func resolvers(t *testing.T) map[string][]string {
 	t.Helper()
 	cache, err := parts.UserCache()

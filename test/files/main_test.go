@@ -18,8 +18,8 @@ var (
 	peerID = spiffeid.RequireFromPath(domain, "/peer") // of whoever calls it, or is called
 )
 
-// svidTTL is that of the app's certificates. SPIRE dates them back by 10 s, and renews them after half of the whole: 5 s
-// after they were made.
+// svidTTL is that of the app's certificates. SPIRE dates them back by 10 s, and renews them after half of the whole:
+// 5 s after they were made.
 const svidTTL = 20 * time.Second
 
 func TestMain(m *testing.M) {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spire-injector/spire-injector/cmd/spire-injector/files"
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
@@ -28,8 +27,8 @@ var postgreSQL = app{
 		args := []string{"-D", c.below("data")}
 		for name, value := range map[string]string{
 			"listen_addresses": "127.0.0.1", "port": fmt.Sprint(c.Serves), "unix_socket_directories": "", "fsync": "off",
-			"ssl": "on", "ssl_min_protocol_version": "TLSv1.3", "ssl_cert_file": c.file(files.SVIDFile),
-			"ssl_key_file": c.file(files.KeyFile), "ssl_ca_file": c.file(files.BundleFile),
+			"ssl": "on", "ssl_min_protocol_version": "TLSv1.3", "ssl_cert_file": c.file("svid.pem"),
+			"ssl_key_file": c.file("svid_key.pem"), "ssl_ca_file": c.file("svid_bundle.pem"),
 		} {
 			args = append(args, "-c", name+"="+value)
 		}

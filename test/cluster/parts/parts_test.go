@@ -268,7 +268,7 @@ func TestLinksStayInTheTree(t *testing.T) {
 	tree := t.TempDir()
 	below := func(path string) string { return filepath.Join(tree, path) }
 	moved := tree + "-moved"
-	t.Cleanup(func() { os.RemoveAll(moved) })
+	t.Cleanup(func() { _ = os.RemoveAll(moved) })
 	if err := errors.Join(
 		os.MkdirAll(below("usr/lib/program"), 0o755),
 		os.MkdirAll(below("etc/program"), 0o755),
