@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -120,7 +121,7 @@ func TestFirstConfigurationRejected(t *testing.T) {
 	eventually(t, 10*time.Second, "a verdict", func() error {
 		status, page, err := get(http.DefaultClient, strings.TrimSuffix(x.ready, templates.ReadinessPath)+templates.UpdatesPath)
 		if err != nil || status != http.StatusOK {
-			return fmt.Errorf("status %d, %v", status, err)
+			return errors.Join(err, fmt.Errorf("status %d", status))
 		}
 		updates, err := templates.ParseUpdates([]byte(page))
 		if err != nil {
