@@ -19,7 +19,7 @@ func TestNames(t *testing.T) {
 		name:    "api",
 		command: []string{"/podtool", "api", "--listen", "127.0.0.1:8080", "--tcp", fmt.Sprintf("0.0.0.0:%d", plain)},
 		annotations: identified(ns, "api", map[string]string{
-			"spiffe.io/app-port": "8080", "spiffe.io/allowed-peers": id(ns, "valid"),
+			"spiffe.io/app-port": "8080", "spiffe.io/allowed-peers": id(ns, "valid") + " " + id(ns, "captured"),
 		}),
 	}
 	service := &corev1.Service{
@@ -47,8 +47,19 @@ func TestNames(t *testing.T) {
 			}),
 		}
 	}
-	apply(t, service, server.deployment(ns), calls("valid").deployment(ns), calls("invalid").deployment(ns))
-	rollout(t, ns, "deployment/api", "deployment/valid", "deployment/invalid")
+	captured := workload{
+		name:    "captured",
+		command: []string{"/podtool", "api", "--listen", ":8080"},
+		annotations: identified(ns, "captured", map[string]string{
+			"spiffe.io/capture": "inbound", "spiffe.io/allowed-peers": id(ns, "nobody"),
+			"spiffe.io/upstreams": list(item{"listen": "api:8080", "peers": []string{id(ns, "api")}}),
+		}),
+		edit: func(spec *corev1.PodSpec) {
+			spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}}
+		},
+	}
+	apply(t, service, server.deployment(ns), calls("valid").deployment(ns), calls("invalid").deployment(ns), captured.deployment(ns))
+	rollout(t, ns, "deployment/api", "deployment/valid", "deployment/invalid", "deployment/captured")
 
 	for _, host := range []string{
 		"api:8080", "api." + ns + ":8080", "api." + ns + ".svc:8080", "api." + ns + ".svc.cluster.local:8080", "api",
@@ -57,6 +68,10 @@ func TestNames(t *testing.T) {
 		if got.Host != host || !strings.Contains(got.caller(), "URI=spiffe://example.org"+id(ns, "valid")) {
 			t.Errorf("%s: the callee saw the Host %q of %q", host, got.Host, got.caller())
 		}
+	}
+	// Its app listens on that port of all addresses, the name's too.
+	if got := echo(t, ns, "deployment/captured", "http://api:8080/echo"); got.Host != "api:8080" || !strings.Contains(got.caller(), id(ns, "captured")) {
+		t.Errorf("captured: the callee saw the Host %q of %q", got.Host, got.caller())
 	}
 	out, err := in(t, ns, "deployment/invalid", "/sample", "get", "http://api:8080/echo")
 	if err == nil || !strings.HasPrefix(out, "upstream connect error") {

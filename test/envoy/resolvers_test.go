@@ -13,18 +13,17 @@ import (
 	"github.com/spire-injector/spire-injector/test/cluster/parts"
 )
 
-// machineResolvers are programs of this machine, if it has them, and the arguments that come before URLs.
-var machineResolvers = map[string][]string{
-	"python3": {"-c", `import sys, urllib.request
+// scripts are what interpreters are given before URLs.
+var scripts = map[parts.Interpreter][]string{
+	parts.Python: {"-c", `import sys, urllib.request
 for url in sys.argv[1:]: print(urllib.request.urlopen(url).headers["Saw-Host"])`},
-	"curl": {"-sS", "-w", "%header{saw-host}\n"},
-	"node": {"-e", `(async () => { for (const url of process.argv.slice(1))
+	parts.Curl: {"-sS", "-w", "%header{saw-host}\n"},
+	parts.Node: {"-e", `(async () => { for (const url of process.argv.slice(1))
 		await new Promise(done => require("http").get(url, r => { r.resume(); console.log(r.headers["saw-host"]); done() })) })()`},
 }
 
 // resolvers are commands that look names up in their own ways, call the URLs that are their further arguments, and
-// print a line with the Host that the callee saw of each. Those of musl, which is the C library of many containers, and
-// of Java are always there.
+// print a line with the Host that the callee saw of each. One of them is of musl, the C library of many containers.
 func resolvers(t *testing.T) map[string][]string {
 	t.Helper()
 	cache, err := parts.UserCache()
@@ -39,12 +38,10 @@ func resolvers(t *testing.T) map[string][]string {
 		"musl": {withMusl},
 		"java": {filepath.Join(java.Tree, java.Program), "-XX:TieredStopAtLevel=1", "testdata/Call.java"},
 	}
-	for program, args := range machineResolvers {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Logf("no %s on this machine", program)
-			continue
-		}
-		all[program] = append([]string{program}, args...)
+	for interpreter, script := range scripts {
+		run, err := parts.EnsureInterpreter(t.Context(), cache, interpreter, os.Stderr)
+		must(t, err)
+		all[string(interpreter)] = append(run, script...)
 	}
 	return all
 }

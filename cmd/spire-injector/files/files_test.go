@@ -102,7 +102,8 @@ func TestNotice(t *testing.T) {
 	a.registered = true
 	address := a.serve(t)
 	name := "notice-" + itoa(os.Getpid()) // others may run this test too
-	c := Config{WorkloadAPI: address, ID: db, Dir: dir, Log: silent, Notice: Notice{syscall.SIGHUP, name}}
+	// Not SIGHUP, which what runs below nohup ignores.
+	c := Config{WorkloadAPI: address, ID: db, Dir: dir, Log: silent, Notice: Notice{syscall.SIGUSR1, name}}
 	ended := sleeper(t, name) // which the first files do not end either
 	other := sleeper(t, "x"+name)
 	stop := start(t, c)
@@ -139,8 +140,8 @@ func TestNotice(t *testing.T) {
 	start(t, c) // the agent signs another certificate whenever it is asked
 	select {
 	case got := <-ended:
-		if got != syscall.SIGHUP {
-			t.Errorf("expected SIGHUP, got %v", got)
+		if got != syscall.SIGUSR1 {
+			t.Errorf("expected SIGUSR1, got %v", got)
 		}
 	case <-time.After(20 * time.Second):
 		t.Error("a new certificate, and no signal")
@@ -314,7 +315,7 @@ func TestNoticeOfTheFirstProcess(t *testing.T) {
 	stat(first.Process.Pid, "db", 0)
 	stat(second.Process.Pid, "db", first.Process.Pid)
 	stat(1<<22+1, "db", 1) // beyond what the kernel gives: it has ended
-	sent, err := Notice{syscall.SIGHUP, "db"}.send(proc)
+	sent, err := Notice{syscall.SIGUSR1, "db"}.send(proc)
 	if err != nil || sent != 1 {
 		t.Errorf("expected one process, got %d, %v", sent, err)
 	}
