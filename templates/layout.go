@@ -48,7 +48,7 @@ const DrainSeconds = 15
 // logLevel is one of Envoy's (trace, debug, info, warning, error, critical, off); concurrency is the
 // number of worker threads, at least 1.
 func Args(logLevel string, concurrency int) []string {
-	return []string{
+	args := []string{
 		"--config-path", ConfigDir + "/" + BootstrapFile,
 		"--log-level", logLevel,
 		"--concurrency", strconv.Itoa(max(concurrency, 1)),
@@ -58,4 +58,10 @@ func Args(logLevel string, concurrency int) []string {
 		// The default of 10 s would show a refused caller long after the refusal.
 		"--file-flush-interval-msec", "200",
 	}
+	if logLevel == "warning" {
+		// These warn at each start of what is meant: connections that nothing limits, and a field that Envoy calls work in
+		// progress. A log that begins with warnings has readers look for what is wrong.
+		args = append(args, "--component-log-level", "main:error,misc:error")
+	}
+	return args
 }

@@ -672,9 +672,13 @@ func TestArgs(t *testing.T) {
 	want := []string{
 		"--config-path", "/etc/envoy/bootstrap.yaml", "--log-level", "warning", "--concurrency", "1", "--disable-hot-restart",
 		"--drain-time-s", "15", "--drain-strategy", "immediate", "--file-flush-interval-msec", "200",
+		"--component-log-level", "main:error,misc:error",
 	}
 	if got := Args("warning", 0); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := Args("info", 1); slices.Contains(got, "--component-log-level") {
+		t.Errorf("whoever asks for more shall have it, got %q", got)
 	}
 }
 

@@ -65,6 +65,8 @@ func TestReadinessEndpoint(t *testing.T) {
 	time.Sleep(500 * time.Millisecond) // longer than the log takes to appear
 	if got := x.out.String(); strings.Contains(got, "/ready") || strings.Contains(got, `"event"`) {
 		t.Errorf("probes are logged:\n%s", got)
+	} else if strings.Contains(got, "[warning]") {
+		t.Errorf("it starts with warnings:\n%s", got)
 	}
 }
 
