@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
@@ -21,6 +22,14 @@ import (
 func exported(t *testing.T, replica string) string {
 	t.Helper()
 	text, err := shared.k.Run(t.Context(), "get", "--raw", "/api/v1/namespaces/spire-injector/pods/"+replica+":8080/proxy/metrics")
+	must(t, err)
+	return text
+}
+
+// statistics are those of a pod's Envoy, as Prometheus gets them.
+func statistics(t *testing.T, pod corev1.Pod) string {
+	t.Helper()
+	text, err := shared.k.Run(t.Context(), "get", "--raw", "/api/v1/namespaces/"+pod.Namespace+"/pods/"+pod.Name+":15090/proxy/stats/prometheus")
 	must(t, err)
 	return text
 }
@@ -39,7 +48,7 @@ func TestWatchedMetricsAreExported(t *testing.T) {
 	readings, err := monitoring.Read(t.Context(), programs.Expressions, expressions)
 	must(t, err)
 
-	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid")) // identities that are new, pods that run
+	deploy(t, ns, polyglot(ns, "server", id(ns, "valid")), client(ns, "valid")) // identities that are new, pods that run
 	mistaken := api(ns, "no peer").pod(ns)
 	mistaken.Name = "mistaken"
 	refused(t, neverScheduled(mistaken))
@@ -54,6 +63,11 @@ func TestWatchedMetricsAreExported(t *testing.T) {
 			must(t, err)
 			union.Add(metrics)
 			texts = append(texts, text)
+		}
+		for _, app := range []string{"server", "valid"} {
+			metrics, err := monitoring.Exported(statistics(t, onlyPod(t, ns, app)))
+			must(t, err)
+			union.Add(metrics)
 		}
 		var mistakes []error
 		for i, reading := range readings {
