@@ -9,8 +9,6 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/answers"
 	"github.com/spire-injector/spire-injector/registrar"
-	"github.com/spire-injector/spire-injector/registrar/spireapi"
-	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
 )
 
 // What SPIRE's server says of an entry: that it is there, and on which nodes.
@@ -21,13 +19,7 @@ func TestRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := spiretest.NewServer(td)
-	address, stop := server.ServeUnix(t)
-	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: td})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = spire.Close() })
+	_, spire, stop := callingSPIRE(t, td)
 	entryOf := func(name string) registrar.Entry {
 		return cluster.WorkloadEntry(registrar.Workload{
 			ID: spiffeid.RequireFromPath(td, "/ns/shop/"+name), Namespace: "shop", ServiceAccount: name, Container: "envoy",

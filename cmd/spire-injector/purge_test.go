@@ -14,19 +14,26 @@ import (
 	"github.com/spire-injector/spire-injector/registrar/spireapi/spiretest"
 )
 
+// callingSPIRE is a client of a server of its own, which ends when stop is called, or the test ends.
+func callingSPIRE(t *testing.T, td spiffeid.TrustDomain) (server *spiretest.Server, client *spireapi.Client, stop func()) {
+	t.Helper()
+	server = spiretest.NewServer(td)
+	address, stop := server.ServeUnix(t)
+	t.Cleanup(stop)
+	client, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: td})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return server, client, stop
+}
+
 // Only what is ours goes, and nothing in a dry run.
 func TestPurge(t *testing.T) {
 	t.Parallel()
 	td := spiffeid.RequireTrustDomainFromString("example.org")
 	cluster := registrar.Cluster{Name: "demo-cluster", TrustDomain: td}
-	server := spiretest.NewServer(td)
-	address, stop := server.ServeUnix(t)
-	t.Cleanup(stop)
-	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: td})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = spire.Close() })
+	server, spire, _ := callingSPIRE(t, td)
 	ids := func() string {
 		var out []string
 		for _, e := range server.Entries() {
@@ -79,14 +86,7 @@ func TestPurge(t *testing.T) {
 func TestPurgeFederation(t *testing.T) {
 	t.Parallel()
 	td := spiffeid.RequireTrustDomainFromString("example.org")
-	server := spiretest.NewServer(td)
-	address, stop := server.ServeUnix(t)
-	t.Cleanup(stop)
-	spire, err := spireapi.Dial(spireapi.Config{ServerAddress: address, TrustDomain: td})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = spire.Close() })
+	server, spire, _ := callingSPIRE(t, td)
 	relationship := func(domain, url string) registrar.Relationship {
 		return registrar.Relationship{
 			TrustDomain: spiffeid.RequireTrustDomainFromString(domain), BundleEndpointURL: url, Profile: registrar.HTTPSWeb,
