@@ -3,6 +3,10 @@
 # One compilation serves tests, images and commands; none of them needs cgo.
 export CGO_ENABLED := 0
 
+# What is written to a file as well fails as it would without.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 # Tools that are built from test/tools live in the user's cache, keyed by what pins them.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/spire-injector
 LINT  := $(CACHE)/lint-$(shell cksum < test/tools/lint/go.sum | cut -d' ' -f1)
@@ -42,9 +46,10 @@ unit: ## Run the tests that need no cluster (real Envoy included)
 	go test -timeout 45m -p 4 -parallel 8 -ldflags '-s -w' $(UNIT)
 
 # Lanes run parts of two packages' tests, each on a cluster of its own. The programs are linked once, for all of them,
-# and collect garbage seldom: memory is what there is enough of. What failed tests keep is in bin/_artifacts.
+# and collect garbage seldom: memory is what there is enough of. What failed tests keep is in bin/_artifacts, and what a lane
+# wrote in a file beside it: lines of one lane stand between those of another.
 LANE = cd $(1) && GOGC=400 $(2) $(CURDIR)/bin/$(notdir $(1)).test -test.v -test.timeout 50m -test.parallel 4 \
-	-test.artifacts -test.outputdir $(CURDIR)/bin
+	-test.artifacts -test.outputdir $(CURDIR)/bin $(3) 2>&1 | tee $(CURDIR)/bin/$@.log
 
 .PHONY: e2e-programs
 e2e-programs:
@@ -68,7 +73,9 @@ LANES_AT_ONCE := 2
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests and the demos on real clusters (LANES_AT_ONCE=4 on a fast machine)
-	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j$(LANES_AT_ONCE)) $(LANES)
+	@rm -f bin/e2e-*.log
+	@$(MAKE) --no-print-directory -k $(if $(KUBECONFIG),,-j$(LANES_AT_ONCE)) $(LANES) || \
+		{ go run ./test/failures bin/e2e-*.log; exit 1; }
 
 # The cluster and the platform that stand are used again; only changed images are loaded.
 .PHONY: e2e-one
@@ -78,37 +85,37 @@ e2e-one: ## Run one end-to-end test on the cluster that stands, or a new one: TE
 
 .PHONY: e2e-demos
 e2e-demos: e2e-programs
-	$(call LANE,test/demo/systems) -test.skip '$(LARGE)'
+	$(call LANE,test/demo/systems,,-test.skip '$(LARGE)')
 
 .PHONY: e2e-large
 e2e-large: e2e-programs
-	$(call LANE,test/demo/systems,CLUSTER=large) -test.run '$(LARGE)'
+	$(call LANE,test/demo/systems,CLUSTER=large,-test.run '$(LARGE)')
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name large)
 
 .PHONY: e2e-shared
 e2e-shared: e2e-programs
-	$(call LANE,test/e2e) -test.skip '^TestDisruptive'
+	$(call LANE,test/e2e,,-test.skip '^TestDisruptive')
 
 # Those that take SPIRE, the injector or the API server away from all others run one after the other.
 .PHONY: e2e-disruptive
 e2e-disruptive: e2e-programs
-	$(call LANE,test/e2e,CLUSTER=disruptive) -test.run '^TestDisruptive' -test.skip '$(APART)|$(TWO)'
+	$(call LANE,test/e2e,CLUSTER=disruptive,-test.run '^TestDisruptive' -test.skip '$(APART)|$(TWO)')
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name disruptive)
 
 .PHONY: e2e-apart
 e2e-apart: e2e-programs
-	$(call LANE,test/e2e,CLUSTER=apart) -test.run '$(APART)'
+	$(call LANE,test/e2e,CLUSTER=apart,-test.run '$(APART)')
 	$(if $(KUBECONFIG),,@go run ./test/cluster down --name apart)
 
 .PHONY: e2e-nodes
 e2e-nodes: e2e-programs
-	$(call LANE,test/e2e,CLUSTER=two NODES=2 DUAL_STACK=true) -test.run '$(TWO)'
+	$(call LANE,test/e2e,CLUSTER=two NODES=2 DUAL_STACK=true,-test.run '$(TWO)')
 	@go run ./test/cluster down --name two
 
 # It starts and stops bare clusters of its own, which wait more than they compute.
 .PHONY: e2e-lifecycle
 e2e-lifecycle: e2e-programs
-	go test -count=1 -timeout 20m ./test/cluster/lifecycle
+	go test -count=1 -v -timeout 20m ./test/cluster/lifecycle 2>&1 | tee bin/$@.log
 
 .PHONY: bench
 bench: ## Measure and print figures, with the machine they were taken on
