@@ -280,7 +280,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 			webhook.ValidateWorkload: &webhook.WorkloadValidator{
-				Injector: injector, Namespaces: withServices, Metrics: admissions, Turns: turns,
+				Injector: s.inForce.Get, Namespaces: withServices, Metrics: admissions, Turns: turns,
 			},
 		} {
 			answers := webhook.Reviews{Webhook: &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}}
