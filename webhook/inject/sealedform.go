@@ -1,7 +1,6 @@
 package inject
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
@@ -25,7 +25,7 @@ type sealedPod struct {
 	Labels               map[string]string
 	Annotations          map[string]string // but for the status
 	Status               map[string]json.RawMessage
-	Spec                 any
+	Spec                 json.RawMessage
 }
 
 // ourPrefix is how the names of all containers and volumes of ours begin but for Envoy's.
@@ -73,15 +73,14 @@ func underPrefix(all map[string]string) map[string]string {
 
 // sortedJSON is a value of the API without the order of its fields, which may be another one in another version of the
 // API. A field that is newer than one of two versions is in neither, unless somebody writes it.
-func sortedJSON(v any) (any, error) {
+func sortedJSON(v any) (json.RawMessage, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber() // all digits of it
-	var out any
-	return out, decoder.Decode(&out)
+	value := jsontext.Value(text)
+	err = value.Canonicalize(jsontext.CanonicalizeRawInts(false)) // all digits of it
+	return json.RawMessage(value), err
 }
 
 func sealedSpec(who intent.Subject, pod *corev1.Pod, open openFields) corev1.PodSpec {
