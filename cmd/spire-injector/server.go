@@ -257,11 +257,15 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 			return err
 		}
 		spire := registrar.New(s.platform.Cluster, s.spire, options)
-		injector := s.inForce.Get
+		injector := s.sealing
 		namespaces := webhook.Namespaces{Cached: s.manager.GetCache(), Direct: s.manager.GetAPIReader()}
 		withServices := namespaces
 		withServices.Services = s.manager.GetCache()
 		server := s.manager.GetWebhookServer()
+		if s.flags.certSource == sourceSPIRE {
+			s.logger.Info("pods get no seal: replicas share no key where the serving certificate is an SVID, so that while the " +
+				"injector is upgraded one version may deny what another one made")
+		}
 		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
 		for name, handler := range map[string]admission.Handler{
 			webhook.MutatePod: &webhook.Handler{
@@ -276,7 +280,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 			webhook.ValidateWorkload: &webhook.WorkloadValidator{
-				Injector: injector, Namespaces: withServices, Metrics: admissions, Turns: turns,
+				Injector: s.inForce.Get, Namespaces: withServices, Metrics: admissions, Turns: turns,
 			},
 		} {
 			answers := webhook.Reviews{Webhook: &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}}
@@ -285,6 +289,21 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		return nil
 	}
 }
+
+// sealing is the injector in force, which seals what it makes.
+func (s *server) sealing() inject.Injector {
+	injector := s.inForce.Get()
+	keys, err := s.certificate.Shared(sealPurpose)
+	if err != nil {
+		s.logger.Error(err, "pods get no seal")
+		return injector
+	}
+	injector.Sealing = inject.Sealing{Keys: keys, Now: time.Now()}
+	return injector
+}
+
+// sealPurpose is that of keys by which replicas seal pods for replicas of other versions.
+const sealPurpose = "spire-injector, seals of pods"
 
 // addCertificate has every replica watch the serving certificate and what the API server trusts, and if it is asked to
 // the leading one rotate both.

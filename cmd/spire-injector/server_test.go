@@ -1,8 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -10,7 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/spire-injector/spire-injector/cmd/spire-injector/platformfile"
+	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
+	"github.com/spire-injector/spire-injector/webhook/servingcert"
 )
 
 // flagsOf are those of a command line.
@@ -126,5 +140,49 @@ func TestWatchedObjects(t *testing.T) {
 		if _, is := object.(*corev1.ConfigMap); is {
 			t.Error("ConfigMaps are watched although none is named")
 		}
+	}
+}
+
+// Replicas seal what they make by a key that they have in common, as soon as there is one.
+func TestReplicasShareSeals(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encodedKey, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inPEM := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	var sealings []inject.Sealing
+	for range 2 {
+		metrics, err := platformfile.NewMetrics(prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &server{
+			certificate: &servingcert.Certificate{},
+			logger:      logr.Discard(),
+			inForce:     platformfile.New(platformfile.Config{Metrics: metrics, Logger: logr.Discard()}),
+		}
+		if got := s.sealing(); len(got.Sealing.Keys) != 0 {
+			t.Error("there is a key before there is a certificate")
+		}
+		if err := s.certificate.Offer(inPEM("CERTIFICATE", certificate), inPEM("PRIVATE KEY", encodedKey), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		sealings = append(sealings, s.sealing().Sealing)
+	}
+	if len(sealings[0].Keys) != 1 || !bytes.Equal(sealings[0].Keys[0], sealings[1].Keys[0]) {
+		t.Error("expected one key of both replicas")
+	}
+	if age := time.Since(sealings[0].Now); age < 0 || age > time.Minute {
+		t.Errorf("the sealing is %s old", age)
 	}
 }

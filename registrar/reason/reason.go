@@ -46,6 +46,7 @@ const (
 	OverLimit        Reason = "OverLimit"
 	NeedsNewPod      Reason = "NeedsNewPod"
 	Tampered         Reason = "Tampered"
+	OtherVersion     Reason = "OtherVersion"
 	Quarantined      Reason = "Quarantined"
 	SPIREUnavailable Reason = "SPIREUnavailable"
 	SPIRERejected    Reason = "SPIRERejected"
@@ -148,6 +149,12 @@ var rows = [...]Row{
 	{OverLimit, Refusal, "the pod asks for more than the platform's limits allow", none},
 	{NeedsNewPod, Refusal, "a running pod cannot take this change", none},
 	{Tampered, Refusal, "what the webhook wrote was changed, or arrived ready-made and wrong", none},
+	{
+		OtherVersion,
+		Refusal,
+		"the pod says that another version of the injector made it, and this one would make another pod; a replica of that version may admit it",
+		none,
+	},
 	{Quarantined, Refusal, "the platform file cuts the identity off", none},
 	{SPIREUnavailable, Refusal, "SPIRE did not answer in time; later it may", none},
 	{SPIRERejected, Refusal, "SPIRE answered, and does not accept the registration", none},

@@ -35,6 +35,7 @@ func TestAPIServer(t *testing.T) {
 		{"Corpus", testCorpus},
 		{"Forgeries", testForgeries},
 		{"Others", testOthers},
+		{"Versions", testVersions},
 		{"Subresources", testSubresources},
 		{"Unlabelled", testUnlabelled},
 		{"Authors", testAuthors},

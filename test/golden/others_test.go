@@ -89,14 +89,7 @@ func testOthers(t *testing.T, s *apiServer) {
 			ns := intent.Namespace{Name: "with-" + test.configuration}
 			s.prepare(t, ns, test.configuration)
 			s.registerAnother(t, test.configuration, test.path, ns.Name)
-			limits := &corev1.LimitRange{}
-			limits.Namespace, limits.Name = ns.Name, "limits"
-			limits.Spec.Limits = []corev1.LimitRangeItem{{
-				Type:           corev1.LimitTypeContainer,
-				Default:        corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
-				DefaultRequest: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m")},
-			}}
-			must(t, s.Create(t.Context(), limits))
+			s.limit(t, ns.Name)
 			manifest := func(more string) []byte {
 				return []byte(`{apiVersion: v1, kind: Pod, metadata: {generateName: api-, namespace: ` + ns.Name + `, ` + more + `},
 					spec: {initContainers: [{name: first, image: first}], containers: [{name: app, image: app}]}}`)
@@ -137,6 +130,19 @@ func testOthers(t *testing.T, s *apiServer) {
 			}
 		})
 	}
+}
+
+// limit gives containers of a namespace a request and a limit that they leave open.
+func (s *apiServer) limit(t *testing.T, namespace string) {
+	t.Helper()
+	limits := &corev1.LimitRange{}
+	limits.Namespace, limits.Name = namespace, "limits"
+	limits.Spec.Limits = []corev1.LimitRangeItem{{
+		Type:           corev1.LimitTypeContainer,
+		Default:        corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
+		DefaultRequest: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m")},
+	}}
+	must(t, s.Create(t.Context(), limits))
 }
 
 // Nobody can bring along more than injection makes: what a server-side dry run shows to a tenant, with additions.

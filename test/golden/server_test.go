@@ -45,6 +45,7 @@ type apiServer struct {
 
 	mu       sync.Mutex
 	injector inject.Injector // what the webhooks decide with
+	another  inject.Injector // what /validate-pod decides with
 	spire    *recorder
 	services []intent.Service    // that /mutate-pod and /validate-workload go by
 	handed   []admission.Request // that /mutate-pod was asked
@@ -103,7 +104,12 @@ func (s *apiServer) serveWebhooks(t *testing.T, clientCA string) {
 		s.handed, s.answered = append(s.handed, req), append(s.answered, res)
 		return res
 	})}})
-	validator := &webhook.Validator{Injector: injector, Namespaces: namespaces}
+	validating := func() inject.Injector {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.another
+	}
+	validator := &webhook.Validator{Injector: validating, Namespaces: namespaces}
 	mux.Handle("/validate-pod", webhook.Reviews{Webhook: &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, req admission.Request) admission.Response {
 		s.validated.Add(1)
 		return validator.Handle(ctx, req)
@@ -252,10 +258,16 @@ func (s *apiServer) remove(t *testing.T, pod map[string]any) {
 
 // use lets the webhooks decide with another injector, and forgets what they did.
 func (s *apiServer) use(injector inject.Injector) {
+	injector.Decisions = inject.NewDecisions()
+	s.useTwo(injector, injector)
+}
+
+// useTwo is use of one injector that injects and of another one that validates, as replicas of two versions do.
+func (s *apiServer) useTwo(injecting, validating inject.Injector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.injector, s.spire, s.services, s.handed, s.answered = injector, &recorder{}, nil, nil, nil
-	s.injector.Decisions = inject.NewDecisions()
+	s.injector, s.another = injecting, validating
+	s.spire, s.services, s.handed, s.answered = &recorder{}, nil, nil, nil
 }
 
 // goBy has the webhooks see Services, until the next call of use.

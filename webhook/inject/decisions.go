@@ -53,7 +53,7 @@ func (i Injector) Create(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	if i.Decisions != nil {
 		kept = i.Decisions.created
 	}
-	res, err := recall(kept, ns, pod, func(pod *corev1.Pod) (Result, error) {
+	res, err := recall(kept, i.Sealing.stamp(), ns, pod, func(pod *corev1.Pod) (Result, error) {
 		res, err := i.Inject(ns, pod)
 		if err != nil {
 			return Result{}, err
@@ -72,7 +72,7 @@ func (i Injector) ValidateCreated(ns intent.Namespace, pod *corev1.Pod) (Result,
 	if i.Decisions != nil {
 		kept = i.Decisions.validated
 	}
-	return recall(kept, ns, pod, func(pod *corev1.Pod) (Result, error) {
+	return recall(kept, 0, ns, pod, func(pod *corev1.Pod) (Result, error) {
 		res, err := i.Validate(ns, pod)
 		res.Pod = nil
 		return res, err
@@ -100,16 +100,17 @@ func (i Injector) ValidateObject(
 		return Result{}, err
 	}
 	res, err := i.ValidateCreated(ns, decoded)
-	if err == nil && recognisable {
+	if err == nil && recognisable && !res.sealed {
 		i.Decisions.objects.Add(key, res)
 	}
 	return res, err
 }
 
 // recall returns the decision on a pod that is the same, or decides. It decides on what it compares, and sees nothing
-// else of the pod: so pods that are taken for the same cannot be decided on differently.
+// else of the pod: so pods that are taken for the same cannot be decided on differently. A decision with another stamp
+// is made again, and one by a seal is not kept.
 func recall(
-	kept *lru.Cache, ns intent.Namespace, pod *corev1.Pod, decide func(*corev1.Pod) (Result, error),
+	kept *lru.Cache, stamp int64, ns intent.Namespace, pod *corev1.Pod, decide func(*corev1.Pod) (Result, error),
 ) (Result, error) {
 	like := likeItsReplicas(pod)
 	var key recognition
@@ -118,17 +119,18 @@ func recall(
 		key, recognisable = recognitionOf(ns, like)
 	}
 	if recognisable {
-		if known, ok := kept.Get(key); ok {
-			res := known.(Result)
+		known, ok := kept.Get(key)
+		if res, is := known.(Result); ok && is && res.stamp == stamp {
 			res.Remembered = true
 			return res, nil
 		}
 	}
 	res, err := decide(like)
+	res.stamp = stamp
 	switch {
 	case err != nil && strings.Contains(err.Error(), anyTokenVolume), bytes.Contains(res.patch, []byte(anyTokenVolume)):
 		return decide(pod) // whose volume has another name
-	case err == nil && recognisable && len(res.patch) <= maxKeptPatch:
+	case err == nil && recognisable && !res.sealed && len(res.patch) <= maxKeptPatch:
 		kept.Add(key, res)
 	}
 	return res, err

@@ -169,7 +169,7 @@ func TestWhatIsNotRemembered(t *testing.T) {
 	} {
 		kept := lru.New(maxCreated)
 		for range 2 {
-			res, err := recall(kept, intent.Namespace{Name: "demo"}, test.pod, test.decide)
+			res, err := recall(kept, 0, intent.Namespace{Name: "demo"}, test.pod, test.decide)
 			if got := string(res.patch) + fmt.Sprint(err); res.Remembered || !strings.Contains(got, test.want) {
 				t.Errorf("%s: remembered=%t, expected %q in %q", name, res.Remembered, test.want, got)
 			}

@@ -24,8 +24,10 @@ type Injector struct {
 	Generate func(ir.Proxy) (templates.Config, error)
 	// Keep is told what Generate made for a pod that can have it, and never what was too large; nil is nobody.
 	Keep func(ir.Proxy, templates.Config)
-	// Decisions are those that were made by all the other fields; nil remembers none.
+	// Decisions are those that were made by all the other fields but Sealing; nil remembers none.
 	Decisions *Decisions
+	// Sealing is for pods that are created.
+	Sealing Sealing
 
 	running      bool                // the pod has its identity already, and keeps it while it is quarantined
 	jsonFiles    bool                // its Envoy looks for JSON, as in pods of older versions
@@ -49,6 +51,9 @@ type Result struct {
 	// Of a result without a pod: its patch, and how the pod is made.
 	patch []byte
 	whole func() (Result, error)
+
+	stamp  int64 // of the seal, with which the result is as old as the seal
+	sealed bool  // admitted by its seal, which does not hold for long
 }
 
 // JSONPatch is the JSON patch (RFC 6902) that makes what it should be of the pod that was given; empty if that changes
@@ -82,6 +87,7 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 		}
 		return Result{Decision: decision, Pod: pod}, nil
 	}
+	arrived := pod
 	pod = tidied(pod)
 	if !injected(pod) {
 		base := pod
@@ -89,14 +95,40 @@ func (i Injector) Inject(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 			base = strip(pod)
 		}
 		res, err := i.inject(ns, base, i.refusedExceptions(ns))
+		if err == nil {
+			err = i.Sealing.seal(ns, res.Pod)
+		}
 		res.Decision = decision
 		return res, err
 	}
-	return i.again(ns, pod)
+	res, err := i.again(ns, pod, arrived)
+	if err == nil && !res.sealed {
+		res.Pod, err = i.Sealing.resealed(ns, res.Pod)
+	}
+	return res, err
 }
 
-// again decides on a pod that has a status: it is what injection makes of it, or it was tampered with.
-func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
+// again decides on a pod that has a status: it is what injection makes of it, a replica that injects otherwise made it a
+// moment ago, or it was tampered with. The other one's seal may be of the pod as it is after tidying up, or as it arrived:
+// with containers of ours that are not known here.
+func (i Injector) again(ns intent.Namespace, pod, arrived *corev1.Pod) (Result, error) {
+	res, err := i.sameAgain(ns, pod)
+	again := Result{Decision: intent.Decision{Inject: true, Reason: reason.AlreadyInjected}, Pod: pod}
+	switch {
+	case err == nil:
+		again.Workloads = res.Workloads
+	case i.admits(ns, arrived, err): // and who sealed it has registered it
+		again.Pod, again.sealed = arrived, true
+	case i.admits(ns, pod, err):
+		again.sealed = true
+	default:
+		return Result{}, i.ofAnotherVersion(pod, err)
+	}
+	return again, nil
+}
+
+// sameAgain is what injection makes of a pod that has a status. The error says in what the pod is not that.
+func (i Injector) sameAgain(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	// Replicas of two versions work side by side while one takes the other's place: that a pod was injected by the other
 	// one is no fault, if it looks the same.
 	before, own := StatusOf(pod), i.Version
@@ -113,11 +145,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	if !sameStatus(pod, res.Pod, before.Version != own) {
 		mistakes = append([]intent.Mistake{isAltered("annotation " + intent.AnnotationStatus)}, mistakes...)
 	}
-	if err := intent.Refuse(reason.Tampered, mistakes); err != nil {
-		return Result{}, err
-	}
-	res.Decision, res.Pod, res.Warnings = intent.Decision{Inject: true, Reason: reason.AlreadyInjected}, pod, nil
-	return res, nil
+	return res, intent.Refuse(reason.Tampered, mistakes)
 }
 
 // inject is injection of a pod that carries nothing of ours. Refused are the mistakes in what is asked for that come of

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	corev1 "k8s.io/api/core/v1"
@@ -151,9 +152,13 @@ func Trim(pod *corev1.Pod) *corev1.Pod {
 			out.Annotations[key] = text
 		}
 	}
+	status := StatusOf(pod)
+	if text, ok := out.Annotations[intent.AnnotationStatus]; ok && status.Seal != "" { // by which replicas would differ
+		out.Annotations[intent.AnnotationStatus] = strings.Replace(text, `,"seal":"`+status.Seal+`"`, "", 1)
+	}
 	out.Spec.ServiceAccountName, out.Spec.NodeName = pod.Spec.ServiceAccountName, nodeOf(pod)
 	keep := namesOf
-	if StatusOf(pod).Capture != "" {
+	if status.Capture != "" {
 		keep = declaredIn
 	}
 	out.Spec.InitContainers, out.Spec.Containers = keep(pod.Spec.InitContainers), keep(pod.Spec.Containers)

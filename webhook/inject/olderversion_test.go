@@ -57,7 +57,7 @@ func TestPodOfOlderVersion(t *testing.T) {
 		1,
 	)
 	_, err := injector.Validate(ns, forged)
-	wantRefusal(t, err, reason.Tampered, "annotation "+intent.AnnotationStatus)
+	wantRefusal(t, err, reason.OtherVersion, "annotation "+intent.AnnotationStatus)
 
 	after := pod.DeepCopy()
 	after.Annotations[intent.AnnotationAllowedPeers] = "/other"

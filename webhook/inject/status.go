@@ -43,6 +43,8 @@ type Status struct {
 	HostAliases []string `json:"hostAliases,omitempty"`
 	// Envoy is what Envoy was started with. There is none in a pod without Envoy, or that an older version injected.
 	Envoy *EnvoyStatus `json:"envoy,omitempty"`
+	// Seal says to replicas of other versions, for a few minutes, that this is what a replica made: see [Sealing].
+	Seal string `json:"seal,omitempty"`
 }
 
 // injected says whether a pod carries a status, so that it claims to come from us.
@@ -73,7 +75,7 @@ func (s Status) writeTo(pod *corev1.Pod) error {
 
 // admittedLike takes over what happened to be at the admission of a pod, and says nothing of what the pod is.
 func (s *Status) admittedLike(before Status) {
-	s.Deferred = before.Deferred
+	s.Deferred, s.Seal = before.Deferred, before.Seal
 	switch {
 	case before.Envoy == nil: // an older version says nothing of it
 		s.Envoy = nil

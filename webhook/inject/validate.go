@@ -27,7 +27,7 @@ func (i Injector) Validate(ns intent.Namespace, pod *corev1.Pod) (Result, error)
 			Hint:  "another webhook took it away after injection: let it leave what is under " + intent.Prefix + " alone",
 		}})
 	}
-	res, err := i.again(ns, pod)
+	res, err := i.again(ns, pod, pod)
 	res.Workloads = nil
 	return res, err
 }

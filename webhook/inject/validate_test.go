@@ -243,5 +243,5 @@ func TestValidateStatusOfANewerVersion(t *testing.T) {
 		t.Fatalf("there is no such port in %s", status)
 	}
 	_, err = older.Validate(intent.Namespace{Name: "demo"}, pod)
-	wantRefusal(t, err, reason.Tampered, "annotation "+intent.AnnotationStatus)
+	wantRefusal(t, err, reason.OtherVersion, "annotation "+intent.AnnotationStatus)
 }

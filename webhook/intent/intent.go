@@ -258,8 +258,8 @@ func unknownAnnotation(key string, v value) Mistake {
 	return Mistake{Where: v.where(key, ""), What: "unknown key", Hint: hint}
 }
 
-// subject is who a pod is to the API server.
-func subject(ns Namespace, pod *corev1.Pod) Subject {
+// SubjectOf is who a pod is to the API server.
+func SubjectOf(ns Namespace, pod *corev1.Pod) Subject {
 	// The API server takes the older spelling for the newer one; manifests have either.
 	account := cmp.Or(pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount, defaultAccount)
 	return Subject{Namespace: ns.Name, ServiceAccount: account, Labels: pod.Labels}

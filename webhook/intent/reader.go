@@ -55,7 +55,7 @@ func newReader(p Platform, ns Namespace, pod *corev1.Pod) *reader {
 
 		hostNetwork: pod.Spec.HostNetwork,
 		Intent: Intent{
-			Subject: subject(ns, pod),
+			Subject: SubjectOf(ns, pod),
 			Mode:    ModeSidecar,
 			Sidecar: p.Sidecar,
 			Attributes: registrar.Attributes{

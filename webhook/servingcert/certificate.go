@@ -36,6 +36,7 @@ type Certificate struct {
 	presented  *tls.Certificate
 	next       *tls.Certificate // came after presented, and takes its place when the API servers trust it
 	registered []Registered
+	keys       [][]byte  // offered in PEM: the newest, and the one before
 	since      time.Time // since when next is trusted; zero while it is not
 }
 
@@ -49,6 +50,7 @@ func (c *Certificate) Offer(certificate, key []byte, now time.Time) error {
 		return err
 	}
 	c.offer(&pair, now)
+	c.share(key)
 	return nil
 }
 
