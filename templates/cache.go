@@ -12,16 +12,17 @@ import (
 // it is told to keep, so that a pod that is denied leaves nothing behind.
 type Cache struct {
 	mu      sync.Mutex
-	configs map[cacheKey]Config
+	packer  *packer // nil before the first is kept
+	configs map[cacheKey][]byte
 	bytes   int
 	most    int
 }
 
 type cacheKey [sha256.Size]byte
 
-// NewCache returns a cache of at most so many bytes of configurations. When it is full it starts over.
+// NewCache returns a cache of at most so many bytes of configurations, which are packed. When it is full it starts over.
 func NewCache(bytes int) *Cache {
-	return &Cache{configs: map[cacheKey]Config{}, most: bytes}
+	return &Cache{configs: map[cacheKey][]byte{}, most: bytes}
 }
 
 // Generate is [Generate], for a proxy whose configuration is kept without its work. It is safe for concurrent use, and
@@ -32,10 +33,13 @@ func (m *Cache) Generate(p ir.Proxy) (Config, error) {
 	}
 	key := keyOf(p)
 	m.mu.Lock()
-	known, ok := m.configs[key]
+	packed, ok := m.configs[key]
+	packer := m.packer
 	m.mu.Unlock()
 	if ok {
-		return known, nil
+		if known, err := packer.unpack(packed); err == nil {
+			return known, nil
+		}
 	}
 	return Generate(p) // outside of the lock: twice is better than in a row
 }
@@ -45,18 +49,33 @@ func (m *Cache) Keep(p ir.Proxy, made Config) {
 	if m == nil {
 		return
 	}
-	key, size := keyOf(p), made.size()
+	key := keyOf(p)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, known := m.configs[key]; known || size > m.most {
+	if _, known := m.configs[key]; known {
+		return
+	}
+	packed, err := m.packed(made)
+	size := len(key) + len(packed)
+	if err != nil || size > m.most { // what is not kept is generated again
 		return
 	}
 	if m.bytes+size > m.most {
 		clear(m.configs)
 		m.bytes = 0
 	}
-	m.configs[key] = made
+	m.configs[key] = packed
 	m.bytes += size
+}
+
+func (m *Cache) packed(made Config) ([]byte, error) {
+	if m.packer == nil {
+		var err error
+		if m.packer, err = newPacker(made); err != nil {
+			return nil, err
+		}
+	}
+	return m.packer.pack(made)
 }
 
 // keyOf distinguishes proxies without keeping what they say.
@@ -64,13 +83,4 @@ func keyOf(p ir.Proxy) cacheKey {
 	hash := sha256.New()
 	_, _ = fmt.Fprintf(hash, "%#v", p) // quotes every text, so that no two proxies look the same
 	return cacheKey(hash.Sum(nil))
-}
-
-// size is how much memory a configuration in a cache takes, about.
-func (c Config) size() int {
-	total := len(cacheKey{}) + len(c.Bootstrap) + len(c.Listeners) + len(c.Clusters) + len(c.Authorization)
-	for _, content := range append(c.CAs[:], c.Certificate) {
-		total += len(content)
-	}
-	return total
 }

@@ -200,7 +200,7 @@ func TestCacheIsGenerate(t *testing.T) {
 			}
 			kept := 0
 			for _, c := range cache.configs {
-				kept += c.size()
+				kept += len(cacheKey{}) + len(c)
 			}
 			if kept != cache.bytes || kept > bytes {
 				t.Errorf("%d bytes are kept, of which %d are counted and at most %d allowed", kept, cache.bytes, bytes)
@@ -227,6 +227,35 @@ func TestCacheKeepsWhatItIsToldTo(t *testing.T) {
 	none.Keep(p, other)
 	if got, err := none.Generate(p); err != nil || got == other {
 		t.Errorf("expected a cache that is not there to generate (%v)", err)
+	}
+}
+
+// TestPackedIsSmall: what is left of a configuration beside another one is a small part of it, also where much differs.
+func TestPackedIsSmall(t *testing.T) {
+	all := variants(t)
+	first, err := Generate(all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPacker(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, proxy := range all {
+		made, err := Generate(proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed, err := p.pack(made)
+		if most := len(made.joined()) / 4; err != nil || len(packed) > most && !proxy.JSONFiles {
+			t.Errorf("variant %d: expected at most %d bytes, got %d (%v)", i, most, len(packed), err)
+		}
+		if got, err := p.unpack(packed); err != nil || got != made {
+			t.Errorf("variant %d (%v):\n%s", i, err, cmp.Diff(made, got))
+		}
+		if got, err := p.unpack(packed[:len(packed)/2]); err == nil {
+			t.Errorf("variant %d: expected an error for half of it, got %v", i, got)
+		}
 	}
 }
 

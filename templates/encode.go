@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -16,14 +17,37 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
-// encode writes m as compact JSON, fields in their order of declaration. protojson puts white space in at random, on
-// purpose, which would make every re-injection look like a change.
+// encode writes m as compact JSON, fields in their order of declaration.
 func encode(m proto.Message) (string, error) {
+	return encodeWith(protojson.MarshalOptions{UseProtoNames: true}, m)
+}
+
+// encodeBriefly does the same with shorter names: those that protobuf gives fields in JSON, without underscores, numbers
+// for values of enumerations, and types whose URLs name no host, of which nobody reads more than what follows the slash.
+func encodeBriefly(m proto.Message) (string, error) {
+	document, err := encodeWith(protojson.MarshalOptions{UseEnumNumbers: true}, m)
+	return brieferTypes.Replace(document), err
+}
+
+const (
+	typeHost = "type.googleapis.com/"
+	// briefTypeHost is not empty, because Envoy takes no type for one that begins with the slash.
+	briefTypeHost = "t/"
+	// comparedTypes are those whose whole URL Envoy compares: what a filter may be matched by.
+	comparedTypes = typeHost + "envoy.extensions.matching."
+)
+
+// brieferTypes takes no text for a type: there, the quotes would be escaped.
+var brieferTypes = strings.NewReplacer(`"`+comparedTypes, `"`+comparedTypes, `"`+typeHost, `"`+briefTypeHost)
+
+// encodeWith makes the white space predictable. protojson puts it in at random, on purpose, which would make every
+// re-injection look like a change.
+func encodeWith(options protojson.MarshalOptions, m proto.Message) (string, error) {
 	name := m.ProtoReflect().Descriptor().FullName()
 	if err := validate(m); err != nil {
 		return "", fmt.Errorf("%s breaks a rule of Envoy's: %w", name, err)
 	}
-	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	raw, err := options.Marshal(m)
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", name, err)
 	}
@@ -36,9 +60,12 @@ func encode(m proto.Message) (string, error) {
 
 // file is the content of a file of the proxy's.
 func (p envoy) file(m proto.Message) (string, error) {
-	document, err := encode(m)
-	if err != nil || p.JSONFiles {
-		return document, err
+	if p.JSONFiles {
+		return encode(m)
+	}
+	document, err := encodeBriefly(m)
+	if err != nil {
+		return "", err
 	}
 	return short(document), nil
 }

@@ -10,7 +10,11 @@ import (
 	"regexp"
 	"testing"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/test/golden/layout"
@@ -36,9 +40,8 @@ func TestGolden(t *testing.T) {
 		}
 		for file, content := range files(config) {
 			generated[filepath.Join("testdata", name, file)] = []byte(content)
-			back, err := layout.JSON([]byte(files(inShort)[file]))
-			if back = otherFile.ReplaceAll(back, []byte(`${1}.json"`)); err != nil || string(back) != content {
-				t.Errorf("%s of %s: with aliases the meaning is another one: %s (%v)", file, name, back, err)
+			if back := inFull(t, file, files(inShort)[file]); back != content {
+				t.Errorf("%s of %s: with short names and aliases the meaning is another one: %s", file, name, back)
 			}
 		}
 	}
@@ -112,6 +115,29 @@ func TestDeterministic(t *testing.T) {
 			}
 		}
 	}
+}
+
+// inFull is what [encode] writes of the message that a file in YAML means.
+func inFull(t *testing.T, file, content string) string {
+	t.Helper()
+	document, err := layout.JSON([]byte(content))
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	var m proto.Message = &discoveryv3.DiscoveryResponse{}
+	if file == BootstrapFile {
+		m = &bootstrapv3.Bootstrap{}
+	}
+	document = otherFile.ReplaceAll(document, []byte(`${1}.json"`))
+	document = bytes.ReplaceAll(document, []byte(`"`+briefTypeHost), []byte(`"`+typeHost))
+	if err := protojson.Unmarshal(document, m); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	full, err := encode(m)
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return full
 }
 
 // otherFile is where one file refers to another one. No text of a user's has quotes that are not escaped.

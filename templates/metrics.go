@@ -27,11 +27,12 @@ func alwaysKept() []string {
 		"cluster." + probePrefix + probeClusterPrefixes[ir.ProbeTCP] + "*.membership_",
 	}
 	for _, source := range updateSources() {
-		for _, name := range updateStatistics {
+		// Only the file of rules has the last one: what all sources have in common is written once.
+		for _, name := range append(slices.Clone(updateStatistics), "config_fail") {
 			out = append(out, source.prefix+name)
 		}
 	}
-	return append(out, authorizationStats+"config_fail")
+	return out
 }
 
 // svidTag makes the SPIFFE ID of an SVID a label of when it expires. Envoy's own tag for a certificate's name ends at the

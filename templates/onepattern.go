@@ -41,16 +41,20 @@ func (n *nameSegments) add(segments []string) {
 	n.next[first].add(rest)
 }
 
-// pattern puts the segments together that are followed by the same.
+// pattern puts segments together that are followed by the same, and with each those that are its only way on.
 func (n *nameSegments) pattern() string {
 	var ends []string
 	before := map[string][]string{}
-	for _, segment := range n.order {
-		end := `\.` + n.next[segment].pattern()
+	for _, begin := range n.order {
+		next := n.next[begin]
+		for len(next.order) == 1 && len(next.last) == 0 {
+			begin, next = begin+"."+next.order[0], next.next[next.order[0]]
+		}
+		end := `\.` + next.pattern()
 		if before[end] == nil {
 			ends = append(ends, end)
 		}
-		before[end] = append(before[end], segment)
+		before[end] = append(before[end], begin)
 	}
 	var all []string
 	for _, end := range ends {

@@ -19,6 +19,7 @@ func TestAnyOf(t *testing.T) {
 		"twice":         {[]string{"a.b", "a.b"}, `a\.b.*`},
 		"empty":         {[]string{""}, `.*`},
 		"alike ends":    {[]string{"a.x.c", "a.y.c"}, `a\.(x|y)\.c.*`},
+		"long begins":   {[]string{"a.x.c", "a.x.d", "b.y.z.c", "b.y.z.d"}, `(a\.x|b\.y\.z)\.(c|d).*`},
 		"alike begins":  {[]string{"a.rq_total", "a.rq_time", "a.cx"}, `a\.(rq_t(otal|ime)|cx).*`},
 		"one in other":  {[]string{"a.rq", "a.rq_time", "a."}, `a\.(rq(|_time)|).*`},
 		"levels":        {[]string{"a.b", "a.b.c", "c"}, `(a\.(b\.c|b)|c).*`},

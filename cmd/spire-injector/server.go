@@ -197,9 +197,9 @@ func (s *server) run(ctx context.Context) error {
 	return s.manager.Start(ctx)
 }
 
-// keptConfigBytes bounds the cache of generated configurations, of some 15 KB each and at most 250 KB: a small part of
-// the memory that a replica gets.
-const keptConfigBytes = 16 << 20
+// keptConfigBytes bounds the cache of generated configurations, which are packed, of some 700 bytes each: a small part
+// of the memory that a replica gets.
+const keptConfigBytes = 4 << 20
 
 // watchPlatform keeps the injector at what the platform file becomes.
 func (s *server) watchPlatform(ctx context.Context) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -135,7 +134,7 @@ func sizeOf(injector inject.Injector, name string, pod *corev1.Pod) (sizeFigures
 	if err != nil {
 		return sizeFigures{}, fmt.Errorf("injecting %s: %w", name, err)
 	}
-	patch, err := json.Marshal(inject.Patch(pod, result.Pod))
+	patch, err := result.JSONPatch(pod)
 	if err != nil {
 		return sizeFigures{}, err
 	}

@@ -332,9 +332,9 @@ func TestRejectedConfigurationIsTold(t *testing.T) {
 	deploy(t, ns, api(ns, id(ns, "valid")), client(ns, "valid"))
 	pod := apiPod(t, ns)
 	answered(t, ns, "valid", "200")
-	broken := strings.Replace(pod.Annotations[intent.AnnotationListeners], "stat_prefix: ", "no_such_field: ", 1)
+	broken := strings.Replace(pod.Annotations[intent.AnnotationListeners], "statPrefix: ", "noSuchField: ", 1)
 	if broken == pod.Annotations[intent.AnnotationListeners] {
-		t.Fatalf("the listeners have no stat_prefix: %s", broken)
+		t.Fatalf("the listeners have no statPrefix: %s", broken)
 	}
 	pastInjector(t, ns, pod.Name, intent.AnnotationListeners, broken)
 	told := eventually(t, "events", func() error {

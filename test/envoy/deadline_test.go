@@ -22,7 +22,7 @@ func deniesWhatItLooksAt(t *testing.T) func(dir string) {
 		path := filepath.Join(dir, templates.ListenersFile)
 		raw, err := os.ReadFile(path)
 		must(t, err)
-		text := strings.ReplaceAll(string(raw), "clear_route_cache: true", "clear_route_cache: false")
+		text := strings.ReplaceAll(string(raw), "clearRouteCache: true", "clearRouteCache: false")
 		if text == string(raw) {
 			t.Errorf("%s has no filter that has the route chosen again", path)
 		}

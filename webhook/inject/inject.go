@@ -1,8 +1,6 @@
 package inject
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,11 +64,7 @@ func (r Result) JSONPatch(given *corev1.Pod) ([]byte, error) {
 	if len(ops) == 0 {
 		return nil, nil
 	}
-	patch, err := json.Marshal(ops)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the patch of the pod: %w", err)
-	}
-	return patch, nil
+	return encodeOperations(ops)
 }
 
 // Inject decides on a pod that is about to be created and returns it as it should be. A pod that already is what

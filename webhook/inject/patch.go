@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -38,6 +39,25 @@ func Patch(before, after *corev1.Pod) []Operation {
 	}
 	ops = patchHostAliases(ops, before.Spec.HostAliases, after.Spec.HostAliases)
 	return append(ops, patchSysctls(before.Spec.SecurityContext, after.Spec.SecurityContext)...)
+}
+
+// encodeOperations leaves "&", which begins each anchor in Envoy's configuration, as it is: [json.Marshal] takes six
+// characters for it, and the API server reads them all.
+func encodeOperations(ops []Operation) ([]byte, error) {
+	type plain Operation // without the method that escapes
+	all := make([]plain, len(ops))
+	for i, op := range ops {
+		if all[i] = plain(op); op.Value == nil && op.Operation != "remove" {
+			all[i].Value = json.RawMessage("null")
+		}
+	}
+	var patch bytes.Buffer
+	encoder := json.NewEncoder(&patch)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(all); err != nil {
+		return nil, fmt.Errorf("encoding the patch of the pod: %w", err)
+	}
+	return bytes.TrimSuffix(patch.Bytes(), []byte("\n")), nil
 }
 
 // patchSysctls leaves all else of a security context alone.

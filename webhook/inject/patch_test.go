@@ -55,6 +55,25 @@ func TestPatchOfPodWithoutLabelsAndAnnotations(t *testing.T) {
 	}
 }
 
+// The API server reads whatever is escaped, and no more often than has to be: Envoy's files are full of anchors.
+func TestPatchEscapesNothingWithoutNeed(t *testing.T) {
+	ops := []Operation{
+		{Operation: "add", Path: "/a&b", Value: `&a <"x">`},
+		{Operation: "add", Path: "/null"},
+		{Operation: "replace", Path: "/empty", Value: ""},
+		{Operation: "remove", Path: "/gone"},
+	}
+	got, err := encodeOperations(ops)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `[{"op":"add","path":"/a&b","value":"&a <\"x\">"},{"op":"add","path":"/null","value":null},` +
+		`{"op":"replace","path":"/empty","value":""},{"op":"remove","path":"/gone"}]`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestPatchOfUnchangedPodIsEmpty(t *testing.T) {
 	if ops := Patch(webhooktest.Server(), webhooktest.Server()); len(ops) > 0 {
 		t.Errorf("expected no operations, got %v", ops)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/test/golden/layout"
@@ -18,8 +19,8 @@ func Bootstrap(config templates.Config) ([]byte, error) {
 	if err := decode(config.Bootstrap, &bootstrap); err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
-	delete(bootstrap, "dynamic_resources")
-	static, ok := bootstrap["static_resources"].(map[string]any)
+	delete(bootstrap, spelled(bootstrap, "dynamic_resources"))
+	static, ok := bootstrap[spelled(bootstrap, "static_resources")].(map[string]any)
 	if !ok {
 		return nil, errors.New("bootstrap: expected static_resources, got none")
 	}
@@ -49,6 +50,18 @@ func Bootstrap(config templates.Config) ([]byte, error) {
 // directory of such files.
 var tokenFile = regexp.MustCompile(`"` + templates.JWTDir + `(?:(/)[0-9a-f]+\.json)?"`)
 
+// spelled is how object spells the name of a field: as Envoy's documents do, or as protobuf does in JSON.
+func spelled(object map[string]any, field string) string {
+	words := strings.Split(field, "_")
+	for n, word := range words[1:] {
+		words[n+1] = strings.ToUpper(word[:1]) + word[1:]
+	}
+	if brief := strings.Join(words, ""); object[brief] != nil {
+		return brief
+	}
+	return field
+}
+
 func resources(document string) ([]map[string]any, error) {
 	var response struct {
 		Resources []map[string]any `json:"resources"`
@@ -74,11 +87,12 @@ func inline(value any, filters []map[string]any) {
 			inline(inner, filters)
 		}
 	case map[string]any:
-		if _, ok := value["config_discovery"]; ok {
+		if discovery := spelled(value, "config_discovery"); value[discovery] != nil {
 			for _, filter := range filters {
 				if len(filters) == 1 || filter["name"] == value["name"] {
-					delete(value, "config_discovery")
-					value["typed_config"] = filter["typed_config"]
+					delete(value, discovery)
+					config := spelled(filter, "typed_config")
+					value[config] = filter[config]
 				}
 			}
 		}
@@ -100,7 +114,7 @@ func withoutFile(value any) {
 		}
 	case map[string]any:
 		for key, inner := range value {
-			if file, ok := inner.(map[string]any); ok && key == "path_config_source" && secretFile.MatchString(fmt.Sprint(file["path"])) {
+			if file, ok := inner.(map[string]any); ok && key == spelled(value, "path_config_source") && secretFile.MatchString(fmt.Sprint(file["path"])) {
 				delete(value, key)
 				value["api_config_source"] = map[string]any{
 					"api_type": "GRPC", "transport_api_version": "V3",
