@@ -323,7 +323,7 @@ func (s *server) warmCache(ctx context.Context) error {
 	if _, err := s.manager.GetCache().GetInformer(ctx, &corev1.Namespace{}); err != nil {
 		return fmt.Errorf("watching namespaces: %w", err)
 	}
-	if err := webhook.IndexServices(ctx, s.manager.GetFieldIndexer()); err != nil {
+	if _, err := s.manager.GetCache().GetInformer(ctx, &corev1.Service{}); err != nil {
 		return fmt.Errorf("watching Services: %w", err)
 	}
 	return nil
