@@ -262,6 +262,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 		withServices := namespaces
 		withServices.Services = s.manager.GetCache()
 		server := s.manager.GetWebhookServer()
+		callees := &webhook.Callees{Cached: s.manager.GetCache()} // which waits until it is filled
 		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
 		for name, handler := range map[string]admission.Handler{
 			webhook.MutatePod: &webhook.Handler{
@@ -270,13 +271,14 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Namespaces: withServices,
 				Metrics:    admissions,
 				Turns:      turns,
+				Callees:    callees,
 				Served:     webhook.ServedBy(s.manager.GetCache(), s.flags.webhookConfig),
 			},
 			webhook.ValidatePod: &webhook.Validator{
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 			webhook.ValidateWorkload: &webhook.WorkloadValidator{
-				Injector: injector, Namespaces: withServices, Metrics: admissions, Turns: turns,
+				Injector: injector, Namespaces: withServices, Metrics: admissions, Turns: turns, Callees: callees,
 			},
 		} {
 			answers := webhook.Reviews{Webhook: &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}}
