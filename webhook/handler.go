@@ -17,6 +17,7 @@ type Handler struct {
 	Namespaces NamespaceReader
 	Metrics    *Metrics // nil: none
 	Turns      *Turns   // of all handlers together; nil: unbounded
+	Callees    *Callees // nil: who is called is not looked for
 	// Served says which namespaces the API server asks this injector about; nil: all. Pods of others are not registered.
 	Served func(ctx context.Context) (Serves, error)
 }
@@ -66,5 +67,5 @@ func (h *Handler) handle(ctx context.Context, req admission.Request) (inject.Res
 	default:
 	}
 	patch, err := res.JSONPatch(pod)
-	return res, patch, err
+	return h.Callees.warn(ctx, res), patch, err
 }

@@ -14,8 +14,8 @@ import (
 type Namespaces struct {
 	Cached client.Reader
 	Direct client.Reader // the API server itself
-	// Services is the cache of [IndexServices], for who decides on new pods; nil reads none. It counts for what is live
-	// too: a pod does not wait for lists of the API server's.
+	// Services is a cache of those that [TrimService] leaves, for who decides on new pods; nil reads none. It counts for
+	// what is live too: a pod does not wait for lists of the API server's.
 	Services client.Reader
 }
 

@@ -11,29 +11,7 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// Most Services say nothing of protocols. So the cache keeps no more than the names of those, and finds the others by an
-// index: an admission does not look at all Services of its namespace.
-const (
-	saysProtocol = "says-protocol"
-	says         = "true"
-)
-
-// IndexServices has a cache watch Services, and find those that say what is spoken on ports.
-func IndexServices(ctx context.Context, cache client.FieldIndexer) error {
-	return cache.IndexField(ctx, &corev1.Service{}, saysProtocol, ServiceIndex)
-}
-
-// ServiceIndex is under which values of the index a Service is.
-func ServiceIndex(o client.Object) []string {
-	if s, ok := o.(*corev1.Service); ok {
-		if _, takesPart := intent.ServiceOf(s); takesPart {
-			return []string{says}
-		}
-	}
-	return nil
-}
-
-// TrimService leaves of a Service what takes part in decisions: less than 1 KiB of one that says nothing of protocols.
+// TrimService leaves of a Service what takes part in decisions: its name alone if nothing else does.
 func TrimService(object any) (any, error) {
 	s, ok := object.(*corev1.Service)
 	if !ok {
@@ -50,20 +28,23 @@ func TrimService(object any) (any, error) {
 		return out, nil
 	}
 	out.Spec = corev1.ServiceSpec{Type: s.Spec.Type, Selector: s.Spec.Selector}
-	for _, p := range s.Spec.Ports {
-		out.Spec.Ports = append(out.Spec.Ports, corev1.ServicePort{
+	if s.Spec.ClusterIP == corev1.ClusterIPNone {
+		out.Spec.ClusterIP = corev1.ClusterIPNone
+	}
+	out.Spec.Ports = make([]corev1.ServicePort, len(s.Spec.Ports))
+	for n, p := range s.Spec.Ports {
+		out.Spec.Ports[n] = corev1.ServicePort{
 			Protocol: p.Protocol, AppProtocol: p.AppProtocol, Port: p.Port, TargetPort: p.TargetPort,
-		})
+		}
 	}
 	return out, nil
 }
 
-// servicesIn are those of a namespace that say what is spoken on ports.
+// servicesIn are those of a namespace that take part in decisions.
 func servicesIn(ctx context.Context, cached client.Reader, namespace string) ([]intent.Service, error) {
 	var list corev1.ServiceList
-	err := cached.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{saysProtocol: says},
-		client.UnsafeDisableDeepCopy) // who decides reads it
-	if err != nil {
+	// Who decides reads it.
+	if err := cached.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("its Services: %w", err)
 	}
 	var all []intent.Service

@@ -25,6 +25,7 @@ type WorkloadValidator struct {
 	Namespaces NamespaceReader
 	Metrics    *Metrics // nil: none
 	Turns      *Turns   // of all handlers together; nil: unbounded
+	Callees    *Callees // nil: who is called is not looked for
 }
 
 // Handle implements [admission.Handler].
@@ -52,7 +53,7 @@ func (v *WorkloadValidator) handle(ctx context.Context, req admission.Request) (
 	if errors.As(err, &refusal) {
 		return inject.Result{}, fmt.Errorf("the pods of this %s would be denied: %w", req.Kind.Kind, err)
 	}
-	return res, err
+	return v.Callees.warn(ctx, res), err
 }
 
 // changedTemplate is the pod that an object's pods are made of; nil if an update leaves it as it was: what is wrong

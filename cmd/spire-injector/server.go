@@ -266,6 +266,7 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 			s.logger.Info("pods get no seal: replicas share no key where the serving certificate is an SVID, so that while the " +
 				"injector is upgraded one version may deny what another one made")
 		}
+		callees := &webhook.Callees{Cached: s.manager.GetCache()} // which waits until it is filled
 		gate, turns := webhook.NewGate(admissions), webhook.NewTurns()
 		for name, handler := range map[string]admission.Handler{
 			webhook.MutatePod: &webhook.Handler{
@@ -274,13 +275,14 @@ func (s *server) webhooks(options registrar.Options) func(context.Context) error
 				Namespaces: withServices,
 				Metrics:    admissions,
 				Turns:      turns,
+				Callees:    callees,
 				Served:     webhook.ServedBy(s.manager.GetCache(), s.flags.webhookConfig),
 			},
 			webhook.ValidatePod: &webhook.Validator{
 				Injector: injector, Namespaces: namespaces, Metrics: admissions, Turns: turns,
 			},
 			webhook.ValidateWorkload: &webhook.WorkloadValidator{
-				Injector: s.inForce.Get, Namespaces: withServices, Metrics: admissions, Turns: turns,
+				Injector: s.inForce.Get, Namespaces: withServices, Metrics: admissions, Turns: turns, Callees: callees,
 			},
 		} {
 			answers := webhook.Reviews{Webhook: &admission.Webhook{Handler: handler, LogConstructor: webhook.LogClaims}}
@@ -342,7 +344,7 @@ func (s *server) warmCache(ctx context.Context) error {
 	if _, err := s.manager.GetCache().GetInformer(ctx, &corev1.Namespace{}); err != nil {
 		return fmt.Errorf("watching namespaces: %w", err)
 	}
-	if err := webhook.IndexServices(ctx, s.manager.GetFieldIndexer()); err != nil {
+	if _, err := s.manager.GetCache().GetInformer(ctx, &corev1.Service{}); err != nil {
 		return fmt.Errorf("watching Services: %w", err)
 	}
 	return nil

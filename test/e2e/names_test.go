@@ -2,15 +2,19 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/spire-injector/spire-injector/webhook/inject"
 )
 
-// An app goes on calling a Service by its name and port, in whatever spelling, while it listens on that port itself.
+// An app goes on calling a Service by its name and port, in whatever spelling, while it listens on that port itself. The
+// callee's Envoy speaks to its app what appProtocol of the Service says.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
@@ -28,7 +32,7 @@ func TestNames(t *testing.T) {
 		Spec: corev1.ServiceSpec{
 			Selector: map[string]string{"app": "api"},
 			Ports: []corev1.ServicePort{
-				{Name: "http", Port: 8080, TargetPort: intstr.FromInt32(8443)},
+				{Name: "http", Port: 8080, TargetPort: intstr.FromInt32(8443), AppProtocol: new("kubernetes.io/h2c")},
 				{Name: "http-80", Port: 80, TargetPort: intstr.FromInt32(8443)},
 				{Name: "plain", Port: plain},
 			},
@@ -58,8 +62,14 @@ func TestNames(t *testing.T) {
 			spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}}
 		},
 	}
-	apply(t, service, server.deployment(ns), calls("valid").deployment(ns), calls("invalid").deployment(ns), captured.deployment(ns))
+	apply(t, service)
+	apply(t, server.deployment(ns), calls("valid").deployment(ns), calls("invalid").deployment(ns), captured.deployment(ns))
 	rollout(t, ns, "deployment/api", "deployment/valid", "deployment/invalid", "deployment/captured")
+
+	callee := onlyPod(t, ns, "api")
+	if got := inject.StatusOf(&callee).Envoy.AppProtocols; !slices.Equal(got, []string{"8080:http2"}) {
+		t.Errorf("expected the status to have what the Service says, got %q", got)
+	}
 
 	for _, host := range []string{
 		"api:8080", "api." + ns + ":8080", "api." + ns + ".svc:8080", "api." + ns + ".svc.cluster.local:8080", "api",
@@ -67,6 +77,9 @@ func TestNames(t *testing.T) {
 		got := echo(t, ns, "deployment/valid", "http://"+host+"/echo")
 		if got.Host != host || !strings.Contains(got.caller(), "URI=spiffe://example.org"+id(ns, "valid")) {
 			t.Errorf("%s: the callee saw the Host %q of %q", host, got.Host, got.caller())
+		}
+		if got.Protocol != "HTTP/2.0" {
+			t.Errorf("%s: expected Envoy to speak HTTP/2 to the app, got %s", host, got.Protocol)
 		}
 	}
 	// Its app listens on that port of all addresses, the name's too.

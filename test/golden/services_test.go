@@ -18,8 +18,8 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// Namespaces come with those of their Services that say what is spoken on ports, as the API server's watch tells it; of
-// the others the cache keeps little. The injector's own rights suffice.
+// Namespaces come with those of their Services that select pods, as the API server's watch tells it; of the others the
+// cache keeps little. The injector's own rights suffice.
 func testServices(t *testing.T, s *apiServer) {
 	ctx := t.Context()
 	s.asInjector(t) // which makes its roles
@@ -30,7 +30,8 @@ func testServices(t *testing.T, s *apiServer) {
 		ByObject: map[client.Object]cache.ByObject{&corev1.Service{}: {Transform: webhook.TrimService}},
 	})
 	must(t, err)
-	must(t, webhook.IndexServices(ctx, watched))
+	_, err = watched.GetInformer(ctx, &corev1.Service{}, cache.BlockUntilSynced(false))
+	must(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- watched.Start(ctx) }()
 	if !watched.WaitForCacheSync(ctx) {
@@ -50,7 +51,9 @@ func testServices(t *testing.T, s *apiServer) {
 		return o
 	}
 	api := service("services", "api", "grpc")
-	for _, o := range []*corev1.Service{api, service("services", "silent", ""), service("services-of-others", "api", "tcp")} {
+	silent, headless := service("services", "silent", ""), service("services", "headless", "")
+	headless.Spec.ClusterIP = corev1.ClusterIPNone
+	for _, o := range []*corev1.Service{api, silent, headless, service("services-of-others", "api", "tcp")} {
 		must(t, s.Create(ctx, o))
 	}
 	namespaces := webhook.Namespaces{Cached: s, Direct: s, Services: watched}
@@ -60,31 +63,40 @@ func testServices(t *testing.T, s *apiServer) {
 			var got []string
 			ns, err := namespaces.Namespace(ctx, "services")
 			for _, s := range ns.Services {
-				got = append(got, s.Name+" "+s.Ports[0].Target.String()+" "+s.Ports[0].AppProtocol)
+				text := s.Name
+				for _, p := range s.Ports {
+					text += fmt.Sprintf(" %d → %s %s", p.Port, p.Target.String(), p.AppProtocol)
+				}
+				got = append(got, text)
 			}
+			slices.Sort(got)
 			if err == nil && !slices.Equal(got, want) {
 				err = fmt.Errorf("got %q", got)
 			}
 			return err
 		})
 	}
-	expect("api rpc grpc")
+	const ofSilent = "silent 80 → 80  81 → rpc "
+	expect("api 80 → 80  81 → rpc grpc", ofSilent)
 	live, err := namespaces.Live(ctx, "services")
 	must(t, err)
-	if one, _ := intent.ServiceOf(api); !reflect.DeepEqual(live.Services, []intent.Service{one}) {
-		t.Errorf("expected all that counts of %+v, got %+v", one, live.Services)
+	for _, o := range []*corev1.Service{api, silent} {
+		one, _ := intent.ServiceOf(o)
+		if !slices.ContainsFunc(live.Services, func(s intent.Service) bool { return reflect.DeepEqual(s, one) }) {
+			t.Errorf("expected all that counts of %+v, got %+v", one, live.Services)
+		}
 	}
 	says := "http2"
 	api.Spec.Ports[1].AppProtocol = &says
 	must(t, s.Update(ctx, api))
-	expect("api rpc http2")
-	var silent corev1.Service
-	s.eventually(t, "the Service that says nothing", func() error {
-		return watched.Get(ctx, client.ObjectKey{Namespace: "services", Name: "silent"}, &silent)
+	expect("api 80 → 80  81 → rpc http2", ofSilent)
+	var kept corev1.Service
+	s.eventually(t, "the Service that has nothing to say", func() error {
+		return watched.Get(ctx, client.ObjectKey{Namespace: "services", Name: "headless"}, &kept)
 	})
-	if silent.Spec.Selector != nil || silent.Spec.Ports != nil || silent.ManagedFields != nil {
-		t.Errorf("expected no more than its name to be kept, got %+v", silent)
+	if kept.Spec.Selector != nil || kept.Spec.Ports != nil || kept.ManagedFields != nil {
+		t.Errorf("expected no more than its name to be kept, got %+v", kept)
 	}
 	must(t, s.Delete(ctx, api))
-	expect()
+	expect(ofSilent)
 }

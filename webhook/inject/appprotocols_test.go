@@ -1,7 +1,9 @@
 package inject
 
 import (
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -86,6 +88,7 @@ func TestServicesAreRecognised(t *testing.T) {
 		remembered bool
 	}{
 		{intent.Namespace{Name: "demo"}, false}, {saying("grpc"), false}, {saying("tcp"), false}, {saying("grpc"), true}, {other, true},
+		{saying(""), false}, {saying(""), true},
 	} {
 		res, err := i.Create(tt.ns, webhooktest.Server())
 		if err != nil {
@@ -93,6 +96,10 @@ func TestServicesAreRecognised(t *testing.T) {
 		}
 		if res.Remembered != tt.remembered {
 			t.Errorf("Services %+v: expected remembered %t, got %t", tt.ns.Services, tt.remembered, res.Remembered)
+		}
+		past := func(warning string) bool { return strings.HasPrefix(warning, "Service demo/api: ") }
+		if leads := len(tt.ns.Services) > 0 && !reflect.DeepEqual(tt.ns, other); slices.ContainsFunc(res.Warnings, past) != leads {
+			t.Errorf("Services %+v: expected a warning that they lead past Envoy: %t, got %q", tt.ns.Services, leads, res.Warnings)
 		}
 	}
 }

@@ -43,6 +43,8 @@ type Result struct {
 	Workloads []registrar.Workload
 	// Warnings are for the author of a pod that is injected.
 	Warnings []string
+	// Callees are Services that the pod is to call, for who knows whether they exist.
+	Callees []intent.Callee
 	// Remembered says that the same was decided before, on a pod like this one.
 	Remembered bool
 
@@ -188,7 +190,7 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 	if in.Mode.Envoy() && i.Keep != nil {
 		i.Keep(in.Proxy, config)
 	}
-	return Result{Pod: out, Workloads: workloads, Warnings: i.Platform.Warnings(ns, in)}, nil
+	return Result{Pod: out, Workloads: workloads, Warnings: i.Platform.Warnings(ns, in), Callees: in.Callees()}, nil
 }
 
 // generate makes Envoy's configuration: none for a pod without Envoy.

@@ -100,7 +100,8 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	for _, key := range regenerated {
 		out.Annotations[key] = res.Pod.Annotations[key]
 	}
-	res.Pod, res.Decision, res.Warnings = out, intent.Decision{Inject: true, Reason: reason.Regenerated}, nil
+	res.Pod, res.Decision = out, intent.Decision{Inject: true, Reason: reason.Regenerated}
+	res.Warnings, res.Callees = nil, nil
 	return res, nil
 }
 

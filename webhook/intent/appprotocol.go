@@ -119,6 +119,9 @@ func servicesSay(services []Service, pod *corev1.Pod, in ir.Inbound) (is spoken,
 	differs, unknown := "", ""
 	for _, s := range services {
 		for _, p := range s.Ports {
+			if p.AppProtocol == "" {
+				continue
+			}
 			app, envoy := p.leadsTo(pod, in)
 			if !app && !envoy {
 				continue

@@ -56,11 +56,11 @@ func spokenTo(t *testing.T, ns Namespace, pod *corev1.Pod) (string, []string) {
 	return in.Proxy.Inbound[0].Protocol.String(), notes
 }
 
-// ofProtocols are the notes but for those about ports that stay open.
+// ofProtocols are the notes but for those about ports that stay open, and about Services that lead to them.
 func ofProtocols(in Intent) []string {
 	var notes []string
 	for _, n := range in.Notes {
-		if note := n.String(); !strings.Contains(note, "stays open beside Envoy") {
+		if note := n.String(); !strings.Contains(note, "stays open beside Envoy") && !strings.HasPrefix(note, "Service") {
 			notes = append(notes, note)
 		}
 	}

@@ -13,8 +13,8 @@ type Namespace struct {
 	Name        string
 	Labels      map[string]string
 	Annotations map[string]string // defaults for the annotations of the namespace's pods
-	// Services are those of the namespace that say what is spoken on ports. Running pods, and what runs without a cluster,
-	// go without.
+	// Services are those of the namespace that select pods. Running pods go without, and what runs without a cluster knows
+	// those of its manifests.
 	Services []Service
 }
 

@@ -67,6 +67,7 @@ func ParseAdmitted(p Platform, ns Namespace, pod *corev1.Pod, admitted AppProtoc
 	mistakes = append(mistakes, r.captureMistakes(pod)...)
 	r.findExceptions(pod)
 	r.noteOpenPort(ns, pod)
+	r.noteServices(ns, pod)
 	r.findOrigins()
 	// What seems to be missing may be there under a wrong name, or not be needed in the mode that is meant: that is told
 	// already.

@@ -3,7 +3,6 @@ package answers
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -35,7 +34,7 @@ type backend struct {
 
 // leadsTo finds where an address leads, as pods of a namespace resolve it.
 func (m *Mesh) leadsTo(a ir.Address, from string) destination {
-	name, pod, ok := m.serviceName(a.Host(), from)
+	name, pod, ok := m.serviceName(a, from)
 	if !ok {
 		return destination{
 			unknown: true,
@@ -64,29 +63,26 @@ func (m *Mesh) leadsTo(a ir.Address, from string) destination {
 	return d
 }
 
-// serviceName is the Service that a host names, and the pod of it where the host names one.
-func (m *Mesh) serviceName(host, from string) (name Object, pod string, ok bool) {
-	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+// serviceName is the Service that an address names, and the pod of it where it names one.
+func (m *Mesh) serviceName(a ir.Address, from string) (name Object, pod string, ok bool) {
 	in := func(namespace, name string) Object { return Object{Kind: "Service", Namespace: namespace, Name: name} }
-	if _, err := netip.ParseAddr(host); err == nil {
+	if a.IsIP() {
 		for _, s := range m.Services {
-			if s.Spec.ClusterIP == host {
+			if s.Spec.ClusterIP == a.Host() {
 				return in(s.Namespace, s.Name), "", true
 			}
 		}
 		return Object{}, "", false
 	}
-	switch {
-	case len(labels) > 3 && labels[3] == "svc":
-		return in(labels[2], labels[1]), labels[0], true
-	case len(labels) > 2 && labels[2] == "svc":
-		return in(labels[1], labels[0]), "", true
-	case len(labels) == 2 && m.hasNamespace(labels[1]):
-		return in(labels[1], labels[0]), "", true
-	case len(labels) == 1 && host != "localhost":
-		return in(from, labels[0]), "", true
+	domain := ""
+	if m.Platform != nil {
+		domain = m.Platform.ClusterDomain
 	}
-	return Object{}, "", false
+	s, ok := a.Service(from, domain)
+	if !ok || s.Ambiguous && !m.hasNamespace(s.Namespace) {
+		return Object{}, "", false
+	}
+	return in(s.Namespace, s.Name), s.Pod, true
 }
 
 // hasNamespace says whether something of a namespace is known.

@@ -74,13 +74,16 @@ func (m *Mesh) servicePort(found Found, port uint16, leads string) Step {
 			continue
 		}
 		p := b.group.Intent.Proxy
+		past, isApp := intent.PastEnvoy(p, port, b.port)
 		switch {
 		case p.ServerOf(b.port) >= 0:
 			step.Found += whereEnvoyServes(b)
+		case isApp:
+			step.Status = Note
+			step.Found, step.Remedy = intent.PastEnvoyOf(b.group.Of.String(), []intent.PastPort{past})
 		case len(p.Inbound) > 0:
 			step.Status = Note
 			step.Found += ", past the Envoy of " + b.group.Of.String() + ", which listens on " + join(m.listensBehind(found.service))
-			step.Remedy = pastEnvoy
 		}
 		return step
 	}

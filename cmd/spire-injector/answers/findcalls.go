@@ -3,11 +3,11 @@ package answers
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // findServices finds Services that lead to nobody's sidecar, or past one.
@@ -16,8 +16,8 @@ func (m *Mesh) findServices() []Finding {
 	type lead struct {
 		service *corev1.Service
 		groups  []*Group
-		around  []*Group
-		ports   []string
+		around  *Group // the first to whose app it leads
+		ports   []intent.PastPort
 	}
 	var leads []lead
 	for i := range m.Services {
@@ -39,12 +39,14 @@ func (m *Mesh) findServices() []Finding {
 					reached[b.group] = true
 					continue
 				}
-				switch p := b.group.Intent.Proxy; {
-				case slices.ContainsFunc(p.Inbound, func(in ir.Inbound) bool { return in.Listen == b.port }):
+				p := b.group.Intent.Proxy
+				if p.ServerOf(b.port) >= 0 {
 					reached[b.group] = true
-				case slices.ContainsFunc(p.Inbound, func(in ir.Inbound) bool { return in.App == b.port }):
-					l.around = append(l.around, b.group)
-					l.ports = append(l.ports, fmt.Sprintf("%d → %d", port.Port, b.port))
+				} else if past, ok := intent.PastEnvoy(p, uint16(port.Port), b.port); ok { //nolint:gosec // as above
+					l.ports = append(l.ports, past)
+					if l.around == nil {
+						l.around = b.group
+					}
 				}
 			}
 		}
@@ -53,30 +55,22 @@ func (m *Mesh) findServices() []Finding {
 	var out []Finding
 	for _, l := range leads {
 		where := fmt.Sprintf("Service %s/%s", l.service.Namespace, l.service.Name)
+		if len(l.ports) > 0 {
+			found, remedy := intent.PastEnvoyOf(l.around.Of.String(), l.ports)
+			out = append(out, Finding{Severity: Warning, Where: where, Found: found, Remedy: remedy})
+			continue
+		}
 		if g := firstUnreached(l.groups, reached); g != nil && !isHeadless(l.service) {
 			listens := m.listensBehind(l.service)
 			address, err := ir.ParseAddress(fmt.Sprintf("%s.%s.svc:%d", l.service.Name, l.service.Namespace, listens[0]))
 			if err == nil && portOf(l.service, listens[0]) == nil {
 				r := m.noPort(l.service, address)
 				out = append(out, Finding{Severity: Warning, Where: where, Found: r.Found, Remedy: r.Remedy})
-				continue
 			}
-		}
-		if len(l.around) > 0 {
-			out = append(out, Finding{
-				Severity: Warning,
-				Where:    where,
-				Found: fmt.Sprintf("%s, past the Envoy of %s, which listens on %s", strings.Join(slices.Compact(l.ports), ", "), l.around[0].Of,
-					join(m.listensBehind(l.service))),
-				Remedy: pastEnvoy,
-			})
 		}
 	}
 	return out
 }
-
-// pastEnvoy is what to do about a port of a Service that leads to the app itself.
-const pastEnvoy = "plain text comes in here; once nobody calls it, take the port away, and let the app listen on 127.0.0.1"
 
 func firstUnreached(groups []*Group, reached map[*Group]bool) *Group {
 	for _, g := range groups {

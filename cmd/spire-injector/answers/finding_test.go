@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -213,5 +214,30 @@ func TestFindProtocols(t *testing.T) {
 	}
 	if got := found(NewMesh(f), "services"); strings.Contains(got, "in new pods") {
 		t.Errorf("what inbound says is found by nobody else, got %s", got)
+	}
+}
+
+// What is captured comes to Envoy by the app's own port.
+func TestFindServicesOfCapturedPods(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	const past = "past the Envoy of Deployment "
+	pod := f.Pods[0]
+	f.Services = append(f.Services, corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: "direct"},
+		Spec: corev1.ServiceSpec{
+			Selector: map[string]string{"app": "api"},
+			Ports:    []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+		},
+	})
+	if got := found(NewMesh(f), "services"); !strings.Contains(got, "Service "+pod.Namespace+"/direct: 80 → 8080, "+past) {
+		t.Errorf("expected a Service that leads past Envoy to be found, got %s", got)
+	}
+	for _, p := range f.Pods {
+		p.Annotations[intent.AnnotationCapture] = "inbound"
+		p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080}}
+	}
+	if got := found(NewMesh(f), "services"); strings.Contains(got, past) {
+		t.Errorf("expected nothing of captured pods, got %s", got)
 	}
 }
