@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,14 +64,24 @@ func dialAsInjector(platform intent.Platform, workloadAPI string) (*spireapi.Cli
 	})
 }
 
-// registered lists the entries of a cluster. Nodes are UIDs by name.
+// entriesOf are a cluster's own entries, with how many others are in their way or below them.
+func entriesOf(ctx context.Context, spire registrar.EntryLister, cluster registrar.Cluster) (own []registrar.Entry, others int, err error) {
+	all, err := spire.ListEntries(ctx, cluster)
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing the entries of cluster %s: %w", cluster.Name, err)
+	}
+	own = slices.DeleteFunc(all, func(e registrar.Entry) bool { return !cluster.Owns(e) })
+	return own, len(all) - len(own), nil
+}
+
+// registered says what SPIRE has of a cluster. Nodes are UIDs by name.
 func registered(ctx context.Context, spire registrar.EntryLister, cluster registrar.Cluster, nodes map[string]string) *answers.Registered {
-	entries, err := spire.ListEntries(ctx, cluster)
+	own, _, err := entriesOf(ctx, spire, cluster)
 	if err != nil {
 		return &answers.Registered{Err: err}
 	}
-	byID := make(map[string]registrar.Entry, len(entries))
-	for _, e := range entries {
+	byID := make(map[string]registrar.Entry, len(own))
+	for _, e := range own {
 		byID[e.ID] = e
 	}
 	return &answers.Registered{

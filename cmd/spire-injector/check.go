@@ -192,7 +192,7 @@ func lookAtWorkloads(
 	facts = facts.Lasting()
 	var found []answers.Finding
 	if len(supposed) > 0 {
-		if found, err = facts.Suppose(supposed); err != nil {
+		if found, err = answers.NewMesh(facts).Suppose(supposed); err != nil {
 			return nil, err
 		}
 	} else {

@@ -108,11 +108,10 @@ func noPodsLeft(ctx context.Context, cluster clusterFlags) error {
 
 // purge removes what is the cluster's own: workloads before the rows that they hang below.
 func purge(ctx context.Context, out io.Writer, spire purged, cluster registrar.Cluster, dryRun bool) error {
-	all, err := spire.ListEntries(ctx, cluster)
+	own, others, err := entriesOf(ctx, spire, cluster)
 	if err != nil {
-		return fmt.Errorf("listing the entries of cluster %s: %w", cluster.Name, err)
+		return err
 	}
-	own := slices.DeleteFunc(slices.Clone(all), func(e registrar.Entry) bool { return !cluster.Owns(e) })
 	slices.SortFunc(own, func(a, b registrar.Entry) int {
 		return cmp.Or(cmp.Compare(cluster.KindOf(a), cluster.KindOf(b)), strings.Compare(a.ID, b.ID))
 	})
@@ -138,7 +137,7 @@ func purge(ctx context.Context, out io.Writer, spire purged, cluster registrar.C
 			fmt.Fprintf(out, "%s (%s)\n", e.ID, e.SPIFFEID)
 		}
 	}
-	if others := len(all) - len(own); others > 0 {
+	if others > 0 {
 		fmt.Fprintf(out, "left alone, though below paths of this cluster, because somebody else made them: %d\n", others)
 	}
 	if dryRun {

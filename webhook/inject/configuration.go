@@ -157,9 +157,10 @@ func merged(into, from map[string]string) map[string]string {
 	return into
 }
 
-// sizeMistakes measures the annotations as the API server does, so that the refusal can say what to do.
-func sizeMistakes(pod *corev1.Pod) []intent.Mistake {
-	total := 0
+// sizeMistakes measures the annotations as the API server does, so that the refusal can say what to do. More are bytes
+// that are to be added.
+func sizeMistakes(pod *corev1.Pod, more int) []intent.Mistake {
+	total := more
 	for k, v := range pod.Annotations {
 		total += len(k) + len(v)
 	}

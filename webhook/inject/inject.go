@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"errors"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +32,7 @@ type Injector struct {
 	jsonFiles    bool                // its Envoy looks for JSON, as in pods of older versions
 	tcpDeadlines bool                // of a running pod: its Envoy was started with what they need
 	admitted     intent.AppProtocols // of an injected pod: what its app speaks
+	takes        int                 // of Envoy's configuration, if not zero: how many bytes it has at most, and it is not made
 	readers      []string            // of an injected pod: what sees its files, so that containers that came later do not count
 }
 
@@ -144,6 +146,23 @@ func (i Injector) sameAgain(ns intent.Namespace, pod *corev1.Pod) (Result, error
 	return res, intent.Refuse(reason.Tampered, mistakes)
 }
 
+// Mistakes are those for which Inject refuses a pod, nil if it does not. Takes is how many bytes Envoy's configuration
+// has at most, zero where that is not known: where it is, and they fit, the configuration is not made, which is most of
+// the work of an injection.
+func (i Injector) Mistakes(ns intent.Namespace, pod *corev1.Pod, takes int) []intent.Mistake {
+	i.takes, i.Decisions = takes, nil
+	_, err := i.Inject(ns, pod)
+	if err != nil && takes > 0 { // perhaps only because it may take less
+		i.takes = 0
+		_, err = i.Inject(ns, pod)
+	}
+	var refusal *intent.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Mistakes
+	}
+	return nil
+}
+
 // inject is injection of a pod that carries nothing of ours. Refused are the mistakes in what is asked for that come of
 // where and when it is; nil finds none.
 func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedExceptions) (Result, error) {
@@ -175,16 +194,19 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 	for _, w := range workloads {
 		status.EntryIDs = append(status.EntryIDs, i.Platform.Cluster.WorkloadEntry(w).ID)
 	}
-	config, err := i.generate(in)
-	if err != nil {
-		return Result{}, err
+	var config templates.Config
+	if i.takes == 0 || len(in.Proxy.Validate()) > 0 {
+		var err error
+		if config, err = i.generate(in); err != nil {
+			return Result{}, err
+		}
 	}
 	out := pod.DeepCopy()
 	injection{Injector: i, intent: in, config: config, user: envoyUser(pod, in.Mode), status: &status}.add(out)
 	if err := status.writeTo(out); err != nil {
 		return Result{}, err
 	}
-	if err := intent.Refuse(reason.Invalid, sizeMistakes(out)); err != nil {
+	if err := intent.Refuse(reason.Invalid, sizeMistakes(out, i.takes)); err != nil {
 		return Result{}, err
 	}
 	if in.Mode.Envoy() && i.Keep != nil {

@@ -64,7 +64,7 @@ func (s Sealing) seal(ns intent.Namespace, pod *corev1.Pod) error {
 	if err := status.writeTo(pod); err != nil {
 		return err
 	}
-	if len(sizeMistakes(pod)) > 0 {
+	if len(sizeMistakes(pod, 0)) > 0 {
 		pod.Annotations[intent.AnnotationStatus] = without
 	}
 	return nil

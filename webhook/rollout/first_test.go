@@ -175,6 +175,30 @@ func TestFirstConfigurationOfPodsThatCannotBeRead(t *testing.T) {
 	})
 }
 
+// A pod that has taken the name of one that was new is not that one, and of one that goes while it is asked nothing is
+// kept.
+func TestFirstConfigurationOfAPodThatIsGone(t *testing.T) {
+	t.Parallel()
+	inWorld(t, 1, []string{"a/0"}, func(w *world) {
+		w.lead()
+		w.hang = map[string]time.Duration{"a": time.Second}
+		w.starting(cannotBind, "a/0")
+		time.Sleep(firstAfter + 500*time.Millisecond)
+		w.rollout.PodGone(podOf(w.pods[pod("a/0").NamespacedName]))
+		time.Sleep(time.Minute)
+		w.wantEvents()
+		w.wantMetrics(map[string]float64{"pods rejected_at_start": 0})
+	})
+	inWorld(t, 1, []string{"a/0"}, func(w *world) {
+		w.lead()
+		w.says("a/0", cannotBind)
+		w.rollout.PodStarts(Pod{pod("a/0").NamespacedName, "the one before"})
+		time.Sleep(time.Minute)
+		w.wantEvents()
+		w.wantMetrics(map[string]float64{"pods rejected_at_start": 0})
+	})
+}
+
 func TestStarts(t *testing.T) {
 	t.Parallel()
 	for i, test := range []struct {

@@ -10,20 +10,26 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
 // The cluster of the benchmarks has 2,000 injected pods of 300 workloads, of which each calls the next. One of them has
 // as many pods as a suggestion reads logs.
 const (
-	costWorkloads = 300
-	costPods      = 2000
-	costOf        = "n7/w7"
-	costTo        = "n8/w8"
+	costWorkloads  = 300
+	costNamespaces = 20
+	costPods       = 2000
+	costOf         = "n7/w7"
+	costTo         = "n8/w8"
 )
 
 // costManifests are those workloads with a Service each.
 func costManifests() string {
 	var documents []string
+	for i := range costNamespaces {
+		documents = append(documents, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: n%d}", i))
+	}
 	for i := range costWorkloads {
 		documents = append(documents, fmt.Sprintf(`apiVersion: apps/v1
 kind: Deployment
@@ -42,7 +48,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: w%[1]d, namespace: n%[3]d}
-spec: {selector: {app: w%[1]d}, ports: [{port: 8443}]}`, i, (i+1)%costWorkloads, i%20, (i+1)%costWorkloads%20))
+spec: {selector: {app: w%[1]d}, ports: [{port: 8443}]}`, i, (i+1)%costWorkloads, i%costNamespaces, (i+1)%costWorkloads%costNamespaces))
 	}
 	return strings.Join(documents, "\n---\n")
 }
@@ -185,6 +191,13 @@ func BenchmarkAnswers(b *testing.B) {
 				}
 			}
 			return nil
+		}},
+		{"check if", "v1.2.3", func(m *Mesh) error {
+			found, err := m.Suppose([]Supposition{{"n7", intent.InjectRequired}, {"n8", intent.InjectDisabled}})
+			if err == nil && len(found) != 2 {
+				err = fmt.Errorf("expected that nothing changes, got %+v", found)
+			}
+			return err
 		}},
 		{"suggest", "", func(m *Mesh) error {
 			pods, err := m.Witnesses(costOf, "")

@@ -161,8 +161,8 @@ func TestParseSupposition(t *testing.T) {
 			t.Errorf("%s: expected %q, got %v", text, part, err)
 		}
 	}
-	f := gathered(t, live(t, twoNamespaces))
-	if _, err := f.Suppose([]Supposition{{"shap", "required"}}); err == nil || !strings.Contains(err.Error(), `did you mean "shop"?`) {
+	m := NewMesh(gathered(t, live(t, twoNamespaces)))
+	if _, err := m.Suppose([]Supposition{{"shap", "required"}}); err == nil || !strings.Contains(err.Error(), `did you mean "shop"?`) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -187,6 +187,10 @@ func TestFindTooLarge(t *testing.T) {
 	}
 	if got := of(most - written); !strings.HasPrefix(got, "error: ") || !strings.Contains(got, "annotations: expected at most 262144 bytes together with") {
 		t.Errorf("got %s", got)
+	}
+	supposed, err := NewMesh(f).Suppose([]Supposition{{f.Templates[0].Namespace, intent.InjectEnabled}})
+	if err != nil || len(supposed) != 1 || !strings.Contains(supposed[0].Found, "denied today too: annotations: expected at most 262144 bytes") {
+		t.Errorf("got %+v, %v", supposed, err)
 	}
 }
 

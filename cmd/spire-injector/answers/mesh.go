@@ -18,8 +18,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/spire-injector/spire-injector/registrar/reason"
-	"github.com/spire-injector/spire-injector/templates"
-	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
@@ -50,6 +48,7 @@ type Mesh struct {
 	below    map[string][]*Workload                 // by item that ends in /*, once it was asked for
 	parsed   map[[sha256.Size]byte]parsed
 	next     map[*Workload][]*Group // of their templates
+	running  map[Object][]*Group    // of what is no part of the mesh
 }
 
 // Workload is what makes pods that are alike, or a pod of its own.
@@ -110,7 +109,10 @@ type parsed struct {
 }
 
 // NewMesh says what facts mean.
-func NewMesh(f Facts) *Mesh {
+func NewMesh(f Facts) *Mesh { return newMesh(f, nil) }
+
+// newMesh is NewMesh where pods run that are none of the facts.
+func newMesh(f Facts, running map[Object][]*Group) *Mesh {
 	m := &Mesh{
 		Facts:    f,
 		services: map[string]*corev1.Service{},
@@ -121,6 +123,7 @@ func NewMesh(f Facts) *Mesh {
 		below:    map[string][]*Workload{},
 		parsed:   map[[sha256.Size]byte]parsed{},
 		next:     map[*Workload][]*Group{},
+		running:  running,
 	}
 	if f.Platform != nil {
 		// What is not known here the injector knows from its own pod. Nothing that is told depends on it.
@@ -273,41 +276,25 @@ func (m *Mesh) injectionMistakes(g *Group) []intent.Mistake {
 	if m.Platform == nil {
 		return nil
 	}
-	injector := inject.Injector{Platform: *m.Platform, Kubernetes: m.Kubernetes, Generate: g.likeRunning()}
-	_, err := injector.Inject(m.namespace(g.Of.Namespace), g.Asked)
-	if err != nil && injector.Generate != nil { // to be told by what there would be
-		injector.Generate = nil
-		_, err = injector.Inject(m.namespace(g.Of.Namespace), g.Asked)
-	}
-	var refusal *intent.Refusal
-	if errors.As(err, &refusal) {
-		return refusal.Mistakes
-	}
-	return nil
+	injector := inject.Injector{Platform: *m.Platform, Kubernetes: m.Kubernetes}
+	return injector.Mistakes(m.namespace(g.Of.Namespace), g.Asked, m.takes(g))
 }
 
-// probeSize is more than Envoy's configuration takes for a probe, of which running pods are kept without.
-const probeSize = 4 << 10
+// probesSize is more than Envoy's configuration takes for the probes and hooks of a container, of which running pods
+// are kept without.
+const probesSize = 20 << 10
 
-// likeRunning takes the place of what makes Envoy's configuration where pods run that have one for the same ports and
-// upstreams: making it is most of what a check of all workloads takes. Of a proxy that follows the rules it can only be
-// too large, so that there is twice as much instead. Nil where no such pod runs.
-func (g *Group) likeRunning() func(ir.Proxy) (templates.Config, error) {
-	for _, other := range g.Of.Groups {
-		if !other.serves() || len(other.Pods) == 0 ||
-			!reflect.DeepEqual(other.Intent.Proxy.Inbound, g.Intent.Proxy.Inbound) ||
-			!reflect.DeepEqual(other.Intent.Proxy.Upstreams, g.Intent.Proxy.Upstreams) {
-			continue
-		}
-		size := 2 * other.Pods[0].written
-		return func(p ir.Proxy) (templates.Config, error) {
-			if len(p.Validate()) > 0 {
-				return templates.Generate(p)
-			}
-			return templates.Config{Bootstrap: strings.Repeat(" ", size+probeSize*len(p.Probes))}, nil
+// takes bounds the bytes of the configuration that the Envoys of a group will have, by what runs for the same ports and
+// upstreams: twice as much. Zero where no such pod runs.
+func (m *Mesh) takes(g *Group) int {
+	for _, other := range slices.Concat(g.Of.Groups, m.running[g.Of.Object]) {
+		if other.serves() && len(other.Pods) > 0 && reflect.DeepEqual(other.Intent.Proxy.Inbound, g.Intent.Proxy.Inbound) &&
+			reflect.DeepEqual(other.Intent.Proxy.Upstreams, g.Intent.Proxy.Upstreams) {
+			spec := g.Asked.Spec
+			return 2*other.Pods[0].written + probesSize*(len(spec.InitContainers)+len(spec.Containers))
 		}
 	}
-	return nil
+	return 0
 }
 
 // namespace is what of a namespace decides about its new pods.

@@ -32,7 +32,8 @@ func ParseSupposition(s string) (Supposition, error) {
 }
 
 // Suppose says what would become of the next pods of a namespace's workloads with other labels, and of who calls them.
-func (f Facts) Suppose(all []Supposition) ([]Finding, error) {
+func (m *Mesh) Suppose(all []Supposition) ([]Finding, error) {
+	f := m.Facts
 	for _, s := range all {
 		if err := f.Usable(s.Namespace); err != nil {
 			return nil, fmt.Errorf("--if: %w", err)
@@ -41,7 +42,11 @@ func (f Facts) Suppose(all []Supposition) ([]Finding, error) {
 	if f.Platform == nil {
 		return nil, fmt.Errorf("what would be injected is not known without the platform file: %w", f.Unread[SourcePlatform])
 	}
-	before := NewMesh(f.nextPods())
+	running := map[Object][]*Group{}
+	for _, w := range m.Workloads {
+		running[w.Object] = w.Groups
+	}
+	before := newMesh(f.nextPods(), running)
 	f.Namespaces = maps.Clone(f.Namespaces)
 	for _, s := range all {
 		ns := f.Namespaces[s.Namespace]
@@ -52,7 +57,7 @@ func (f Facts) Suppose(all []Supposition) ([]Finding, error) {
 		ns.Labels[intent.LabelInject] = s.Value
 		f.Namespaces[s.Namespace] = ns
 	}
-	after := NewMesh(f.nextPods())
+	after := newMesh(f.nextPods(), running)
 	var out []Finding
 	for _, s := range all {
 		found := after.supposed(before, s)
