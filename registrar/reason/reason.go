@@ -152,7 +152,7 @@ var rows = [...]Row{
 	{
 		OtherVersion,
 		Refusal,
-		"the pod says that another version of the injector made it, and this one would make another pod; a replica of that version may admit it",
+		"the pod says that another version of the injector made it, and it is not what this version makes",
 		none,
 	},
 	{Quarantined, Refusal, "the platform file cuts the identity off", none},

@@ -47,8 +47,8 @@ func (i Injector) ofAnotherVersion(pod *corev1.Pod, err error) error {
 	}
 	return intent.Refuse(reason.OtherVersion, append([]intent.Mistake{{
 		Where: "annotation " + intent.AnnotationStatus,
-		What: fmt.Sprintf("says that version %q of the injector made this pod, and here is version %q, which makes another one",
-			version, i.Version),
+		What: fmt.Sprintf("says that version %q of the injector made this pod, and here is version %q, which makes "+
+			"another one", version, i.Version),
 		Hint: "while the injector is upgraded, try again; else remove everything that injection added",
 	}}, refusal.Mistakes...))
 }

@@ -18,7 +18,7 @@ import (
 // else of the pod. A replica seals what it makes with a key that all of them share. Where the pod is not what
 // injection here makes of it, a seal that holds says that a replica made it so, of this very pod, a moment ago.
 //
-// A seal stands for the form of a pod and not for the right to its identity: that is looked at here, see [Injector.admits].
+// A seal stands for the form of a pod and not for the right to its identity: that is looked at where the pod arrives.
 //
 // The zero value seals nothing, and no seal holds.
 type Sealing struct {
@@ -97,7 +97,8 @@ func (s Sealing) holds(ns intent.Namespace, pod *corev1.Pod) bool {
 // sealOf is the MAC of a pod's form, made in a minute.
 func sealOf(key []byte, minute int64, form [sha256.Size]byte, open openFields) []byte {
 	mac := hmac.New(sha256.New, key)
-	for _, part := range [][]byte{[]byte(sealDomain), binary.BigEndian.AppendUint64(nil, uint64(minute)), form[:], open} { //nolint:gosec // any number will do
+	at := binary.BigEndian.AppendUint64(nil, uint64(minute)) //nolint:gosec // any number will do
+	for _, part := range [][]byte{[]byte(sealDomain), at, form[:], open} {
 		_, _ = mac.Write(part) // all but the last have one length; a hash takes everything
 	}
 	return mac.Sum(nil)[:sealBytes]
@@ -113,8 +114,8 @@ func (s Sealing) resealed(ns intent.Namespace, pod *corev1.Pod) (*corev1.Pod, er
 	return out, s.seal(ns, out)
 }
 
-// openFields says for each container that is sealed as a whole, in the pod's order, which resources injection left open, so that the API
-// server's own admission may set them: one bit each for limits, and three more for requests.
+// openFields says for each container that is sealed as a whole, in the pod's order, which resources injection left open,
+// so that the API server's own admission may set them: one bit each for limits, and three more for requests.
 type openFields []byte
 
 func openIn(pod *corev1.Pod) openFields {

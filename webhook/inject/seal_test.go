@@ -188,6 +188,9 @@ func TestSealHoldsForNothingElse(t *testing.T) {
 // A user's own texts are sealed as they were read.
 func TestSealIsOfWhatTheUserWrote(t *testing.T) {
 	older, newer := twoVersions(t)
+	// Nobody is denied for want of a claim.
+	older.Platform.Claims = []intent.Claim{{Namespaces: []string{"*"}, ServiceAccounts: []string{"*"}, Paths: []string{"/api"}}}
+	newer.Platform.Claims = older.Platform.Claims
 	for name, change := range map[string]func(*intent.Namespace, *corev1.Pod){
 		"annotation": func(_ *intent.Namespace, p *corev1.Pod) { p.Annotations[intent.AnnotationAllowedPeers] = "/other" },
 		"annotation more": func(_ *intent.Namespace, p *corev1.Pod) {
