@@ -87,7 +87,7 @@ func TestUpdatesAreJudged(t *testing.T) {
 					t.Errorf("%s, mended, at a look: %+v", file, v)
 				}
 			}
-			spoil(templates.ListenersFile, "stat_prefix: ", "stat_prefux: ", templates.ListenersFile)
+			spoil(templates.ListenersFile, "statPrefix: ", "statPrefux: ", templates.ListenersFile)
 			spoil(templates.ClustersFile, "127.0.0.1", "127.0.0", templates.ClustersFile)
 			spoil(templates.AuthorizationFile, "principals: [", "principles: [", templates.AuthorizationFile)
 			spoil(templates.ListenersFile, `{`, ``, templates.ListenersFile)
