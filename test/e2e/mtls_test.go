@@ -4,6 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/test/command"
 )
@@ -53,6 +56,25 @@ func TestMutualTLS(t *testing.T) {
 		var failed *command.Error
 		if !errors.As(err, &failed) || !strings.Contains(out, "connection refused") {
 			t.Errorf("expected a refused connection, got %q (%v)", out, err)
+		}
+	})
+	t.Run("injected pods start without warnings of ours", func(t *testing.T) {
+		var events corev1.EventList
+		must(t, shared.k.Get(t.Context(), &events, "events", "--namespace", ns, "--field-selector", "type=Warning"))
+		for _, pod := range podsOf(t, ns, "") {
+			for _, c := range pod.Status.InitContainerStatuses {
+				for _, e := range events.Items {
+					about := e.InvolvedObject.Name == pod.Name && e.InvolvedObject.FieldPath == "spec.initContainers{"+c.Name+"}"
+					if !about || c.State.Running == nil {
+						continue
+					}
+					// An app may take longer than most; then its pod is not ready, and says so.
+					after := e.FirstTimestamp.Sub(c.State.Running.StartedAt.Time)
+					if after < 2*time.Second || !strings.HasPrefix(e.Message, "Readiness probe failed") {
+						t.Errorf("%s, container %s, %s after its start: %s", pod.Name, c.Name, after, e.Message)
+					}
+				}
+			}
 		}
 	})
 }
