@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +12,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/cmd/spire-injector/answers"
 	"github.com/spire-injector/spire-injector/registrar"
+	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
 // What SPIRE's server says of an entry: that it is there, and on which nodes.
@@ -37,6 +41,9 @@ func TestRegistered(t *testing.T) {
 	said := registered(t.Context(), spire, cluster, map[string]string{"n1": first, "n2": second})
 	if said.Err != nil || !said.Has(api.ID) || !said.Has(batch.ID) || said.Has(absent.ID) {
 		t.Errorf("%v: %v, %v and %v", said.Err, said.Has(api.ID), said.Has(batch.ID), said.Has(absent.ID))
+	}
+	if row := cluster.NodeRow(registrar.IdentityHash(api.SPIFFEID), first); said.Has(row.ID) {
+		t.Errorf("a row is taken for a workload's entry: %s", row.ID)
 	}
 	for _, test := range []struct {
 		entry         registrar.Entry
@@ -68,5 +75,19 @@ func TestSPIREIsAskedOfAClusterAlone(t *testing.T) {
 		if err := (spireFlags{ask: true}).askInto(t.Context(), mesh, of); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected a mistake of the caller with %q, got %v", want, err)
 		}
+	}
+	dir := t.TempDir()
+	manifest, config := filepath.Join(dir, "pod.yaml"), filepath.Join(dir, "config.yaml")
+	for file, text := range map[string]string{
+		manifest: "apiVersion: v1\nkind: Pod\nmetadata: {name: api, namespace: shop}\n", config: webhooktest.PlatformFile,
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var errs strings.Builder
+	if code := run([]string{"explain", "shop/api", "-f", manifest, "--config", config, "--spire"}, nil, io.Discard, &errs); code != 2 ||
+		!strings.Contains(errs.String(), "--spire: expected a cluster") {
+		t.Errorf("by the command: exit code %d, %s", code, errs.String())
 	}
 }

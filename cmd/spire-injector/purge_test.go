@@ -95,24 +95,27 @@ func TestPurgeFederation(t *testing.T) {
 	var wanted []registrar.Federated
 	for _, r := range []registrar.Relationship{
 		relationship("ours.org", "https://ours.org"), relationship("changed.org", "https://changed.org"), relationship("gone.org", "https://gone.org"),
+		relationship("otherwise.org", "https://otherwise.org"),
 	} {
 		wanted = append(wanted, registrar.Federated{Relationship: r, Refresh: time.Minute})
 	}
+	otherwise := wanted[3].Relationship // asked by another profile
+	otherwise.Profile, otherwise.EndpointSPIFFEID = registrar.HTTPSSPIFFE, spiffeid.RequireFromString("spiffe://otherwise.org/spire/server")
 	results, err := spire.CreateFederationRelationships(t.Context(), []registrar.Relationship{
-		wanted[0].Relationship, relationship("changed.org", "https://elsewhere.org"), relationship("theirs.org", "https://theirs.org"),
+		wanted[0].Relationship, otherwise, relationship("changed.org", "https://elsewhere.org"), relationship("theirs.org", "https://theirs.org"),
 	})
 	if err := errors.Join(append(results, err)...); err != nil {
 		t.Fatal(err)
 	}
 	server.PutBundle(&types.Bundle{TrustDomain: "ours.org", SequenceNumber: 1})
-	const left = "left alone, because they are not as the platform file has them: 1 federation relationships\n"
+	const left = "left alone, because they are not as the platform file has them: 2 federation relationships\n"
 	for _, step := range []struct {
 		dryRun      bool
 		said, there string
 	}{
-		{true, left + "federation with ours.org (https://ours.org)\nwould remove 1 federation relationships\n", "ours.org changed.org theirs.org"},
-		{false, left + "removed 1 of 1 federation relationships\n", "changed.org theirs.org"},
-		{false, left + "removed 0 of 0 federation relationships\n", "changed.org theirs.org"},
+		{true, left + "federation with ours.org (https://ours.org)\nwould remove 1 federation relationships\n", "ours.org otherwise.org changed.org theirs.org"},
+		{false, left + "removed 1 of 1 federation relationships\n", "otherwise.org changed.org theirs.org"},
+		{false, left + "removed 0 of 0 federation relationships\n", "otherwise.org changed.org theirs.org"},
 	} {
 		var out strings.Builder
 		if err := purgeFederation(t.Context(), &out, spire, wanted, step.dryRun); err != nil {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -97,6 +98,24 @@ func TestAnswers(t *testing.T) {
 		if got, want := refused(t, idle.deployment(ns)), "the sidecar would have nothing to do"; !strings.Contains(got, want) {
 			t.Errorf("a workload that neither takes calls nor makes any: expected %q, got %s", want, got)
 		}
+		wrong := idle.deployment(ns)
+		wrong.Spec.Template.Labels["spiffe.io/inject"] = "true"
+		first, _, _ := strings.Cut(refused(t, wrong), "\n")
+		if want := `label spiffe.io/inject: expected "enabled" or "disabled", got "true"`; !strings.Contains(first, want) {
+			t.Errorf("a value that the label does not have: expected %q in the first line, got %s", want, first)
+		}
+	})
+	t.Run("a namespace that is excluded", func(t *testing.T) {
+		const excluded = "kube-public"
+		there := server(ns, "/nobody", "8080")
+		pod := neverScheduled(there.pod(excluded))
+		t.Cleanup(func() {
+			_, err := shared.k.Run(context.Background(), "--namespace", excluded, "delete", "pod", ns, "--ignore-not-found")
+			must(t, err)
+		})
+		apply(t, pod)
+		awaitAnswer(t, program, 1, "the namespace", excluded, "pod/"+ns, "",
+			"fails injected kube-public is excluded (by the webhooks' namespaceSelector); the label does nothing there remedy move it to another namespace")
 	})
 	t.Run("a label on the Deployment itself", func(t *testing.T) {
 		awaitAnswer(t, program, 1, "the label", ns, "deploy/unlabelled", "", "fails asked neither Pod "+ns+"/unlabelled-",

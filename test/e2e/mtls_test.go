@@ -4,6 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/test/command"
 )
@@ -53,6 +56,26 @@ func TestMutualTLS(t *testing.T) {
 		var failed *command.Error
 		if !errors.As(err, &failed) || !strings.Contains(out, "connection refused") {
 			t.Errorf("expected a refused connection, got %q (%v)", out, err)
+		}
+	})
+	t.Run("injected pods are asked for readiness when they may be ready", func(t *testing.T) {
+		var events corev1.EventList
+		must(t, shared.k.Get(t.Context(), &events, "events", "--namespace", ns, "--field-selector", "type=Warning"))
+		for _, pod := range podsOf(t, ns, "") {
+			for _, c := range pod.Status.InitContainerStatuses {
+				for _, e := range events.Items {
+					about := e.InvolvedObject.Name == pod.Name && e.InvolvedObject.FieldPath == "spec.initContainers{"+c.Name+"}"
+					if !about || c.State.Running == nil {
+						continue
+					}
+					// An SVID may come later than Envoy, and an app take longer than most: both are waited for, and said.
+					after := e.FirstTimestamp.Sub(c.State.Running.StartedAt.Time)
+					waits := strings.HasPrefix(e.Message, "Startup probe failed")
+					if !waits && (after < 2*time.Second || !strings.HasPrefix(e.Message, "Readiness probe failed")) {
+						t.Errorf("%s, container %s, %s after its start: %s", pod.Name, c.Name, after, e.Message)
+					}
+				}
+			}
 		}
 	})
 }

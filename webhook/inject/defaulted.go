@@ -97,6 +97,9 @@ func withAdmission(written, arrived corev1.Container) corev1.Container {
 	if dropsAll(written) && dropsAll(arrived) {
 		out.SecurityContext.Capabilities.Drop = slices.Clone(arrived.SecurityContext.Capabilities.Drop)
 	}
+	if p := arrived.ReadinessProbe; p != nil && p.InitialDelaySeconds == 0 && out.ReadinessProbe != nil {
+		out.ReadinessProbe.InitialDelaySeconds = 0 // versions before this one write none
+	}
 	return out
 }
 

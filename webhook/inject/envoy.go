@@ -44,7 +44,10 @@ func (i injection) envoy() corev1.Container {
 		},
 		// A pod is ready when its app answers too; at the start, that would wait for an app which waits for Envoy.
 		ReadinessProbe: &corev1.Probe{
-			ProbeHandler: probe(templates.AppReadinessPath, ir.ReadinessPort), PeriodSeconds: 2, FailureThreshold: 2,
+			ProbeHandler:        probe(templates.AppReadinessPath, ir.ReadinessPort),
+			InitialDelaySeconds: i.appDelay(),
+			PeriodSeconds:       2,
+			FailureThreshold:    2,
 		},
 		SecurityContext: restricted(i.user),
 		VolumeMounts: []corev1.VolumeMount{
@@ -70,6 +73,16 @@ func (i injection) envoy() corev1.Container {
 		c.VolumeMounts = append(c.VolumeMounts, mount(CAVolume, templates.CADir))
 	}
 	return c
+}
+
+// appDelay is how many seconds after Envoy's start readiness is asked, where the app is asked. The kubelet asks as soon
+// as Envoy has started, which is when the app begins to: each such pod would begin with Warning events, and most are
+// ready no earlier for it.
+func (i injection) appDelay() int32 {
+	if slices.ContainsFunc(i.intent.Proxy.Inbound, func(in ir.Inbound) bool { return in.App != 0 }) {
+		return 2
+	}
+	return 0
 }
 
 // envoyPorts are those that Envoy's container declares, with what callers find there in their names.

@@ -42,6 +42,11 @@ func TestPodOfOlderVersion(t *testing.T) {
 	injector := Injector{Platform: webhooktest.Platform(t), Version: "old"}
 	ns := intent.Namespace{Name: "demo"}
 	pod := older(t, injector)
+	envoy := containerNamed(pod.Spec.InitContainers, intent.SidecarName)
+	if envoy.ReadinessProbe.InitialDelaySeconds == 0 {
+		t.Error("expected that readiness is asked when the app may answer")
+	}
+	envoy.ReadinessProbe.InitialDelaySeconds = 0
 	injector.Version = "new"
 	if res, err := injector.Validate(ns, pod); err != nil || res.Reason != reason.AlreadyInjected {
 		t.Errorf("expected a valid pod, got %s, %v", res.Reason, err)

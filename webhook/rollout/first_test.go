@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/spire-injector/spire-injector/templates"
@@ -175,8 +176,8 @@ func TestFirstConfigurationOfPodsThatCannotBeRead(t *testing.T) {
 	})
 }
 
-// A pod that has taken the name of one that was new is not that one, and of one that goes while it is asked nothing is
-// kept.
+// A pod that has taken the name of one that was new is not that one, one that ends is not asked, and of one that goes
+// while it is asked nothing is kept.
 func TestFirstConfigurationOfAPodThatIsGone(t *testing.T) {
 	t.Parallel()
 	inWorld(t, 1, []string{"a/0"}, func(w *world) {
@@ -189,10 +190,13 @@ func TestFirstConfigurationOfAPodThatIsGone(t *testing.T) {
 		w.wantEvents()
 		w.wantMetrics(map[string]float64{"pods rejected_at_start": 0})
 	})
-	inWorld(t, 1, []string{"a/0"}, func(w *world) {
+	inWorld(t, 1, []string{"a/0", "a/1"}, func(w *world) {
 		w.lead()
 		w.says("a/0", cannotBind)
 		w.rollout.PodStarts(Pod{pod("a/0").NamespacedName, "the one before"})
+		ends := w.pods[pod("a/1").NamespacedName]
+		ends.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+		w.starting(cannotBind, "a/1")
 		time.Sleep(time.Minute)
 		w.wantEvents()
 		w.wantMetrics(map[string]float64{"pods rejected_at_start": 0})

@@ -1,8 +1,11 @@
 package answers
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/spire-injector/spire-injector/templates/ir"
 	"github.com/spire-injector/spire-injector/webhook/inject"
@@ -221,9 +224,13 @@ func (m *Mesh) readiness(g *Group) []Step {
 	}
 	var unready []string
 	var images []Count
+	waits := "" // for what
 	for _, pod := range g.Pods {
 		if !pod.ready() {
 			unready = append(unready, pod.Name)
+		}
+		if pod.Status.Phase == corev1.PodPending {
+			waits = cmp.Or(waits, m.agentOf(pod))
 		}
 		images = counted(images, pod.image())
 	}
@@ -233,6 +240,9 @@ func (m *Mesh) readiness(g *Group) []Step {
 		ready.Found = fmt.Sprintf("%d of %s not ready: %s", len(unready), agree(len(g.Pods), "pod", "pods"),
 			strings.Join(unready[:min(len(unready), mostNames)], ", "))
 		ready.Remedy = fmt.Sprintf("kubectl -n %s describe pod %s", g.Of.Namespace, unready[0])
+		if waits != "" {
+			ready.Found, ready.Remedy = waits+"; "+ready.Found, bringBack
+		}
 	}
 	steps := []Step{ready}
 	for _, c := range images {

@@ -64,6 +64,9 @@ func TestFindExpiring(t *testing.T) {
 	if got := of(10 * time.Minute); !strings.HasPrefix(got, "warning: ") || !strings.Contains(got, "'s SVID expires in 10m, of 60m, and is not renewed") {
 		t.Errorf("got %s", got)
 	}
+	if got := of(-27 * time.Second); !strings.Contains(got, "no SPIRE agent is found on node1, or on another node; "+pod.key()+"'s SVID expired 27s ago") {
+		t.Errorf("got %s", got)
+	}
 	f.Agents = map[string]Agent{"node2": {Ready: true}}
 	if got := of(-27 * time.Second); !strings.Contains(got, "no SPIRE agent runs on node1; "+pod.key()+"'s SVID expired 27s ago; bring the agent back") {
 		t.Errorf("got %s", got)
@@ -72,6 +75,37 @@ func TestFindExpiring(t *testing.T) {
 	f.Told = map[string]Told{pod.key(): {AskedSVID: true}}
 	if got := found(NewMesh(f), "workload-svids"); !strings.Contains(got, "SPIRE's agent spire/agent-1 on node1 is not ready since 12:00:00; "+pod.key()+" has no SVID") {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A pod that waits on a node without an agent waits for it, whatever else is not ready.
+func TestExplainWithoutAgent(t *testing.T) {
+	t.Parallel()
+	f := gathered(t, live(t, twoNamespaces))
+	pod := f.Pods[0]
+	pod.Spec.NodeName, pod.Status.Conditions = "node1", nil
+	for _, test := range []struct {
+		phase  corev1.PodPhase
+		agents map[string]Agent
+		waits  bool
+	}{
+		{corev1.PodPending, map[string]Agent{"node2": {Ready: true}}, true},
+		{corev1.PodPending, map[string]Agent{"node1": {Ready: true}}, false},
+		{corev1.PodRunning, map[string]Agent{"node2": {Ready: true}}, false},
+	} {
+		pod.Status.Phase, f.Agents = test.phase, test.agents
+		e, err := NewMesh(f).Explain(pod.key(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(e.Steps, func(s Step) bool { return s.Check == checkReady })
+		want := Reason{"1 of 1 pod not ready: " + pod.Name, "kubectl -n " + pod.Namespace + " describe pod " + pod.Name}
+		if test.waits {
+			want = Reason{"no SPIRE agent runs on node1; " + want.Found, bringBack}
+		}
+		if at < 0 || e.Steps[at].Status != Fails || e.Steps[at].Reason != want {
+			t.Errorf("%s: expected %+v, got %+v", test.phase, want, e.Steps)
+		}
 	}
 }
 

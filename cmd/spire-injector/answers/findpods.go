@@ -145,7 +145,7 @@ func (m *Mesh) svid(pod Pod) (Status, Reason) {
 	agent := m.agentOf(pod)
 	remedy := fmt.Sprintf("kubectl -n %s logs %s -c %s, and the log of the SPIRE agent on its node", pod.Namespace, pod.Name, intent.SidecarName)
 	if agent != "" {
-		remedy = "bring the agent back: pods there get no SVID, and keep none beyond its expiry"
+		remedy = bringBack
 		agent += "; "
 	}
 	switch {

@@ -46,14 +46,19 @@ func (m *Mesh) told(p Pod) Told { return m.Told[p.key()] }
 // appIsSilent says whether Envoy's own ports answer, and the app's behind them do not.
 func (t Told) appIsSilent() bool { return t.Ports != nil && *t.Ports && t.Apps != nil && !*t.Apps }
 
+// bringBack is the remedy for an agent that is away.
+const bringBack = "bring the agent back: pods there get no SVID, and keep none beyond its expiry"
+
 // agentOf says what is wrong with the agent on a pod's node; empty if nothing is, or it is not known.
 func (m *Mesh) agentOf(pod Pod) string {
 	node := pod.Spec.NodeName
-	if node == "" || len(m.Agents) == 0 || m.Only != "" {
+	if node == "" || !m.Live || m.Only != "" {
 		return ""
 	}
 	agent, ok := m.Agents[node]
 	switch {
+	case len(m.Agents) == 0: // it may run as something that is not known for it
+		return fmt.Sprintf("no SPIRE agent is found on %s, or on another node", node)
 	case !ok:
 		return "no SPIRE agent runs on " + node
 	case agent.Ready:
