@@ -31,6 +31,7 @@ type Injector struct {
 	jsonFiles    bool                // its Envoy looks for JSON, as in pods of older versions
 	tcpDeadlines bool                // of a running pod: its Envoy was started with what they need
 	admitted     intent.AppProtocols // of an injected pod: what its app speaks
+	listedPorts  bool                // of an injected pod: its rules lead no other ports of names to Envoy than those that are listed
 	readers      []string            // of an injected pod: what sees its files, so that containers that came later do not count
 }
 
@@ -103,7 +104,7 @@ func (i Injector) again(ns intent.Namespace, pod *corev1.Pod) (Result, error) {
 	// one is no fault, if it looks the same.
 	before, own := StatusOf(pod), i.Version
 	i.Version, i.readers = before.Version, before.Readers
-	i.Platform, i.admitted = i.platformOf(pod), AppProtocolsOf(pod)
+	i.Platform, i.admitted, i.listedPorts = i.platformOf(pod), AppProtocolsOf(pod), !leadsRestOfNames(pod)
 	res, err := i.inject(ns, strip(pod), i.refusedExceptions(ns))
 	if err == nil {
 		res, err = withStatus(res, func(s *Status) { s.admittedLike(before) })
@@ -146,6 +147,9 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 	}
 	if !i.redirectsHooks() {
 		in.Proxy.Probes = withoutHooks(in.Proxy.Probes)
+	}
+	if !i.listedPorts {
+		in.Proxy.LeadRestOfNames()
 	}
 	in.Proxy.JSONFiles = i.jsonFiles
 	in.Proxy.TCPDeadlines = i.tcpDeadlines || !i.running && slices.ContainsFunc(in.Proxy.Inbound, ir.Inbound.ServesTCPPeers)
