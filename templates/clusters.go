@@ -31,6 +31,7 @@ func (p envoy) clusters() []*clusterv3.Cluster {
 		out = append(out, p.upstream(up))
 		out = append(out, p.passthroughClusters(up)...)
 	}
+	out = append(out, p.restCluster()...)
 	return boundClusters(slices.Concat(out, p.jwksClusters(), p.tracesClusters()))
 }
 

@@ -40,7 +40,7 @@ func (p envoy) outbound() []*listenerv3.Listener {
 		}
 		out = append(out, passedThrough(up)...)
 	}
-	return out
+	return append(out, p.restListener()...)
 }
 
 // requestListener is a listener that serves the app on the ports of several upstreams that carry requests.

@@ -123,6 +123,9 @@ func (p envoy) ownAddresses() []*corev3.Address {
 			out = append(out, socketAddress(up.Loopback, port))
 		}
 	}
+	if p.RestOfNames != 0 {
+		out = append(out, socketAddress("127.0.0.1", p.RestOfNames))
+	}
 	return out
 }
 

@@ -47,8 +47,8 @@ func newCaptureCommand() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&redirects, "redirect", nil,
 		"a port, and the one on which Envoy listens in its place; may be given several times")
-	cmd.Flags().StringArrayVar(&names, "name", nil, "an address of loopback that stands for a name in the pod, its port, and the port "+
-		"of 127.0.0.1 on which Envoy listens in its place, such as 127.0.1.1:8080:15500; may be given several times")
+	cmd.Flags().StringArrayVar(&names, "name", nil, "an address of loopback that stands for a name in the pod, its port, or * for all "+
+		"that have none, and the port of 127.0.0.1 on which Envoy listens in its place, such as 127.0.1.1:8080:15500; may be given several times")
 	cmd.Flags().StringArrayVar(&open, "open", nil, "a further port that answers from outside; may be given several times")
 	cmd.Flags().StringVar(&ipFamily, "ip-family", ir.IPv4.String(),
 		"addresses on which Envoy listens: IPv4, IPv6 or DualStack; rules are for both")

@@ -25,13 +25,18 @@ func (p Proxy) Redirects() []Redirect {
 }
 
 // NameRedirect leads the app's connections for a port of a name's address in the pod to one of 127.0.0.1, on which Envoy
-// listens.
+// listens. From port 0 are those for all ports that have no other.
 type NameRedirect struct {
 	IP string // of loopback
 	Redirect
 }
 
-func (r NameRedirect) String() string { return r.IP + ":" + r.Redirect.String() }
+func (r NameRedirect) String() string {
+	if r.From == 0 {
+		return fmt.Sprintf("%s:*:%d", r.IP, r.To)
+	}
+	return r.IP + ":" + r.Redirect.String()
+}
 
 // NameRedirects are those of a captured pod.
 func (p Proxy) NameRedirects() []NameRedirect {
@@ -39,6 +44,11 @@ func (p Proxy) NameRedirects() []NameRedirect {
 	for _, up := range p.Upstreams {
 		if up.Behind != 0 {
 			redirects = append(redirects, NameRedirect{up.Loopback, Redirect{From: up.Listen, To: up.Behind}})
+		}
+	}
+	if p.RestOfNames != 0 {
+		for _, host := range p.NamedHosts() {
+			redirects = append(redirects, NameRedirect{host.IP, Redirect{To: p.RestOfNames}})
 		}
 	}
 	return redirects

@@ -55,11 +55,7 @@ func (p Proxy) checkNames(found *problems, ports portOwners) {
 			case IsOwnPort(int(port)):
 				found.tell(path, PortTaken, "port %d is one of the sidecar's own on all addresses of the pod", port)
 			case behind != 0: // Envoy is elsewhere
-			case owner != "" && p.Captured:
-				found.tell(path, NameInTheWay,
-					"%s declares port %d, and as a captured app may listen on all addresses of the pod, where it is in the way of Envoy at %s, to "+
-						"which %s leads; give the port an upstream of its own, to which the pod's rules lead, with peers or with tls", owner, port,
-					up.Loopback, up.Name)
+			case owner != "" && p.Captured: // the pod's rules lead to Envoy wherever the app listens
 			case owner != "" && !p.leadsTo(port):
 				found.tell(path, NameInTheWay,
 					"%s declares port %d, and on all addresses of the pod, as most apps listen, it is in the way of Envoy at %s, to which "+

@@ -181,20 +181,39 @@ func (p *Proxy) PlaceNames() {
 	for i := range p.Upstreams {
 		p.Upstreams[i].Loopback = ips[p.Upstreams[i].Name]
 	}
-	p.placeBehind()
+	p.placeBehind(func(up Upstream) bool { return p.declares(up.Listen) })
+}
+
+// LeadRestOfNames has the rules of a captured pod lead all TCP connections to its names to Envoy: those for upstreams to
+// their listeners, wherever the app itself listens, and the rest to one. It comes after [Proxy.PlaceNames].
+func (p *Proxy) LeadRestOfNames() {
+	if !p.Captured || len(p.NamedHosts()) == 0 {
+		return
+	}
+	p.Upstreams = slices.Clone(p.Upstreams)
+	for i := range p.Upstreams {
+		p.Upstreams[i].Passthrough = nil // which is of the rest
+	}
+	p.RestOfNames = p.placeBehind(func(Upstream) bool { return true })
+}
+
+// declares says whether a container declares a port.
+func (p Proxy) declares(port uint16) bool {
+	return slices.ContainsFunc(p.AppPorts, func(app AppPort) bool { return app.Port == port })
 }
 
 // firstBehind is the first port for [Upstream.Behind].
 const firstBehind = 15500
 
-// placeBehind depends on the ports that there are, and not on the order of the upstreams: a running pod keeps its rules.
-func (p *Proxy) placeBehind() {
+// placeBehind gives upstreams with names of a captured pod their ports, and returns the next one. It depends on the ports
+// that there are, and not on the order of the upstreams: a running pod keeps its rules.
+func (p *Proxy) placeBehind(which func(Upstream) bool) (next uint16) {
 	if !p.Captured {
-		return
+		return 0
 	}
-	taken, declared := map[uint16]bool{p.Metrics.Port: true}, map[uint16]bool{}
+	taken := map[uint16]bool{p.Metrics.Port: true}
 	for _, app := range p.AppPorts {
-		taken[app.Port], declared[app.Port] = true, true
+		taken[app.Port] = true
 	}
 	for _, in := range p.Inbound {
 		taken[in.Listen] = true
@@ -204,20 +223,23 @@ func (p *Proxy) placeBehind() {
 		up := &p.Upstreams[i]
 		if up.Name.IsZero() {
 			taken[up.Listen] = true
-		} else if declared[up.Listen] {
+		} else if which(*up) {
 			placed = append(placed, up)
 		}
 	}
 	slices.SortStableFunc(placed, func(a, b *Upstream) int {
 		return cmp.Or(strings.Compare(a.Name.String(), b.Name.String()), cmp.Compare(a.Listen, b.Listen))
 	})
-	next := uint16(firstBehind)
-	for _, up := range placed {
-		for taken[next] {
-			next++
+	free := func() uint16 {
+		for next = max(next, firstBehind); taken[next]; next++ {
 		}
-		up.Behind, taken[next] = next, true
+		return next
 	}
+	for _, up := range placed {
+		up.Behind = free()
+		taken[up.Behind] = true
+	}
+	return free()
 }
 
 // ListenIP is the address of loopback that the app calls for the upstream.

@@ -166,6 +166,54 @@ func TestNamesOnPortsOfCapturedApps(t *testing.T) {
 	}
 }
 
+// All that a captured app calls by a name comes to Envoy by the rules: ports that are no upstream's to one of its own.
+func TestRestOfNames(t *testing.T) {
+	p := sidecar(t)
+	p.AppPorts = []AppPort{{Container: "app", Port: 8080}, {Container: "app", Port: 15500}}
+	own := p.Upstreams[0]
+	for _, text := range []string{"web:8080", "api:8080", "api:9000"} {
+		up := own
+		var err error
+		if up.Name, up.Listen, err = ParseName(text, "shop", "cluster.local"); err != nil {
+			t.Fatal(err)
+		}
+		up.Passthrough = []uint16{15500 + uint16(len(p.Upstreams))}
+		p.Upstreams = append(p.Upstreams, up)
+	}
+	p.PlaceNames()
+	if p.LeadRestOfNames(); p.RestOfNames != 0 || len(p.NameRedirects()) > 0 || len(p.Upstreams[1].Passthrough) == 0 {
+		t.Error("without capture nothing leads there")
+	}
+	listed := p.Upstreams
+	p.Captured = true
+	p.LeadRestOfNames()
+	if found := p.Validate(); len(found) > 0 {
+		t.Fatal(found)
+	}
+	var got []string
+	for _, r := range p.NameRedirects() {
+		got = append(got, r.String())
+	}
+	slices.Sort(got)
+	want := []string{"127.0.1.1:*:15504", "127.0.1.1:8080:15501", "127.0.1.1:9000:15502", "127.0.1.2:*:15504", "127.0.1.2:8080:15503"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, up := range p.Upstreams {
+		if len(up.Passthrough) > 0 {
+			t.Errorf("%s: ports that pass through are of the rest, got %d", up.Called(), up.Passthrough)
+		}
+	}
+	if len(listed[1].Passthrough) == 0 || listed[2].Behind != 0 {
+		t.Error("the upstreams that were given have changed")
+	}
+	p.Upstreams = []Upstream{own}
+	p.RestOfNames = 0
+	if p.LeadRestOfNames(); p.RestOfNames != 0 {
+		t.Error("without names there is nothing to lead")
+	}
+}
+
 // What an upstream's address says is looked up as the name that it is, wherever it is written.
 func TestNamesAreLookedUp(t *testing.T) {
 	p := Proxy{ClusterDomain: "cluster.local", Upstreams: []Upstream{
@@ -259,13 +307,6 @@ func nameRules() []struct {
 			`upstreams[0].listen: container side declares port 9090, and on all addresses of the pod, as most apps listen, it is in the ` +
 				`way of Envoy at 127.0.1.1, to which api.shop leads; let it listen on 127.0.0.1 and name the port in inbound, or let ` +
 				`Envoy listen on another port of 127.0.0.1 and call that`},
-		{NameInTheWay, named, func(p *Proxy) {
-			p.Captured, p.AppPorts = true, []AppPort{{Container: "app", Port: 8080}, {Container: "app", Port: 22}}
-			p.PlaceNames()
-		},
-			`upstreams[0].passthrough[0]: container app declares port 22, and as a captured app may listen on all addresses of the pod, where ` +
-				`it is in the way of Envoy at 127.0.1.1, to which api.shop leads; give the port an upstream of its own, to which the pod's ` +
-				`rules lead, with peers or with tls`},
 		{NamePlace, named, func(p *Proxy) { p.Upstreams[0].Behind = 15500 },
 			`upstreams[0].listen: expected no port behind 8000, to which only the rules of a captured pod lead, got 15500`},
 		{PassthroughOfPort, named, func(p *Proxy) { p.Upstreams[3].Passthrough = []uint16{22} },

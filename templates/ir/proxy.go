@@ -49,6 +49,10 @@ type Proxy struct {
 	// JSONFiles says that the files in which Envoy looks for its configuration have names that end with .json, as in pods
 	// that older versions injected: it reads nothing else there.
 	JSONFiles bool
+	// RestOfNames is the port of 127.0.0.1 to which the rules of a captured pod lead all ports of names that are no
+	// upstream's, and from where their bytes go on as those of [Upstream.Passthrough]. Zero without such rules.
+	// [Proxy.LeadRestOfNames] sets it.
+	RestOfNames uint16
 	// TCPDeadlines says that the bootstrap allows what ends a TCP connection with its caller's certificate when that comes
 	// before half of SVIDTTL, as in pods whose Envoy was started with a port for which [Inbound.ServesTCPPeers] holds.
 	TCPDeadlines bool

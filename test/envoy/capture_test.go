@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,7 +72,10 @@ func TestCapturedPorts(t *testing.T) {
 		must(t, err)
 	}
 	p.PlaceNames()
-	x := startProxyIn(t, l.callee, p)
+	p.LeadRestOfNames()
+	dns := startDNSIn(t, l.callee)
+	dns.set(&backend{address: netip.MustParseAddr(callerIP)})
+	x := startProxyIn(t, l.callee, p, dns.use(t))
 	x.waitReady()
 	_, text, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(x.ready, "http://"), "/ready"), ":")
 	readiness, err := strconv.ParseUint(text, 10, 16)
@@ -167,4 +172,45 @@ func TestCapturedPorts(t *testing.T) {
 		return roundTrip(stream, "", "ping")
 	}))
 	x.waitEvent("upstream_connection", map[string]string{"peer": id("/api").String()})
+
+	// All other ports of a name go on to where it leads without Envoy, also those that the app has itself.
+	rest := map[int]string{}
+	for _, port := range []int{oldApp, 5432} {
+		listener := listenIn(t, l.caller, fmt.Sprintf("%s:%d", callerIP, port))
+		rest[port] = fmt.Sprintf("at %d", port)
+		go serveEach(listener, func(connection net.Conn) { _, _ = io.WriteString(connection, rest[port]) }) // who speaks first
+	}
+	called := func(address string) (string, error) {
+		var greeting []byte
+		err := l.callee.Do(func() error {
+			stream, err := net.DialTimeout("tcp", address, 10*time.Second)
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			must(t, stream.SetDeadline(time.Now().Add(10*time.Second)))
+			greeting, err = io.ReadAll(stream)
+			return err
+		})
+		return string(greeting), err
+	}
+	for port, want := range rest {
+		for _, up := range p.Upstreams {
+			if got, err := called(fmt.Sprintf("%s:%d", up.Loopback, port)); err != nil || got != want {
+				t.Errorf("%s port %d: expected %q, got %q, %v", up.Name, port, want, got, err)
+			}
+		}
+	}
+	x.waitEvent("upstream_connection", map[string]string{"listener": "passthrough_" + p.Upstreams[0].Loopback})
+	if got, err := called(fmt.Sprintf("%s:%d", p.Upstreams[0].Loopback, 5433)); got != "" { // where nobody listens
+		t.Errorf("a port that nobody has: got %q, %v", got, err)
+	}
+	if got, err := called(fmt.Sprintf("127.0.0.1:%d", p.RestOfNames)); got != "" {
+		t.Errorf("Envoy's port without a name: got %q, %v", got, err)
+	}
+	dns.mu.Lock()
+	defer dns.mu.Unlock()
+	if got, want := slices.Sorted(maps.Keys(dns.asked)), []string{"name-0.shop.svc.cluster.local", "name-1.shop.svc.cluster.local"}; !slices.Equal(got, want) {
+		t.Errorf("asked DNS for %q, want %q", got, want)
+	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spire-injector/spire-injector/templates"
 	"github.com/spire-injector/spire-injector/templates/ir"
+	"github.com/spire-injector/spire-injector/test/netns"
 )
 
 // backend is a peer without Envoy at an address of its own, that counts requests and connections.
@@ -200,8 +201,22 @@ type dnsServer struct {
 
 func startDNS(t *testing.T) *dnsServer {
 	t.Helper()
-	connection, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	must(t, err)
+	return startDNSIn(t, nil)
+}
+
+// startDNSIn answers in a network, if one is given.
+func startDNSIn(t *testing.T, n *netns.Network) *dnsServer {
+	t.Helper()
+	var connection net.PacketConn
+	listen := func() (err error) {
+		connection, err = net.ListenPacket("udp4", "127.0.0.1:0")
+		return err
+	}
+	if n == nil {
+		must(t, listen())
+	} else {
+		must(t, n.Do(listen))
+	}
 	t.Cleanup(func() { connection.Close() })
 	d := &dnsServer{
 		port: uint16(connection.LocalAddr().(*net.UDPAddr).Port), ttls: map[string]byte{}, asked: map[string]int{},

@@ -2,6 +2,8 @@ package inject
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -93,6 +95,12 @@ func redirectsOf(p ir.Proxy) []string {
 		redirects = append(redirects, r.String())
 	}
 	return redirects
+}
+
+// leadsRestOfNames says whether the rules of an injected pod lead all ports of its names to Envoy. Those of older versions
+// did not.
+func leadsRestOfNames(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(StatusOf(pod).envoy().Redirects, func(r string) bool { return strings.Contains(r, ":*:") })
 }
 
 // declaredIn keeps, of the containers of a captured pod, the ports that its listeners follow from.

@@ -131,6 +131,50 @@ func TestNamesOfRunningPods(t *testing.T) {
 	wantRefusal(t, change(`[{listen: 8000, address: "api:80", peers: [/api]}]`), reason.NeedsNewPod, "calls other names")
 }
 
+// All ports of the names of a captured pod pass through, but for one that an older version injected: it keeps its rules.
+func TestRestOfNames(t *testing.T) {
+	injector := namesInjector(t)
+	injector.Platform.Sidecar.Capture.Image = "injector"
+	const list = `[{listen: "api:80", peers: [/api], passthrough: [22, 8080]}]` // which the app declares
+	pod := callingBy(list)
+	captured(pod)
+	res, err := injector.Inject(shop, pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const all = "127.0.1.1:*:15501"
+	if got := StatusOf(res.Pod).Envoy; !slices.Contains(got.Redirects, all) || !slices.Equal(got.Names, []string{"api.shop:80"}) {
+		t.Errorf("got %q and %q", got.Redirects, got.Names)
+	}
+	if args := containerNamed(res.Pod.Spec.InitContainers, intent.CaptureName).Args; !slices.Contains(args, all) {
+		t.Errorf("got %q", args)
+	}
+	older := injector
+	older.listedPorts = true
+	pod.Annotations[intent.AnnotationUpstreams] = `[{listen: "api:80", peers: [/api], passthrough: [22]}]`
+	before, err := older.inject(shop, pod, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := StatusOf(before.Pod).Envoy; slices.Contains(got.Redirects, all) || !slices.Equal(got.Names, []string{"api.shop:80", "api.shop:22"}) {
+		t.Fatalf("got %q and %q", got.Redirects, got.Names)
+	}
+	for name, running := range map[string]*corev1.Pod{"today's": res.Pod, "an older version's": before.Pod} {
+		if _, err := injector.Validate(shop, running); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if r, err := injector.Refresh(shop, running); err != nil || r.Outdated || len(r.NewPod) > 0 {
+			t.Errorf("%s: got %+v, %v", name, r, err)
+		}
+		after := running.DeepCopy()
+		after.Annotations[intent.AnnotationAllowedPeers] = "/other"
+		changed, err := injector.Update(shop, running, after)
+		if err != nil || changed.Pod.Annotations[intent.AnnotationClusters] != running.Annotations[intent.AnnotationClusters] {
+			t.Errorf("%s: expected a change of peers to leave what names lead to, got %v", name, err)
+		}
+	}
+}
+
 // A namespace's default that names something else does not reach a running pod.
 func TestNamesOfNamespaces(t *testing.T) {
 	injector := namesInjector(t)

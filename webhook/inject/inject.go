@@ -33,6 +33,7 @@ type Injector struct {
 	tcpDeadlines bool                // of a running pod: its Envoy was started with what they need
 	admitted     intent.AppProtocols // of an injected pod: what its app speaks
 	takes        int                 // of Envoy's configuration, if not zero: how many bytes it has at most, and it is not made
+	listedPorts  bool                // of an injected pod: its rules lead no other ports of names to Envoy than those that are listed
 	readers      []string            // of an injected pod: what sees its files, so that containers that came later do not count
 }
 
@@ -131,7 +132,7 @@ func (i Injector) sameAgain(ns intent.Namespace, pod *corev1.Pod) (Result, error
 	// one is no fault, if it looks the same.
 	before, own := StatusOf(pod), i.Version
 	i.Version, i.readers = before.Version, before.Readers
-	i.Platform, i.admitted = i.platformOf(pod), AppProtocolsOf(pod)
+	i.Platform, i.admitted, i.listedPorts = i.platformOf(pod), AppProtocolsOf(pod), !leadsRestOfNames(pod)
 	res, err := i.inject(ns, strip(pod), i.refusedExceptions(ns))
 	if err == nil {
 		res, err = withStatus(res, func(s *Status) { s.admittedLike(before) })
@@ -186,6 +187,9 @@ func (i Injector) inject(ns intent.Namespace, pod *corev1.Pod, refused refusedEx
 	}
 	if !i.redirectsHooks() {
 		in.Proxy.Probes = withoutHooks(in.Proxy.Probes)
+	}
+	if !i.listedPorts {
+		in.Proxy.LeadRestOfNames()
 	}
 	in.Proxy.JSONFiles = i.jsonFiles
 	in.Proxy.TCPDeadlines = i.tcpDeadlines || !i.running && slices.ContainsFunc(in.Proxy.Inbound, ir.Inbound.ServesTCPPeers)

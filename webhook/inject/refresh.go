@@ -41,7 +41,7 @@ func (i Injector) Refresh(ns intent.Namespace, pod *corev1.Pod) (Refresh, error)
 	}
 	i.Platform, i.running = i.platformOf(pod), true
 	i.jsonFiles, i.tcpDeadlines = readsJSON(pod), StatusOf(pod).envoy().TCPDeadlines
-	i.readers, i.admitted = StatusOf(pod).Readers, AppProtocolsOf(pod)
+	i.readers, i.admitted, i.listedPorts = StatusOf(pod).Readers, AppProtocolsOf(pod), !leadsRestOfNames(pod)
 	res, err := i.inject(ns, stripRunning(pod), nil)
 	if err != nil {
 		return Refresh{}, err

@@ -82,7 +82,7 @@ func (i Injector) update(ns intent.Namespace, before, after *corev1.Pod) (Result
 	}
 	i.Platform = i.platformOf(before)
 	i.jsonFiles, i.tcpDeadlines = readsJSON(before), StatusOf(before).envoy().TCPDeadlines
-	i.readers, i.admitted = StatusOf(before).Readers, AppProtocolsOf(before)
+	i.readers, i.admitted, i.listedPorts = StatusOf(before).Readers, AppProtocolsOf(before), !leadsRestOfNames(before)
 	res, err := i.inject(ns, stripRunning(after), i.newExceptions(ns, before))
 	if err != nil {
 		return Result{}, err

@@ -102,7 +102,7 @@ var annotations = slices.Concat([]annotation{
 		model:   modelUpstreams,
 		doc: "a YAML list of {listen, address, peers, protocol, host, tls, jwt, passthrough}: the app talks to 127.0.0.1:listen, Envoy speaks mTLS to address and " +
 			`accepts only peers; listen may be a name and port that the app calls anyway, such as "api:8080": then address may be left out, if it ` +
-			"is that name and port too, and passthrough lists ports of that name where bytes go as they are; another name needs a new pod; in gateway mode {match, address, peers, protocol, host, tls, jwt}, routes by [host]/path of the inbound listeners; " +
+			"is that name and port too, and passthrough lists ports of that name where bytes go as they are, which with capture are all others; another name needs a new pod; in gateway mode {match, address, peers, protocol, host, tls, jwt}, routes by [host]/path of the inbound listeners; " +
 			"host is what every request says in Host (default: what was written; for 127.0.0.1 and localhost the name in address); " +
 			"jwt is {audience}: each request gets a JWT-SVID for it (default: the one peer); another audience needs a new pod; " +
 			"tls in the place of peers is {ca, sni, clientCertificate}: address is outside the mesh, its server has a certificate of ca, " +

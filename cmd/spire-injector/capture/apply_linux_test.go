@@ -119,6 +119,20 @@ func TestNames(t *testing.T) {
 		expect(host, appPort, "app")
 	}
 	expect("127.0.1.1", plainPort, "app")
+	const all = 15502
+	listener, err := w.pod.Listen(t.Context(), fmt.Sprintf("127.0.0.1:%d", all))
+	must(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go answerAll(listener, "rest")
+	rest := NameRedirect{netip.MustParseAddrPort("127.0.1.1:0"), all}
+	rules.Names = append([]NameRedirect{rest}, rules.Names...) // in whatever order
+	w.apply(t, rules)
+	expect("127.0.1.1", appPort, "name")
+	expect("127.0.1.1", plainPort, "rest")
+	expect("127.0.1.1", 1, "rest")
+	expect("127.0.1.2", appPort, "other name")
+	expect("127.0.1.2", plainPort, "app")
+	expect(podAddresses["IPv4"], plainPort, "app")
 	if got := ask(t, w.outside, podAddresses["IPv4"], appPort); !strings.HasPrefix(got, "envoy sees ") {
 		t.Errorf("from outside: got %q", got)
 	}

@@ -26,22 +26,38 @@ type Redirect struct{ From, To uint16 }
 func (r Redirect) String() string { return fmt.Sprintf("%d:%d", r.From, r.To) }
 
 // NameRedirect leads connections to an address of loopback, which stands for a name in the pod, to a port of 127.0.0.1 on
-// which Envoy listens. So the app may have the port itself, on all addresses.
+// which Envoy listens. So the app may have the port itself, on all addresses. From port 0 are those for all ports that have
+// no other one.
 type NameRedirect struct {
 	From netip.AddrPort
 	To   uint16
 }
 
-func (r NameRedirect) String() string { return fmt.Sprintf("%s:%d", r.From, r.To) }
+func (r NameRedirect) String() string {
+	if r.From.Port() == 0 {
+		return fmt.Sprintf("%s:%s:%d", r.From.Addr(), anyPort, r.To)
+	}
+	return fmt.Sprintf("%s:%d", r.From, r.To)
+}
+
+// anyPort stands for all ports of a name that no other redirect is for.
+const anyPort = "*"
 
 // ParseNameRedirect reads what [NameRedirect.String] writes.
 func ParseNameRedirect(s string) (NameRedirect, error) {
-	wrong := fmt.Errorf("expected an address with its port, and a port of Envoy, such as 127.0.1.1:8080:15500, got %q", s)
+	wrong := fmt.Errorf("expected an address with its port, or * for all others, and a port of Envoy, such as 127.0.1.1:8080:15500, got %q", s)
 	at := strings.LastIndexByte(s, ':')
 	if at < 0 {
 		return NameRedirect{}, wrong
 	}
 	from, err := netip.ParseAddrPort(s[:at])
+	if text, rest := strings.CutSuffix(s[:at], ":"+anyPort); rest {
+		var ip netip.Addr
+		ip, err = netip.ParseAddr(text)
+		from = netip.AddrPortFrom(ip, 0)
+	} else if err == nil && from.Port() == 0 {
+		return NameRedirect{}, wrong
+	}
 	if err != nil {
 		return NameRedirect{}, wrong
 	}
@@ -57,8 +73,8 @@ func (r NameRedirect) mistake() string {
 	switch ip := r.From.Addr(); {
 	case !ip.Is4() || !ip.IsLoopback() || ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}):
 		return "expected an address of loopback other than 127.0.0.1, such as 127.0.1.1"
-	case r.From.Port() == 0 || r.To == 0:
-		return "expected ports from 1 to 65535"
+	case r.To == 0:
+		return "expected a port of Envoy from 1 to 65535"
 	}
 	return ""
 }
@@ -142,6 +158,19 @@ func (r Rules) Validate() error {
 	return errors.Join(mistakes...)
 }
 
+// inOrder are the redirects of names, where those for a port come before those for the rest: the first that fits counts.
+func (r Rules) inOrder() []NameRedirect {
+	names := slices.Clone(r.Names)
+	isRest := func(name NameRedirect) int {
+		if name.From.Port() == 0 {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(names, func(a, b NameRedirect) int { return isRest(a) - isRest(b) })
+	return names
+}
+
 // reachable are the ports on which a connection from outside may arrive when it has been redirected, in order.
 func (r Rules) reachable() []uint16 {
 	ports := slices.Clone(r.Open)
@@ -172,11 +201,15 @@ func (r Rules) String() string {
 		open = append(open, strconv.Itoa(int(port)))
 	}
 	names := ""
-	for n, name := range r.Names {
+	for n, name := range r.inOrder() {
 		if n == 0 {
 			names = "\n\tchain " + chainOutput + " {\n\t\ttype nat hook output priority -100; policy accept;\n"
 		}
-		names += fmt.Sprintf("\t\tip daddr %s tcp dport %d redirect to :%d\n", name.From.Addr(), name.From.Port(), name.To)
+		which := fmt.Sprintf("tcp dport %d", name.From.Port())
+		if name.From.Port() == 0 {
+			which = "meta l4proto tcp"
+		}
+		names += fmt.Sprintf("\t\tip daddr %s %s redirect to :%d\n", name.From.Addr(), which, name.To)
 	}
 	if names != "" {
 		names += "\t}\n"

@@ -46,9 +46,13 @@ func TestMistakesInRules(t *testing.T) {
 		"a name on Envoy's address": {names("127.0.0.1:8080"), "name 127.0.0.1:8080:15500: expected an address of loopback other than"},
 		"a name elsewhere":          {names("10.0.0.1:8080"), "name 10.0.0.1:8080:15500: expected an address of loopback other than"},
 		"a name by IPv6":            {names("[::1]:8080"), "name [::1]:8080:15500: expected an address of loopback other than"},
-		"a name's port":             {names("127.0.1.1:0"), "name 127.0.1.1:0:15500: expected ports from 1 to 65535"},
-		"a name twice":              {names("127.0.1.1:80", "127.0.1.1:80"), "name 127.0.1.1:80:15500: it is already redirected to 15500"},
-		"all at once":               {ports([]Redirect{{8080, 8080}}, 0, 8080), "open 8080: the port is redirected to 8080"},
+		"a name's rest twice":       {names("127.0.1.1:0", "127.0.1.1:0"), "name 127.0.1.1:*:15500: it is already redirected to 15500"},
+		"a name's port of Envoy": {
+			Rules{Redirects: []Redirect{{8080, 8443}}, Names: []NameRedirect{{From: netip.MustParseAddrPort("127.0.1.1:0")}}},
+			"name 127.0.1.1:*:0: expected a port of Envoy from 1 to 65535",
+		},
+		"a name twice": {names("127.0.1.1:80", "127.0.1.1:80"), "name 127.0.1.1:80:15500: it is already redirected to 15500"},
+		"all at once":  {ports([]Redirect{{8080, 8080}}, 0, 8080), "open 8080: the port is redirected to 8080"},
 	} {
 		err := c.rules.Validate()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -67,6 +71,7 @@ func TestGoodRules(t *testing.T) {
 		"two to one":               ports([]Redirect{{8080, 8443}, {80, 8443}}),
 		"where Envoy listens, too": ports([]Redirect{{8080, 8443}}, 8443, 8443),
 		"names":                    names("127.0.1.1:80", "127.0.1.1:81", "127.0.1.2:80"),
+		"all ports of names":       names("127.0.1.1:0", "127.0.1.1:81", "127.0.1.2:0"),
 	} {
 		if err := rules.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -95,7 +100,13 @@ func TestNameRedirectsAreRead(t *testing.T) {
 	if got, err := ParseNameRedirect(want.String()); err != nil || got != want {
 		t.Errorf("got %v, %v", got, err)
 	}
-	for _, text := range []string{"", "8080", "127.0.1.1:8080", "127.0.1.1:8080:0", "api:8080:15500", "127.0.1.1::15500"} {
+	want = NameRedirect{netip.MustParseAddrPort("127.0.1.1:0"), 15500}
+	if got, err := ParseNameRedirect("127.0.1.1:*:15500"); err != nil || got != want || got.String() != "127.0.1.1:*:15500" {
+		t.Errorf("all other ports: got %v, %v", got, err)
+	}
+	for _, text := range []string{
+		"", "8080", "127.0.1.1:8080", "127.0.1.1:8080:0", "api:8080:15500", "127.0.1.1::15500", "127.0.1.1:0:15500", "*:*:15500", "127.0.1.1:*:*",
+	} {
 		if got, err := ParseNameRedirect(text); err == nil || !strings.Contains(err.Error(), "such as 127.0.1.1:8080:15500, got") {
 			t.Errorf("%q: got %v, %v", text, got, err)
 		}
@@ -138,10 +149,11 @@ func TestRulesAreWrittenAsNftDoes(t *testing.T) {
 		type nat hook output priority -100; policy accept;
 		ip daddr 127.0.1.1 tcp dport 8080 redirect to :15500
 		ip daddr 127.0.1.2 tcp dport 80 redirect to :15500
+		ip daddr 127.0.1.1 meta l4proto tcp redirect to :15500
 	}
 }
 `
-	rules.Names = names("127.0.1.1:8080", "127.0.1.2:80").Names
+	rules.Names = names("127.0.1.1:0", "127.0.1.1:8080", "127.0.1.2:80").Names
 	if got := rules.String(); got != strings.TrimSuffix(want, "}\n")+output {
 		t.Errorf("got\n%s", got)
 	}

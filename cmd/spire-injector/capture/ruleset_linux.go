@@ -83,7 +83,7 @@ func (r Rules) ruleset(family nftables.TableFamily) ruleset {
 		Policy:   new(nftables.ChainPolicyAccept),
 	}
 	out.chains = append(out.chains, output)
-	for _, name := range r.Names {
+	for _, name := range r.inOrder() {
 		out.rules = append(out.rules, &nftables.Rule{Table: table, Chain: output, Exprs: redirectName(name)})
 	}
 	return out
@@ -112,18 +112,21 @@ func redirectTo(captured *nftables.Set) []expr.Any {
 func redirectName(name NameRedirect) []expr.Any {
 	const daddr = 16 // RFC 791, section 3.1
 	ip := name.From.Addr().As4()
-	return []expr.Any{
+	exprs := []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.NFPROTO_IPV4}},
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: daddr, Len: 4},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: ip[:]},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.IPPROTO_TCP}},
-		destinationPort(),
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: port(name.From.Port())},
+	}
+	if name.From.Port() != 0 {
+		exprs = append(exprs, destinationPort(), &expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: port(name.From.Port())})
+	}
+	return append(exprs,
 		&expr.Immediate{Register: register, Data: port(name.To)},
 		&expr.Redir{RegisterProtoMin: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
-	}
+	)
 }
 
 // rejectUnless refuses new connections for ports outside a set. Only the first packet of a connection has SYN without
