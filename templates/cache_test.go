@@ -130,6 +130,11 @@ func variants(t *testing.T) []ir.Proxy {
 			p.Captured, p.AppPorts = true, []ir.AppPort{{Container: "app", Port: 8080}}
 			*p = named(t, *p, ir.Upstream{Address: address(t, "api.shop.svc:8443"), Peers: peers(t, "/api")}, "api:8080")
 		},
+		func(p *ir.Proxy) {
+			p.Captured, p.AppPorts = true, []ir.AppPort{{Container: "app", Port: 8080}}
+			*p = named(t, *p, ir.Upstream{Address: address(t, "api.shop.svc:8443"), Peers: peers(t, "/api")}, "api:8080")
+			p.LeadRestOfNames()
+		},
 		func(p *ir.Proxy) { p.Metrics.Port = 15091 },
 		func(p *ir.Proxy) { p.Metrics.Include = []string{"http."} },
 	} {
