@@ -80,7 +80,7 @@ func separated(joined []byte) (Config, error) {
 	var c Config
 	for _, content := range c.contents() {
 		size, n := binary.Uvarint(joined)
-		if n <= 0 || size > uint64(len(joined)-n) {
+		if n <= 0 || size > uint64(len(joined)-n) { //nolint:gosec // a size of a varint is no more than all
 			return Config{}, errors.New("unpacking a configuration: expected another file")
 		}
 		*content, joined = string(joined[n:n+int(size)]), joined[n+int(size):] //nolint:gosec // it is no more than there is
