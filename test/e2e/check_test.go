@@ -167,6 +167,13 @@ func wantFinding(t *testing.T, r check.Report, name string, status check.Status,
 	}
 }
 
+// wantNoAgentFound checks that check says of a node that it has no agent.
+func wantNoAgentFound(t *testing.T, program, node string) {
+	t.Helper()
+	report, _ := checked(t, program)
+	wantFinding(t, report, "spire-agents", check.Error, "Node "+node, "no SPIRE agent")
+}
+
 // idleManager is a spire-controller-manager that does not run: what it would do is seen before.
 func idleManager(namespace string) *appsv1.Deployment {
 	labels := map[string]string{"app": "manager"}

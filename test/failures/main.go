@@ -56,7 +56,7 @@ func failuresIn(ctx context.Context, file string) ([]failure, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read
 	c := exec.CommandContext(ctx, "go", "tool", "test2json")
 	c.Stdin, c.Stderr = in, os.Stderr
 	out, err := c.StdoutPipe()
