@@ -74,7 +74,7 @@ are taken on a node and here are compared: the clocks of a foreign cluster have 
 	flags.DurationVar(&s.load, "load", 10*time.Second, "proxy: how long each configuration is asked in a round")
 	flags.IntVar(&s.instructions, "instructions", 0,
 		"proxy: also of how many requests to count the instructions, which needs Valgrind and takes minutes")
-	flags.IntVar(&s.times, "times", 10, "first-ok, policy, registration: how often; starts: how often in a round")
+	flags.IntVar(&s.times, "times", 10, "first-ok, policy, questions, registration: how often; starts: how often in a round")
 	flags.DurationVar(&s.interval, "interval", 0,
 		"starts: how often SPIRE's server loads its entries, and agents ask for theirs; 0 for what manifests/spire have")
 	flags.IntSliceVar(&s.bursts, "bursts", []int{1000}, "registration: pods of one service account, a burst for each number")

@@ -40,6 +40,7 @@ func measures() []measure {
 		{"registration", "Seconds until SPIRE has the entries of many pods and of one, calls, processor time and memory, beside spire-controller-manager", theCluster, measureRegistration},
 		{"hostile", "Seconds until honest pods are created while another tenant sends pods that are small for what they ask for", theCluster, measureHostile},
 		{"memory", "Memory of idle sidecars", theCluster, measureMemory},
+		{"questions", "Seconds that the commands take which answer questions about a cluster of 2,000 injected pods", theCluster, measureQuestions},
 	}
 }
 

@@ -24,6 +24,7 @@ type report struct {
 	FirstOK    *firstOKFigures   `json:"firstOK,omitempty"`
 	Policy     *policyFigures    `json:"policy,omitempty"`
 	Memory     []memoryFigures   `json:"memory,omitempty"`
+	Questions  *questionFigures  `json:"questions,omitempty"`
 
 	Quarantine   *quarantineFigures   `json:"quarantine,omitempty"`
 	Registration *registrationFigures `json:"registration,omitempty"`
@@ -80,6 +81,9 @@ func (r report) printText(w io.Writer) error {
 	}
 	if r.Memory != nil {
 		printMemory(t, r.Memory)
+	}
+	if r.Questions != nil {
+		printQuestions(t, *r.Questions)
 	}
 	return t.Flush()
 }
