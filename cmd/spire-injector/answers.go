@@ -105,12 +105,10 @@ func (f answerFlags) manifests(files []string, stdin io.Reader) (answers.Facts, 
 // fromCluster reads a cluster, and knows its Envoys. What cannot be read is in the facts; the error is that it cannot be
 // reached, or has nothing of what is asked about.
 func (f answerFlags) fromCluster(ctx context.Context, g answers.Gatherer) (answers.Facts, answers.Envoys, error) {
-	config, err := f.cluster.config()
+	config, err := f.cluster.reading()
 	if err != nil {
 		return answers.Facts{}, answers.Envoys{}, err
 	}
-	config.Timeout = 30 * time.Second // of each request
-	config.QPS = -1                   // the API server has its own limits
 	api, errAPI := answers.Connect(config)
 	installation, errInstallation := check.Connect(config)
 	envoys, errEnvoys := answers.NewEnvoys(config)

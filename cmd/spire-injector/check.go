@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -38,6 +39,20 @@ func (f clusterFlags) config() (*rest.Config, error) {
 		return nil, fmt.Errorf("finding the cluster: %w; set KUBECONFIG, or name a file with --kubeconfig "+
 			"and a context with --context", err)
 	}
+	return config, nil
+}
+
+// reading is the configuration of clients that read much.
+func (f clusterFlags) reading() (*rest.Config, error) {
+	config, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	config.Timeout = 30 * time.Second // of each request
+	config.QPS = -1                   // the API server has its own limits
+	// An injected pod carries its configuration in annotations: as JSON, decoding is most of what reading takes.
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	return config, nil
 }
 
@@ -157,12 +172,10 @@ func lookOver(
 
 // lookAtPlatform looks at the injector and what it lives with.
 func lookAtPlatform(ctx context.Context, cluster clusterFlags, names check.Names) ([]check.Finding, error) {
-	config, err := cluster.config()
+	config, err := cluster.reading()
 	if err != nil {
 		return nil, err
 	}
-	config.Timeout = 30 * time.Second // of each request
-	config.QPS = -1                   // the API server has its own limits
 	client, err := check.Connect(config)
 	if err != nil {
 		return nil, fmt.Errorf("setting up the client of %s: %w", config.Host, err)

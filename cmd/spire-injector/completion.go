@@ -36,7 +36,7 @@ func (f *answerFlags) completes(cmd *cobra.Command, names bool, flags ...string)
 
 // candidates asks a cluster; there are none where it cannot be asked.
 func (f *answerFlags) candidates(typed string, ask func(context.Context, answers.API) []string) ([]string, cobra.ShellCompDirective) {
-	config, err := f.cluster.config()
+	config, err := f.cluster.reading()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

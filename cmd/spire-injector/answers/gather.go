@@ -39,10 +39,6 @@ type client struct {
 
 // Connect makes an API. It calls nobody yet.
 func Connect(config *rest.Config) (API, error) {
-	config = rest.CopyConfig(config)
-	// An injected pod carries its configuration in annotations: as JSON, decoding is most of what reading takes.
-	config.ContentType = runtime.ContentTypeProtobuf
-	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	var c client
 	var errs [4]error
 	c.core, errs[0] = coreclient.NewForConfig(config)
