@@ -195,10 +195,11 @@ func callerOfNext(namespace string, i, pods int) (*appsv1.Deployment, *corev1.Se
 	name := func(i int) string { return fmt.Sprintf("w%d", (i+askedWorkloads)%askedWorkloads) }
 	id := func(i int) string { return "/ns/" + namespace + "/" + name(i) }
 	labels := map[string]string{"app": name(i)}
+	replicas := int32(pods) //nolint:gosec // a handful
 	d := &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name(i)},
 		Spec: appsv1.DeploymentSpec{
-			Replicas: new(int32(pods)), //nolint:gosec // a handful
+			Replicas: &replicas,
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
