@@ -16,6 +16,23 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/webhooktest"
 )
 
+// createOneOfEach has a SPIRE server have an entry of a cluster, and a relationship.
+func createOneOfEach(t *testing.T, spire *spireapi.Client, cluster registrar.Cluster) (registrar.Entry, registrar.Relationship) {
+	t.Helper()
+	entry := cluster.NodeRow("abc", "0f6e3ab0-0000-4000-8000-000000000001")
+	if results, err := spire.CreateEntries(t.Context(), []registrar.Entry{entry}); err != nil || results[0].Err != nil {
+		t.Fatal(err, results)
+	}
+	far := registrar.Relationship{
+		TrustDomain: spiffeid.RequireTrustDomainFromString("far.org"), BundleEndpointURL: "https://far.org", Profile: registrar.HTTPSWeb,
+	}
+	results, err := spire.CreateFederationRelationships(t.Context(), []registrar.Relationship{far})
+	if err := errors.Join(append(results, err)...); err != nil {
+		t.Fatal(err)
+	}
+	return entry, far
+}
+
 // The flags say what goes: entries and relationships, entries alone, or nothing.
 func TestPurgeCommand(t *testing.T) {
 	t.Parallel()
@@ -28,18 +45,7 @@ func TestPurgeCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = spire.Close() })
-	cluster := registrar.Cluster{Name: "demo-cluster", TrustDomain: td}
-	entry := cluster.NodeRow("abc", "0f6e3ab0-0000-4000-8000-000000000001")
-	if results, err := spire.CreateEntries(t.Context(), []registrar.Entry{entry}); err != nil || results[0].Err != nil {
-		t.Fatal(err, results)
-	}
-	far := registrar.Relationship{
-		TrustDomain: spiffeid.RequireTrustDomainFromString("far.org"), BundleEndpointURL: "https://far.org", Profile: registrar.HTTPSWeb,
-	}
-	results, err := spire.CreateFederationRelationships(t.Context(), []registrar.Relationship{far})
-	if err := errors.Join(append(results, err)...); err != nil {
-		t.Fatal(err)
-	}
+	createOneOfEach(t, spire, registrar.Cluster{Name: "demo-cluster", TrustDomain: td})
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	text := strings.Replace(webhooktest.PlatformFile, `"spire-server.spire:8081"}`,
 		`"`+address+`"}`+"\n  federation: [{trustDomain: far.org, bundleEndpoint: \"https://far.org\", profile: https_web, refresh: 5m}]", 1)
@@ -92,19 +98,9 @@ func TestPurgeIsDenied(t *testing.T) {
 	td := spiffeid.RequireTrustDomainFromString("example.org")
 	_, spire, _ := callingSPIRE(t, td)
 	cluster := registrar.Cluster{Name: "demo-cluster", TrustDomain: td}
-	entry := cluster.NodeRow("abc", "0f6e3ab0-0000-4000-8000-000000000001")
-	if results, err := spire.CreateEntries(t.Context(), []registrar.Entry{entry}); err != nil || results[0].Err != nil {
-		t.Fatal(err, results)
-	}
-	far := registrar.Relationship{
-		TrustDomain: spiffeid.RequireTrustDomainFromString("far.org"), BundleEndpointURL: "https://far.org", Profile: registrar.HTTPSWeb,
-	}
-	results, err := spire.CreateFederationRelationships(t.Context(), []registrar.Relationship{far})
-	if err := errors.Join(append(results, err)...); err != nil {
-		t.Fatal(err)
-	}
+	entry, far := createOneOfEach(t, spire, cluster)
 	var out strings.Builder
-	err = purge(t.Context(), &out, denying{spire}, cluster, false)
+	err := purge(t.Context(), &out, denying{spire}, cluster, false)
 	want := "not removed: " + entry.ID + " (" + entry.SPIFFEID.String() + "): denied\nremoved 0 of 1 entries of cluster demo-cluster\n"
 	if err == nil || out.String() != want {
 		t.Errorf("expected a failure and %q, got %v and %q", want, err, out.String())

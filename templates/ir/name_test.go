@@ -141,14 +141,7 @@ func TestNamesOnPortsOfCapturedApps(t *testing.T) {
 		if found := p.Validate(); len(found) > 0 {
 			t.Fatal(found)
 		}
-		var got []string
-		for _, r := range p.NameRedirects() {
-			got = append(got, r.String())
-		}
-		slices.Sort(got)
-		if !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
+		wantNameRedirects(t, p, want...)
 		for _, up := range p.Upstreams {
 			ip, port := up.Socket()
 			if behind := up.Behind != 0; behind != (ip == "127.0.0.1" && port != up.Listen) {
@@ -163,6 +156,19 @@ func TestNamesOnPortsOfCapturedApps(t *testing.T) {
 	}
 	if p.PlaceNames(); len(p.NameRedirects()) > 0 {
 		t.Error("without capture nothing leads to another port")
+	}
+}
+
+// wantNameRedirects takes them in any order.
+func wantNameRedirects(t *testing.T, p Proxy, want ...string) {
+	t.Helper()
+	var got []string
+	for _, r := range p.NameRedirects() {
+		got = append(got, r.String())
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -190,15 +196,8 @@ func TestRestOfNames(t *testing.T) {
 	if found := p.Validate(); len(found) > 0 {
 		t.Fatal(found)
 	}
-	var got []string
-	for _, r := range p.NameRedirects() {
-		got = append(got, r.String())
-	}
-	slices.Sort(got)
-	want := []string{"127.0.1.1:*:15504", "127.0.1.1:8080:15501", "127.0.1.1:9000:15502", "127.0.1.2:*:15504", "127.0.1.2:8080:15503"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
+	wantNameRedirects(t, p,
+		"127.0.1.1:*:15504", "127.0.1.1:8080:15501", "127.0.1.1:9000:15502", "127.0.1.2:*:15504", "127.0.1.2:8080:15503")
 	for _, up := range p.Upstreams {
 		if len(up.Passthrough) > 0 {
 			t.Errorf("%s: ports that pass through are of the rest, got %d", up.Called(), up.Passthrough)
