@@ -23,45 +23,30 @@ import (
 	"github.com/spire-injector/spire-injector/webhook/intent"
 )
 
-// Tests share a real API server, because starting one takes as long as most of them.
+// One real API server is for all tests that need one, because starting it takes as long as most of them.
 func TestAPIServer(t *testing.T) {
 	t.Parallel()
-	onAPIServer(t, []apiServerTest{
+	s := startAPIServer(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *apiServer)
+	}{
 		{"Callers", testCallers},
 		{"Corpus", testCorpus},
 		{"Forgeries", testForgeries},
 		{"Others", testOthers},
+		{"Versions", testVersions},
 		{"Subresources", testSubresources},
 		{"Unlabelled", testUnlabelled},
 		{"Authors", testAuthors},
-		{"Services", testServices},
-		{"Check", testCheck}, // the last one: it stops the webhooks
-	})
-}
-
-// What changes while pods run, on an API server of its own: each of the two takes half of the time.
-func TestAPIServerChanges(t *testing.T) {
-	t.Parallel()
-	onAPIServer(t, []apiServerTest{
-		{"Versions", testVersions},
 		{"Refresh", testRefresh},
 		{"Rollout", testRollout},
 		{"NetworkPolicyRights", testNetworkPolicyRights},
 		{"NetworkPolicies", testNetworkPolicies},
+		{"Services", testServices},
 		{"PolicyEngine", testPolicyEngine},
-	})
-}
-
-type apiServerTest struct {
-	name string
-	run  func(*testing.T, *apiServer)
-}
-
-// onAPIServer runs tests one after the other: they share an API server's webhooks.
-func onAPIServer(t *testing.T, tests []apiServerTest) {
-	t.Helper()
-	s := startAPIServer(t)
-	for _, test := range tests {
+		{"Check", testCheck}, // the last one: it stops the webhooks
+	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
 	}
 }
